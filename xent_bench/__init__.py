@@ -1,0 +1,1 @@
+"""Which loss should I train my image classifier with, and can I trust its probabilities?"""

@@ -1,0 +1,1 @@
+"""Image sets, their splits, and the batches cut from them."""

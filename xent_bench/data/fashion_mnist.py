@@ -1,0 +1,93 @@
+"""70,000 images of clothing, 28 x 28 pixels, ten classes.  Xiao et al., 2017, arXiv:1708.07747."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from xent_bench.data.augment import Augmentation
+from xent_bench.data.image_set import DataError, ImageSet
+from xent_bench.types import NaturalNumber
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+CLASSES = (
+    *("T-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
+DOWNLOADS = Path("data")  # where torchvision puts what it fetches when no root is given
+WAYS = (
+    "install Debian's package dataset-fashion-mnist, or set data.root=FOLDER to where the four "
+    "IDX files lie, or set data.download=true"
+)
+
+
+def fashion_mnist(
+    *,
+    root: str | None = None,
+    download: bool = False,
+    flip: bool = True,
+    crop: NaturalNumber = 0,
+) -> ImageSet:
+    """60,000 images to train with, 10,000 the official test split.
+
+    Read from `root`, else from where Debian's package puts them, else from an earlier download.
+    """
+    folder = _find(root)
+    if folder is None and download:
+        from torchvision.datasets import FashionMNIST
+
+        for train in (True, False):
+            FashionMNIST(root or DOWNLOADS, train=train, download=True)
+        folder = _find(root)
+    if folder is None:
+        places = ", ".join(str(place) for place in _places(root))
+        raise DataError(f"Fashion-MNIST not found in {places}: {WAYS}")
+    images = [_read_idx(_file(folder, f"{part}-images-idx3-ubyte")) for part in ("train", "t10k")]
+    labels = [_read_idx(_file(folder, f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")]
+    return ImageSet(
+        torch.cat(images)[:, None],
+        torch.cat(labels).long(),
+        CLASSES,
+        test=torch.arange(len(images[0]), len(images[0]) + len(images[1])),
+        augmentation=Augmentation(flip, crop),
+    )
+
+
+def _places(root: str | None) -> tuple[Path, ...]:
+    raw = Path("FashionMNIST", "raw")  # torchvision's layout
+    if root is not None:
+        return Path(root).expanduser(), Path(root).expanduser() / raw
+    return DEBIAN, DOWNLOADS / raw
+
+
+def _find(root: str | None) -> Path | None:
+    for place in _places(root):
+        if any(place.glob("train-images-idx3-ubyte*")):
+            return place
+    return None
+
+
+def _file(folder: Path, name: str) -> Path:
+    for candidate in (folder / f"{name}.gz", folder / name):
+        if candidate.exists():
+            return candidate
+    raise DataError(f"expected {name} or {name}.gz in {folder}: {WAYS}")
+
+
+def _read_idx(file: Path) -> torch.Tensor:
+    """An IDX file of unsigned bytes: 0, 0, type 8, number of axes, their lengths, the values."""
+    try:
+        content = (gzip.open if file.suffix == ".gz" else open)(file, "rb").read()
+    except (OSError, EOFError) as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+    header = np.frombuffer(content[:4], np.uint8)
+    if len(header) < 4 or header[:3].tolist() != [0, 0, 8]:
+        raise DataError(f"expected an IDX file of unsigned bytes, got something else in {file}")
+    axes = int(header[3])
+    shape = np.frombuffer(content[4 : 4 + 4 * axes], ">u4")
+    values = np.frombuffer(content[4 + 4 * axes :], np.uint8)
+    if len(shape) != axes or values.size != int(shape.prod(dtype=np.int64)):
+        want = " x ".join(str(length) for length in shape)
+        raise DataError(f"{file} is cut off: expected {want} values, got {values.size}")
+    return torch.from_numpy(values.reshape(tuple(int(length) for length in shape)).copy())

@@ -1,0 +1,59 @@
+"""Links: how a loss's outputs become probabilities.
+
+A loss declares its link beside its formula, `@use(simplex)`; softmax when nothing is said. A link
+may take hyper-parameters of its loss, by name: `link_of` binds them.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeAlias, TypeVar
+
+import torch
+
+from xent_bench.types import LogProbabilities, Logits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Link: TypeAlias = Callable[[Logits], LogProbabilities | None]
+
+
+def softmax(logits: Logits) -> LogProbabilities:
+    """log softmax(z)."""
+    return logits.log_softmax(dim=1)
+
+
+def simplex(logits: Logits) -> LogProbabilities:
+    """Log of the point of the probability simplex nearest to z; -inf off its support.
+
+    max(z - tau, 0) with tau such that the row sums to 1. Held, Wolfe and Crowder, 1974. For losses
+    that regress the one-hot vector: a perfect regressor gets confidence 1, where softmax would
+    give it 0.232 among ten classes.
+    """
+    ordered = logits.sort(dim=1, descending=True).values
+    excess = ordered.cumsum(dim=1) - 1
+    rank = torch.arange(1, logits.shape[1] + 1, device=logits.device)
+    support = (ordered * rank > excess).sum(dim=1, keepdim=True)
+    tau = excess.gather(1, support - 1) / support
+    return (logits - tau).clamp_min(0).log()
+
+
+def margin(logits: Logits) -> None:  # noqa: ARG001  a link's signature
+    """Scores that are not probabilities, as a hinge's: what needs probabilities is not reported."""
+
+
+def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare the link of the loss below."""
+
+    def declare(loss: Callable[P, R]) -> Callable[P, R]:
+        loss.link = link  # type: ignore[attr-defined]  # a function's attribute is the declaration
+        return loss
+
+    return declare
+
+
+def link_of(loss: "partial[object]") -> Link:
+    """The link that a configured loss declares, with the hyper-parameters that the link names."""
+    link = getattr(loss.func, "link", softmax)
+    named = inspect.signature(link).parameters
+    return partial(link, **{name: value for name, value in loss.keywords.items() if name in named})

@@ -1,0 +1,16 @@
+"""Multi-class hinge.  Crammer and Singer, 2001, JMLR 2."""
+
+from xent_bench import links
+from xent_bench.types import Index, Logits, PerExample, Positive
+
+
+@links.use(links.margin)
+def hinge(logits: Logits, target: Index, *, margin: Positive = 1.0) -> PerExample:
+    """max(0, margin + max_{j != y} z_j - z_y).
+
+    0 once the true class leads by the margin. PyTorch's MultiMarginLoss is another loss: it sums
+    over j where this takes the maximum.
+    """
+    true_class = target[:, None]
+    rival = logits.scatter(1, true_class, -float("inf")).amax(dim=1)
+    return (margin + rival - logits.gather(1, true_class).squeeze(1)).clamp_min(0)

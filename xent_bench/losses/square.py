@@ -1,0 +1,22 @@
+"""Square loss on raw outputs, rescaled.  Hui and Belkin, 2021, arXiv:2006.07322, section 3."""
+
+from xent_bench import links
+from xent_bench.types import Index, LogProbabilities, Logits, PerExample, Positive
+
+
+def projection(logits: Logits, *, M: float) -> LogProbabilities:  # noqa: N803  the paper's letter
+    """Log of the point of the simplex nearest to z / M."""
+    return links.simplex(logits / M)
+
+
+@links.use(projection)
+def square(logits: Logits, target: Index, *, k: Positive = 1.0, M: Positive = 1.0) -> PerExample:  # noqa: N803
+    """(1/c) (k (z_y - M)^2 + sum_{j != y} z_j^2).
+
+    k weighs the true class, M is the value it regresses to. k = M = 1 is the mean squared
+    distance to the one-hot vector.
+    """
+    true_class = target[:, None]
+    others = logits.square().scatter(1, true_class, 0.0).sum(dim=1)
+    hit = (logits.gather(1, true_class).squeeze(1) - M).square()
+    return (k * hit + others) / logits.shape[1]

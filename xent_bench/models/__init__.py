@@ -1,0 +1,1 @@
+"""Small networks that torchvision lacks, or adapts poorly to small images."""

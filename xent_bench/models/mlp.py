@@ -1,0 +1,23 @@
+"""A multi-layer perceptron."""
+
+from torch import nn
+
+from xent_bench.types import PositiveInt
+
+
+def mlp(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    width: PositiveInt = 256,
+    depth: PositiveInt = 2,
+) -> nn.Module:
+    """`depth` hidden layers of `width` with ReLU."""
+    channels, h, w = shape
+    sizes = [channels * h * w, *[width] * depth]
+    hidden = [
+        layer
+        for i, o in zip(sizes, sizes[1:], strict=False)
+        for layer in (nn.Linear(i, o), nn.ReLU())
+    ]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, classes))

@@ -1,0 +1,21 @@
+"""Learning-rate schedules: the factor on the learning rate at a step of `steps`."""
+
+import math
+
+from xent_bench.types import Fraction
+
+
+def constant(step: int, steps: int) -> float:  # noqa: ARG001  a schedule's signature
+    """1."""
+    return 1.0
+
+
+def cosine(step: int, steps: int, *, warmup: Fraction = 0.1) -> float:
+    """Up linearly for the share `warmup` of the steps, then half a cosine down to 0.
+
+    Loshchilov and Hutter, 2017, arXiv:1608.03983, without restarts.
+    """
+    warm = warmup * steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1))) / 2
