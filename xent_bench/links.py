@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 import torch
 
-from xent_bench.types import LogProbabilities, Logits
+from xent_bench.types import Logits, LogProbabilities
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +38,7 @@ def simplex(logits: Logits) -> LogProbabilities:
     return (logits - tau).clamp_min(0).log()
 
 
-def margin(logits: Logits) -> None:  # noqa: ARG001  a link's signature
+def margin(logits: Logits) -> None:
     """Scores that are not probabilities, as a hinge's: what needs probabilities is not reported."""
 
 

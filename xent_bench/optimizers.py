@@ -5,7 +5,7 @@ Biases and the scales of normalisations are not decayed: one axis or none.
 
 from torch import nn, optim
 
-from xent_bench.types import Fraction, NonNegative, Positive
+from xent_bench.ranges import Fraction, NonNegative, Positive
 
 
 def sgd(

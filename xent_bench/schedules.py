@@ -2,7 +2,7 @@
 
 import math
 
-from xent_bench.types import Fraction
+from xent_bench.ranges import Fraction
 
 
 def constant(step: int, steps: int) -> float:  # noqa: ARG001  a schedule's signature

@@ -1,11 +1,10 @@
-"""The two tensors that cross every boundary, logits and target, and the ranges of hyper-parameters.
+"""The two tensors that cross every boundary, logits and target.
 
 n examples, c classes. The tests enforce the shapes; production pays nothing for them.
 """
 
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
-from annotated_types import Ge, Gt, Le
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
@@ -17,9 +16,3 @@ PerExample: TypeAlias = Float[Tensor, " n"]
 
 Images: TypeAlias = UInt8[Tensor, "n channels h w"]
 Pixels: TypeAlias = Float[Tensor, "n channels h w"]  # normalised, as a net takes them
-
-NonNegative: TypeAlias = Annotated[float, Ge(0)]
-Positive: TypeAlias = Annotated[float, Gt(0)]
-Fraction: TypeAlias = Annotated[float, Ge(0), Le(1)]
-NaturalNumber: TypeAlias = Annotated[int, Ge(0)]
-PositiveInt: TypeAlias = Annotated[int, Ge(1)]

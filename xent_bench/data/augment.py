@@ -17,6 +17,9 @@ class Augmentation(NamedTuple):
     crop: int = 0  # pixels of padding before a random crop to the original size
 
 
+NO_AUGMENTATION = Augmentation()
+
+
 def flip(images: Pixels, chosen: Bool[Tensor, " n"]) -> Pixels:
     """Mirror the chosen images left to right."""
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xent_bench.data.augment import Augmentation, crop, flip
 from xent_bench.randomness import generator
-from xent_bench.types import Distribution, Images, Index, Pixels
+from xent_bench.types import Images, Pixels
 
 
 class Normalisation(NamedTuple):
@@ -31,12 +31,12 @@ class Normalisation(NamedTuple):
 
 
 class Batches:
-    """Every example once, in order."""
+    """Every example once, in order: (normalised images, *labels)."""
 
     def __init__(
         self,
         images: Images,
-        labels: Index | Distribution,
+        labels: tuple[Tensor, ...],
         normalise: Normalisation,
         batch_size: int,
     ) -> None:
@@ -48,11 +48,11 @@ class Batches:
         """Number of batches."""
         return -(-len(self.images) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Pixels, Index | Distribution]]:
-        """Normalised images with their labels."""
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """One batch after the other."""
         for start in range(0, len(self.images), self.batch_size):
             cut = slice(start, start + self.batch_size)
-            yield self.normalise(self.images[cut]), self.labels[cut]
+            yield self.normalise(self.images[cut]), *(of[cut] for of in self.labels)
 
 
 class ShuffledBatches(Batches):
@@ -64,7 +64,7 @@ class ShuffledBatches(Batches):
     def __init__(
         self,
         images: Images,
-        labels: Index | Distribution,
+        labels: tuple[Tensor, ...],
         normalise: Normalisation,
         batch_size: int,
         *,
@@ -85,8 +85,8 @@ class ShuffledBatches(Batches):
         """Number of batches; what does not fill one is left for another epoch."""
         return len(self.images) // self.batch_size
 
-    def __iter__(self) -> Iterator[tuple[Pixels, Index | Distribution]]:
-        """Normalised, augmented images with their labels."""
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """One augmented batch after the other."""
         n, device = len(self.images), self.images.device
         padding = self.augmentation.crop
         order = torch.randperm(n, generator=generator(self.seed, "order", self.epoch)).to(device)
@@ -100,4 +100,4 @@ class ShuffledBatches(Batches):
                 images = flip(images, mirrored[cut])
             if padding:
                 images = crop(images, corner[cut], padding)
-            yield images, self.labels[order[cut]]
+            yield images, *(of[order[cut]] for of in self.labels)

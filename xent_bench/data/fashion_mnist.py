@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from xent_bench.data.augment import Augmentation
-from xent_bench.data.image_set import DataError, ImageSet
-from xent_bench.types import NaturalNumber
+from xent_bench.data.image_set import ImageSet
+from xent_bench.failures import DataError
+from xent_bench.ranges import NaturalNumber
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = (

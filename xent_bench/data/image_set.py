@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from jaxtyping import Int64
 from torch import Tensor
 
-from xent_bench.data.augment import Augmentation
+from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
+from xent_bench.failures import DataError
 from xent_bench.types import Distribution, Images, Index
-
-
-class DataError(ValueError):
-    """The data are not there or not what they should be; the message says the way out."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class ImageSet:
     labels: Index | Distribution
     classes: tuple[str, ...]
     test: Int64[Tensor, " m"] | None = None
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = NO_AUGMENTATION
 
     def __post_init__(self) -> None:
         """Refuse what a loss would swallow in silence: a label of -100, say."""

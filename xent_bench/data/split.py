@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from xent_bench.data.image_set import DataError, ImageSet
+from xent_bench.data.image_set import ImageSet
+from xent_bench.failures import DataError
 from xent_bench.randomness import generator
 from xent_bench.types import Index
 

@@ -4,7 +4,7 @@ import torch
 
 from xent_bench.data.image_set import ImageSet
 from xent_bench.randomness import generator
-from xent_bench.types import Positive, PositiveInt
+from xent_bench.ranges import Positive, PositiveInt
 
 
 def synthetic(

@@ -1,9 +1,10 @@
-"""Focal loss, multi-class.  Lin et al., 2017, arXiv:1708.02002; Mukhoti et al., arXiv:2002.09437."""
+"""Focal loss, multi-class.  Lin et al., arXiv:1708.02002; Mukhoti et al., arXiv:2002.09437."""
 
 import torch
 from torch.nn import functional as F
 
-from xent_bench.types import Index, Logits, NonNegative, PerExample
+from xent_bench.ranges import NonNegative
+from xent_bench.types import Index, Logits, PerExample
 
 
 def focal(logits: Logits, target: Index, *, gamma: NonNegative = 2.0) -> PerExample:

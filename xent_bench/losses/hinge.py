@@ -1,7 +1,8 @@
 """Multi-class hinge.  Crammer and Singer, 2001, JMLR 2."""
 
 from xent_bench import links
-from xent_bench.types import Index, Logits, PerExample, Positive
+from xent_bench.ranges import Positive
+from xent_bench.types import Index, Logits, PerExample
 
 
 @links.use(links.margin)

@@ -1,7 +1,8 @@
 """Square loss on raw outputs, rescaled.  Hui and Belkin, 2021, arXiv:2006.07322, section 3."""
 
 from xent_bench import links
-from xent_bench.types import Index, LogProbabilities, Logits, PerExample, Positive
+from xent_bench.ranges import Positive
+from xent_bench.types import Index, Logits, LogProbabilities, PerExample
 
 
 def projection(logits: Logits, *, M: float) -> LogProbabilities:  # noqa: N803  the paper's letter

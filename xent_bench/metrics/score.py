@@ -3,7 +3,7 @@
 from xent_bench.metrics.accuracy import accuracy
 from xent_bench.metrics.calibration import ece
 from xent_bench.metrics.proper_scores import brier, nll
-from xent_bench.types import Index, LogProbabilities, Logits
+from xent_bench.types import Index, Logits, LogProbabilities
 
 
 def score(log_probabilities: LogProbabilities, target: Index) -> dict[str, float]:

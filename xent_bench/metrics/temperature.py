@@ -2,7 +2,7 @@
 
 import math
 
-from xent_bench.types import Index, LogProbabilities, Logits
+from xent_bench.types import Index, Logits, LogProbabilities
 
 BOUNDS = (0.01, 100.0)  # a fit that ends on one of these says: the optimum lies outside
 

@@ -1,14 +1,16 @@
 """A small convolutional net for small images: seconds on a laptop's CPU."""
 
+from itertools import pairwise
+
 from torch import nn
 
-from xent_bench.types import PositiveInt
+from xent_bench.ranges import PositiveInt
 
 
 def cnn(shape: tuple[int, int, int], classes: int, *, width: PositiveInt = 16) -> nn.Module:
     """Three 3 x 3 convolutions of width, 2 width, 4 width, halved between; mean over the image."""
     widths = [shape[0], width, 2 * width, 4 * width]
-    blocks = [_block(i, o) for i, o in zip(widths, widths[1:], strict=False)]
+    blocks = [_block(i, o) for i, o in pairwise(widths)]
     pools = [nn.MaxPool2d(2, ceil_mode=True), nn.MaxPool2d(2, ceil_mode=True), nn.Identity()]
     stages = [layer for stage in zip(blocks, pools, strict=True) for layer in stage]
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))

@@ -1,8 +1,10 @@
 """A multi-layer perceptron."""
 
+from itertools import pairwise
+
 from torch import nn
 
-from xent_bench.types import PositiveInt
+from xent_bench.ranges import PositiveInt
 
 
 def mlp(
@@ -15,9 +17,5 @@ def mlp(
     """`depth` hidden layers of `width` with ReLU."""
     channels, h, w = shape
     sizes = [channels * h * w, *[width] * depth]
-    hidden = [
-        layer
-        for i, o in zip(sizes, sizes[1:], strict=False)
-        for layer in (nn.Linear(i, o), nn.ReLU())
-    ]
+    hidden = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, classes))

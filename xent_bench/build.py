@@ -1,0 +1,130 @@
+"""The parts of a run, built from its config: the only place that builds, and it names no part."""
+
+import logging
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from torch import nn
+
+from xent_bench.checkpoint import AtomicCheckpointIO
+from xent_bench.classifier import Classifier
+from xent_bench.configure import ConfigError, configured
+from xent_bench.data.batches import Batches, Normalisation, ShuffledBatches
+from xent_bench.data.image_set import ImageSet
+from xent_bench.data.split import Splits
+from xent_bench.failures import Unavailable
+from xent_bench.links import link_of
+from xent_bench.randomness import derived_seed
+from xent_bench.targets import encode, target_kind
+
+EVALUATION_BATCH = 1000  # examples at a time where no gradient is kept
+
+
+class Loaders(NamedTuple):
+    """The batches of each split, on the training device."""
+
+    train: ShuffledBatches
+    val: Batches
+    calib: Batches
+    test: Batches
+
+
+def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Trainer:
+    """Lightning's Trainer: one device, a checkpoint at the end of every epoch."""
+    _quieten()
+    if config.machine.threads is not None:
+        torch.set_num_threads(config.machine.threads)
+    try:
+        return Trainer(
+            accelerator=config.machine.accelerator.value,
+            devices=1,
+            precision=config.precision.value,
+            deterministic=config.machine.deterministic,
+            max_epochs=config.epochs,
+            callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0), callback],
+            # not SLURM's: its requeue saves inside a signal handler, in the middle of a step
+            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+            logger=False,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (RuntimeError, ValueError) as error:  # Lightning's MisconfigurationException is neither
+        raise _no_device(config, error) from error
+
+
+def build_loaders(
+    config: DictConfig, data: ImageSet, splits: Splits, device: torch.device
+) -> Loaders:
+    """Images and targets moved to the device once; normalised as the train split says."""
+    if config.batch_size > len(splits.train):
+        n = len(splits.train)
+        raise ConfigError("batch_size", f"expected at most the {n} images of train")
+    kind = target_kind(configured(config, "loss").func)
+    target = encode(data.labels, kind, len(data.classes))
+    normalise = Normalisation.of(data.images[splits.train])
+    images = [data.images[ids].to(device) for ids in splits]
+    labels = [(target[ids].to(device), data.index[ids].to(device)) for ids in splits]
+    train = ShuffledBatches(
+        images[0],
+        labels[0][:1],
+        normalise,
+        config.batch_size,
+        seed=config.seed,
+        augmentation=data.augmentation,
+    )
+    evaluated = zip(images[1:], labels[1:], strict=True)
+    return Loaders(train, *(Batches(x, y, normalise, EVALUATION_BATCH) for x, y in evaluated))
+
+
+def build_classifier(config: DictConfig, data: ImageSet, loaders: Loaders) -> Classifier:
+    """Initial weights from the seed alone: the same for every loss."""
+    torch.manual_seed(derived_seed(config.seed, "initial weights"))
+    net: nn.Module = configured(config, "model")(tuple(data.images.shape[1:]), len(data.classes))
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    loss = configured(config, "loss")
+    classifier = Classifier(
+        net,
+        loss,
+        link_of(loss),
+        configured(config, "optimizer"),
+        partial(configured(config, "schedule"), steps=config.epochs * len(loaders.train)),
+        config.seed,
+    )
+    _try_out(classifier, loaders.val, len(data.classes))
+    return classifier
+
+
+def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
+    """Call net and loss once: what a user can get wrong fails before the first epoch."""
+    images, target, _ = (part[:2].cpu() for part in next(iter(batches)))
+    with torch.no_grad():
+        logits = classifier.eval().net(images)
+    expected = (len(images), classes)
+    if logits.shape != expected:
+        got = tuple(logits.shape)
+        raise ConfigError("model", f"expected outputs of shape {expected}, got {got}")
+    loss: Any = classifier.per_example(torch.zeros_like(logits), target)
+    if loss.shape != expected[:1]:
+        got = tuple(loss.shape)
+        raise ConfigError("loss", f"expected one value an example, {expected[:1]}, got {got}")
+    classifier.train()
+
+
+def _no_device(config: DictConfig, error: Exception) -> Unavailable:
+    reason = str(error).partition("\n")[0]
+    return Unavailable(f"machine.accelerator={config.machine.accelerator.name}: {reason}")
+
+
+def _quieten() -> None:
+    """Silence what Lightning says to everybody: which devices there are, what else it sells."""
+    for noisy in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=noisy)

@@ -1,0 +1,106 @@
+"""The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from xent_bench.failures import Diverged
+from xent_bench.links import Link
+from xent_bench.metrics.score import score_outputs
+from xent_bench.randomness import derived_seed
+from xent_bench.types import Index, Logits, PerExample, Pixels
+
+
+class Classifier(LightningModule):
+    """Trains on (images, target as the loss wants it), validates on these with the true class."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: Callable[[Logits, Tensor], PerExample],
+        link: Link,
+        optimizer: Callable[[nn.Module], Optimizer],
+        factor: Callable[[int], float],
+        seed: int,
+    ) -> None:
+        """`factor` multiplies the learning rate at a step."""
+        super().__init__()
+        self.net, self.loss, self.link = net, loss, link
+        self.optimizer, self.factor, self.seed = optimizer, factor, seed
+        self.train_losses: list[Tensor] = []
+        self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
+
+    def configure_optimizers(self) -> Any:
+        """The schedule moves at every step."""
+        optimizer = self.optimizer(self.net)
+        schedule = {"scheduler": LambdaLR(optimizer, self.factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_train_epoch_start(self) -> None:
+        """Give dropout its own randomness in each epoch, so that a resumed run draws the same."""
+        torch.manual_seed(derived_seed(self.seed, "dropout", self.current_epoch))
+
+    def training_step(self, batch: tuple[Pixels, Tensor]) -> Tensor:
+        """Nothing but arithmetic: what is logged stays on the device until the epoch's end."""
+        images, target = batch
+        loss = self.per_example(self.net(images), target).mean()
+        self.train_losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
+        """Keep the outputs: a metric is a function of the whole split."""
+        images, target, index = batch
+        self.val_outputs.append((self.net(images).float(), target, index))
+
+    def on_validation_epoch_end(self) -> None:
+        """Write one point of each curve; step 1 is the end of the first epoch."""
+        logits, target, index = (torch.cat(parts) for parts in zip(*self.val_outputs, strict=True))
+        self.val_outputs.clear()
+        curves = {
+            "train/loss": self._mean_train_loss(),
+            "val/loss": self.per_example(logits, target).mean().item(),
+        }
+        self._refuse_outputs_that_are_no_numbers(logits)
+        curves |= {f"val/{key}": value for key, value in evaluate(logits, index, self.link).items()}
+        assert self.logger is not None
+        self.logger.log_metrics(curves, step=self.current_epoch + 1)
+
+    def predict_step(self, batch: tuple[Pixels]) -> Logits:
+        """Outputs in float32."""
+        logits: Logits = self.net(batch[0]).float()
+        return logits
+
+    def per_example(self, logits: Logits, target: Tensor) -> PerExample:
+        """The loss of each example, in float32 whatever precision the net runs in."""
+        with torch.autocast(logits.device.type, enabled=False):
+            return self.loss(logits.float(), target)
+
+    def _mean_train_loss(self) -> float:
+        losses = torch.stack(self.train_losses).cpu()
+        self.train_losses.clear()
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            raise Diverged(
+                f"the loss became {losses[step].item()} in epoch {self.current_epoch + 1}, "
+                f"step {step + 1} of {len(losses)}: a smaller optimizer.lr may help"
+            )
+        return losses.double().mean().item()
+
+    def _refuse_outputs_that_are_no_numbers(self, logits: Logits) -> None:
+        if not bool(logits.isfinite().all()):
+            raise Diverged(
+                f"the outputs stopped being finite in epoch {self.current_epoch + 1}, on val: "
+                "a smaller optimizer.lr may help"
+            )
+
+
+def evaluate(logits: Logits, index: Index, link: Link) -> dict[str, float]:
+    """Every metric of a split's outputs, in float64 on the CPU wherever they come from."""
+    logits = logits.double().cpu()
+    return score_outputs(logits, link(logits), index.cpu())

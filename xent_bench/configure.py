@@ -1,0 +1,103 @@
+"""From a config's choice to a callable whose every hyper-parameter has been checked.
+
+The target's own signature is the contract: its annotations say type and range, its names which
+keys there are. No `instantiate`: Hydra's partial looks its target up again on every call, which
+costs more than a loss does.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import partial
+from inspect import Parameter, signature
+from typing import Any, NotRequired, Required, get_type_hints
+
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from xent_bench.schema import GROUPS, Train, choice
+
+# What the harness passes by position: (logits, target), (), (shape, classes), (net), (step, steps).
+POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
+
+
+class ConfigError(ValueError):
+    """A key or a value that cannot be; `key` is the one at fault."""
+
+    def __init__(self, key: str, complaint: str) -> None:
+        """`key` as the user would type it."""
+        super().__init__(f"{key}: {complaint}")
+        self.key = key
+
+
+def check(config: DictConfig) -> None:
+    """Refuse, by a ConfigError, every value that training would stumble over later."""
+    check_top_level(config)
+    for group in GROUPS:
+        configured(config, group)
+
+
+def check_top_level(config: DictConfig) -> None:
+    """Types and ranges of all but the groups; imports nothing heavy."""
+    values = OmegaConf.to_container(config, resolve=True)
+    _validate(TypeAdapter(Train), values, prefix="", known=[str(key) for key in config])
+    folder_name = str(config.experiment)
+    if not folder_name or "/" in folder_name or folder_name.startswith("."):
+        raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
+
+
+def configured(config: DictConfig, group: str) -> "partial[Any]":
+    """The group's choice as a callable, its hyper-parameters bound."""
+    values = OmegaConf.to_container(config[group], resolve=True)
+    assert isinstance(values, dict)
+    target = values.pop("_target_", None)
+    values.pop("_partial_", None)
+    try:
+        function = get_method(target)
+    except Exception as error:
+        raise ConfigError(f"{group}._target_", f"cannot import {target}: {error}") from error
+    hyper = list(signature(function).parameters.values())[POSITIONAL[group] :]
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in hyper):
+        return partial(function, **values)
+    hints = get_type_hints(function, include_extras=True)
+    fields = {parameter.name: _field(parameter, hints) for parameter in hyper}
+    options = TypedDict(choice(config, group), fields)  # type: ignore[operator]  # read at run time
+    options.__pydantic_config__ = ConfigDict(
+        extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+    checked = _validate(TypeAdapter(options), values, prefix=f"{group}.", known=fields)
+    return partial(function, **checked)
+
+
+def _field(parameter: Parameter, hints: dict[str, Any]) -> Any:
+    hint = hints.get(parameter.name, Any)
+    return Required[hint] if parameter.default is Parameter.empty else NotRequired[hint]
+
+
+def _validate(adapter: TypeAdapter[Any], values: Any, prefix: str, known: Iterable[str]) -> Any:
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            complaint = f"no such key; {nearest(name, known)}"
+        elif first["type"] == "missing":
+            complaint = "has no default and was not given"
+        else:
+            complaint = f"{_lower(first['msg'])}, got {first['input']!r}"
+        raise ConfigError(prefix + name, complaint) from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """'did you mean ...?' or, if nothing is near, what there is."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there is {', '.join(names)}" if names else "there is none"
+
+
+def _lower(message: str) -> str:
+    return message.replace("Input should", "should")

@@ -1,0 +1,108 @@
+"""An exception as the one line that a user can act on: what is wrong, what was expected, where."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from xent_bench.configure import ConfigError, nearest
+from xent_bench.failures import EXIT_CODES
+from xent_bench.schema import CONF
+
+CONFIG_ERRORS = (ConfigError, HydraException, OmegaConfBaseException)
+USER_ERRORS = (*CONFIG_ERRORS, *EXIT_CODES)
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Say the line, and leave with the exit code that the kind of error has."""
+    print(f"xent-train: {explain(error, sys.argv[1:])}", file=sys.stderr)
+    sys.exit(EXIT_CODES.get(type(error), 2))
+
+
+def explain(error: Exception, argv: Sequence[str]) -> str:
+    """One line; of a configuration error also where the user wrote it."""
+    if not isinstance(error, CONFIG_ERRORS):
+        return str(error)
+    complaint, word = _complaint(error)
+    return f"{complaint} ({_origin(word, argv)})"
+
+
+def _complaint(error: Exception) -> tuple[str, str]:
+    """What is wrong, and the word to look for in what the user wrote."""
+    if isinstance(error, ConfigError):
+        return str(error), error.key
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        known = error.options or ()
+        return f"{group}={name}: no such {group or 'config'}; {nearest(name, known)}", name
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}: expected key=value", error.override
+    cause = error.__cause__ or error.__context__ or error
+    key = _full_key(cause)
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return f"{key}: no such key; {_near_keys(key, cause.parent_node)}", key
+    first_line = str(cause).partition("\n")[0]
+    return (f"{key}: {first_line}" if key else first_line), key
+
+
+def _full_key(error: BaseException) -> str:
+    found = re.search(r"full_key: (\S+)", str(error))
+    return found[1] if found else ""
+
+
+def _near_keys(key: str, parent: Any) -> str:
+    if not isinstance(parent, DictConfig):
+        return "see xent-train --help"
+    prefix = key.rpartition(".")[0]
+    siblings = [f"{prefix}.{name}" if prefix else str(name) for name in _names(parent)]
+    if not prefix:  # lr, when optimizer.lr was meant
+        deeper = [f"{top}.{name}" for top in siblings for name in _names(parent._get_node(top))]
+        same = [name for name in deeper if name.endswith(f".{key}")]
+        if same:
+            return f"did you mean {' or '.join(same)}?"
+    return nearest(key, siblings)
+
+
+def _names(node: Any) -> list[str]:
+    if not isinstance(node, DictConfig) or OmegaConf.is_missing({"node": node}, "node"):
+        return []
+    hidden = ("hydra", "_target_", "_partial_")
+    return [str(name) for name in node if name not in hidden]
+
+
+def _origin(word: str, argv: Sequence[str]) -> str:
+    """Where the user wrote it: on the command line, or the first file that says it."""
+    if word and any(word in argument for argument in argv):
+        return "on the command line"
+    last = re.escape(word.rpartition(".")[2])
+    for file in _files(argv):
+        if last and re.search(rf"\b{last}\b", file.read_text()):
+            return f"in {file}"
+    return "see xent-train --help"
+
+
+def _files(argv: Sequence[str]) -> Iterator[Path]:
+    """The YAML files that may say it, the chosen experiment's first: it overrides the others."""
+    folders = [*_added_folders(argv), CONF]
+    for argument in argv:
+        if argument.startswith("experiment="):
+            name = argument.partition("=")[2]
+            files = (folder / "experiment" / f"{name}.yaml" for folder in folders)
+            yield from (file for file in files if file.exists())
+    for folder in folders:
+        for file in sorted(folder.rglob("*.yaml")):
+            if file.parent.name != "experiment":
+                yield file
+
+
+def _added_folders(argv: Sequence[str]) -> Iterator[Path]:
+    for flag, value in zip(argv, [*argv[1:], ""], strict=True):
+        if flag in ("--config-dir", "-cd"):
+            yield Path(value)
+        elif flag.startswith("--config-dir="):
+            yield Path(flag.partition("=")[2])

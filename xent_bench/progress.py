@@ -1,0 +1,54 @@
+"""How far a run is: a bar on a terminal, nothing elsewhere."""
+
+import time
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich import progress
+from rich.console import Console
+
+REFRESH = 0.2  # seconds
+
+
+class Progress(Callback):
+    """Epochs done, time left, and the latest score on val."""
+
+    def __init__(self, name: str) -> None:
+        """`name` of the run."""
+        columns = (
+            progress.TextColumn(f"        {name:16}"),
+            progress.BarColumn(bar_width=30),
+            progress.TextColumn("epoch {task.completed:.1f}/{task.total:.0f}"),
+            progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        )
+        console = Console(stderr=True)
+        self.bar = progress.Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self.shown = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin where a resumed run begins."""
+        epochs = trainer.max_epochs
+        self.task = self.bar.add_task("", total=epochs, completed=trainer.current_epoch)
+        self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar, a few times a second."""
+        now = time.monotonic()
+        if now - self.shown > REFRESH:
+            self.shown = now
+            done = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
+            self.bar.update(self.task, completed=done)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the line to the result."""
+        self.bar.stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the line to the error."""
+        self.bar.stop()

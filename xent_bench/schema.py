@@ -1,0 +1,113 @@
+"""The typed top level of the config: what may be said, and which run it names.
+
+Science or machine: what can change the numbers stands at the top and is hashed into the run's key;
+what cannot stands under `machine`. `experiment`, the name a run is filed under, is not hashed, nor
+are `data.root` and `data.download`: where a set lies, not which it is.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from xent_bench.ranges import NaturalNumber, PositiveInt
+
+# The checkout's folder wins over the copy in the wheel.
+HERE = Path(__file__).resolve().parent
+CONF = next(folder for folder in (HERE.parent / "conf", HERE / "conf") if folder.is_dir())
+
+GROUPS = ("loss", "data", "model", "optimizer", "schedule")
+PLACES = ("root", "download")
+
+
+class Precision(Enum):
+    """Arithmetic of the net; the loss and the metrics stay in float32 or above."""
+
+    fp32 = "32-true"
+    bf16 = "bf16-mixed"
+
+
+class Accelerator(Enum):
+    """Where to train: a GPU if there is one, or as told."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+@dataclass
+class Machine:
+    """Where and how fast, never what."""
+
+    accelerator: Accelerator = Accelerator.auto
+    threads: PositiveInt | None = None  # of the CPU; null: PyTorch's choice
+    deterministic: bool = True  # the same numbers again, on the same hardware
+    runs: str = "runs"  # the run folders
+    tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
+
+
+@dataclass
+class Train:
+    """One training run."""
+
+    loss: dict[str, Any] = MISSING
+    data: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
+    optimizer: dict[str, Any] = MISSING
+    schedule: dict[str, Any] = MISSING
+    seed: NaturalNumber = MISSING
+    epochs: PositiveInt = MISSING
+    batch_size: PositiveInt = MISSING
+    precision: Precision = MISSING
+    experiment: str = MISSING
+    machine: Machine = field(default_factory=Machine)
+
+
+def register_schema() -> None:
+    """Let `schema` head the defaults list of conf/train.yaml: a misspelt key then fails."""
+    ConfigStore.instance().store(name="schema", node=Train)
+
+
+def choice(config: DictConfig, group: str) -> str:
+    """The name of a group's choice: the last word of its target."""
+    target: str = config[group]["_target_"]
+    return target.rpartition(".")[2]
+
+
+def science(config: DictConfig) -> dict[str, Any]:
+    """The flat keys that can change the numbers: {'loss': 'focal', 'loss.gamma': 2.0, ...}."""
+    flat: dict[str, Any] = {}
+    for group in GROUPS:
+        flat[group] = choice(config, group)
+        hyper = OmegaConf.to_container(config[group], resolve=True)
+        assert isinstance(hyper, dict)
+        for key, value in hyper.items():
+            if key not in ("_target_", "_partial_") and not (group == "data" and key in PLACES):
+                flat[f"{group}.{key}"] = value
+    flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
+    return flat | {"precision": config.precision.name}
+
+
+def run_key(config: DictConfig) -> str:
+    """A hash of everything that can change the numbers; 2 and 2.0 are one number."""
+    targets = [config[group]["_target_"] for group in GROUPS]
+    content = json.dumps([targets, science(config)], sort_keys=True, default=str)
+    canonical = json.loads(content, parse_int=float)
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def run_name(config: DictConfig) -> str:
+    """The name to show, such as focal-s0."""
+    return f"{choice(config, 'loss')}-s{config.seed}"
+
+
+def run_folder(config: DictConfig) -> Path:
+    """runs/<experiment>/<loss>-<data>-<model>-s<seed>-<key>."""
+    names = [choice(config, group) for group in ("loss", "data", "model")]
+    name = "-".join([*names, f"s{config.seed}", run_key(config)])
+    return Path(config.machine.runs) / config.experiment / name

@@ -1,0 +1,41 @@
+"""Which kind of target a loss takes, and labels encoded as that kind."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from xent_bench.configure import ConfigError
+from xent_bench.types import Distribution, Index
+
+Kind: TypeAlias = Literal["Index", "Distribution"]
+
+
+def target_kind(loss: Callable[..., Any]) -> Kind:
+    """What the loss's own annotation of `target` says."""
+    hint = get_type_hints(loss).get("target")
+    if hint == Index:
+        return "Index"
+    if hint == Distribution:
+        return "Distribution"
+    raise ConfigError(
+        "loss._target_",
+        f"expected {loss.__name__}'s target to be annotated Index or Distribution, got {hint}",
+    )
+
+
+def encode(labels: Tensor, kind: Kind, classes: int) -> Tensor:
+    """Labels as the target that a loss wants: integers become one-hot where it wants rows.
+
+    Soft labels are never turned into integers behind the user's back.
+    """
+    if labels.is_floating_point():
+        if kind == "Index":
+            raise ConfigError(
+                "loss",
+                "takes the index of the true class, but this data set's labels are soft; "
+                "choose a loss that takes a distribution, ce for one",
+            )
+        return labels
+    return F.one_hot(labels, classes).float() if kind == "Distribution" else labels

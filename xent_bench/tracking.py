@@ -1,0 +1,164 @@
+"""MLflow, the write side: one run for each run folder, whatever happens in between."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default hangs for 4 minutes
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from pytorch_lightning.loggers.logger import Logger
+
+from xent_bench.failures import Unavailable
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+
+
+class Tracking(Logger):
+    """An open MLflow run, as Lightning's logger.
+
+    A point that is there already is not written again: a run killed between the logging of an
+    epoch and its checkpoint repeats that epoch, to the same numbers.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        """Learn what an earlier process logged."""
+        super().__init__()
+        self.client, self.run_id = client, run_id
+        self.written = {
+            (point.key, point.step)
+            for key in client.get_run(run_id).data.metrics
+            for point in client.get_metric_history(run_id, key)
+        }
+
+    @property
+    def name(self) -> str:
+        """Lightning asks for one."""
+        return "mlflow"
+
+    @property
+    def version(self) -> str:
+        """The run's id."""
+        return self.run_id
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `open_run` has written the parameters."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """All points of a step in one request."""
+        step = step or 0
+        now = int(time.time() * 1000)
+        new = {key: value for key, value in metrics.items() if (key, step) not in self.written}
+        points = [Metric(key, value, now, step) for key, value in new.items()]
+        self.client.log_batch(self.run_id, metrics=points)
+        self.written |= {(key, step) for key in new}
+
+    def log_file(self, file: Path) -> None:
+        """Keep a file with the run."""
+        self.client.log_artifact(self.run_id, str(file))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Add or replace."""
+        self.client.log_batch(self.run_id, tags=[RunTag(key, tags[key]) for key in tags])
+
+
+@contextmanager
+def open_run(
+    folder: Path,
+    *,
+    uri: str | None,
+    experiment: str,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> Iterator[Tracking]:
+    """The MLflow run of a run folder: the one that was begun there, else a new one.
+
+    It ends FINISHED, or FAILED with the reason as the tag `failure`, or, interrupted, KILLED.
+    """
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        client, experiment_id = _open_store(uri, experiment, folder)
+        tracking = Tracking(client, _run_id(client, experiment_id, folder, name, tags["key"]))
+        parameters = [Param(key, str(value)) for key, value in params.items()]
+        client.log_batch(tracking.run_id, params=parameters)
+        tracking.set_tags(tags)
+    except MlflowException as error:
+        reason = str(error).partition("\n")[0]
+        raise Unavailable(f"MLflow at {redacted(tracking_uri(uri))}: {reason}") from error
+    try:
+        yield tracking
+    except KeyboardInterrupt:
+        client.set_terminated(tracking.run_id, "KILLED")
+        raise
+    except BaseException as error:
+        tracking.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
+        client.set_terminated(tracking.run_id, "FAILED")
+        raise
+    client.set_terminated(tracking.run_id, "FINISHED")
+
+
+def tracking_uri(configured: str | None) -> str:
+    """What machine.tracking says, else MLFLOW_TRACKING_URI, else a file beside the runs."""
+    return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def redacted(uri: str) -> str:
+    """The URI without a password."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    return uri.replace(f":{parts.password}@", ":***@", 1)
+
+
+def _open_store(uri: str | None, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
+    uri = tracking_uri(uri)
+    if not uri.startswith("sqlite:///"):
+        client = MlflowClient(uri)
+        return client, _experiment_id(client, experiment, artifacts=None)
+    # First runs in parallel would race to create the tables, and leave the file broken.
+    with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
+        client = MlflowClient(uri)
+        # beside the runs; MLflow would put them under whatever directory one happens to be in
+        artifacts = (folder.parent / "mlflow").resolve().as_uri()
+        return client, _experiment_id(client, experiment, artifacts)
+
+
+def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    try:
+        return client.create_experiment(name, artifacts)
+    except MlflowException:  # another process was first
+        return str(client.get_experiment_by_name(name).experiment_id)
+
+
+def _run_id(client: MlflowClient, experiment_id: str, folder: Path, name: str, key: str) -> str:
+    """Of the run begun in this folder. The id is written first: a kill leaves no orphan."""
+    file = folder / "mlflow_run_id"
+    if file.exists():
+        run_id = file.read_text()
+        client.update_run(run_id, status="RUNNING")
+        return run_id
+    begun = client.search_runs(
+        [experiment_id], f"tags.key = '{key}' and attributes.status = 'RUNNING'", max_results=1
+    )
+    if begun:  # killed between the two lines below
+        run_id = begun[0].info.run_id
+    else:
+        run_id = client.create_run(experiment_id, run_name=name, tags={"key": key}).info.run_id
+    part = file.with_suffix(".part")
+    part.write_text(run_id)
+    part.rename(file)
+    return run_id

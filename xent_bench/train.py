@@ -1,0 +1,51 @@
+"""xent-train: a Hydra application. Nothing heavy is imported before something is to be trained."""
+
+import json
+import os
+import shlex
+from typing import Any
+
+import hydra
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from xent_bench.configure import check, check_top_level
+from xent_bench.explain import USER_ERRORS, refuse
+from xent_bench.schema import CONF, register_schema, run_folder
+
+
+def main() -> None:
+    """The console script: an error of the user's is one line and an exit code, not a traceback."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed at length
+    register_schema()
+    try:
+        _app()
+    except USER_ERRORS as error:
+        refuse(error)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def _app(config: DictConfig) -> dict[str, Any]:
+    return run(config, command=shlex.join(["xent-train", *HydraConfig.get().overrides.task]))
+
+
+def run(config: DictConfig, command: str = "") -> dict[str, Any]:
+    """Train what the config says and return its result; if that was done before, return it.
+
+    Done -> its result; begun -> it goes on from its checkpoint; else it starts. `command` is what
+    the run's description in MLflow tells a reader to type.
+    """
+    check_top_level(config)
+    folder = run_folder(config)
+    result = folder / "result.json"
+    if not result.exists():
+        check(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # the same command in two windows: one of them trains
+            if not result.exists():
+                from xent_bench.fit import fit  # seconds of imports
+
+                fit(config, folder, command)
+    loaded: dict[str, Any] = json.loads(result.read_text())
+    return loaded
