@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from xent_bench.checkpoint import AtomicCheckpointIO
@@ -56,7 +57,7 @@ def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Train
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except (RuntimeError, ValueError) as error:  # Lightning's MisconfigurationException is neither
+    except (RuntimeError, MisconfigurationException) as error:
         raise _no_device(config, error) from error
 
 
@@ -88,7 +89,7 @@ def build_classifier(config: DictConfig, data: ImageSet, loaders: Loaders) -> Cl
     """Initial weights from the seed alone: the same for every loss."""
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
     net: nn.Module = configured(config, "model")(tuple(data.images.shape[1:]), len(data.classes))
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    net = net.to(memory_format=torch.channels_last)
     loss = configured(config, "loss")
     classifier = Classifier(
         net,

@@ -12,11 +12,11 @@ from inspect import Parameter, signature
 from typing import Any, NotRequired, Required, get_type_hints
 
 from hydra.utils import get_method
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from xent_bench.schema import GROUPS, Train, choice
+from xent_bench.schema import GROUPS, Train, choice, plain
 
 # What the harness passes by position: (logits, target), (), (shape, classes), (net), (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
@@ -40,8 +40,7 @@ def check(config: DictConfig) -> None:
 
 def check_top_level(config: DictConfig) -> None:
     """Types and ranges of all but the groups; imports nothing heavy."""
-    values = OmegaConf.to_container(config, resolve=True)
-    _validate(TypeAdapter(Train), values, prefix="", known=[str(key) for key in config])
+    _validate(TypeAdapter(Train), plain(config), prefix="", known=[str(key) for key in config])
     folder_name = str(config.experiment)
     if not folder_name or "/" in folder_name or folder_name.startswith("."):
         raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
@@ -49,8 +48,7 @@ def check_top_level(config: DictConfig) -> None:
 
 def configured(config: DictConfig, group: str) -> "partial[Any]":
     """The group's choice as a callable, its hyper-parameters bound."""
-    values = OmegaConf.to_container(config[group], resolve=True)
-    assert isinstance(values, dict)
+    values = plain(config[group])
     target = values.pop("_target_", None)
     values.pop("_partial_", None)
     try:
@@ -62,10 +60,9 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
         return partial(function, **values)
     hints = get_type_hints(function, include_extras=True)
     fields = {parameter.name: _field(parameter, hints) for parameter in hyper}
-    options = TypedDict(choice(config, group), fields)  # type: ignore[operator]  # read at run time
-    options.__pydantic_config__ = ConfigDict(
-        extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
-    )
+    options = TypedDict(choice(config, group), fields)  # type: ignore[misc]  # made at run time
+    rules = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+    setattr(options, "__pydantic_config__", rules)  # noqa: B010  a TypedDict has it nowhere else
     checked = _validate(TypeAdapter(options), values, prefix=f"{group}.", known=fields)
     return partial(function, **checked)
 
@@ -96,7 +93,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"there is {', '.join(names)}" if names else "there is none"
+    return f"there is {', '.join(names)}" if names else "it takes none"
 
 
 def _lower(message: str) -> str:

@@ -7,7 +7,6 @@ before the first is trained.
 import sys
 import time
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 from hydra import compose
@@ -28,14 +27,24 @@ class Console(Callback):
 
     def __init__(self) -> None:
         """A single run, until a sweep says otherwise."""
-        self.runs, self.done_before, self.ended = 1, 0, 0
+        self.total, self.to_train = 1, 1
+        self.ended, self.trained = 0, 0
         self.failures: list[Exception] = []
+        self.swept: set[str] = set()
         self.start = time.monotonic()
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse at once what can be seen without PyTorch."""
+        try:
+            check_top_level(config)
+        except CONFIG_ERRORS as error:  # Hydra would make a warning of it
+            refuse(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every combination and count those still to be trained."""
         try:
-            configs = list(_combinations(config))
+            combinations = _combinations(config)
+            configs = [compose(config.hydra.job.config_name, each) for each in combinations]
             for each in configs:
                 check_top_level(each)
             missing = [each for each in configs if not _is_done(each)]
@@ -43,90 +52,108 @@ class Console(Callback):
                 _say(f"{len(configs)} runs, {len(missing)} to train; loading PyTorch ...")
             for each in missing:
                 check(each)
-        except CONFIG_ERRORS as error:  # Hydra would make a warning of it
+        except CONFIG_ERRORS as error:
             refuse(error)
-        self.runs, self.done_before = len(configs), len(configs) - len(missing)
+        self.total, self.to_train = len(configs), len(missing)
+        self.swept = _differing(combinations)
+        self.start = time.monotonic()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember whether there is anything to train."""
         self.was_done = _is_done(config)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """The run's result or its failure; after the last run of a sweep, the sum of it."""
+        """The run's result or its failure; after the last run, the sum of it."""
         self.ended += 1
         if job_return.status is JobStatus.FAILED:
-            self._say_failure(config, job_return._return_value)
-        elif not self.was_done or self.runs == 1:
-            _say(f"{self._count()}{_summary(job_return.return_value)}{self._time_left()}")
-        if self.ended == self.runs:
+            self._end_in_failure(config, job_return._return_value)
+        elif not self.was_done or self.total == 1:
+            self.trained += not self.was_done
+            result = _result(job_return.return_value)
+            _say(f"{self._name(config)}{result}{self._time_left()}")
+        if self.ended == self.total:
             self._say_sum(config)
             if self.failures:
                 sys.exit(EXIT_CODES.get(type(self.failures[0]), 1))
 
-    def _count(self) -> str:
-        return f"[{self.ended:2}/{self.runs}] " if self.runs > 1 else ""
+    def _name(self, config: DictConfig) -> str:
+        count = f"[{self.ended:2}/{self.total}] " if self.total > 1 else ""
+        names = [
+            run_name(config),
+            *(each for each in config.hydra.overrides.task if self._tells(each)),
+        ]
+        return f"{count}{' '.join(names):14} "
+
+    def _tells(self, override: str) -> bool:
+        return override in self.swept and not override.startswith(("loss=", "seed="))
+
+    def _end_in_failure(self, config: DictConfig, error: Any) -> None:
+        """Of a sweep, go on; Hydra would say nothing of it before the end."""
+        self.failures.append(error)
+        if isinstance(error, USER_ERRORS):
+            if self.total == 1:
+                refuse(error)
+            _say(f"{self._name(config)}FAILED: {explain(error, sys.argv[1:])}")
+        else:
+            _say(f"{self._name(config)}FAILED: {type(error).__name__}: {error}")
+            traceback.print_exception(error)
 
     def _time_left(self) -> str:
-        left = self.runs - max(self.ended, self.done_before)
-        trained = self.ended - self.done_before
-        if left <= 0 or trained <= 0:
+        left = self.to_train - self.trained - len(self.failures)
+        if left <= 0:
             return ""
-        seconds = (time.monotonic() - self.start) / trained * left
-        return f"   {_duration(seconds)} left"
-
-    def _say_failure(self, config: DictConfig, error: Any) -> None:
-        self.failures.append(error)
-        known = isinstance(error, USER_ERRORS)
-        if self.runs == 1 and known:
-            refuse(error)
-        if self.runs > 1:
-            reason = explain(error, sys.argv[1:]) if known else f"{type(error).__name__}: {error}"
-            _say(f"{self._count()}{run_name(config):14} FAILED: {reason}")
-            if not known:
-                traceback.print_exception(error)
+        return f"   {_duration((time.monotonic() - self.start) / self.trained * left)} left"
 
     def _say_sum(self, config: DictConfig) -> None:
         folder = run_folder(config)
-        if self.runs == 1 and not self.failures:
-            was_done = " (done before: nothing was trained)" if self.was_done else ""
-            _say(f"Folder: {folder}{was_done}")
-        elif self.runs > 1:
-            trained = self.runs - self.done_before - len(self.failures)
-            failed = f", {len(self.failures)} failed" if len(self.failures) else ""
-            before = f"{self.done_before} done before, " if self.done_before else ""
-            took = _duration(time.monotonic() - self.start)
-            _say(f"{self.runs} runs: {before}{trained} trained{failed} in {took}")
-        if self.ended > len(self.failures):
+        if self.total == 1:
+            _say(f"Folder: {folder}{' (done before: nothing was trained)' * self.was_done}")
+        else:
+            done_before = self.total - self.trained - len(self.failures)
+            counts = {
+                "trained": self.trained,
+                "done before": done_before,
+                "failed": len(self.failures),
+            }
+            said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+            _say(f"{self.total} runs: {said}; {_duration(time.monotonic() - self.start)}")
+        if self.total > len(self.failures):
             _say(f"Compare: xent-report {folder.parent}")
 
 
-def _combinations(config: DictConfig) -> Iterator[DictConfig]:
-    """The config of each run of a sweep, by Hydra's own expansion of it."""
+def _combinations(config: DictConfig) -> list[list[str]]:
+    """The overrides of each run of a sweep, by Hydra's own expansion of it."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     sweeper = config.hydra.sweeper
     if not sweeper._target_.endswith(".BasicSweeper"):
-        return  # another sweeper chooses as it goes; each run is checked when it starts
+        return []  # another sweeper chooses as it goes; each run is checked when it starts
     arguments = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     arguments += config.hydra.overrides.task
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     overrides = parser.parse_overrides(arguments)
-    for combination in BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]:
-        yield compose(config.hydra.job.config_name, combination)
+    (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return combinations
+
+
+def _differing(combinations: list[list[str]]) -> set[str]:
+    """The overrides that are not in every combination."""
+    sets = [set(combination) for combination in combinations]
+    return set().union(*sets) - sets[0].intersection(*sets) if sets else set()
 
 
 def _is_done(config: DictConfig) -> bool:
     return (run_folder(config) / "result.json").exists()
 
 
-def _summary(result: dict[str, Any]) -> str:
+def _result(result: dict[str, Any]) -> str:
     metrics = result["metrics"]
     nll, ece = (metrics.get(f"test/{key}") for key in ("nll", "ece"))
     raw = "" if nll is None else f"  NLL {nll:6.3f}  ECE {100 * ece:5.2f} %"
     return (
-        f"{result['name']:14} top-1 {100 * metrics['test/top1']:6.2f} %{raw or ' ' * 25}"
+        f"top-1 {100 * metrics['test/top1']:6.2f} %{raw or ' ' * 25}"
         f"   scaled: NLL {metrics['test_ts/nll']:6.3f}  ECE {100 * metrics['test_ts/ece']:5.2f} %"
-        f"  {result['seconds']:6.1f} s"
+        f"  {result['seconds']:5.1f} s"
     )
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from xent_bench.configure import ConfigError, nearest
 from xent_bench.failures import EXIT_CODES
 from xent_bench.schema import CONF
 
-CONFIG_ERRORS = (ConfigError, HydraException, OmegaConfBaseException)
-USER_ERRORS = (*CONFIG_ERRORS, *EXIT_CODES)
+CONFIG_ERRORS: tuple[type[Exception], ...] = (ConfigError, HydraException, OmegaConfBaseException)
+USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *EXIT_CODES)
 
 
 def refuse(error: Exception) -> NoReturn:
@@ -38,8 +38,9 @@ def _complaint(error: Exception) -> tuple[str, str]:
         return str(error), error.key
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        known = error.options or ()
-        return f"{group}={name}: no such {group or 'config'}; {nearest(name, known)}", name
+        if not group:
+            return f"no config named {name}", name
+        return f"{group}={name}: no such {group}; {nearest(name, error.options or ())}", name
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: expected key=value", error.override
     cause = error.__cause__ or error.__context__ or error
@@ -47,6 +48,9 @@ def _complaint(error: Exception) -> tuple[str, str]:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return f"{key}: no such key; {_near_keys(key, cause.parent_node)}", key
     first_line = str(cause).partition("\n")[0]
+    if "Ambiguous value" in first_line:
+        argument = first_line.split("'")[1]
+        return f"{argument}: several values are a sweep, which needs -m", argument
     return (f"{key}: {first_line}" if key else first_line), key
 
 
@@ -69,7 +73,7 @@ def _near_keys(key: str, parent: Any) -> str:
 
 
 def _names(node: Any) -> list[str]:
-    if not isinstance(node, DictConfig) or OmegaConf.is_missing({"node": node}, "node"):
+    if not isinstance(node, DictConfig):
         return []
     hidden = ("hydra", "_target_", "_partial_")
     return [str(name) for name in node if name not in hidden]

@@ -79,7 +79,7 @@ def weights_sha256(net: nn.Module) -> str:
     content = hashlib.sha256()
     for name, tensor in sorted(net.state_dict().items()):
         content.update(name.encode())
-        content.update(tensor.detach().cpu().contiguous().numpy())
+        content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return content.hexdigest()
 
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -73,6 +73,11 @@ def register_schema() -> None:
     ConfigStore.instance().store(name="schema", node=Train)
 
 
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A resolved copy of plain values."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
 def choice(config: DictConfig, group: str) -> str:
     """The name of a group's choice: the last word of its target."""
     target: str = config[group]["_target_"]
@@ -84,9 +89,7 @@ def science(config: DictConfig) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for group in GROUPS:
         flat[group] = choice(config, group)
-        hyper = OmegaConf.to_container(config[group], resolve=True)
-        assert isinstance(hyper, dict)
-        for key, value in hyper.items():
+        for key, value in plain(config[group]).items():
             if key not in ("_target_", "_partial_") and not (group == "data" and key in PLACES):
                 flat[f"{group}.{key}"] = value
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
@@ -110,4 +113,4 @@ def run_folder(config: DictConfig) -> Path:
     """runs/<experiment>/<loss>-<data>-<model>-s<seed>-<key>."""
     names = [choice(config, group) for group in ("loss", "data", "model")]
     name = "-".join([*names, f"s{config.seed}", run_key(config)])
-    return Path(config.machine.runs) / config.experiment / name
+    return Path(str(config.machine.runs), str(config.experiment), name)

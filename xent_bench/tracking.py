@@ -95,6 +95,8 @@ def open_run(
         tracking.set_tags(tags)
     except MlflowException as error:
         reason = str(error).partition("\n")[0]
+        if "Max retries exceeded" in reason:
+            reason = "no answer"
         raise Unavailable(f"MLflow at {redacted(tracking_uri(uri))}: {reason}") from error
     try:
         yield tracking
@@ -141,7 +143,10 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
     try:
         return client.create_experiment(name, artifacts)
     except MlflowException:  # another process was first
-        return str(client.get_experiment_by_name(name).experiment_id)
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
 
 
 def _run_id(client: MlflowClient, experiment_id: str, folder: Path, name: str, key: str) -> str:
@@ -155,9 +160,10 @@ def _run_id(client: MlflowClient, experiment_id: str, folder: Path, name: str, k
         [experiment_id], f"tags.key = '{key}' and attributes.status = 'RUNNING'", max_results=1
     )
     if begun:  # killed between the two lines below
-        run_id = begun[0].info.run_id
+        run_id = str(begun[0].info.run_id)
     else:
-        run_id = client.create_run(experiment_id, run_name=name, tags={"key": key}).info.run_id
+        created = client.create_run(experiment_id, run_name=name, tags={"key": key})
+        run_id = str(created.info.run_id)
     part = file.with_suffix(".part")
     part.write_text(run_id)
     part.rename(file)

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from xent_bench.configure import check, check_top_level
-from xent_bench.explain import USER_ERRORS, refuse
+from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.schema import CONF, register_schema, run_folder
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     register_schema()
     try:
         _app()
-    except USER_ERRORS as error:
+    except CONFIG_ERRORS as error:  # the Console has caught what a run raises
         refuse(error)
 
 

@@ -47,5 +47,5 @@ class ImageSet:
         """A hash of every pixel and label."""
         content = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         for tensor in (self.images, self.labels):
-            content.update(tensor.contiguous().numpy())
+            content.update(tensor.contiguous().numpy().tobytes())
         return content.hexdigest()

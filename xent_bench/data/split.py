@@ -28,7 +28,7 @@ class Splits(NamedTuple):
         content = hashlib.sha256()
         for ids in self:
             content.update(len(ids).to_bytes(8))
-            content.update(ids.numpy())
+            content.update(ids.numpy().tobytes())
         return content.hexdigest()
 
 
@@ -49,7 +49,7 @@ def split(data: ImageSet, seed: int) -> Splits:
     sizes = [val, calib, len(rest) - val - calib]
     if min(*sizes, len(test)) < 1:
         raise DataError(f"expected images enough for four splits, got {len(everything)}")
-    val_ids, calib_ids, train_ids = (ids.sort().values for ids in rest.split(sizes))
+    val_ids, calib_ids, train_ids = (ids.sort().values for ids in torch.split(rest, sizes))
     return Splits(train_ids, val_ids, calib_ids, test.sort().values)
 
 

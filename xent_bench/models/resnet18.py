@@ -10,7 +10,7 @@ def resnet18(shape: tuple[int, int, int], classes: int) -> nn.Module:
     from torchvision.models import resnet18 as imagenet_resnet18  # seconds of import
 
     channels, h, w = shape
-    net = imagenet_resnet18(num_classes=classes)
+    net: nn.Module = imagenet_resnet18(num_classes=classes)
     if min(h, w) < SMALL:
         net.conv1 = nn.Conv2d(channels, 64, kernel_size=3, padding=1, bias=False)
         net.maxpool = nn.Identity()

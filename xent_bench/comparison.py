@@ -1,0 +1,128 @@
+"""Runs side by side: which of them make a row, and what the row says. Prints nothing."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from xent_bench.runs import Run
+from xent_bench.stats import Estimate, estimate
+
+CONTROL = ("ce", "sparse_ce")  # one loss, two formats of label: equal, or the harness is broken
+
+
+class Row(NamedTuple):
+    """One loss, as configured, over its seeds."""
+
+    label: str
+    loss: str
+    n: int
+    estimates: dict[str, Estimate]
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether a temperature of these runs has no optimum within its bounds."""
+        return self.estimates["test_ts/temperature_at_bound"].mean > 0
+
+
+class Comparison(NamedTuple):
+    """The runs of one experiment on one data set with one model."""
+
+    experiment: str
+    data: str
+    model: str
+    rows: list[Row]
+    control: str
+    provenance: str
+
+
+def compare(runs: Sequence[Run]) -> list[Comparison]:
+    """A comparison for each experiment, data set and model, best NLL after scaling first."""
+    ordered = sorted(runs, key=_setting)
+    return [_comparison(*setting, list(group)) for setting, group in groupby(ordered, _setting)]
+
+
+def _setting(run: Run) -> tuple[str, str, str]:
+    return run.experiment, run.params["data"], run.params["model"]
+
+
+def _comparison(experiment: str, data: str, model: str, runs: list[Run]) -> Comparison:
+    cells: dict[str, list[Run]] = {}
+    for run in runs:
+        cells.setdefault(_label(run, runs), []).append(run)
+    rows = [_row(label, cell) for label, cell in cells.items()]
+    rows.sort(key=lambda row: row.estimates["test_ts/nll"].mean)
+    return Comparison(experiment, data, model, rows, _control(runs), _provenance(runs))
+
+
+def _label(run: Run, runs: list[Run]) -> str:
+    """The loss, with whatever else differs between runs of this loss or apart from the loss."""
+    loss = run.params["loss"]
+    varied = [
+        f"{key.removeprefix('loss.')}={value}"
+        for key, value in run.params.items()
+        if key not in ("loss", "seed") and _varies(key, loss, runs)
+    ]
+    return " ".join([loss, *varied])
+
+
+def _varies(key: str, loss: str, runs: list[Run]) -> bool:
+    peers = [run for run in runs if run.params["loss"] == loss or not key.startswith("loss.")]
+    return len({str(run.params.get(key)) for run in peers}) > 1
+
+
+def _row(label: str, cell: list[Run]) -> Row:
+    keys = [key for key in cell[0].metrics if all(key in run.metrics for run in cell)]
+    estimates = {key: estimate([run.metrics[key] for run in cell]) for key in keys}
+    return Row(label, cell[0].params["loss"], len(cell), estimates)
+
+
+def _control(runs: list[Run]) -> str:
+    """Whether cross-entropy in its two formats ended with the same weights, bit for bit."""
+    ended: dict[str, dict[str, str]] = {loss: {} for loss in CONTROL}
+    for run in runs:
+        if run.params["loss"] in CONTROL:
+            pair = str(sorted((k, str(v)) for k, v in run.params.items() if k != "loss"))
+            ended[run.params["loss"]][pair] = run.tags["weights_sha256"]
+    ce, sparse_ce = (ended[loss] for loss in CONTROL)
+    pairs = ce.keys() & sparse_ce.keys()
+    if not pairs:
+        return "A/A control: no pair of ce and sparse_ce among these runs."
+    equal = sum(ce[pair] == sparse_ce[pair] for pair in pairs)
+    if equal == len(pairs):
+        return (
+            "A/A control: ce and sparse_ce, one loss in two label formats, ended with the same "
+            f"weights bit for bit in {equal} of {len(pairs)} pairs."
+        )
+    return (
+        f"A/A control FAILED: ce and sparse_ce ended with the same weights in only {equal} of "
+        f"{len(pairs)} pairs: this hardware or code is not deterministic, and differences between "
+        "losses include that noise."
+    )
+
+
+def _provenance(runs: list[Run]) -> str:
+    """Where the numbers come from; of several commits, versions or machines, all."""
+
+    def named(tag: str, length: int = 100) -> str:
+        return " and ".join(sorted({run.tags.get(tag, "unknown")[:length] for run in runs}))
+
+    dirty = any(run.tags.get("dirty") == "true" for run in runs)
+    sizes = " and ".join(sorted({f"{run.n_test:,}" for run in runs}))
+    return (
+        f"{len(runs)} runs, {sizes} test images; {named('hardware')}; torch {named('torch')}; "
+        f"commit {named('commit', 10)}{' with uncommitted changes' if dirty else ''}."
+    )
+
+
+def flat(comparison: Comparison) -> list[dict[str, Any]]:
+    """Rows as records, in full precision: what a CSV file or a data frame wants."""
+    return [
+        {"experiment": comparison.experiment, "data": comparison.data, "model": comparison.model}
+        | {"loss": row.label, "n": row.n}
+        | {
+            column: value
+            for key, found in row.estimates.items()
+            for column, value in ((key, found.mean), (f"{key}/half_width", found.half_width))
+        }
+        for row in comparison.rows
+    ]

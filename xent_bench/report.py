@@ -1,0 +1,153 @@
+"""xent-report: finished runs as a table in the terminal, in Markdown or in CSV."""
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from xent_bench.comparison import Comparison, Row
+
+
+class Column(NamedTuple):
+    """A metric under a heading of two lines; in units of `scale`, with so many decimals."""
+
+    above: str
+    below: str
+    key: str
+    scale: float
+    decimals: int
+
+
+COLUMNS = (
+    Column("top-1", "%", "test/top1", 100, 1),
+    Column("top-5", "%", "test/top5", 100, 1),
+    Column("NLL", "raw", "test/nll", 1, 3),
+    Column("NLL", "scaled", "test_ts/nll", 1, 3),
+    Column("Brier", "raw", "test/brier", 1, 3),
+    Column("Brier", "scaled", "test_ts/brier", 1, 3),
+    Column("ECE %", "raw", "test/ece", 100, 1),
+    Column("ECE %", "scaled", "test_ts/ece", 100, 1),
+)
+
+
+def main() -> None:
+    """The console script."""
+    options = _parser().parse_args()
+    try:
+        report(options.folder, options.format, options.picture)
+    except BrokenPipeError:  # xent-report | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError as error:
+        print(f"xent-report: {error}", file=sys.stderr)
+        sys.exit(3)
+
+
+def report(folder: Path, form: str, picture: Path | None = None) -> None:
+    """Print the comparison of the runs in a folder, in a form of FORMS."""
+    from xent_bench.comparison import compare
+    from xent_bench.runs import load_runs
+
+    comparisons = compare(load_runs(folder))
+    FORMS[form](comparisons)
+    if picture is not None:
+        from xent_bench.plots import draw  # matplotlib takes a second
+
+        draw(comparisons, picture)
+
+
+def print_table(comparisons: "Sequence[Comparison]") -> None:
+    """For a terminal of 100 columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    for comparison in comparisons:
+        title = f"{comparison.experiment}: {comparison.data}, {comparison.model}"
+        console.print(f"\n[bold]{title}[/bold]")
+        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        table.add_column("loss", no_wrap=True, min_width=9)
+        table.add_column("n", justify="right")
+        for column in COLUMNS:
+            table.add_column(f"{column.above}\n{column.below}", justify="right", no_wrap=True)
+        for row in comparison.rows:
+            table.add_row(row.label, str(row.n), *(_cell(row, column) for column in COLUMNS))
+        console.print(table)
+        for note in _notes(comparison):
+            console.print(note)
+
+
+def print_markdown(comparisons: "Sequence[Comparison]") -> None:
+    """For a README or an issue."""
+    for comparison in comparisons:
+        print(f"**{comparison.experiment}**: {comparison.data}, {comparison.model}\n")
+        print("| loss | n | " + " | ".join(f"{c.above} {c.below}" for c in COLUMNS) + " |")
+        print("|---|--:|" + "--:|" * len(COLUMNS))
+        for row in comparison.rows:
+            cells = " | ".join(_cell(row, column) for column in COLUMNS)
+            print(f"| {row.label} | {row.n} | {cells} |")
+        print()
+        print("\n".join(_notes(comparison)))
+
+
+def print_csv(comparisons: "Sequence[Comparison]") -> None:
+    """Every metric, in full precision, with the half-width of its interval."""
+    from xent_bench.comparison import flat
+
+    records = [record for comparison in comparisons for record in flat(comparison)]
+    columns = list(dict.fromkeys(column for record in records for column in record))
+    writer = csv.DictWriter(sys.stdout, columns)
+    writer.writeheader()
+    writer.writerows(records)
+
+
+FORMS = {"table": print_table, "markdown": print_markdown, "csv": print_csv}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xent-report",
+        description="Compare finished runs: one row a loss, mean ± 95 % interval over seeds.",
+        epilog="Exit codes: 0 done, 2 bad usage, 3 no runs or unreadable ones.",
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path("runs"), help="where the runs are (runs)"
+    )
+    parser.add_argument(
+        "--format", choices=FORMS, default="table", help="table for the terminal (default)"
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="also draw it, as png, svg, pdf"
+    )
+    return parser
+
+
+def _cell(row: "Row", column: Column) -> str:
+    found = row.estimates.get(column.key)
+    if found is None:
+        return "-"
+    mean = f"{column.scale * found.mean:.{column.decimals}f}"
+    if found.half_width is None:
+        return mean
+    return f"{mean}±{column.scale * found.half_width:.{column.decimals}f}"
+
+
+def _notes(comparison: "Comparison") -> list[str]:
+    """What a reader must know to read the table rightly."""
+    notes = [comparison.control]
+    if any(row.n > 1 for row in comparison.rows):
+        notes.append("±: 95 % interval, Student's t over n seeds; overlap is no proof of a tie.")
+    notes.append("scaled: after temperature scaling, fitted on calib. Rows by scaled NLL.")
+    unscored = [row.label for row in comparison.rows if "test/nll" not in row.estimates]
+    if unscored:
+        notes.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
+    bound = [row.label for row in comparison.rows if row.at_bound]
+    if bound:
+        notes.append(
+            f"The temperature of {', '.join(bound)} ended on its bound: calib is too easy for it."
+        )
+    return [*notes, comparison.provenance]

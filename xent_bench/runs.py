@@ -1,0 +1,41 @@
+"""Finished runs, read back from their folders. No torch, no MLflow: a report starts at once."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `result.json` holds of one trained run."""
+
+    name: str
+    experiment: str
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    command: str
+    n_test: int
+    seconds: float
+
+
+def load_runs(folder: Path) -> list[Run]:
+    """Every finished run in the folder or below it, in the order of their paths.
+
+    A ValueError if there is none, or if a result cannot be read: a comparison with a hole in it
+    that nobody mentions is worse than none.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
+    files = sorted(folder.rglob("result.json"))
+    if not files:
+        raise ValueError(f"no finished run in {folder}: expected a result.json in a run's folder")
+    return [_load(file) for file in files]
+
+
+def _load(file: Path) -> Run:
+    try:
+        return Run(**json.loads(file.read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected a run's result in {file}: {error}") from error
