@@ -4,7 +4,7 @@ import logging
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -49,7 +49,7 @@ def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Train
             precision=config.precision.value,
             deterministic=config.machine.deterministic,
             max_epochs=config.epochs,
-            callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0), callback],
+            callbacks=[_checkpoint_of_every_epoch(folder), callback],
             # not SLURM's: its requeue saves inside a signal handler, in the middle of a step
             plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             logger=False,
@@ -59,6 +59,16 @@ def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Train
         )
     except (RuntimeError, MisconfigurationException) as error:
         raise _no_device(config, error) from error
+
+
+def _checkpoint_of_every_epoch(folder: Path) -> ModelCheckpoint:
+    """last.ckpt, replaced at the end of each epoch, after val was scored.
+
+    Not `save_last=True, save_top_k=0`, which in Lightning 2.6 saves after the last epoch alone.
+    """
+    return ModelCheckpoint(
+        folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
 
 
 def build_loaders(
@@ -112,7 +122,7 @@ def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
     if logits.shape != expected:
         got = tuple(logits.shape)
         raise ConfigError("model", f"expected outputs of shape {expected}, got {got}")
-    loss: Any = classifier.per_example(torch.zeros_like(logits), target)
+    loss = classifier.loss(torch.zeros_like(logits), target)
     if loss.shape != expected[:1]:
         got = tuple(loss.shape)
         raise ConfigError("loss", f"expected one value an example, {expected[:1]}, got {got}")

@@ -70,7 +70,7 @@ class Classifier(LightningModule):
         assert self.logger is not None
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
 
-    def predict_step(self, batch: tuple[Pixels]) -> Logits:
+    def predict_step(self, batch: tuple[Pixels, Tensor, Index]) -> Logits:
         """Outputs in float32."""
         logits: Logits = self.net(batch[0]).float()
         return logits

@@ -6,13 +6,14 @@ costs more than a loss does.
 """
 
 from collections.abc import Iterable
+from dataclasses import fields
 from difflib import get_close_matches
 from functools import partial
 from inspect import Parameter, signature
 from typing import Any, NotRequired, Required, get_type_hints
 
 from hydra.utils import get_method
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
@@ -40,7 +41,9 @@ def check(config: DictConfig) -> None:
 
 def check_top_level(config: DictConfig) -> None:
     """Types and ranges of all but the groups; imports nothing heavy."""
-    _validate(TypeAdapter(Train), plain(config), prefix="", known=[str(key) for key in config])
+    ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    known = [each.name for each in fields(Train)]
+    _validate(TypeAdapter(Train), plain(ours), prefix="", known=known)
     folder_name = str(config.experiment)
     if not folder_name or "/" in folder_name or folder_name.startswith("."):
         raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
@@ -59,11 +62,11 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in hyper):
         return partial(function, **values)
     hints = get_type_hints(function, include_extras=True)
-    fields = {parameter.name: _field(parameter, hints) for parameter in hyper}
-    options = TypedDict(choice(config, group), fields)  # type: ignore[misc]  # made at run time
+    named = {parameter.name: _field(parameter, hints) for parameter in hyper}
+    options = TypedDict(choice(config, group), named)  # type: ignore[misc]  # made at run time
     rules = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
     setattr(options, "__pydantic_config__", rules)  # noqa: B010  a TypedDict has it nowhere else
-    checked = _validate(TypeAdapter(options), values, prefix=f"{group}.", known=fields)
+    checked = _validate(TypeAdapter(options), values, prefix=f"{group}.", known=named)
     return partial(function, **checked)
 
 
@@ -78,8 +81,8 @@ def _validate(adapter: TypeAdapter[Any], values: Any, prefix: str, known: Iterab
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            complaint = f"no such key; {nearest(name, known)}"
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            complaint = f"no such key; {nearest(name, known, prefix)}"
         elif first["type"] == "missing":
             complaint = "has no default and was not given"
         else:
@@ -87,13 +90,13 @@ def _validate(adapter: TypeAdapter[Any], values: Any, prefix: str, known: Iterab
         raise ConfigError(prefix + name, complaint) from None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """'did you mean ...?' or, if nothing is near, what there is."""
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """'did you mean ...?' or, if nothing is near, what there is; `prefix` goes before each."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    near = [prefix + each for each in get_close_matches(name, names, n=3, cutoff=0.6)]
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"there is {', '.join(names)}" if names else "it takes none"
+    return f"there is {', '.join(prefix + each for each in names)}" if names else "it takes none"
 
 
 def _lower(message: str) -> str:

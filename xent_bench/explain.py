@@ -62,14 +62,13 @@ def _full_key(error: BaseException) -> str:
 def _near_keys(key: str, parent: Any) -> str:
     if not isinstance(parent, DictConfig):
         return "see xent-train --help"
-    prefix = key.rpartition(".")[0]
-    siblings = [f"{prefix}.{name}" if prefix else str(name) for name in _names(parent)]
-    if not prefix:  # lr, when optimizer.lr was meant
-        deeper = [f"{top}.{name}" for top in siblings for name in _names(parent._get_node(top))]
-        same = [name for name in deeper if name.endswith(f".{key}")]
+    above, dot, last = key.rpartition(".")
+    siblings = _names(parent)
+    if not above:  # lr, when optimizer.lr was meant
+        same = [f"{top}.{key}" for top in siblings if key in _names(parent._get_node(top))]
         if same:
             return f"did you mean {' or '.join(same)}?"
-    return nearest(key, siblings)
+    return nearest(last, siblings, prefix=above + dot)
 
 
 def _names(node: Any) -> list[str]:

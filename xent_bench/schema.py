@@ -40,9 +40,14 @@ class Accelerator(Enum):
     gpu = "gpu"
 
 
+STRICT = {"extra": "forbid"}  # for pydantic: `+epoch=3` is no key either
+
+
 @dataclass
 class Machine:
-    """Where and how fast, never what."""
+    """Where and how fast, never what. (Another number of threads may round differently.)"""
+
+    __pydantic_config__ = STRICT
 
     accelerator: Accelerator = Accelerator.auto
     threads: PositiveInt | None = None  # of the CPU; null: PyTorch's choice
@@ -54,6 +59,8 @@ class Machine:
 @dataclass
 class Train:
     """One training run."""
+
+    __pydantic_config__ = STRICT
 
     loss: dict[str, Any] = MISSING
     data: dict[str, Any] = MISSING

@@ -1,6 +1,7 @@
 """70,000 images of clothing, 28 x 28 pixels, ten classes.  Xiao et al., 2017, arXiv:1708.07747."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,10 @@ def _file(folder: Path, name: str) -> Path:
 def _read_idx(file: Path) -> torch.Tensor:
     """An IDX file of unsigned bytes: 0, 0, type 8, number of axes, their lengths, the values."""
     try:
-        content = (gzip.open if file.suffix == ".gz" else open)(file, "rb").read()
-    except (OSError, EOFError) as error:
+        content = file.read_bytes()
+        if file.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {file}: {error}") from error
     header = np.frombuffer(content[:4], np.uint8)
     if len(header) < 4 or header[:3].tolist() != [0, 0, 8]:

@@ -3,12 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
 from xent_bench.failures import DataError
-from xent_bench.types import Distribution, Images, Index
+from xent_bench.types import Images, Index
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ImageSet:
     """
 
     images: Images
-    labels: Index | Distribution
+    labels: Int64[Tensor, " labels"] | Float[Tensor, "labels c"]
     classes: tuple[str, ...]
     test: Int64[Tensor, " m"] | None = None
     augmentation: Augmentation = NO_AUGMENTATION

@@ -2,9 +2,10 @@
 
 import torch
 
+from xent_bench.data.augment import Augmentation
 from xent_bench.data.image_set import ImageSet
 from xent_bench.randomness import generator
-from xent_bench.ranges import Positive, PositiveInt
+from xent_bench.ranges import NaturalNumber, Positive, PositiveInt
 
 
 def synthetic(
@@ -14,6 +15,8 @@ def synthetic(
     channels: PositiveInt = 1,
     size: PositiveInt = 8,
     noise: Positive = 2.0,
+    flip: bool = False,
+    crop: NaturalNumber = 0,
 ) -> ImageSet:
     """Pixels pattern + noise x standard normal, with pattern standard normal too, as uint8.
 
@@ -28,4 +31,5 @@ def synthetic(
         grey.round().clamp(0, 255).to(torch.uint8),
         labels,
         classes=tuple(f"class {label}" for label in range(classes)),
+        augmentation=Augmentation(flip, crop),
     )

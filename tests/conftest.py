@@ -1,0 +1,49 @@
+"""Fixtures: configs as a user would compose them, with state in temporary folders."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from xent_bench.schema import CONF, register_schema
+
+SMALL = ("data=synthetic", "data.n=600", "model=mlp", "model.width=16", "epochs=3")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow store for all tests: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture
+def composed() -> Iterator[Callable[..., DictConfig]]:
+    """Compose conf/train.yaml with overrides."""
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield lambda *overrides: compose("train", list(overrides))
+
+
+@pytest.fixture
+def config(
+    composed: Callable[..., DictConfig], store: str, tmp_path: Path
+) -> Callable[..., DictConfig]:
+    """A run of a second, in an experiment of its own."""
+
+    def make(*overrides: str, folder: str = "runs") -> DictConfig:
+        made = composed(*SMALL, "machine=cpu", "machine.threads=1", *overrides)
+        made.machine.runs = str(tmp_path / folder)
+        made.machine.tracking = store
+        made.experiment = f"{tmp_path.name}-{folder}"
+        return made
+
+    return make
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

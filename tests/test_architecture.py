@@ -1,0 +1,119 @@
+"""Who may import whom: this table is the law, and changing it a design decision."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "xent_bench"
+
+# module or folder -> what of ours it may import
+OURS = {
+    "ranges": set(),
+    "failures": set(),
+    "randomness": set(),
+    "stats": set(),
+    "runs": set(),
+    "provenance": set(),
+    "checkpoint": set(),
+    "progress": set(),
+    "types": set(),
+    "links": {"types"},
+    "losses": {"links", "ranges", "types"},
+    "metrics": {"metrics", "types"},
+    "models": {"ranges"},
+    "optimizers": {"ranges"},
+    "schedules": {"ranges"},
+    "data": {"data", "failures", "randomness", "ranges", "types"},
+    "schema": {"ranges"},
+    "configure": {"schema"},
+    "targets": {"configure", "types"},
+    "explain": {"configure", "failures", "schema"},
+    "console": {"configure", "explain", "failures", "schema"},
+    "tracking": {"failures"},
+    "classifier": {"failures", "links", "metrics", "randomness", "types"},
+    "build": {
+        *("checkpoint", "classifier", "configure", "data", "failures", "links", "randomness"),
+        "targets",
+    },
+    "fit": {
+        *("build", "classifier", "configure", "data", "metrics", "progress", "provenance"),
+        *("schema", "tracking", "types"),
+    },
+    "train": {"configure", "explain", "fit", "schema"},
+    "comparison": {"runs", "stats"},
+    "plots": {"comparison"},
+    "report": {"comparison", "plots", "runs"},
+}
+
+# whoever needs one of these needs a reason: a library's place in the design
+THEIRS = {
+    "hydra": {"configure", "console", "explain", "schema", "train"},
+    "mlflow": {"tracking"},
+    "pytorch_lightning": {"build", "checkpoint", "classifier", "fit", "progress", "tracking"},
+    "matplotlib": {"plots"},
+    "torchvision": {"data", "models"},
+    "sklearn": {"data"},
+    "scipy": {"stats"},
+    "rich": {"progress", "report"},
+    "pydantic": {"configure"},
+}
+
+# names of parts (a loss, a net, a set) that the harness must not know
+PARTS = {"losses", "models", "optimizers", "schedules"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {file}"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_module_imports_what_the_table_allows(file):
+    if file == PACKAGE / "__init__.py":
+        assert imports(file) == set()
+        return
+    for name in imports(file):
+        top, _, rest = name.partition(".")
+        if top == "xent_bench":
+            assert rest.partition(".")[0] in OURS[part(file)], name
+        elif top in THEIRS:
+            assert part(file) in THEIRS[top], name
+
+
+def test_the_table_names_every_module():
+    assert {part(file) for file in FILES} - {"__init__"} == OURS.keys()
+
+
+def test_the_harness_names_no_part():
+    for module, allowed in OURS.items():
+        if module not in PARTS:
+            assert not allowed & PARTS, module
+
+
+def test_losses_do_not_import_one_another():
+    for file in (PACKAGE / "losses").glob("*.py"):
+        assert not [name for name in imports(file) if name.startswith("xent_bench.losses")]
+
+
+def test_a_page_is_short():
+    for file in FILES:
+        assert len(file.read_text().splitlines()) <= 200, file
+
+
+def test_no_file_is_a_drawer_for_anything():
+    drawers = {"utils", "util", "common", "core", "helpers", "base", "components", "misc"}
+
+    assert not [file for file in FILES if file.stem in drawers]

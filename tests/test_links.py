@@ -1,0 +1,47 @@
+"""Links: outputs to probabilities."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from xent_bench.links import link_of, margin, simplex, softmax
+from xent_bench.losses.hinge import hinge
+from xent_bench.losses.sparse_ce import sparse_ce
+from xent_bench.losses.square import square
+
+
+def test_softmax_is_the_link_when_a_loss_says_nothing(rng):
+    logits = torch.randn(4, 3, generator=rng)
+
+    assert torch.equal(link_of(partial(sparse_ce))(logits), softmax(logits))
+
+
+def test_no_point_of_the_simplex_is_nearer_than_the_projection(rng):
+    logits = 2 * torch.randn(50, 6, generator=rng, dtype=torch.float64)
+    projected = simplex(logits).exp()
+    corners = torch.eye(6, dtype=torch.float64)
+
+    # first-order optimality: no corner lies in the direction of z - p
+    towards = (logits - projected) @ corners.T
+    at_p = ((logits - projected) * projected).sum(dim=1, keepdim=True)
+    assert (towards <= at_p + 1e-12).all()
+    torch.testing.assert_close(projected.sum(dim=1), torch.ones(50).double())
+
+
+def test_a_perfect_regressor_is_certain_on_the_simplex_and_not_by_softmax():
+    one_hot = torch.eye(10)[[3]]
+
+    assert simplex(one_hot).exp()[0, 3].item() == 1
+    assert softmax(one_hot).exp()[0, 3].item() == pytest.approx(0.232, abs=5e-4)
+
+
+def test_square_projects_in_units_of_its_target_value():
+    logits = torch.tensor([[30.0, 0.0, 0.0]])
+
+    assert link_of(partial(square, M=30.0))(logits).exp().tolist() == [[1, 0, 0]]
+
+
+def test_a_hinge_has_no_probabilities():
+    assert link_of(partial(hinge))(torch.zeros(1, 3)) is None
+    assert margin(torch.zeros(1, 3)) is None

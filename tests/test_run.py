@@ -1,0 +1,347 @@
+"""One run from config to result: the same numbers again, whatever happened in between."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from omegaconf import DictConfig, OmegaConf
+
+from xent_bench.checkpoint import AtomicCheckpointIO
+from xent_bench.configure import ConfigError
+from xent_bench.data import synthetic as synthetic_module
+from xent_bench.data.image_set import ImageSet
+from xent_bench.failures import Diverged
+from xent_bench.metrics.score import score
+from xent_bench.metrics.temperature import scale
+from xent_bench.schema import run_folder, run_key
+from xent_bench.train import run
+
+XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
+
+
+class PowerCut(BaseException):
+    """The machine is gone: nothing of ours may catch it and go on."""
+
+
+def weights(config: DictConfig) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(run_folder(config) / "last.ckpt", weights_only=True)
+    return checkpoint["state_dict"]
+
+
+def assert_same_weights(one: DictConfig, other: DictConfig) -> None:
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def mlflow_run(config: DictConfig) -> Run:
+    """The only one of its key."""
+    client = MlflowClient(config.machine.tracking)
+    experiment = client.get_experiment_by_name(config.experiment)
+    (found,) = client.search_runs([experiment.experiment_id], f"tags.key = '{run_key(config)}'")
+    return found
+
+
+def curve(config: DictConfig, key: str) -> list[tuple[int, float]]:
+    """Every stored point, duplicates too."""
+    client = MlflowClient(config.machine.tracking)
+    history = client.get_metric_history(mlflow_run(config).info.run_id, key)
+    return sorted((point.step, point.value) for point in history)
+
+
+def test_ce_and_sparse_ce_end_with_the_same_weights_bit_for_bit(config):
+    dense, sparse = config("loss=ce", "model=cnn"), config("loss=sparse_ce", "model=cnn")
+    a, b = run(dense), run(sparse)
+
+    assert_same_weights(dense, sparse)
+    assert a["tags"]["weights_sha256"] == b["tags"]["weights_sha256"]
+    assert a["metrics"] == b["metrics"]
+
+
+def test_another_loss_ends_elsewhere(config):
+    assert (
+        run(config("loss=mse"))["tags"]["weights_sha256"]
+        != run(config("loss=ce"))["tags"]["weights_sha256"]
+    )
+
+
+def test_a_finished_run_is_returned_and_not_trained_again(config, monkeypatch):
+    first = run(config())
+    monkeypatch.setattr("xent_bench.fit.fit", lambda *_: pytest.fail("trained again"))
+
+    assert run(config()) == first
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_interrupted_run_resumes_to_the_same_numbers(config, monkeypatch, epoch, moment):
+    augmented = ("model=cnn", "model.width=4", "loss=focal", "data.flip=true", "data.crop=1")
+    straight, cut = config(*augmented, folder="straight"), config(*augmented, folder="cut")
+    save, saved = AtomicCheckpointIO.save_checkpoint, []
+
+    def cut_the_power(*arguments: object, **options: object) -> None:
+        saved.append(None)
+        if len(saved) == epoch and moment == "before":
+            raise PowerCut
+        save(*arguments, **options)
+        if len(saved) == epoch:
+            raise PowerCut
+
+    run(straight)
+    with monkeypatch.context() as patch:
+        patch.setattr(AtomicCheckpointIO, "save_checkpoint", cut_the_power)
+        with pytest.raises(PowerCut):
+            run(cut)
+    run(cut)
+
+    assert_same_weights(straight, cut)
+    for key in ("val/nll", "train/loss", "test/nll", "test_ts/ece"):
+        assert curve(cut, key) == curve(straight, key)
+    assert mlflow_run(cut).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("function", ["_save_predictions", "_final_metrics", "weights_sha256"])
+def test_a_run_cut_after_training_only_evaluates_again(config, monkeypatch, function):
+    straight, cut = config(folder="straight"), config(folder="cut")
+
+    def cut_the_power(*_: object) -> None:
+        raise PowerCut
+
+    expected = run(straight)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"xent_bench.fit.{function}", cut_the_power)
+        with pytest.raises(PowerCut):
+            run(cut)
+
+    assert run(cut)["metrics"] == expected["metrics"]
+    assert curve(cut, "test/nll") == curve(straight, "test/nll")
+    assert curve(cut, "val/nll") == curve(straight, "val/nll")
+
+
+def test_a_killed_process_continues_in_the_same_mlflow_run_to_the_same_numbers(config, tmp_path):
+    chosen = ("data.n=8000", "data.size=16", "model=cnn", "model.width=4", "epochs=5")
+    expected = run(config(*chosen))
+    store = "sqlite:///mlflow.db"
+    command = [XENT_TRAIN, *SMALL, *chosen, "machine=cpu", "machine.threads=1"]
+    command = [each for each in command if each not in ("model.width=16", "epochs=3")]
+
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    while not list(tmp_path.glob("runs/default/*/last.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (folder,) = tmp_path.glob("runs/default/ce-*")
+    assert not (folder / "result.json").exists()
+    begun = (folder / "mlflow_run_id").read_text()
+    subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+
+    found = json.loads((folder / "result.json").read_text())
+    assert found["metrics"] == expected["metrics"]
+    assert found["tags"]["weights_sha256"] == expected["tags"]["weights_sha256"]
+    client = MlflowClient(store.replace("///", f"///{tmp_path}/"))
+    (one,) = client.search_runs([client.get_experiment_by_name("default").experiment_id])
+    assert (one.info.run_id, one.info.status) == (begun, "FINISHED")
+    steps = [point.step for point in client.get_metric_history(begun, "val/nll")]
+    assert sorted(steps) == [1, 2, 3, 4, 5]
+
+
+def test_mlflow_holds_curves_scores_params_and_how_to_reproduce(config):
+    wanted = config("loss=focal", "loss.gamma=3")
+    run(wanted, command="xent-train loss=focal loss.gamma=3")
+    found = mlflow_run(wanted)
+
+    assert found.info.run_name == "focal-s0"
+    assert found.data.params["loss"] == "focal"
+    assert found.data.params["loss.gamma"] == "3"
+    assert found.data.params["optimizer.lr"] == "0.003"
+    assert not [key for key in found.data.params if key.startswith("machine")]
+    tags = found.data.tags
+    assert {"commit", "dirty", "key", "hardware", "torch", "split_sha256"} <= tags.keys()
+    assert "xent-train loss=focal loss.gamma=3" in tags["mlflow.note.content"]
+    assert [step for step, _ in curve(wanted, "val/top1")] == [1, 2, 3]
+    assert [step for step, _ in curve(wanted, "test/ece")] == [0]
+    client = MlflowClient(wanted.machine.tracking)
+    artifacts = client.list_artifacts(found.info.run_id)
+    assert [artifact.path for artifact in artifacts] == ["config.yaml"]
+
+
+def test_the_stored_config_names_the_run_and_no_password(config):
+    wanted = config()
+    run(wanted)
+    file = run_folder(wanted) / "config.yaml"
+    assert run_key(OmegaConf.merge(wanted, OmegaConf.load(file))) == run_key(wanted)
+
+    from xent_bench.fit import _save_config
+
+    wanted.machine.tracking = "http://me:secret@127.0.0.1:5000"
+    _save_config(wanted, file.parent)
+    assert "secret" not in file.read_text()
+    assert wanted.machine.tracking == "http://me:secret@127.0.0.1:5000"
+
+
+def test_the_stored_predictions_give_the_reported_metrics(config):
+    wanted = config()
+    metrics = run(wanted)["metrics"]
+    stored = np.load(run_folder(wanted) / "predictions.npz")
+    logits = torch.from_numpy(stored["test_logits"]).double()
+    target = torch.from_numpy(stored["test_target"])
+
+    raw = score(logits.log_softmax(dim=1), target)
+    scaled = score(scale(logits, metrics["test_ts/temperature"]), target)
+    assert {key: metrics[f"test/{key}"] for key in raw} == raw
+    assert {key: metrics[f"test_ts/{key}"] for key in scaled} == scaled
+    assert len(set(stored["test_id"]) | set(stored["calib_id"])) == len(target) + len(
+        stored["calib_id"]
+    )
+
+
+def test_a_margin_loss_reports_nothing_that_needs_probabilities_before_scaling(config):
+    wanted = config("loss=hinge")
+    metrics = run(wanted)["metrics"]
+
+    assert {key for key in metrics if key.startswith("test/")} == {"test/top1", "test/top5"}
+    assert {"test_ts/nll", "test_ts/brier", "test_ts/ece"} <= metrics.keys()
+    logged = mlflow_run(wanted).data.metrics
+    assert {key for key in logged if key.startswith("val/")} == {"val/loss", "val/top1", "val/top5"}
+
+
+def test_the_link_of_square_is_what_its_scores_are_read_by(config):
+    metrics = run(config("loss=square"))["metrics"]
+
+    assert 0 < metrics["test/brier"] < 2
+    assert metrics["test/brier"] != metrics["test_ts/brier"]
+
+
+def test_a_diverged_run_stops_with_epoch_and_step_and_is_failed_in_mlflow(config):
+    wanted = config("optimizer=sgd", "optimizer.lr=1e30")
+    with pytest.raises(Diverged, match=r"the loss became nan in epoch 1, step \d+ of 5"):
+        run(wanted)
+
+    found = mlflow_run(wanted)
+    assert found.info.status == "FAILED"
+    assert "epoch 1, step" in found.data.tags["failure"]
+    assert not (run_folder(wanted) / "result.json").exists()
+
+
+def test_bf16_trains_and_computes_the_loss_in_float32(config, monkeypatch):
+    from xent_bench import classifier
+
+    seen = set()
+    per_example = classifier.Classifier.per_example
+
+    def watch(self: object, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        value = per_example(self, logits, target)
+        seen.add((self.training and logits.dtype, value.dtype))
+        return value
+
+    monkeypatch.setattr(classifier.Classifier, "per_example", watch)
+    metrics = run(config("precision=bf16"))["metrics"]
+
+    assert (torch.bfloat16, torch.float32) in seen
+    assert {dtype for _, dtype in seen} == {torch.float32}
+    assert math.isfinite(metrics["test/nll"])
+
+
+def test_soft_labels_are_refused_by_a_loss_that_takes_an_index(config, monkeypatch):
+    hard: Callable[..., ImageSet] = synthetic_module.synthetic
+
+    def soft(*, n: int, **_: float) -> ImageSet:
+        data = hard(n=n)
+        rows = torch.full((n, 10), 0.05).scatter(1, data.labels[:, None], 0.55)
+        return ImageSet(data.images, rows, data.classes)
+
+    monkeypatch.setattr(synthetic_module, "synthetic", soft)
+
+    assert math.isfinite(run(config("loss=ce"))["metrics"]["test/nll"])
+    with pytest.raises(ConfigError, match="choose a loss that takes a distribution, ce for one"):
+        run(config("loss=sparse_ce"))
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        (
+            "def mine(logits, target: Index) -> PerExample: return logits.mean()",
+            "one value an exam",
+        ),
+        ("def mine(logits, target): return logits.mean(1)", "annotated Index or Distribution"),
+    ],
+)
+def test_a_loss_that_breaks_the_contract_fails_before_the_first_epoch(
+    config, tmp_path, monkeypatch, source, complaint
+):
+    name = f"broken_{abs(hash(source))}"
+    header = "from xent_bench.types import Index, PerExample\n"
+    (tmp_path / f"{name}.py").write_text(header + source)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ConfigError, match=complaint):
+        run(config("loss._target_=" + name + ".mine"))
+
+
+def test_someone_elses_loss_and_data_need_no_change_here(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "from xent_bench.data.image_set import ImageSet\n"
+        "from xent_bench.types import Index, Logits, PerExample\n"
+        "def twice(logits: Logits, target: Index, *, factor: float = 2.0) -> PerExample:\n"
+        "    return -factor * logits.log_softmax(1).gather(1, target[:, None]).squeeze(1)\n"
+        "def stripes(*, n: int = 200) -> ImageSet:\n"
+        "    images = torch.zeros(n, 3, 8, 8, dtype=torch.uint8)\n"
+        "    images[::2, :, ::2], images[1::2, :, :, ::2] = 255, 255\n"
+        "    return ImageSet(images, torch.arange(n) % 2, ('across', 'down'))\n"
+    )
+    for group, name in (("loss", "twice"), ("data", "stripes")):
+        file = tmp_path / "conf" / group / f"{name}.yaml"
+        file.parent.mkdir(parents=True)
+        defaults = {"loss": "factor: 2.0\n", "data": "n: 200\n"}[group]
+        file.write_text(f"_target_: mine.{name}\n_partial_: true\n{defaults}")
+    done = subprocess.run(
+        [
+            XENT_TRAIN,
+            *("--config-dir", "conf", "loss=twice", "data=stripes", "epochs=2", "loss.factor=3"),
+            *("machine=cpu", "machine.threads=1"),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    (result,) = tmp_path.glob("runs/default/twice-stripes-cnn-s0-*/result.json")
+    found = json.loads(result.read_text())
+    assert found["params"]["loss.factor"] == 3
+    assert "test/top5" not in found["metrics"]  # two classes
+
+
+def test_a_sweep_goes_on_after_a_failure_and_retyping_it_trains_only_what_is_missing(tmp_path):
+    def sweep() -> subprocess.CompletedProcess[str]:
+        command = [
+            XENT_TRAIN,
+            *("-m", *SMALL, "optimizer=sgd", "optimizer.lr=1e30,0.1", "seed=0,1", "machine=cpu"),
+        ]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    first, second = sweep(), sweep()
+
+    assert first.returncode == second.returncode == 5
+    assert "4 runs: 2 trained, 2 failed" in first.stdout
+    assert "ce-s0 optimizer.lr=1e+30 FAILED: the loss became nan" in first.stdout
+    assert "4 runs: 2 done before, 2 failed" in second.stdout
+    assert "Traceback" not in first.stderr
