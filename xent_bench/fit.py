@@ -52,7 +52,10 @@ def fit(config: DictConfig, folder: Path, command: str) -> None:
         trainer.logger = tracking
         last = folder / "last.ckpt"
         begun = str(last) if last.exists() else None
-        trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=begun)
+        try:
+            trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=begun)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from stop
         outputs = _predict(trainer, classifier, loaders)
         _save_predictions(folder / "predictions.npz", outputs, data, splits)
         metrics = _final_metrics(classifier, outputs, data, splits)

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import sys
 from typing import Any
 
 import hydra
@@ -23,6 +24,9 @@ def main() -> None:
         _app()
     except CONFIG_ERRORS as error:  # the Console has caught what a run raises
         refuse(error)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from the last finished epoch.")
+        sys.exit(130)  # the shell's own code for it
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
