@@ -99,10 +99,14 @@ class Console(Callback):
             traceback.print_exception(error)
 
     def _time_left(self) -> str:
-        left = self.to_train - self.trained - len(self.failures)
-        if left <= 0:
+        """From the second run on: the first bears the imports."""
+        now = time.monotonic()
+        if self.trained < 2:
+            self.first_trained = now
             return ""
-        return f"   {_duration((time.monotonic() - self.start) / self.trained * left)} left"
+        left = self.to_train - self.trained - len(self.failures)
+        each = (now - self.first_trained) / (self.trained - 1)
+        return f", {_duration(each * left)} left" if left > 0 else ""
 
     def _say_sum(self, config: DictConfig) -> None:
         folder = run_folder(config)
@@ -147,17 +151,22 @@ def _is_done(config: DictConfig) -> bool:
 
 
 def _result(result: dict[str, Any]) -> str:
+    """As trained -> after temperature scaling."""
     metrics = result["metrics"]
-    nll, ece = (metrics.get(f"test/{key}") for key in ("nll", "ece"))
-    raw = "" if nll is None else f"  NLL {nll:6.3f}  ECE {100 * ece:5.2f} %"
+
+    def pair(key: str, factor: float, form: str) -> str:
+        raw, scaled = (metrics.get(f"{split}/{key}") for split in ("test", "test_ts"))
+        return f"{'-' if raw is None else format(factor * raw, form):>6} →{factor * scaled:{form}}"
+
     return (
-        f"top-1 {100 * metrics['test/top1']:6.2f} %{raw or ' ' * 25}"
-        f"   scaled: NLL {metrics['test_ts/nll']:6.3f}  ECE {100 * metrics['test_ts/ece']:5.2f} %"
-        f"  {result['seconds']:5.1f} s"
+        f"top-1 {100 * metrics['test/top1']:6.2f} %  NLL {pair('nll', 1, '6.3f')}"
+        f"  ECE {pair('ece', 100, '6.2f')} %  {_duration(result['seconds']):>7}"
     )
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
