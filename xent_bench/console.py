@@ -50,6 +50,7 @@ class Console(Callback):
             missing = [each for each in configs if not _is_done(each)]
             if missing:
                 _say(f"{len(configs)} runs, {len(missing)} to train; loading PyTorch ...")
+                _say("Scores on test: as trained → after temperature scaling.")
             for each in missing:
                 check(each)
         except CONFIG_ERRORS as error:
