@@ -1,5 +1,6 @@
 """MLflow, the write side: one run for each run folder, whatever happens in between."""
 
+import getpass
 import logging
 import os
 import time
@@ -21,6 +22,7 @@ from pytorch_lightning.loggers.logger import Logger
 from xent_bench.failures import Unavailable
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
 
 
 class Tracking(Logger):
@@ -79,7 +81,7 @@ def open_run(
     experiment: str,
     name: str,
     params: Mapping[str, Any],
-    tags: Mapping[str, str],
+    tags: dict[str, str],
 ) -> Iterator[Tracking]:
     """The MLflow run of a run folder: the one that was begun there, else a new one.
 
@@ -92,7 +94,7 @@ def open_run(
         tracking = Tracking(client, _run_id(client, experiment_id, folder, name, tags["key"]))
         parameters = [Param(key, str(value)) for key, value in params.items()]
         client.log_batch(tracking.run_id, params=parameters)
-        tracking.set_tags(tags)
+        tracking.set_tags(tags | SOURCE | {"mlflow.user": _user()})
     except MlflowException as error:
         reason = str(error).partition("\n")[0]
         if "Max retries exceeded" in reason:
@@ -121,6 +123,13 @@ def redacted(uri: str) -> str:
     if parts.password is None:
         return uri
     return uri.replace(f":{parts.password}@", ":***@", 1)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
 
 
 def _open_store(uri: str | None, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
