@@ -24,10 +24,13 @@ class Normalisation(NamedTuple):
         mean, std = channels.mean(dim=1), channels.std(dim=1).clamp_min(1.0)
         return cls(mean.float()[:, None, None], std.float()[:, None, None])
 
+    def to(self, device: torch.device) -> "Normalisation":
+        """A copy there."""
+        return Normalisation(*(moment.to(device) for moment in self))
+
     def __call__(self, images: Images) -> Pixels:
         """(x - mean) / std."""
-        mean, std = (moment.to(images.device) for moment in self)
-        return (images - mean) / std
+        return (images - self.mean) / self.std
 
 
 class Batches:
@@ -42,7 +45,7 @@ class Batches:
     ) -> None:
         """Keep the tensors where they are."""
         self.images, self.labels = images, labels
-        self.normalise, self.batch_size = normalise, batch_size
+        self.normalise, self.batch_size = normalise.to(images.device), batch_size
 
     def __len__(self) -> int:
         """Number of batches."""

@@ -37,10 +37,7 @@ def fashion_mnist(
     """
     folder = _find(root)
     if folder is None and download:
-        from torchvision.datasets import FashionMNIST
-
-        for train in (True, False):
-            FashionMNIST(root or DOWNLOADS, train=train, download=True)
+        _download(Path(root or DOWNLOADS))
         folder = _find(root)
     if folder is None:
         places = ", ".join(str(place) for place in _places(root))
@@ -54,6 +51,17 @@ def fashion_mnist(
         test=torch.arange(len(images[0]), len(images[0]) + len(images[1])),
         augmentation=Augmentation(flip, crop),
     )
+
+
+def _download(root: Path) -> None:
+    from torchvision.datasets import FashionMNIST  # seconds of import
+
+    try:
+        for train in (True, False):
+            FashionMNIST(root, train=train, download=True)
+    except (OSError, RuntimeError) as error:  # no network, no room, a damaged file
+        reason = " ".join(str(error).split())
+        raise DataError(f"cannot download Fashion-MNIST into {root}: {reason}") from error
 
 
 def _places(root: str | None) -> tuple[Path, ...]:
