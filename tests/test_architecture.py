@@ -30,15 +30,17 @@ OURS = {
     "configure": {"schema"},
     "targets": {"configure", "types"},
     "explain": {"configure", "failures", "schema"},
-    "console": {"configure", "explain", "failures", "schema"},
+    "sweep": set(),
+    "console": {"configure", "explain", "schema", "sweep"},
     "tracking": {"failures"},
     "classifier": {"failures", "links", "metrics", "randomness", "types"},
     "build": {
         *("checkpoint", "classifier", "configure", "data", "failures", "links", "randomness"),
-        "targets",
+        *("schema", "targets"),
     },
     "fit": {
-        *("build", "classifier", "configure", "data", "metrics", "progress", "provenance"),
+        *("build", "classifier", "configure", "data", "failures", "metrics", "progress"),
+        "provenance",
         *("schema", "tracking", "types"),
     },
     "train": {"configure", "explain", "fit", "schema"},
@@ -49,7 +51,7 @@ OURS = {
 
 # whoever needs one of these needs a reason: a library's place in the design
 THEIRS = {
-    "hydra": {"configure", "console", "explain", "schema", "train"},
+    "hydra": {"configure", "console", "explain", "schema", "sweep", "train"},
     "mlflow": {"tracking"},
     "pytorch_lightning": {"build", "checkpoint", "classifier", "fit", "progress", "tracking"},
     "matplotlib": {"plots"},

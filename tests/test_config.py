@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 
-from xent_bench.configure import check
+from xent_bench.configure import checked
 from xent_bench.explain import CONFIG_ERRORS, explain
 from xent_bench.schema import CONF, run_folder, run_key, science
 
@@ -33,7 +33,9 @@ def xent_train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ("+model.widht=3", "model.widht: no such key; did you mean model.width?"),
         ("+epoch=3", "did you mean epochs?"),
         ("epochs=many", "epochs: Value 'many' of type 'str' could not be converted to Integer"),
-        ("precision=fp7", "expected one of [fp32, bf16]"),
+        ("precision=fp7", "expected one of [fp32, tf32, bf16]"),
+        ("machine.tracking=http://me:secret@host", "holds a password"),
+        ("optimizer.beta1=1", "optimizer.beta1: should be less than 1"),
         ("epochs=0", "epochs: should be greater than or equal to 1, got 0"),
         ("batch_size=0", "batch_size: should be greater than or equal to 1"),
         ("seed=-1", "seed: should be greater than or equal to 0"),
@@ -51,7 +53,7 @@ def test_a_mistake_is_answered_by_what_was_wrong_and_what_was_expected(
     composed, override, complaint
 ):
     with pytest.raises(CONFIG_ERRORS) as refusal:
-        check(composed(override))
+        checked(composed(override))
 
     line = explain(refusal.value, [override])
     assert complaint in line
@@ -62,7 +64,7 @@ def test_a_mistake_is_answered_by_what_was_wrong_and_what_was_expected(
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "abc"])
 def test_a_hyper_parameter_outside_its_domain_is_refused(composed, value):
     with pytest.raises(CONFIG_ERRORS, match="gamma"):
-        check(composed("loss=focal", f"loss.gamma={value}"))
+        checked(composed("loss=focal", f"loss.gamma={value}"))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_an_experiment_composes_and_its_header_is_its_command(composed, name):
     assert config.experiment == name
     assert header[0] == "# @package _global_"
     assert header[1] == f"# xent-train -m experiment={name}"
-    check(config)
+    checked(config)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_an_experiment_composes_and_its_header_is_its_command(composed, name):
 )
 def test_every_choice_composes(composed, group):
     for file in (CONF / group).glob("*.yaml"):
-        check(composed(f"{group}={file.stem}"))
+        checked(composed(f"{group}={file.stem}"))
 
 
 def test_the_key_hashes_what_can_change_the_numbers_and_nothing_else(composed):
@@ -127,11 +129,13 @@ def test_the_key_hashes_what_can_change_the_numbers_and_nothing_else(composed):
     assert {run_key(composed(each)) for each in machine_changed} == {key}
 
 
-def test_where_a_set_lies_does_not_change_the_key(composed):
-    here, there = composed("data=fashion_mnist"), composed("data=fashion_mnist", "data.root=/data")
+def test_downloading_a_set_does_not_change_the_key_and_another_folder_does(composed):
+    here = composed("data=fashion_mnist")
+    fetched = composed("data=fashion_mnist", "data.download=true")
+    there = composed("data=fashion_mnist", "data.root=/data")
 
-    assert run_key(here) == run_key(there)
-    assert "data.root" not in science(here)
+    assert run_key(here) == run_key(fetched) != run_key(there)
+    assert "data.download" not in science(fetched)
 
 
 def test_a_number_written_in_two_ways_is_one_run(composed):
@@ -140,7 +144,19 @@ def test_a_number_written_in_two_ways_is_one_run(composed):
     assert run_folder(two) == run_folder(also_two)
 
 
-def test_help_is_quick_and_says_what_to_type(tmp_path):
+def test_a_file_that_is_no_yaml_is_named(tmp_path):
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("epochs: [1\n")
+    refused = xent_train("--config-dir", "conf", "experiment=mine", cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert "cannot read YAML" in refused.stderr
+    assert "mine.yaml" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_help_says_what_to_type(tmp_path):
     shown = xent_train("--help", cwd=tmp_path)
 
     assert shown.returncode == 0

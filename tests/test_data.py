@@ -71,11 +71,25 @@ def test_a_set_too_small_to_split_is_refused():
         (torch.tensor([0, 3]), "labels from 0 to 2, got 0 to 3"),
         (torch.tensor([0]), "a label for each of 2 images, got 1"),
         (torch.ones(2, 4) / 4, r"soft labels of shape \(2, 3\), got \(2, 4\)"),
+        (torch.ones(2, 3), "sum to 1"),
+        (torch.full((2, 3), float("nan")), "sum to 1"),
+        (torch.tensor([0, 1], dtype=torch.int32), "labels in int64"),
     ],
 )
 def test_labels_that_a_loss_would_swallow_are_refused(labels, complaint):
     with pytest.raises(DataError, match=complaint):
         ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), labels, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("images", [torch.rand(2, 1, 4, 4), torch.zeros(2, 4, 4).byte()])
+def test_images_other_than_uint8_with_channels_are_refused(images):
+    with pytest.raises(DataError, match="expected images in uint8"):
+        ImageSet(images, torch.tensor([0, 1]), ("a", "b"))
+
+
+def test_a_crop_as_large_as_the_image_is_refused():
+    with pytest.raises(DataError, match=r"data.crop below the images' 8 pixels: 8"):
+        synthetic(crop=8)
 
 
 def test_train_images_are_normalised_channel_by_channel():
@@ -203,6 +217,13 @@ def test_a_damaged_idx_file_is_named(idx_folder, damage, complaint):
     with pytest.raises(DataError, match=complaint) as refusal:
         fashion_mnist(root=str(idx_folder))
     assert str(file) in str(refusal.value)
+
+
+def test_an_unfinished_download_is_no_data_set(idx_folder):
+    (idx_folder / "t10k-labels-idx1-ubyte").unlink()
+
+    with pytest.raises(DataError, match="four files not found"):
+        fashion_mnist(root=str(idx_folder))
 
 
 def test_a_truncated_gzip_file_is_named(idx_folder):

@@ -36,6 +36,10 @@ def test_a_perfect_regressor_is_certain_on_the_simplex_and_not_by_softmax():
     assert softmax(one_hot).exp()[0, 3].item() == pytest.approx(0.232, abs=5e-4)
 
 
+def test_the_projection_of_huge_outputs_is_a_corner():
+    assert simplex(torch.tensor([[1e17, 0.0, -1e30]])).exp().tolist() == [[1, 0, 0]]
+
+
 def test_square_projects_in_units_of_its_target_value():
     logits = torch.tensor([[30.0, 0.0, 0.0]])
 

@@ -1,6 +1,7 @@
 """What holds for every loss in conf/loss, a new one included: nothing here names one."""
 
 import inspect
+import re
 from functools import partial
 from pathlib import Path
 
@@ -62,8 +63,10 @@ def test_the_yaml_states_the_defaults_of_the_function(file):
 
 
 def test_the_docstring_gives_a_formula_and_the_module_a_source(loss):
-    assert len(inspect.getdoc(loss.func)) > 20
-    assert inspect.getdoc(inspect.getmodule(loss.func))
+    formula, source = inspect.getdoc(loss.func), inspect.getdoc(inspect.getmodule(loss.func))
+
+    assert re.search(r"[a-z]_[a-z]|[()^+-]", formula.splitlines()[0])
+    assert re.search(r"\b(19|20)\d\d\b|arXiv:", source)
 
 
 def test_the_value_is_one_number_an_example(loss, rng):

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 
-from xent_bench.configure import check, configured
+from xent_bench.configure import checked, configured
 from xent_bench.links import link_of
 from xent_bench.schema import CONF
 from xent_bench.targets import target_kind
@@ -45,7 +45,7 @@ def test_every_command_composes(composed):
     for command in commands:
         overrides = [word for word in command.split() if word != "-m"]
         one_each = [re.sub(r"=([^,]+),.*", r"=\1", override) for override in overrides]
-        check(composed(*one_each))
+        checked(composed(*one_each))
 
 
 def test_every_link_and_script_exists():

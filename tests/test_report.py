@@ -104,7 +104,7 @@ def test_a_single_run_is_shown_without_an_interval(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("weights", "verdict"),
-    [("a", "the same weights bit for bit in 2 of 2 pairs"), ("b", "control FAILED")],
+    [("a", "the same weights, bit for bit, in 2 of 2 pairs"), ("b", "control FAILED")],
 )
 def test_the_control_compares_weights_and_not_scores(tmp_path, capsys, weights, verdict):
     for seed in range(2):
@@ -122,6 +122,26 @@ def test_a_tuned_hyper_parameter_makes_a_row_of_its_own(tmp_path, capsys):
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
     assert [row["loss"] for row in rows] == ["ce optimizer.lr=0.1", "ce optimizer.lr=0.2"]
+
+
+def test_a_run_without_a_result_is_mentioned(tmp_path, capsys):
+    write_run(tmp_path, "ce", 0)
+    begun = tmp_path / "tested" / "mse-s0"
+    begun.mkdir()
+    (begun / "config.yaml").touch()
+    report(tmp_path, "table")
+
+    assert (
+        "Not in the table: 1 diverged, killed or still running: mse-s0" in capsys.readouterr().err
+    )
+
+
+def test_an_infinite_score_is_shown_as_such(tmp_path, capsys):
+    for seed in range(2):
+        write_run(tmp_path, "square", seed, shift=float("inf") if seed else 0.0)
+    report(tmp_path, "table", tmp_path / "drawn.png")
+
+    assert "inf: square gave the true class" in capsys.readouterr().out
 
 
 def test_a_picture_is_drawn(tmp_path):

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from xent_bench.data.split import Splits
 from xent_bench.failures import Unavailable
 from xent_bench.links import link_of
 from xent_bench.randomness import derived_seed
+from xent_bench.schema import Precision
 from xent_bench.targets import encode, target_kind
 
 EVALUATION_BATCH = 1000  # examples at a time where no gradient is kept
@@ -42,11 +44,15 @@ def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Train
     _quieten()
     if config.machine.threads is not None:
         torch.set_num_threads(config.machine.threads)
+    # torch's default is neither: TF32 in convolutions, not in matrix products
+    tf32 = config.precision is Precision.tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         return Trainer(
             accelerator=config.machine.accelerator.value,
             devices=1,
-            precision=config.precision.value,
+            precision="bf16-mixed" if config.precision is Precision.bf16 else "32-true",
             deterministic=config.machine.deterministic,
             max_epochs=config.epochs,
             callbacks=[_checkpoint_of_every_epoch(folder), callback],
@@ -109,15 +115,20 @@ def build_classifier(config: DictConfig, data: ImageSet, loaders: Loaders) -> Cl
         partial(configured(config, "schedule"), steps=config.epochs * len(loaders.train)),
         config.seed,
     )
-    _try_out(classifier, loaders.val, len(data.classes))
+    _try_out(classifier, loaders.train, len(data.classes))
     return classifier
 
 
 def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
     """Call net and loss once: what a user can get wrong fails before the first epoch."""
-    images, target, _ = (part[:2].cpu() for part in next(iter(batches)))
-    with torch.no_grad():
-        logits = classifier.eval().net(images)
+    images, target, *_ = (part[:2].cpu() for part in next(iter(batches)))
+    net = deepcopy(classifier.net)  # a batch changes the statistics of batch normalisation
+    try:
+        with torch.no_grad():
+            logits = net(images)
+    except (RuntimeError, ValueError) as error:  # an image too small, a single one to normalise
+        shape = tuple(images.shape)
+        raise ConfigError("model", f"cannot train on a batch of shape {shape}: {error}") from error
     expected = (len(images), classes)
     if logits.shape != expected:
         got = tuple(logits.shape)
@@ -126,7 +137,7 @@ def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
     if loss.shape != expected[:1]:
         got = tuple(loss.shape)
         raise ConfigError("loss", f"expected one value an example, {expected[:1]}, got {got}")
-    classifier.train()
+    classifier.optimizer(net)
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:

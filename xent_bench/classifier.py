@@ -1,5 +1,6 @@
 """The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from xent_bench.links import Link
 from xent_bench.metrics.score import score_outputs
 from xent_bench.randomness import derived_seed
 from xent_bench.types import Index, Logits, PerExample, Pixels
+
+ADVICE = "a smaller optimizer.lr may help"
+CHECK_EVERY = 500  # steps
 
 
 class Classifier(LightningModule):
@@ -50,6 +54,8 @@ class Classifier(LightningModule):
         images, target = batch
         loss = self.per_example(self.net(images), target).mean()
         self.train_losses.append(loss.detach())
+        if len(self.train_losses) % CHECK_EVERY == 0:  # to look is to wait for the GPU
+            self._refuse_divergence()
         return loss
 
     def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
@@ -61,11 +67,14 @@ class Classifier(LightningModule):
         """Write one point of each curve; step 1 is the end of the first epoch."""
         logits, target, index = (torch.cat(parts) for parts in zip(*self.val_outputs, strict=True))
         self.val_outputs.clear()
-        curves = {
-            "train/loss": self._mean_train_loss(),
-            "val/loss": self.per_example(logits, target).mean().item(),
-        }
-        self._refuse_outputs_that_are_no_numbers(logits)
+        train_loss = self._mean_train_loss()
+        val_loss = self.per_example(logits, target).mean().item()
+        if not (math.isfinite(val_loss) and bool(logits.isfinite().all())):
+            raise Diverged(
+                f"the loss on val became {val_loss}, its outputs no longer all finite, in epoch "
+                f"{self.current_epoch + 1}: {ADVICE}"
+            )
+        curves = {"train/loss": train_loss, "val/loss": val_loss}
         curves |= {f"val/{key}": value for key, value in evaluate(logits, index, self.link).items()}
         assert self.logger is not None
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
@@ -81,26 +90,23 @@ class Classifier(LightningModule):
             return self.loss(logits.float(), target)
 
     def _mean_train_loss(self) -> float:
-        losses = torch.stack(self.train_losses).cpu()
+        self._refuse_divergence()
+        mean = torch.stack(self.train_losses).double().mean().item()
         self.train_losses.clear()
+        return mean
+
+    def _refuse_divergence(self) -> None:
+        losses = torch.stack(self.train_losses).cpu()
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             step = int(bad[0])
             raise Diverged(
                 f"the loss became {losses[step].item()} in epoch {self.current_epoch + 1}, "
-                f"step {step + 1} of {len(losses)}: a smaller optimizer.lr may help"
-            )
-        return losses.double().mean().item()
-
-    def _refuse_outputs_that_are_no_numbers(self, logits: Logits) -> None:
-        if not bool(logits.isfinite().all()):
-            raise Diverged(
-                f"the outputs stopped being finite in epoch {self.current_epoch + 1}, on val: "
-                "a smaller optimizer.lr may help"
+                f"step {step + 1}: {ADVICE}"
             )
 
 
 def evaluate(logits: Logits, index: Index, link: Link) -> dict[str, float]:
     """Every metric of a split's outputs, in float64 on the CPU wherever they come from."""
-    logits = logits.double().cpu()
+    logits = logits.cpu().double()
     return score_outputs(logits, link(logits), index.cpu())

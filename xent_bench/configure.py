@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from functools import partial
 from inspect import Parameter, signature
 from typing import Any, NotRequired, Required, get_type_hints
+from urllib.parse import urlsplit
 
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
@@ -32,11 +33,17 @@ class ConfigError(ValueError):
         self.key = key
 
 
-def check(config: DictConfig) -> None:
-    """Refuse, by a ConfigError, every value that training would stumble over later."""
+def checked(config: DictConfig) -> DictConfig:
+    """The config with every value of the type that its target asks for: 2 where a float is, 2.0.
+
+    A ConfigError refuses what training would stumble over later.
+    """
     check_top_level(config)
+    settled = config.copy()
     for group in GROUPS:
-        configured(config, group)
+        for key, value in configured(config, group).keywords.items():
+            settled[group][key] = value
+    return settled
 
 
 def check_top_level(config: DictConfig) -> None:
@@ -47,6 +54,12 @@ def check_top_level(config: DictConfig) -> None:
     folder_name = str(config.experiment)
     if not folder_name or "/" in folder_name or folder_name.startswith("."):
         raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
+    if urlsplit(config.machine.tracking or "").password:
+        raise ConfigError(
+            "machine.tracking",
+            "holds a password, which every record of the run would show; expected it in the "
+            "environment, as MLFLOW_TRACKING_PASSWORD or in MLFLOW_TRACKING_URI",
+        )
 
 
 def configured(config: DictConfig, group: str) -> "partial[Any]":

@@ -10,16 +10,14 @@ import traceback
 from typing import Any
 
 from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from xent_bench.configure import check, check_top_level
-from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, explain, refuse
-from xent_bench.failures import EXIT_CODES
+from xent_bench.configure import check_top_level, checked
+from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
 from xent_bench.schema import run_folder, run_name
+from xent_bench.sweep import combinations_of, differing
 
 
 class Console(Callback):
@@ -43,7 +41,7 @@ class Console(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every combination and count those still to be trained."""
         try:
-            combinations = _combinations(config)
+            combinations = combinations_of(config)
             configs = [compose(config.hydra.job.config_name, each) for each in combinations]
             for each in configs:
                 check_top_level(each)
@@ -52,11 +50,11 @@ class Console(Callback):
                 _say(f"{len(configs)} runs, {len(missing)} to train; loading PyTorch ...")
                 _say("Scores on test: as trained → after temperature scaling.")
             for each in missing:
-                check(each)
+                checked(each)
         except CONFIG_ERRORS as error:
             refuse(error)
         self.total, self.to_train = len(configs), len(missing)
-        self.swept = _differing(combinations)
+        self.swept = differing(combinations)
         self.start = time.monotonic()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -75,7 +73,7 @@ class Console(Callback):
         if self.ended == self.total:
             self._say_sum(config)
             if self.failures:
-                sys.exit(EXIT_CODES.get(type(self.failures[0]), 1))
+                sys.exit(exit_code(self.failures[0]))
 
     def _name(self, config: DictConfig) -> str:
         count = f"[{self.ended:2}/{self.total}] " if self.total > 1 else ""
@@ -124,27 +122,6 @@ class Console(Callback):
             _say(f"{self.total} runs: {said}; {_duration(time.monotonic() - self.start)}")
         if self.total > len(self.failures):
             _say(f"Compare: xent-report {folder.parent}")
-
-
-def _combinations(config: DictConfig) -> list[list[str]]:
-    """The overrides of each run of a sweep, by Hydra's own expansion of it."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-    sweeper = config.hydra.sweeper
-    if not sweeper._target_.endswith(".BasicSweeper"):
-        return []  # another sweeper chooses as it goes; each run is checked when it starts
-    arguments = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-    arguments += config.hydra.overrides.task
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    overrides = parser.parse_overrides(arguments)
-    (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return combinations
-
-
-def _differing(combinations: list[list[str]]) -> set[str]:
-    """The overrides that are not in every combination."""
-    sets = [set(combination) for combination in combinations]
-    return set().union(*sets) - sets[0].intersection(*sets) if sets else set()
 
 
 def _is_done(config: DictConfig) -> bool:

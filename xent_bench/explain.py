@@ -9,19 +9,30 @@ from typing import Any, NoReturn
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
 
 from xent_bench.configure import ConfigError, nearest
 from xent_bench.failures import EXIT_CODES
 from xent_bench.schema import CONF
 
-CONFIG_ERRORS: tuple[type[Exception], ...] = (ConfigError, HydraException, OmegaConfBaseException)
+CONFIG_ERRORS: tuple[type[Exception], ...] = (
+    ConfigError,
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+)
 USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *EXIT_CODES)
 
 
 def refuse(error: Exception) -> NoReturn:
     """Say the line, and leave with the exit code that the kind of error has."""
     print(f"xent-train: {explain(error, sys.argv[1:])}", file=sys.stderr)
-    sys.exit(EXIT_CODES.get(type(error), 2))
+    sys.exit(exit_code(error))
+
+
+def exit_code(error: Exception) -> int:
+    """1 for an error of ours."""
+    return 2 if isinstance(error, CONFIG_ERRORS) else EXIT_CODES.get(type(error), 1)
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str:
@@ -43,6 +54,8 @@ def _complaint(error: Exception) -> tuple[str, str]:
         return f"{group}={name}: no such {group}; {nearest(name, error.options or ())}", name
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: expected key=value", error.override
+    if isinstance(error, YAMLError):
+        return f"cannot read YAML: {' '.join(str(error).split())}", ""
     cause = error.__cause__ or error.__context__ or error
     key = _full_key(cause)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
@@ -80,7 +93,7 @@ def _names(node: Any) -> list[str]:
 
 def _origin(word: str, argv: Sequence[str]) -> str:
     """Where the user wrote it: on the command line, or the first file that says it."""
-    if word and any(word in argument for argument in argv):
+    if any(word in (argument, *re.split(r"[=,+~\[\]]", argument)) for argument in argv if word):
         return "on the command line"
     last = re.escape(word.rpartition(".")[2])
     for file in _files(argv):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from torch import nn
 
@@ -17,17 +17,25 @@ from xent_bench.classifier import Classifier, evaluate
 from xent_bench.configure import configured
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits, split
+from xent_bench.failures import Unavailable
 from xent_bench.metrics.score import score_outputs
 from xent_bench.metrics.temperature import BOUNDS, fit_temperature, scale
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
 from xent_bench.schema import run_key, run_name, science
-from xent_bench.tracking import open_run, redacted
+from xent_bench.tracking import open_run
 from xent_bench.types import Index, Logits
 
 
 def fit(config: DictConfig, folder: Path, command: str) -> None:
     """Train, evaluate, and move `result.json` into the folder when all else is written."""
+    try:
+        _fit(config, folder, command)
+    except torch.OutOfMemoryError as error:
+        raise Unavailable(f"the device is out of memory: {error}") from error
+
+
+def _fit(config: DictConfig, folder: Path, command: str) -> None:
     start = time.monotonic()
     trainer = build_trainer(config, folder, Progress(run_name(config)))
     data: ImageSet = configured(config, "data")()
@@ -132,12 +140,8 @@ def _save_predictions(
 
 
 def _save_config(config: DictConfig, folder: Path) -> None:
-    """Everything that was asked for, resolved; no password."""
-    shown = config.copy()
-    if shown.machine.tracking is not None:
-        with open_dict(shown):
-            shown.machine.tracking = redacted(shown.machine.tracking)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(shown, resolve=True))
+    """Everything that was asked for, resolved."""
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
 
 
 def _note(tags: dict[str, str], folder: Path, command: str) -> str:

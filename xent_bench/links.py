@@ -30,6 +30,7 @@ def simplex(logits: Logits) -> LogProbabilities:
     that regress the one-hot vector: a perfect regressor gets confidence 1, where softmax would
     give it 0.232 among ten classes.
     """
+    logits = logits - logits.amax(dim=1, keepdim=True)  # the same point; 1e17 - 1 is 1e17
     ordered = logits.sort(dim=1, descending=True).values
     excess = ordered.cumsum(dim=1) - 1
     rank = torch.arange(1, logits.shape[1] + 1, device=logits.device)

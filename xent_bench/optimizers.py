@@ -5,14 +5,14 @@ Biases and the scales of normalisations are not decayed: one axis or none.
 
 from torch import nn, optim
 
-from xent_bench.ranges import Fraction, NonNegative, Positive
+from xent_bench.ranges import BelowOne, NonNegative, Positive
 
 
 def sgd(
     net: nn.Module,
     *,
     lr: Positive = 0.1,
-    momentum: Fraction = 0.9,
+    momentum: BelowOne = 0.9,
     nesterov: bool = True,
     weight_decay: NonNegative = 5e-4,
 ) -> optim.Optimizer:
@@ -25,8 +25,8 @@ def adamw(
     net: nn.Module,
     *,
     lr: Positive = 3e-3,
-    beta1: Fraction = 0.9,
-    beta2: Fraction = 0.999,
+    beta1: BelowOne = 0.9,
+    beta2: BelowOne = 0.999,
     weight_decay: NonNegative = 0.01,
 ) -> optim.Optimizer:
     """Adam with decoupled weight decay.  Loshchilov and Hutter, 2019, arXiv:1711.05101.

@@ -43,6 +43,8 @@ def draw(comparisons: Sequence[Comparison], file: Path) -> None:
         )
     handles, labels = axes[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+    sources = " ".join(dict.fromkeys(comparison.provenance for comparison in comparisons))
+    figure.supxlabel(sources, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
 

@@ -6,10 +6,11 @@ misspelling. NaN and infinity are in none of them.
 
 from typing import Annotated, TypeAlias
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 NonNegative: TypeAlias = Annotated[float, Ge(0)]
 Positive: TypeAlias = Annotated[float, Gt(0)]
 Fraction: TypeAlias = Annotated[float, Ge(0), Le(1)]
+BelowOne: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 NaturalNumber: TypeAlias = Annotated[int, Ge(0)]
 PositiveInt: TypeAlias = Annotated[int, Ge(1)]

@@ -49,14 +49,24 @@ def main() -> None:
 def report(folder: Path, form: str, picture: Path | None = None) -> None:
     """Print the comparison of the runs in a folder, in a form of FORMS."""
     from xent_bench.comparison import compare
-    from xent_bench.runs import load_runs
+    from xent_bench.runs import load_runs, unfinished
 
     comparisons = compare(load_runs(folder))
     FORMS[form](comparisons)
+    missing = unfinished(folder)
+    if missing:
+        names = ", ".join(each.name for each in missing[:3]) + ", ..." * (len(missing) > 3)
+        print(
+            f"Not in the table: {len(missing)} diverged, killed or still running: {names}",
+            file=sys.stderr,
+        )
     if picture is not None:
         from xent_bench.plots import draw  # matplotlib takes a second
 
-        draw(comparisons, picture)
+        try:
+            draw(comparisons, picture)
+        except OSError as error:
+            raise ValueError(f"cannot write {picture}: {error}") from error
 
 
 def print_table(comparisons: "Sequence[Comparison]") -> None:
@@ -138,16 +148,37 @@ def _cell(row: "Row", column: Column) -> str:
 
 def _notes(comparison: "Comparison") -> list[str]:
     """What a reader must know to read the table rightly."""
-    notes = [comparison.control]
+    notes = [_control(comparison)]
     if any(row.n > 1 for row in comparison.rows):
         notes.append("±: 95 % interval, Student's t over n seeds; overlap is no proof of a tie.")
     notes.append("scaled: after temperature scaling, fitted on calib. Rows by scaled NLL.")
     unscored = [row.label for row in comparison.rows if "test/nll" not in row.estimates]
     if unscored:
         notes.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
+    infinite = [row.label for row in comparison.rows if _is_infinite(row)]
+    if infinite:
+        notes.append(f"inf: {', '.join(infinite)} gave the true class of some image probability 0.")
     bound = [row.label for row in comparison.rows if row.at_bound]
     if bound:
-        notes.append(
-            f"The temperature of {', '.join(bound)} ended on its bound: calib is too easy for it."
-        )
+        notes.append(f"The temperature of {', '.join(bound)} has no optimum within bounds.")
     return [*notes, comparison.provenance]
+
+
+def _is_infinite(row: "Row") -> bool:
+    return "test/nll" in row.estimates and row.estimates["test/nll"].mean == float("inf")
+
+
+def _control(comparison: "Comparison") -> str:
+    equal, pairs = comparison.control
+    if not pairs:
+        return "A/A control: no pair of ce and sparse_ce among these runs."
+    if equal == pairs:
+        return (
+            "A/A control: ce and sparse_ce, one loss in two label formats, ended with the same "
+            f"weights, bit for bit, in {equal} of {pairs} pairs."
+        )
+    return (
+        f"A/A control FAILED: ce and sparse_ce ended with the same weights in only {equal} of "
+        f"{pairs} pairs: this hardware or code is not deterministic, and differences between "
+        "losses include that noise."
+    )

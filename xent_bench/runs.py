@@ -34,6 +34,16 @@ def load_runs(folder: Path) -> list[Run]:
     return [_load(file) for file in files]
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """Folders of runs that began and have no result: diverged, killed, or still running."""
+    begun = sorted(file.parent for file in folder.rglob("config.yaml"))
+    return [each for each in begun if "mlflow" not in each.parts and not _has_result(each)]
+
+
+def _has_result(folder: Path) -> bool:
+    return (folder / "result.json").exists()
+
+
 def _load(file: Path) -> Run:
     try:
         return Run(**json.loads(file.read_text()))

@@ -1,8 +1,8 @@
 """The typed top level of the config: what may be said, and which run it names.
 
 Science or machine: what can change the numbers stands at the top and is hashed into the run's key;
-what cannot stands under `machine`. `experiment`, the name a run is filed under, is not hashed, nor
-are `data.root` and `data.download`: where a set lies, not which it is.
+what cannot stands under `machine`. Not hashed either: `experiment`, the name a run is filed under,
+and `data.download`.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE.parent / "conf", HERE / "conf") if folder.is_dir())
 
 GROUPS = ("loss", "data", "model", "optimizer", "schedule")
-PLACES = ("root", "download")
 
 
 class Precision(Enum):
     """Arithmetic of the net; the loss and the metrics stay in float32 or above."""
 
-    fp32 = "32-true"
-    bf16 = "bf16-mixed"
+    fp32 = "fp32"
+    tf32 = "tf32"  # float32 with products of 10 bits, on GPUs that have it; elsewhere fp32
+    bf16 = "bf16"  # mixed: bfloat16 where torch's autocast deems it safe
 
 
 class Accelerator(Enum):
@@ -97,7 +97,7 @@ def science(config: DictConfig) -> dict[str, Any]:
     for group in GROUPS:
         flat[group] = choice(config, group)
         for key, value in plain(config[group]).items():
-            if key not in ("_target_", "_partial_") and not (group == "data" and key in PLACES):
+            if key not in ("_target_", "_partial_") and (group, key) != ("data", "download"):
                 flat[f"{group}.{key}"] = value
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
     return flat | {"precision": config.precision.name}

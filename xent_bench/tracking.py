@@ -3,9 +3,11 @@
 import getpass
 import logging
 import os
+import platform
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,25 +93,24 @@ def open_run(
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         client, experiment_id = _open_store(uri, experiment, folder)
-        tracking = Tracking(client, _run_id(client, experiment_id, folder, name, tags["key"]))
+        tracking = Tracking(client, _run_id(client, experiment_id, folder, name))
         parameters = [Param(key, str(value)) for key, value in params.items()]
         client.log_batch(tracking.run_id, params=parameters)
         tracking.set_tags(tags | SOURCE | {"mlflow.user": _user()})
-    except MlflowException as error:
-        reason = str(error).partition("\n")[0]
-        if "Max retries exceeded" in reason:
-            reason = "no answer"
-        raise Unavailable(f"MLflow at {redacted(tracking_uri(uri))}: {reason}") from error
+    except (MlflowException, OSError) as error:
+        raise _unavailable(uri, error) from error
     try:
         yield tracking
-    except KeyboardInterrupt:
-        client.set_terminated(tracking.run_id, "KILLED")
-        raise
+        client.set_terminated(tracking.run_id, "FINISHED")
+    except MlflowException as error:  # gone meanwhile: it cannot be told
+        raise _unavailable(uri, error) from error
     except BaseException as error:
-        tracking.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
-        client.set_terminated(tracking.run_id, "FAILED")
+        interrupted = isinstance(error, KeyboardInterrupt)
+        with suppress(MlflowException):  # what went wrong first is what the user must see
+            if not interrupted:
+                tracking.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
+            client.set_terminated(tracking.run_id, "KILLED" if interrupted else "FAILED")
         raise
-    client.set_terminated(tracking.run_id, "FINISHED")
 
 
 def tracking_uri(configured: str | None) -> str:
@@ -117,12 +118,14 @@ def tracking_uri(configured: str | None) -> str:
     return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
-def redacted(uri: str) -> str:
-    """The URI without a password."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
+def _unavailable(uri: str | None, error: Exception) -> Unavailable:
+    place = tracking_uri(uri)
+    password = urlsplit(place).password
+    reason = str(error).partition("\n")[0]
+    if "Max retries exceeded" in reason:
+        reason = "no answer"
+    message = f"MLflow at {place}: {reason}"
+    return Unavailable(message.replace(f":{password}@", ":***@") if password else message)
 
 
 def _user() -> str:
@@ -158,21 +161,26 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
         return str(found.experiment_id)
 
 
-def _run_id(client: MlflowClient, experiment_id: str, folder: Path, name: str, key: str) -> str:
-    """Of the run begun in this folder. The id is written first: a kill leaves no orphan."""
+def _run_id(client: MlflowClient, experiment_id: str, folder: Path, name: str) -> str:
+    """Of the run begun in this folder, else of a new one."""
     file = folder / "mlflow_run_id"
     if file.exists():
         run_id = file.read_text()
         client.update_run(run_id, status="RUNNING")
+        if "failure" in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, "failure")
         return run_id
-    begun = client.search_runs(
-        [experiment_id], f"tags.key = '{key}' and attributes.status = 'RUNNING'", max_results=1
+    # A process killed between create_run and the rename below leaves a run that only this tells.
+    owner = str(uuid.uuid5(uuid.NAMESPACE_URL, f"//{platform.node()}{folder.resolve()}"))
+    orphans = client.search_runs(
+        [experiment_id], f"tags.owner = '{owner}' and attributes.status = 'RUNNING'", max_results=1
     )
-    if begun:  # killed between the two lines below
-        run_id = str(begun[0].info.run_id)
-    else:
-        created = client.create_run(experiment_id, run_name=name, tags={"key": key})
-        run_id = str(created.info.run_id)
+    run = (
+        orphans[0]
+        if orphans
+        else client.create_run(experiment_id, run_name=name, tags={"owner": owner})
+    )
+    run_id = str(run.info.run_id)
     part = file.with_suffix(".part")
     part.write_text(run_id)
     part.rename(file)

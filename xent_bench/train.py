@@ -11,7 +11,7 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from xent_bench.configure import check, check_top_level
+from xent_bench.configure import check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.schema import CONF, register_schema, run_folder
 
@@ -31,7 +31,10 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _app(config: DictConfig) -> dict[str, Any]:
-    return run(config, command=shlex.join(["xent-train", *HydraConfig.get().overrides.task]))
+    hydra_config = HydraConfig.get()
+    folders = [s.path for s in hydra_config.runtime.config_sources if s.provider == "command-line"]
+    flags = [word for folder in folders for word in ("--config-dir", folder)]
+    return run(config, shlex.join(["xent-train", *flags, *hydra_config.overrides.task]))
 
 
 def run(config: DictConfig, command: str = "") -> dict[str, Any]:
@@ -44,7 +47,7 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     folder = run_folder(config)
     result = folder / "result.json"
     if not result.exists():
-        check(config)
+        config = checked(config)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # the same command in two windows: one of them trains
             if not result.exists():

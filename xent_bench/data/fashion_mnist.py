@@ -12,6 +12,10 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
 from xent_bench.ranges import NaturalNumber
 
+FILES = (
+    *("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"),
+    *("train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"),
+)
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = (
     *("T-shirt", "trouser", "pullover", "dress", "coat"),
@@ -35,18 +39,17 @@ def fashion_mnist(
 
     Read from `root`, else from where Debian's package puts them, else from an earlier download.
     """
-    folder = _find(root)
-    if folder is None and download:
+    files = _find(root)
+    if files is None and download:
         _download(Path(root or DOWNLOADS))
-        folder = _find(root)
-    if folder is None:
+        files = _find(root)
+    if files is None:
         places = ", ".join(str(place) for place in _places(root))
-        raise DataError(f"Fashion-MNIST not found in {places}: {WAYS}")
-    images = [_read_idx(_file(folder, f"{part}-images-idx3-ubyte")) for part in ("train", "t10k")]
-    labels = [_read_idx(_file(folder, f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")]
+        raise DataError(f"Fashion-MNIST's four files not found in {places}: {WAYS}")
+    *images, train_labels, test_labels = (_read_idx(file) for file in files)
     return ImageSet(
         torch.cat(images)[:, None],
-        torch.cat(labels).long(),
+        torch.cat((train_labels, test_labels)).long(),
         CLASSES,
         test=torch.arange(len(images[0]), len(images[0]) + len(images[1])),
         augmentation=Augmentation(flip, crop),
@@ -71,18 +74,14 @@ def _places(root: str | None) -> tuple[Path, ...]:
     return DEBIAN, DOWNLOADS / raw
 
 
-def _find(root: str | None) -> Path | None:
+def _find(root: str | None) -> list[Path] | None:
+    """The four files, plain or gzipped, of the first place that has them all."""
     for place in _places(root):
-        if any(place.glob("train-images-idx3-ubyte*")):
-            return place
+        plain = [place / name for name in FILES]
+        found = [file if file.exists() else file.with_name(file.name + ".gz") for file in plain]
+        if all(file.exists() for file in found):
+            return found
     return None
-
-
-def _file(folder: Path, name: str) -> Path:
-    for candidate in (folder / f"{name}.gz", folder / name):
-        if candidate.exists():
-            return candidate
-    raise DataError(f"expected {name} or {name}.gz in {folder}: {WAYS}")
 
 
 def _read_idx(file: Path) -> torch.Tensor:

@@ -3,12 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int64
+import torch
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
 from xent_bench.failures import DataError
-from xent_bench.types import Images, Index
+from xent_bench.types import Index
 
 
 @dataclass(frozen=True)
@@ -19,24 +20,22 @@ class ImageSet:
     (None) a fifth is drawn, the same for every seed.
     """
 
-    images: Images
-    labels: Int64[Tensor, " labels"] | Float[Tensor, "labels c"]
+    images: Shaped[Tensor, "..."]
+    labels: Shaped[Tensor, "..."]
     classes: tuple[str, ...]
     test: Int64[Tensor, " m"] | None = None
     augmentation: Augmentation = NO_AUGMENTATION
 
     def __post_init__(self) -> None:
-        """Refuse what a loss would swallow in silence: a label of -100, say."""
-        n, c = len(self.images), len(self.classes)
-        if len(self.labels) != n:
+        """Refuse what training would swallow in silence: a label of -100, say."""
+        _check_images(self.images, self.augmentation)
+        if len(self.labels) != len(self.images):
+            n = len(self.images)
             raise DataError(f"expected a label for each of {n} images, got {len(self.labels)}")
         if self.labels.is_floating_point():
-            if self.labels.shape != (n, c):
-                got = tuple(self.labels.shape)
-                raise DataError(f"expected soft labels of shape ({n}, {c}), got {got}")
-        elif n and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < c:
-            low, high = int(self.labels.min()), int(self.labels.max())
-            raise DataError(f"expected labels from 0 to {c - 1}, got {low} to {high}")
+            _check_soft_labels(self.labels, len(self.classes))
+        else:
+            _check_labels(self.labels, len(self.classes))
 
     @property
     def index(self) -> Index:
@@ -49,3 +48,29 @@ class ImageSet:
         for tensor in (self.images, self.labels):
             content.update(tensor.contiguous().numpy().tobytes())
         return content.hexdigest()
+
+
+def _check_images(images: Tensor, augmentation: Augmentation) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        got = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise DataError(f"expected images in uint8, (n, channels, h, w), got {got}")
+    size = min(images.shape[2:])
+    if augmentation.crop >= size:
+        raise DataError(f"expected data.crop below the images' {size} pixels: {augmentation.crop}")
+
+
+def _check_labels(labels: Tensor, c: int) -> None:
+    if labels.dtype != torch.int64 or labels.ndim != 1:
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise DataError(f"expected labels in int64, (n,), or soft ones in float, got {got}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < c:
+        low, high = int(labels.min()), int(labels.max())
+        raise DataError(f"expected labels from 0 to {c - 1}, got {low} to {high}")
+
+
+def _check_soft_labels(labels: Tensor, c: int) -> None:
+    if labels.shape[1:] != (c,):
+        got = tuple(labels.shape)
+        raise DataError(f"expected soft labels of shape ({len(labels)}, {c}), got {got}")
+    if not (labels.min() >= 0 and (labels.sum(dim=1) - 1).abs().max() < 1e-4):
+        raise DataError("expected soft labels of at least 0 that sum to 1 in each row")

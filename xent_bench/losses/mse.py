@@ -1,4 +1,4 @@
-"""Mean squared error of the softmax probabilities: the Brier score divided by c."""
+"""Mean squared error of the softmax probabilities: the score of Brier, 1950, divided by c."""
 
 from xent_bench.types import Distribution, Logits, PerExample
 

@@ -1,4 +1,4 @@
-"""Cross-entropy against the index of the true class: the negative log-likelihood."""
+"""Cross-entropy against the index of the true class: the log score of Good, 1952."""
 
 from torch.nn import functional as F
 

@@ -1,0 +1,25 @@
+"""Which runs a sweep consists of, known before the first of them starts."""
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+
+def combinations_of(config: DictConfig) -> list[list[str]]:
+    """The overrides of each run of a sweep, by Hydra's own expansion of it."""
+    sweeper = config.hydra.sweeper
+    if not sweeper._target_.endswith(".BasicSweeper"):
+        return []  # another sweeper chooses as it goes; each run is checked when it starts
+    arguments = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    arguments += config.hydra.overrides.task
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides = parser.parse_overrides(arguments)
+    (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return combinations
+
+
+def differing(combinations: list[list[str]]) -> set[str]:
+    """The overrides that are not in every combination."""
+    sets = [set(combination) for combination in combinations]
+    return set().union(*sets) - sets[0].intersection(*sets) if sets else set()
