@@ -34,8 +34,8 @@ def config(
 ) -> Callable[..., DictConfig]:
     """A run of a second, in an experiment of its own."""
 
-    def make(*overrides: str, folder: str = "runs") -> DictConfig:
-        made = composed(*SMALL, "machine=cpu", "machine.threads=1", *overrides)
+    def make(*overrides: str, folder: str = "runs", base: tuple[str, ...] = SMALL) -> DictConfig:
+        made = composed("machine=cpu", "machine.threads=1", *base, *overrides)
         made.machine.runs = str(tmp_path / folder)
         made.machine.tracking = store
         made.experiment = f"{tmp_path.name}-{folder}"
