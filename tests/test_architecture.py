@@ -16,7 +16,7 @@ OURS = {
     "stats": set(),
     "runs": set(),
     "provenance": set(),
-    "checkpoint": set(),
+    "checkpoint": {"failures"},
     "progress": set(),
     "types": set(),
     "links": {"types"},
@@ -32,7 +32,8 @@ OURS = {
     "explain": {"configure", "failures", "schema"},
     "sweep": set(),
     "console": {"configure", "explain", "schema", "sweep"},
-    "tracking": {"failures"},
+    "tracking_store": set(),
+    "tracking": {"failures", "tracking_store"},
     "classifier": {"failures", "links", "metrics", "randomness", "types"},
     "build": {
         *("checkpoint", "classifier", "configure", "data", "failures", "links", "randomness"),
@@ -43,7 +44,7 @@ OURS = {
         "provenance",
         *("schema", "tracking", "types"),
     },
-    "train": {"configure", "explain", "fit", "schema"},
+    "train": {"configure", "explain", "failures", "fit", "schema"},
     "comparison": {"runs", "stats"},
     "plots": {"comparison"},
     "report": {"comparison", "plots", "runs"},
@@ -52,7 +53,7 @@ OURS = {
 # whoever needs one of these needs a reason: a library's place in the design
 THEIRS = {
     "hydra": {"configure", "console", "explain", "schema", "sweep", "train"},
-    "mlflow": {"tracking"},
+    "mlflow": {"tracking", "tracking_store"},
     "pytorch_lightning": {"build", "checkpoint", "classifier", "fit", "progress", "tracking"},
     "matplotlib": {"plots"},
     "torchvision": {"data", "models"},

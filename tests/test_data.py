@@ -87,6 +87,14 @@ def test_images_other_than_uint8_with_channels_are_refused(images):
         ImageSet(images, torch.tensor([0, 1]), ("a", "b"))
 
 
+@pytest.mark.parametrize(
+    "test", [torch.arange(-2, 0), torch.tensor([1, 1]), torch.tensor([2]), torch.tensor([True])]
+)
+def test_ids_of_test_that_would_leak_into_train_are_refused(test):
+    with pytest.raises(DataError, match="expected the ids of test"):
+        ImageSet(torch.zeros(2, 1, 4, 4).byte(), torch.tensor([0, 1]), ("a", "b"), test=test)
+
+
 def test_a_crop_as_large_as_the_image_is_refused():
     with pytest.raises(DataError, match=r"data.crop below the images' 8 pixels: 8"):
         synthetic(crop=8)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,8 @@ def write_run(
         "experiment": "tested",
         "params": chosen | params,
         "metrics": metrics,
-        "tags": {"weights_sha256": f"{weights}{seed}", "hardware": "abacus", "torch": "2"},
+        "tags": {"key": f"{loss}{seed}{params}", "weights_sha256": f"{weights}{seed}"}
+        | {"hardware": "abacus", "torch": "2"},
         "command": "xent-train",
         "n_test": 359,
         "seconds": 1.0,
@@ -134,6 +136,14 @@ def test_a_run_without_a_result_is_mentioned(tmp_path, capsys):
     assert (
         "Not in the table: 1 diverged, killed or still running: mse-s0" in capsys.readouterr().err
     )
+
+
+def test_a_copied_run_is_not_counted_twice(tmp_path):
+    write_run(tmp_path, "ce", 0)
+    shutil.copytree(tmp_path / "tested", tmp_path / "backup")
+
+    with pytest.raises(ValueError, match="the same run twice"):
+        report(tmp_path, "table")
 
 
 def test_an_infinite_score_is_shown_as_such(tmp_path, capsys):

@@ -23,7 +23,7 @@ from xent_bench.checkpoint import AtomicCheckpointIO
 from xent_bench.configure import ConfigError
 from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
-from xent_bench.failures import Diverged, Unavailable
+from xent_bench.failures import DataError, Diverged, Unavailable
 from xent_bench.links import simplex
 from xent_bench.metrics.score import score
 from xent_bench.metrics.temperature import scale
@@ -402,3 +402,63 @@ def test_a_sweep_goes_on_after_a_failure_and_retyping_it_trains_only_what_is_mis
     assert "ce-s0 optimizer.lr=1e+30 FAILED: the loss became nan" in first.stdout
     assert "4 runs: 2 done before, 2 failed" in second.stdout
     assert "Traceback" not in first.stderr
+
+
+def test_a_damaged_checkpoint_or_result_is_named_with_the_way_out(config):
+    wanted = config()
+    run(wanted)
+    folder = run_folder(wanted)
+    result, checkpoint = folder / "result.json", folder / "last.ckpt"
+
+    result.write_text(result.read_text()[:50])
+    with pytest.raises(DataError, match=r"cannot read .*result.json, delete it"):
+        run(wanted)
+    result.unlink()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"cannot read .*last.ckpt, delete it"):
+        run(wanted)
+    checkpoint.unlink()
+    assert math.isfinite(run(wanted)["metrics"]["test/nll"])
+
+
+def test_a_run_deleted_from_mlflow_is_begun_anew_there(config):
+    wanted = config()
+    first = run(wanted)["tags"]["mlflow_run_id"]
+    MlflowClient(wanted.machine.tracking).delete_run(first)
+    (run_folder(wanted) / "result.json").unlink()
+    second = run(wanted)
+
+    assert second["tags"]["mlflow_run_id"] != first
+    assert mlflow_run(wanted).info.status == "FINISHED"
+
+
+def test_a_store_half_made_by_a_killed_process_is_made_again(config, tmp_path):
+    (tmp_path / "new.db.part").write_bytes(b"half of the tables")
+    wanted = config()
+    wanted.machine.tracking = f"sqlite:///{tmp_path}/new.db"
+    run(wanted)
+
+    assert mlflow_run(wanted).info.status == "FINISHED"
+    assert not (tmp_path / "new.db.part").exists()
+
+
+def test_a_loss_that_writes_into_its_outputs_does_not_change_the_scores(
+    config, tmp_path, monkeypatch
+):
+    (tmp_path / "two_forms.py").write_text(
+        "from torch.nn import functional as F\n"
+        "from xent_bench.types import Index, Logits, PerExample\n"
+        "def pure(logits: Logits, target: Index) -> PerExample:\n"
+        "    return F.cross_entropy(0.1 * logits, target, reduction='none')\n"
+        "def in_place(logits: Logits, target: Index) -> PerExample:\n"
+        "    if not logits.requires_grad: logits *= 0.1\n"
+        "    else: logits = 0.1 * logits\n"
+        "    return F.cross_entropy(logits, target, reduction='none')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    pure, in_place = (config(f"loss._target_=two_forms.{name}") for name in ("pure", "in_place"))
+    run(pure)
+    run(in_place)
+
+    assert curve(pure, "val/nll") == curve(in_place, "val/nll")
+    assert mlflow_run(pure).data.params["loss"] == "two_forms.pure"

@@ -5,7 +5,7 @@ import warnings
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import nn
+from torch import Tensor, nn
 
 from xent_bench.checkpoint import AtomicCheckpointIO
 from xent_bench.classifier import Classifier
@@ -133,11 +133,16 @@ def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
     if logits.shape != expected:
         got = tuple(logits.shape)
         raise ConfigError("model", f"expected outputs of shape {expected}, got {got}")
-    loss = classifier.loss(torch.zeros_like(logits), target)
-    if loss.shape != expected[:1]:
-        got = tuple(loss.shape)
-        raise ConfigError("loss", f"expected one value an example, {expected[:1]}, got {got}")
-    classifier.optimizer(net)
+    value: Any = classifier.loss(torch.zeros_like(logits).requires_grad_(), target)
+    if not isinstance(value, Tensor) or value.shape != expected[:1] or not value.requires_grad:
+        kind = f"{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError(
+            "loss", f"expected one value an example, {expected[:1]}, with a gradient, got {kind}"
+        )
+    try:
+        classifier.optimizer(net)
+    except ValueError as error:
+        raise ConfigError("optimizer", str(error)) from error
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:

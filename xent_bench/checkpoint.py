@@ -2,10 +2,13 @@
 
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from xent_bench.failures import DataError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -29,5 +32,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Tensors and plain values alone."""
         del weights_only  # never otherwise
-        loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        try:
+            loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"cannot read {path}, delete it to start again: {reason}") from error
         return loaded

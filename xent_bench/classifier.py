@@ -1,6 +1,5 @@
 """The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,14 +67,14 @@ class Classifier(LightningModule):
         logits, target, index = (torch.cat(parts) for parts in zip(*self.val_outputs, strict=True))
         self.val_outputs.clear()
         train_loss = self._mean_train_loss()
-        val_loss = self.per_example(logits, target).mean().item()
-        if not (math.isfinite(val_loss) and bool(logits.isfinite().all())):
+        if not bool(logits.isfinite().all()):
             raise Diverged(
-                f"the loss on val became {val_loss}, its outputs no longer all finite, in epoch "
-                f"{self.current_epoch + 1}: {ADVICE}"
+                f"outputs on val stopped being finite in epoch {self.current_epoch + 1}: {ADVICE}"
             )
+        scores = evaluate(logits, index, self.link)
+        val_loss = self.per_example(logits, target).mean().item()
         curves = {"train/loss": train_loss, "val/loss": val_loss}
-        curves |= {f"val/{key}": value for key, value in evaluate(logits, index, self.link).items()}
+        curves |= {f"val/{key}": value for key, value in scores.items()}
         assert self.logger is not None
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
 

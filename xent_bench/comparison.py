@@ -47,11 +47,13 @@ class Comparison(NamedTuple):
 def compare(runs: Sequence[Run]) -> list[Comparison]:
     """A comparison for each experiment, data set and model, best NLL after scaling first."""
     ordered = sorted(runs, key=_setting)
-    return [_comparison(*setting, list(group)) for setting, group in groupby(ordered, _setting)]
+    return [_comparison(*setting[:3], list(group)) for setting, group in groupby(ordered, _setting)]
 
 
-def _setting(run: Run) -> tuple[str, str, str]:
-    return run.experiment, run.params["data"], run.params["model"]
+def _setting(run: Run) -> tuple[str, str, str, str]:
+    """What one comparison is about; other images are other data, whatever they are called."""
+    sha256 = run.tags.get("data_sha256", "")
+    return run.experiment, run.params["data"], run.params["model"], sha256
 
 
 def _comparison(experiment: str, data: str, model: str, runs: list[Run]) -> Comparison:

@@ -51,6 +51,10 @@ def check_top_level(config: DictConfig) -> None:
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     known = [each.name for each in fields(Train)]
     _validate(TypeAdapter(Train), plain(ours), prefix="", known=known)
+    for group in GROUPS:
+        target = config[group].get("_target_")
+        if not isinstance(target, str):
+            raise ConfigError(f"{group}._target_", f"expected a dotted name, got {target}")
     folder_name = str(config.experiment)
     if not folder_name or "/" in folder_name or folder_name.startswith("."):
         raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
@@ -69,12 +73,12 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
     values.pop("_partial_", None)
     try:
         function = get_method(target)
-    except Exception as error:
-        raise ConfigError(f"{group}._target_", f"cannot import {target}: {error}") from error
-    hyper = list(signature(function).parameters.values())[POSITIONAL[group] :]
+        hyper = list(signature(function).parameters.values())[POSITIONAL[group] :]
+        hints = get_type_hints(function, include_extras=True)
+    except Exception as error:  # whatever somebody's module raises when it is imported
+        raise ConfigError(f"{group}._target_", f"cannot use {target}: {error}") from error
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in hyper):
         return partial(function, **values)
-    hints = get_type_hints(function, include_extras=True)
     named = {parameter.name: _field(parameter, hints) for parameter in hyper}
     options = TypedDict(choice(config, group), named)  # type: ignore[misc]  # made at run time
     rules = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)

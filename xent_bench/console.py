@@ -7,6 +7,7 @@ before the first is trained.
 import sys
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from hydra import compose
@@ -149,4 +150,5 @@ def _duration(seconds: float) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    with suppress(BrokenPipeError):  # xent-train | head: training goes on
+        print(line, flush=True)

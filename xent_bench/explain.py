@@ -8,7 +8,12 @@ from typing import Any, NoReturn
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 from yaml import YAMLError
 
 from xent_bench.configure import ConfigError, nearest
@@ -32,15 +37,21 @@ def refuse(error: Exception) -> NoReturn:
 
 def exit_code(error: Exception) -> int:
     """1 for an error of ours."""
-    return 2 if isinstance(error, CONFIG_ERRORS) else EXIT_CODES.get(type(error), 1)
+    if isinstance(error, CONFIG_ERRORS):
+        return 2
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str:
     """One line; of a configuration error also where the user wrote it."""
     if not isinstance(error, CONFIG_ERRORS):
-        return str(error)
+        return _one_line(str(error))
     complaint, word = _complaint(error)
-    return f"{complaint} ({_origin(word, argv)})"
+    return f"{_one_line(complaint)} ({_origin(word, argv)})"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _complaint(error: Exception) -> tuple[str, str]:
@@ -55,11 +66,16 @@ def _complaint(error: Exception) -> tuple[str, str]:
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: expected key=value", error.override
     if isinstance(error, YAMLError):
-        return f"cannot read YAML: {' '.join(str(error).split())}", ""
-    cause = error.__cause__ or error.__context__ or error
+        return f"cannot read YAML: {error}", ""
+    return _composition_complaint(error.__cause__ or error.__context__ or error)
+
+
+def _composition_complaint(cause: BaseException) -> tuple[str, str]:
     key = _full_key(cause)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return f"{key}: no such key; {_near_keys(key, cause.parent_node)}", key
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{key}: has to be given", key
     first_line = str(cause).partition("\n")[0]
     if "Ambiguous value" in first_line:
         argument = first_line.split("'")[1]
@@ -97,23 +113,21 @@ def _origin(word: str, argv: Sequence[str]) -> str:
         return "on the command line"
     last = re.escape(word.rpartition(".")[2])
     for file in _files(argv):
-        if last and re.search(rf"\b{last}\b", file.read_text()):
+        if last and re.search(rf"\b{last}\b", file.read_text(errors="replace")):
             return f"in {file}"
     return "see xent-train --help"
 
 
 def _files(argv: Sequence[str]) -> Iterator[Path]:
-    """The YAML files that may say it, the chosen experiment's first: it overrides the others."""
+    """The YAML files chosen on the command line, the experiment's first, then train.yaml."""
     folders = [*_added_folders(argv), CONF]
-    for argument in argv:
-        if argument.startswith("experiment="):
-            name = argument.partition("=")[2]
-            files = (folder / "experiment" / f"{name}.yaml" for folder in folders)
-            yield from (file for file in files if file.exists())
-    for folder in folders:
-        for file in sorted(folder.rglob("*.yaml")):
-            if file.parent.name != "experiment":
-                yield file
+    chosen = [argument.partition("=") for argument in argv]
+    chosen.sort(key=lambda choice: choice[0] != "experiment")
+    for group, _, names in chosen:
+        for name in names.split(","):
+            files = (folder / group / f"{name}.yaml" for folder in folders)
+            yield from (file for file in files if file.is_file())
+    yield CONF / "train.yaml"
 
 
 def _added_folders(argv: Sequence[str]) -> Iterator[Path]:

@@ -13,4 +13,5 @@ class Diverged(ArithmeticError):
     """The loss stopped being a number."""
 
 
-EXIT_CODES: dict[type[Exception], int] = {DataError: 3, Unavailable: 4, Diverged: 5}
+# OSError: no room, no permission, no such folder
+EXIT_CODES: dict[type[Exception], int] = {DataError: 3, Unavailable: 4, OSError: 4, Diverged: 5}

@@ -14,7 +14,7 @@ from torch import nn
 
 from xent_bench.build import Loaders, build_classifier, build_loaders, build_trainer
 from xent_bench.classifier import Classifier, evaluate
-from xent_bench.configure import configured
+from xent_bench.configure import ConfigError, configured
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits, split
 from xent_bench.failures import Unavailable
@@ -31,14 +31,16 @@ def fit(config: DictConfig, folder: Path, command: str) -> None:
     """Train, evaluate, and move `result.json` into the folder when all else is written."""
     try:
         _fit(config, folder, command)
-    except torch.OutOfMemoryError as error:
-        raise Unavailable(f"the device is out of memory: {error}") from error
+    except (RuntimeError, MemoryError) as error:  # torch's OutOfMemoryError is a RuntimeError
+        if "out of memory" in str(error) or "allocate" in str(error):
+            raise Unavailable(f"not enough memory: {str(error).partition(chr(10))[0]}") from error
+        raise
 
 
 def _fit(config: DictConfig, folder: Path, command: str) -> None:
     start = time.monotonic()
     trainer = build_trainer(config, folder, Progress(run_name(config)))
-    data: ImageSet = configured(config, "data")()
+    data = _load(config)
     splits = split(data, config.seed)
     loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
     classifier = build_classifier(config, data, loaders)
@@ -83,6 +85,13 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
     part = folder / "result.part"
     part.write_text(json.dumps(result, indent=2))
     part.rename(folder / "result.json")
+
+
+def _load(config: DictConfig) -> ImageSet:
+    data = configured(config, "data")()
+    if not isinstance(data, ImageSet):
+        raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
+    return data
 
 
 def weights_sha256(net: nn.Module) -> str:

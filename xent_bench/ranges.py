@@ -6,7 +6,7 @@ misspelling. NaN and infinity are in none of them.
 
 from typing import Annotated, TypeAlias
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 NonNegative: TypeAlias = Annotated[float, Ge(0)]
 Positive: TypeAlias = Annotated[float, Gt(0)]
@@ -14,3 +14,5 @@ Fraction: TypeAlias = Annotated[float, Ge(0), Le(1)]
 BelowOne: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 NaturalNumber: TypeAlias = Annotated[int, Ge(0)]
 PositiveInt: TypeAlias = Annotated[int, Ge(1)]
+ThreadCount: TypeAlias = Annotated[int, Ge(1), Le(1024)]
+NonEmpty: TypeAlias = Annotated[str, MinLen(1)]

@@ -31,7 +31,15 @@ def load_runs(folder: Path) -> list[Run]:
     files = sorted(folder.rglob("result.json"))
     if not files:
         raise ValueError(f"no finished run in {folder}: expected a result.json in a run's folder")
-    return [_load(file) for file in files]
+    found: dict[tuple[str, str], Path] = {}
+    runs = []
+    for file in files:
+        run = _load(file)
+        twin = found.setdefault((run.experiment, run.tags.get("key", str(file))), file)
+        if twin != file:
+            raise ValueError(f"the same run twice, which would count twice: {twin} and {file}")
+        runs.append(run)
+    return runs
 
 
 def unfinished(folder: Path) -> list[Path]:

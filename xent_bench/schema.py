@@ -15,7 +15,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from xent_bench.ranges import NaturalNumber, PositiveInt
+from xent_bench.ranges import NaturalNumber, NonEmpty, PositiveInt, ThreadCount
 
 # The checkout's folder wins over the copy in the wheel.
 HERE = Path(__file__).resolve().parent
@@ -50,9 +50,9 @@ class Machine:
     __pydantic_config__ = STRICT
 
     accelerator: Accelerator = Accelerator.auto
-    threads: PositiveInt | None = None  # of the CPU; null: PyTorch's choice
+    threads: ThreadCount | None = None  # of the CPU; null: PyTorch's choice
     deterministic: bool = True  # the same numbers again, on the same hardware
-    runs: str = "runs"  # the run folders
+    runs: NonEmpty = "runs"  # the run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
 
 
@@ -91,11 +91,17 @@ def choice(config: DictConfig, group: str) -> str:
     return target.rpartition(".")[2]
 
 
+def _full_choice(config: DictConfig, group: str) -> str:
+    """The name; of what is not ours the whole target: somebody's ce is not ce."""
+    target: str = config[group]["_target_"]
+    return choice(config, group) if target.startswith("xent_bench.") else target
+
+
 def science(config: DictConfig) -> dict[str, Any]:
     """The flat keys that can change the numbers: {'loss': 'focal', 'loss.gamma': 2.0, ...}."""
     flat: dict[str, Any] = {}
     for group in GROUPS:
-        flat[group] = choice(config, group)
+        flat[group] = _full_choice(config, group)
         for key, value in plain(config[group]).items():
             if key not in ("_target_", "_partial_") and (group, key) != ("data", "download"):
                 flat[f"{group}.{key}"] = value
@@ -105,8 +111,7 @@ def science(config: DictConfig) -> dict[str, Any]:
 
 def run_key(config: DictConfig) -> str:
     """A hash of everything that can change the numbers; 2 and 2.0 are one number."""
-    targets = [config[group]["_target_"] for group in GROUPS]
-    content = json.dumps([targets, science(config)], sort_keys=True, default=str)
+    content = json.dumps(science(config), sort_keys=True, default=str)
     canonical = json.loads(content, parse_int=float)
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:10]
 

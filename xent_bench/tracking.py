@@ -15,15 +15,14 @@ from urllib.parse import urlsplit
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default hangs for 4 minutes
 
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.failures import Unavailable
+from xent_bench.tracking_store import open_store, tracking_uri
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
 
 
@@ -92,7 +91,7 @@ def open_run(
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        client, experiment_id = _open_store(uri, experiment, folder)
+        client, experiment_id = open_store(uri, experiment, folder)
         tracking = Tracking(client, _run_id(client, experiment_id, folder, name))
         parameters = [Param(key, str(value)) for key, value in params.items()]
         client.log_batch(tracking.run_id, params=parameters)
@@ -113,11 +112,6 @@ def open_run(
         raise
 
 
-def tracking_uri(configured: str | None) -> str:
-    """What machine.tracking says, else MLFLOW_TRACKING_URI, else a file beside the runs."""
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-
-
 def _unavailable(uri: str | None, error: Exception) -> Unavailable:
     place = tracking_uri(uri)
     password = urlsplit(place).password
@@ -128,6 +122,19 @@ def _unavailable(uri: str | None, error: Exception) -> Unavailable:
     return Unavailable(message.replace(f":{password}@", ":***@") if password else message)
 
 
+def _reopened(client: MlflowClient, run_id: str) -> str | None:
+    """The run, as running again; None if it was deleted or the store is another one."""
+    try:
+        client.update_run(run_id, status="RUNNING")
+        if "failure" in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, "failure")
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return run_id
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -135,41 +142,12 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _open_store(uri: str | None, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
-    uri = tracking_uri(uri)
-    if not uri.startswith("sqlite:///"):
-        client = MlflowClient(uri)
-        return client, _experiment_id(client, experiment, artifacts=None)
-    # First runs in parallel would race to create the tables, and leave the file broken.
-    with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
-        client = MlflowClient(uri)
-        # beside the runs; MLflow would put them under whatever directory one happens to be in
-        artifacts = (folder.parent / "mlflow").resolve().as_uri()
-        return client, _experiment_id(client, experiment, artifacts)
-
-
-def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    try:
-        return client.create_experiment(name, artifacts)
-    except MlflowException:  # another process was first
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return str(found.experiment_id)
-
-
 def _run_id(client: MlflowClient, experiment_id: str, folder: Path, name: str) -> str:
     """Of the run begun in this folder, else of a new one."""
     file = folder / "mlflow_run_id"
-    if file.exists():
-        run_id = file.read_text()
-        client.update_run(run_id, status="RUNNING")
-        if "failure" in client.get_run(run_id).data.tags:
-            client.delete_tag(run_id, "failure")
-        return run_id
+    begun = _reopened(client, file.read_text()) if file.exists() else None
+    if begun is not None:
+        return begun
     # A process killed between create_run and the rename below leaves a run that only this tells.
     owner = str(uuid.uuid5(uuid.NAMESPACE_URL, f"//{platform.node()}{folder.resolve()}"))
     orphans = client.search_runs(

@@ -11,8 +11,9 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from xent_bench.configure import check_top_level, checked
+from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
+from xent_bench.failures import DataError
 from xent_bench.schema import CONF, register_schema, run_folder
 
 
@@ -23,6 +24,12 @@ def main() -> None:
     try:
         _app()
     except CONFIG_ERRORS as error:  # the Console has caught what a run raises
+        refuse(error)
+    except ValueError as error:
+        if "Config group override must be" not in str(error):  # Hydra's, of loss=null
+            raise
+        refuse(ConfigError("a group", "expected the name of a choice, such as loss=focal"))
+    except OSError as error:
         refuse(error)
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on from the last finished epoch.")
@@ -54,5 +61,9 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
                 from xent_bench.fit import fit  # seconds of imports
 
                 fit(config, folder, command)
-    loaded: dict[str, Any] = json.loads(result.read_text())
+    try:
+        loaded: dict[str, Any] = json.loads(result.read_text())
+        loaded["metrics"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"cannot read {result}, delete it to evaluate again: {error!r}") from error
     return loaded

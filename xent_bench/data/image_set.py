@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
@@ -20,17 +19,23 @@ class ImageSet:
     (None) a fifth is drawn, the same for every seed.
     """
 
-    images: Shaped[Tensor, "..."]
-    labels: Shaped[Tensor, "..."]
+    images: Tensor
+    labels: Tensor
     classes: tuple[str, ...]
-    test: Int64[Tensor, " m"] | None = None
+    test: Tensor | None = None
     augmentation: Augmentation = NO_AUGMENTATION
 
     def __post_init__(self) -> None:
         """Refuse what training would swallow in silence: a label of -100, say."""
+        for name in ("images", "labels"):
+            if not isinstance(getattr(self, name), Tensor):
+                got = type(getattr(self, name)).__name__
+                raise DataError(f"expected {name} as a torch tensor, got {got}")
         _check_images(self.images, self.augmentation)
-        if len(self.labels) != len(self.images):
-            n = len(self.images)
+        n = len(self.images)
+        if self.test is not None:
+            _check_ids(self.test, n)
+        if len(self.labels) != n:
             raise DataError(f"expected a label for each of {n} images, got {len(self.labels)}")
         if self.labels.is_floating_point():
             _check_soft_labels(self.labels, len(self.classes))
@@ -57,6 +62,14 @@ def _check_images(images: Tensor, augmentation: Augmentation) -> None:
     size = min(images.shape[2:])
     if augmentation.crop >= size:
         raise DataError(f"expected data.crop below the images' {size} pixels: {augmentation.crop}")
+
+
+def _check_ids(test: Tensor, n: int) -> None:
+    if test.dtype != torch.int64 or test.ndim != 1:
+        got = f"{test.dtype} of shape {tuple(test.shape)}"
+        raise DataError(f"expected the ids of test in int64, (m,), got {got}")
+    if len(set(test.tolist())) != len(test) or not ((test >= 0) & (test < n)).all():
+        raise DataError(f"expected the ids of test to be different, from 0 to {n - 1}")
 
 
 def _check_labels(labels: Tensor, c: int) -> None:
