@@ -72,10 +72,10 @@ def _complaint(error: Exception) -> tuple[str, str]:
 
 def _composition_complaint(cause: BaseException) -> tuple[str, str]:
     key = _full_key(cause)
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{key or 'a mandatory value'}: has to be given", key
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return f"{key}: no such key; {_near_keys(key, cause.parent_node)}", key
-    if isinstance(cause, MissingMandatoryValue):
-        return f"{key}: has to be given", key
     first_line = str(cause).partition("\n")[0]
     if "Ambiguous value" in first_line:
         argument = first_line.split("'")[1]

@@ -1,6 +1,7 @@
 """xent-train: a Hydra application. Nothing heavy is imported before something is to be trained."""
 
 import json
+import logging
 import os
 import shlex
 import sys
@@ -20,6 +21,7 @@ from xent_bench.schema import CONF, register_schema, run_folder
 def main() -> None:
     """The console script: an error of the user's is one line and an exit code, not a traceback."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed at length
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it says what it then raises
     register_schema()
     try:
         _app()
