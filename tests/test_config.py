@@ -46,6 +46,8 @@ def xent_train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ("schedule.warmup=1.5", "schedule.warmup: should be less than or equal to 1"),
         ("model.width=2.5", "model.width: should be a valid integer"),
         ("epochs=1,2", "epochs=1,2: several values are a sweep, which needs -m"),
+        ("seed=???", "seed: has to be given"),
+        ("+data.root=???", "data.root: has to be given"),
         ("loss._target_=null", "loss._target_: expected a dotted name, got None"),
         ("loss._target_=os.nope", "loss._target_: cannot use os.nope"),
         ("machine.runs=", "machine.runs: String should have at least 1 character"),

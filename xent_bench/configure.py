@@ -49,6 +49,9 @@ def checked(config: DictConfig) -> DictConfig:
 def check_top_level(config: DictConfig) -> None:
     """Types and ranges of all but the groups; imports nothing heavy."""
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    missing = sorted(OmegaConf.missing_keys(ours))
+    if missing:
+        raise ConfigError(missing[0], "has to be given")
     known = [each.name for each in fields(Train)]
     _validate(TypeAdapter(Train), plain(ours), prefix="", known=known)
     for group in GROUPS:

@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
-    MissingMandatoryValue,
     OmegaConfBaseException,
 )
 from yaml import YAMLError
@@ -72,8 +71,6 @@ def _complaint(error: Exception) -> tuple[str, str]:
 
 def _composition_complaint(cause: BaseException) -> tuple[str, str]:
     key = _full_key(cause)
-    if isinstance(cause, MissingMandatoryValue):
-        return f"{key or 'a mandatory value'}: has to be given", key
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return f"{key}: no such key; {_near_keys(key, cause.parent_node)}", key
     first_line = str(cause).partition("\n")[0]

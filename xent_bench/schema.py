@@ -82,7 +82,7 @@ def register_schema() -> None:
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """A resolved copy of plain values."""
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def choice(config: DictConfig, group: str) -> str:
