@@ -49,10 +49,10 @@ def checked(config: DictConfig) -> DictConfig:
 def check_top_level(config: DictConfig) -> None:
     """Types and ranges of all but the groups; imports nothing heavy."""
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    missing = sorted(OmegaConf.missing_keys(ours))
-    if missing:
-        raise ConfigError(missing[0], "has to be given")
     known = [each.name for each in fields(Train)]
+    missing = OmegaConf.missing_keys(ours) | {name for name in known if name not in ours}
+    if missing:
+        raise ConfigError(min(missing), "has to be given")
     _validate(TypeAdapter(Train), plain(ours), prefix="", known=known)
     for group in GROUPS:
         target = config[group].get("_target_")
