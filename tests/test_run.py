@@ -281,6 +281,8 @@ def test_the_link_of_square_is_what_its_scores_are_read_by(config):
     projected = score(simplex(logits), target)
     for key in ("nll", "brier", "ece"):
         assert metrics[f"test/{key}"] == projected[key]
+    logged = mlflow_run(wanted).data.metrics
+    assert ("test/nll" in logged) == math.isfinite(metrics["test/nll"])
 
 
 def test_a_diverged_run_stops_with_epoch_and_step_and_is_failed_in_mlflow(config):

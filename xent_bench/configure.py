@@ -86,8 +86,8 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
     options = TypedDict(choice(config, group), named)  # type: ignore[misc]  # made at run time
     rules = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
     setattr(options, "__pydantic_config__", rules)  # noqa: B010  a TypedDict has it nowhere else
-    checked = _validate(TypeAdapter(options), values, prefix=f"{group}.", known=named)
-    return partial(function, **checked)
+    bound = _validate(TypeAdapter(options), values, prefix=f"{group}.", known=named)
+    return partial(function, **bound)
 
 
 def _field(parameter: Parameter, hints: dict[str, Any]) -> Any:
@@ -106,7 +106,8 @@ def _validate(adapter: TypeAdapter[Any], values: Any, prefix: str, known: Iterab
         elif first["type"] == "missing":
             complaint = "has no default and was not given"
         else:
-            complaint = f"{_lower(first['msg'])}, got {first['input']!r}"
+            expected = first["msg"].replace("Input should", "should")
+            complaint = f"{expected}, got {first['input']!r}"
         raise ConfigError(prefix + name, complaint) from None
 
 
@@ -117,7 +118,3 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"there is {', '.join(prefix + each for each in names)}" if names else "it takes none"
-
-
-def _lower(message: str) -> str:
-    return message.replace("Input should", "should")

@@ -2,6 +2,7 @@
 
 import getpass
 import logging
+import math
 import os
 import platform
 import time
@@ -57,10 +58,14 @@ class Tracking(Logger):
         """Nothing: `open_run` has written the parameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """All points of a step in one request."""
+        """All points of a step in one request.
+
+        Not those that are infinite: MLflow would draw them as 1.8e308 and flatten every other.
+        """
         step = step or 0
         now = int(time.time() * 1000)
-        new = {key: value for key, value in metrics.items() if (key, step) not in self.written}
+        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        new = {key: value for key, value in finite.items() if (key, step) not in self.written}
         points = [Metric(key, value, now, step) for key, value in new.items()]
         self.client.log_batch(self.run_id, metrics=points)
         self.written |= {(key, step) for key in new}
