@@ -28,6 +28,7 @@ from xent_bench.links import simplex
 from xent_bench.metrics.score import score
 from xent_bench.metrics.temperature import scale
 from xent_bench.schema import run_folder, run_key
+from xent_bench.tracking import open_run
 from xent_bench.train import run
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
@@ -464,3 +465,12 @@ def test_a_loss_that_writes_into_its_outputs_does_not_change_the_scores(
 
     assert curve(pure, "val/nll") == curve(in_place, "val/nll")
     assert mlflow_run(pure).data.params["loss"] == "two_forms.pure"
+
+
+def test_an_infinite_score_stays_out_of_the_charts(store, tmp_path):
+    with open_run(
+        tmp_path, uri=store, experiment=tmp_path.name, name="one", params={}, tags={}
+    ) as tracking:
+        tracking.log_metrics({"test/nll": math.inf, "test/top1": 0.5})
+
+    assert MlflowClient(store).get_run(tracking.run_id).data.metrics == {"test/top1": 0.5}
