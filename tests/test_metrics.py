@@ -112,7 +112,7 @@ def test_the_temperature_minimises_nll(outputs):
     assert fit_temperature(logits, target) == pytest.approx(2, rel=0.2)  # as it was drawn
 
 
-@pytest.mark.parametrize("factor", [1e-2, 1e-1, 10, 30])
+@pytest.mark.parametrize("factor", [0.1, 0.5, 3.0])
 def test_the_temperature_scales_with_the_logits(outputs, factor):
     logits, target = outputs
 

@@ -19,7 +19,13 @@ METRICS = {"top1": 0.9, "top5": 0.99, "nll": 0.4, "brier": 0.2, "ece": 0.03}
 
 
 def write_run(
-    root: Path, loss: str, seed: int, shift: float = 0.0, weights: str = "a", **params: object
+    root: Path,
+    loss: str,
+    seed: int,
+    shift: float = 0.0,
+    weights: str = "a",
+    bound: float = 0.0,
+    **params: object,
 ) -> None:
     values = {key: value + shift for key, value in METRICS.items()}
     metrics = {
@@ -27,7 +33,7 @@ def write_run(
     }
     if loss == "hinge":
         metrics = {k: v for k, v in metrics.items() if k.startswith("test_ts") or "top" in k}
-    metrics |= {"test_ts/temperature": 1.0, "test_ts/temperature_at_bound": 0.0}
+    metrics |= {"test_ts/temperature": 1.0, "test_ts/temperature_at_bound": bound}
     chosen = {"loss": loss, "data": "digits", "model": "cnn", "optimizer.lr": 0.1, "seed": seed}
     result = {
         "name": f"{loss}-s{seed}",
@@ -152,6 +158,26 @@ def test_an_infinite_score_is_shown_as_such(tmp_path, capsys):
     report(tmp_path, "table", tmp_path / "drawn.png")
 
     assert "inf: square gave the true class" in capsys.readouterr().out
+
+
+def test_a_long_label_takes_lines_and_no_numbers(tmp_path, capsys):
+    for lr in (0.1, 0.2):
+        for seed in range(2):
+            varied = {"optimizer.lr": lr, "schedule.warmup": 10 * lr, "precision": f"p{lr}"}
+            write_run(tmp_path, "sparse_ce", seed, 0.01 * seed, **varied)
+    report(tmp_path, "table")
+    shown = capsys.readouterr().out
+
+    assert shown.count("0.405±0.064") == 4
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_a_temperature_at_its_bound_is_said(tmp_path, capsys):
+    for seed in range(2):
+        write_run(tmp_path, "ce", seed, bound=float(seed))
+    report(tmp_path, "table")
+
+    assert "for ce (1 of 2), as where calib" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_picture_is_drawn(tmp_path):

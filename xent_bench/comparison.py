@@ -28,9 +28,9 @@ class Row(NamedTuple):
     estimates: dict[str, Estimate]
 
     @property
-    def at_bound(self) -> bool:
-        """Whether a temperature of these runs has no optimum within its bounds."""
-        return self.estimates["test_ts/temperature_at_bound"].mean > 0
+    def at_bound(self) -> int:
+        """How many of these runs had no best temperature within the bounds."""
+        return round(self.n * self.estimates["test_ts/temperature_at_bound"].mean)
 
 
 class Comparison(NamedTuple):

@@ -20,6 +20,8 @@ from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, r
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweep import combinations_of, differing
 
+LEGEND = "Scores on test: as trained → after temperature scaling."
+
 
 class Console(Callback):
     """One line a run; before a sweep what there is to do, after it what to type next."""
@@ -33,9 +35,13 @@ class Console(Callback):
         self.start = time.monotonic()
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse at once what can be seen without PyTorch."""
+        """Refuse at once what can be seen without PyTorch, and soon what cannot."""
         try:
             check_top_level(config)
+            if not _is_done(config):
+                _say("Loading PyTorch ...")
+                checked(config)
+                _say(LEGEND)
         except CONFIG_ERRORS as error:  # Hydra would make a warning of it
             refuse(error)
 
@@ -48,14 +54,15 @@ class Console(Callback):
                 check_top_level(each)
             missing = [each for each in configs if not _is_done(each)]
             if missing:
-                _say(f"{len(configs)} runs, {len(missing)} to train; loading PyTorch ...")
-                _say("Scores on test: as trained → after temperature scaling.")
+                _say(f"{_runs(len(configs))}, {len(missing)} to train; loading PyTorch ...")
             for each in missing:
                 checked(each)
         except CONFIG_ERRORS as error:
             refuse(error)
         self.total, self.to_train = len(configs), len(missing)
         self.swept = differing(combinations)
+        if missing:
+            _say(LEGEND)
         self.start = time.monotonic()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -120,9 +127,13 @@ class Console(Callback):
                 "failed": len(self.failures),
             }
             said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-            _say(f"{self.total} runs: {said}; {_duration(time.monotonic() - self.start)}")
+            _say(f"{_runs(self.total)}: {said}; {_duration(time.monotonic() - self.start)}")
         if self.total > len(self.failures):
             _say(f"Compare: xent-report {folder.parent}")
+
+
+def _runs(n: int) -> str:
+    return "1 run" if n == 1 else f"{n} runs"
 
 
 def _is_done(config: DictConfig) -> bool:
@@ -140,6 +151,7 @@ def _result(result: dict[str, Any]) -> str:
     return (
         f"top-1 {100 * metrics['test/top1']:6.2f} %  NLL {pair('nll', 1, '6.3f')}"
         f"  ECE {pair('ece', 100, '6.2f')} %  {_duration(result['seconds']):>7}"
+        f"{'  (temperature at its bound)' if metrics['test_ts/temperature_at_bound'] else ''}"
     )
 
 

@@ -80,7 +80,7 @@ def print_table(comparisons: "Sequence[Comparison]") -> None:
         title = f"{comparison.experiment}: {comparison.data}, {comparison.model}"
         console.print(f"\n[bold]{title}[/bold]")
         table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-        table.add_column("loss", no_wrap=True, min_width=9)
+        table.add_column("loss", overflow="fold", min_width=9)  # numbers are never cut
         table.add_column("n", justify="right")
         for column in COLUMNS:
             table.add_column(f"{column.above}\n{column.below}", justify="right", no_wrap=True)
@@ -158,9 +158,12 @@ def _notes(comparison: "Comparison") -> list[str]:
     infinite = [row.label for row in comparison.rows if _is_infinite(row)]
     if infinite:
         notes.append(f"inf: {', '.join(infinite)} gave the true class of some image probability 0.")
-    bound = [row.label for row in comparison.rows if row.at_bound]
+    bound = [f"{row.label} ({row.at_bound} of {row.n})" for row in comparison.rows if row.at_bound]
     if bound:
-        notes.append(f"The temperature of {', '.join(bound)} has no optimum within bounds.")
+        notes.append(
+            f"No best temperature within its bounds for {', '.join(bound)}, as where calib is "
+            "classified without an error: distrust their scaled values."
+        )
     return [*notes, comparison.provenance]
 
 

@@ -50,7 +50,7 @@ class Machine:
     __pydantic_config__ = STRICT
 
     accelerator: Accelerator = Accelerator.auto
-    threads: ThreadCount | None = None  # of the CPU; null: PyTorch's choice
+    threads: ThreadCount | None = 1  # of the CPU; null: all cores. Tiny steps are fastest with one
     deterministic: bool = True  # the same numbers again, on the same hardware
     runs: NonEmpty = "runs"  # the run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
