@@ -88,12 +88,28 @@ def test_a_finished_run_is_returned_and_not_trained_again(config, monkeypatch):
     assert run(config()) == first
 
 
+@pytest.fixture
+def dropout_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The override that chooses a net whose every step draws at random."""
+    (tmp_path / "dropping.py").write_text(
+        "from torch import nn\n"
+        "def net(shape, classes, *, width=16, depth=2):\n"
+        "    channels, h, w = shape\n"
+        "    hidden = nn.Sequential(nn.Flatten(), nn.Linear(channels * h * w, width), nn.ReLU())\n"
+        "    return nn.Sequential(hidden, nn.Dropout(0.5), nn.Linear(width, classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return "model._target_=dropping.net"
+
+
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_an_interrupted_run_resumes_to_the_same_numbers(config, monkeypatch, epoch, moment):
-    augmented = ("model=cnn", "model.width=4", "loss=focal", "data.flip=true", "data.crop=1")
-    straight, cut = config(*augmented, folder="straight"), config(*augmented, folder="cut")
-    save, saved = AtomicCheckpointIO.save_checkpoint, []
+def test_an_interrupted_run_resumes_to_the_same_numbers(
+    config, monkeypatch, dropout_net, epoch, moment
+):
+    random = (dropout_net, "loss=focal", "data.flip=true", "data.crop=1")
+    straight, cut = config(*random, folder="straight"), config(*random, folder="cut")
+    save, saved, resumed = AtomicCheckpointIO.save_checkpoint, [], []
 
     def cut_the_power(*arguments: object, **options: object) -> None:
         saved.append(None)
@@ -108,8 +124,16 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(config, monkeypatch, epo
         patch.setattr(AtomicCheckpointIO, "save_checkpoint", cut_the_power)
         with pytest.raises(PowerCut):
             run(cut)
-    run(cut)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            AtomicCheckpointIO,
+            "save_checkpoint",
+            lambda *arguments, **options: (resumed.append(None), save(*arguments, **options)),
+        )
+        run(cut)
 
+    # it went on: a run begun afresh would end with the same numbers too
+    assert len(resumed) == 3 - (epoch if moment == "after" else epoch - 1)
     assert_same_weights(straight, cut)
     for key in ("val/nll", "train/loss", "test/nll", "test_ts/ece"):
         assert curve(cut, key) == curve(straight, key)

@@ -11,7 +11,7 @@ REFRESH = 0.2  # seconds
 
 
 class Progress(Callback):
-    """Epochs done, time left, and the latest score on val."""
+    """Epochs done and time left."""
 
     def __init__(self, name: str) -> None:
         """`name` of the run."""

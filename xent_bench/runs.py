@@ -45,10 +45,17 @@ def load_runs(folder: Path) -> list[Run]:
 def unfinished(folder: Path) -> list[Path]:
     """Folders of runs that began and have no result: diverged, killed, or still running."""
     begun = sorted(file.parent for file in folder.rglob("config.yaml"))
-    return [each for each in begun if "mlflow" not in each.parts and not _has_result(each)]
+    return [
+        each for each in begun if not _is_artifact(each.relative_to(folder)) and not _ended(each)
+    ]
 
 
-def _has_result(folder: Path) -> bool:
+def _is_artifact(place: Path) -> bool:
+    """Whether it lies among MLflow's copies, in the folder `mlflow` of an experiment."""
+    return "mlflow" in place.parts
+
+
+def _ended(folder: Path) -> bool:
     return (folder / "result.json").exists()
 
 

@@ -4,10 +4,8 @@ import math
 
 from xent_bench.types import Index, Logits, LogProbabilities
 
-BOUNDS = (
-    0.1,
-    10.0,
-)  # as searched by Mukhoti et al., 2020; a fit that ends here has no optimum within
+# The range that Mukhoti et al., 2020, search. A fit that ends on a bound has no optimum within.
+BOUNDS = (0.1, 10.0)
 
 
 def scale(logits: Logits, temperature: float) -> LogProbabilities:
@@ -19,8 +17,7 @@ def fit_temperature(logits: Logits, target: Index) -> float:
     """The T in BOUNDS that minimises the mean NLL of softmax(z / T).
 
     Newton's method in 1/T, in which the NLL is convex, kept inside a bracket by bisection, in
-    float64. (The popular L-BFGS recipe stops early: 1.56 where the optimum is 1.66.)
-    Where every example is right, no finite 1/T is best and the lower bound comes back.
+    float64. Where every example is right, no finite 1/T is best and the lower bound comes back.
     """
     z = logits.double()
     low, high = (math.log(1 / bound) for bound in reversed(BOUNDS))  # a bracket of log 1/T
