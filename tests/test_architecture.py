@@ -12,6 +12,7 @@ PACKAGE = ROOT / "xent_bench"
 OURS = {
     "ranges": set(),
     "failures": set(),
+    "offer": set(),
     "randomness": set(),
     "stats": set(),
     "runs": set(),
@@ -19,7 +20,7 @@ OURS = {
     "checkpoint": {"failures"},
     "progress": set(),
     "types": set(),
-    "links": {"types"},
+    "links": {"offer", "types"},
     "losses": {"links", "ranges", "types"},
     "metrics": {"metrics", "types"},
     "models": {"ranges"},
@@ -36,8 +37,8 @@ OURS = {
     "tracking": {"failures", "tracking_store"},
     "classifier": {"failures", "links", "metrics", "randomness", "types"},
     "build": {
-        *("checkpoint", "classifier", "configure", "data", "failures", "links", "randomness"),
-        *("schema", "targets"),
+        *("checkpoint", "classifier", "configure", "data", "failures", "links", "offer"),
+        *("randomness", "schema", "targets", "types"),
     },
     "fit": {
         *("build", "classifier", "configure", "data", "failures", "metrics", "progress"),

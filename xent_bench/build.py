@@ -4,6 +4,7 @@ import logging
 import warnings
 from copy import deepcopy
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +24,11 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
 from xent_bench.failures import Unavailable
 from xent_bench.links import link_of
+from xent_bench.offer import offer
 from xent_bench.randomness import derived_seed
 from xent_bench.schema import Precision
 from xent_bench.targets import encode, target_kind
+from xent_bench.types import PerExample
 
 EVALUATION_BATCH = 1000  # examples at a time where no gradient is kept
 
@@ -101,12 +104,14 @@ def build_loaders(
     return Loaders(train, *(Batches(x, y, normalise, EVALUATION_BATCH) for x, y in evaluated))
 
 
-def build_classifier(config: DictConfig, data: ImageSet, loaders: Loaders) -> Classifier:
+def build_classifier(
+    config: DictConfig, data: ImageSet, splits: Splits, loaders: Loaders
+) -> Classifier:
     """Initial weights from the seed alone: the same for every loss."""
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
     net: nn.Module = configured(config, "model")(tuple(data.images.shape[1:]), len(data.classes))
     net = net.to(memory_format=torch.channels_last)
-    loss = configured(config, "loss")
+    loss = _loss(config, data, splits, loaders.train.images.device)
     classifier = Classifier(
         net,
         loss,
@@ -119,13 +124,25 @@ def build_classifier(config: DictConfig, data: ImageSet, loaders: Loaders) -> Cl
     return classifier
 
 
+def _loss(
+    config: DictConfig, data: ImageSet, splits: Splits, device: torch.device
+) -> "partial[PerExample]":
+    """The loss; one that asks for `class_counts` gets those of the train split."""
+    loss = configured(config, "loss")
+    counts = data.index[splits.train].bincount(minlength=len(data.classes))
+    if "class_counts" in signature(loss).parameters and 0 in counts:
+        absent = data.classes[int(counts.argmin())]
+        raise ConfigError("loss", f"needs an image of every class in train, got none of {absent}")
+    return offer(loss, class_counts=counts.to(device))
+
+
 def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
     """Call net and loss once: what a user can get wrong fails before the first epoch."""
-    images, target, *_ = (part[:2].cpu() for part in next(iter(batches)))
+    images, target, *_ = (part[:2] for part in next(iter(batches)))
     net = deepcopy(classifier.net)  # a batch changes the statistics of batch normalisation
     try:
         with torch.no_grad():
-            logits = net(images)
+            logits = net(images.cpu()).to(target.device)
     except (RuntimeError, ValueError) as error:  # an image too small, a single one to normalise
         shape = tuple(images.shape)
         raise ConfigError("model", f"cannot train on a batch of shape {shape}: {error}") from error

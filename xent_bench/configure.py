@@ -22,6 +22,8 @@ from xent_bench.schema import GROUPS, Train, choice, plain
 
 # What the harness passes by position: (logits, target), (), (shape, classes), (net), (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
+# What it offers by name to a target that asks for it, and nobody sets.
+OFFERED = {"loss": {"class_counts"}}
 
 
 class ConfigError(ValueError):
@@ -82,7 +84,8 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
         raise ConfigError(f"{group}._target_", f"cannot use {target}: {error}") from error
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in hyper):
         return partial(function, **values)
-    named = {parameter.name: _field(parameter, hints) for parameter in hyper}
+    offered = OFFERED.get(group, set())
+    named = {each.name: _field(each, hints) for each in hyper if each.name not in offered}
     options = TypedDict(choice(config, group), named)  # type: ignore[misc]  # made at run time
     rules = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
     setattr(options, "__pydantic_config__", rules)  # noqa: B010  a TypedDict has it nowhere else

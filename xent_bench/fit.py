@@ -43,7 +43,7 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
     data = _load(config)
     splits = split(data, config.seed)
     loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
-    classifier = build_classifier(config, data, loaders)
+    classifier = build_classifier(config, data, splits, loaders)
     _save_config(config, folder)
     tags = provenance(trainer.strategy.root_device) | {
         "key": run_key(config),

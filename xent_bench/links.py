@@ -4,13 +4,13 @@ A loss declares its link beside its formula, `@use(simplex)`; softmax when nothi
 may take hyper-parameters of its loss, by name: `link_of` binds them.
 """
 
-import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import torch
 
+from xent_bench.offer import offer
 from xent_bench.types import Logits, LogProbabilities
 
 P = ParamSpec("P")
@@ -53,8 +53,6 @@ def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R
     return declare
 
 
-def link_of(loss: "partial[object]") -> Link:
+def link_of(loss: "partial[Any]") -> Link:
     """The link that a configured loss declares, with the hyper-parameters that the link names."""
-    link = getattr(loss.func, "link", softmax)
-    named = inspect.signature(link).parameters
-    return partial(link, **{name: value for name, value in loss.keywords.items() if name in named})
+    return offer(getattr(loss.func, "link", softmax), **loss.keywords)

@@ -12,6 +12,7 @@ Logits: TypeAlias = Float[Tensor, "n c"]
 LogProbabilities: TypeAlias = Float[Tensor, "n c"]
 Index: TypeAlias = Int64[Tensor, " n"]  # the true class of each example
 Distribution: TypeAlias = Float[Tensor, "n c"]  # rows that sum to 1
+ClassCounts: TypeAlias = Int64[Tensor, " c"]  # images of each class in train, each at least 1
 PerExample: TypeAlias = Float[Tensor, " n"]
 
 Images: TypeAlias = UInt8[Tensor, "n channels h w"]
