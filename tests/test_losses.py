@@ -12,13 +12,21 @@ from hydra.utils import get_method
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
-from xent_bench.configure import configured
+from xent_bench.configure import OFFERED, configured
 from xent_bench.links import link_of
+from xent_bench.offer import offer
 from xent_bench.schema import CONF
 from xent_bench.targets import encode, target_kind
 
 FILES = sorted((CONF / "loss").glob("*.yaml"))
 N, C = 6, 5
+COUNTS = torch.tensor([50, 20, 10, 5, 1])  # of the classes, for a loss that asks for them
+
+# What a property does not hold for, and why; it must then fail.
+NO_RISE = {
+    "logit_norm": "raises the normalised score; z itself it can only turn, not lengthen",
+    "quantile": "moves every output by the same step towards 0 or 1, wrong ones below 0 upwards",
+}
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.stem)
@@ -29,21 +37,20 @@ def file(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def loss(file: Path) -> partial:
     """As a run gets it."""
-    return configured(OmegaConf.create({"loss": OmegaConf.load(file)}), "loss")
+    node = OmegaConf.create({"loss": OmegaConf.load(file)})
+    return offer(configured(node, "loss"), class_counts=COUNTS)
 
 
-def draw(
-    loss: partial, rng: torch.Generator, scale: float = 2.0, dtype: torch.dtype = torch.float64
-):
-    logits = scale * torch.randn(N, C, generator=rng, dtype=dtype)
-    labels = torch.randint(C, (N,), generator=rng)
-    return (
-        logits,
-        encode(labels, target_kind(loss.func), C).to(
-            dtype if target_kind(loss.func) == "Distribution" else torch.long
-        ),
-        labels,
-    )
+def draw(loss: partial, rng: torch.Generator, scale: float = 2.0, n: int = N):
+    """Logits, target as the loss wants it, labels."""
+    logits = scale * torch.randn(n, C, generator=rng, dtype=torch.float64)
+    labels = torch.randint(C, (n,), generator=rng)
+    return logits, encoded(loss, labels), labels
+
+
+def encoded(loss: partial, labels: torch.Tensor) -> torch.Tensor:
+    target = encode(labels, target_kind(loss.func), C)
+    return target.double() if target.is_floating_point() else target
 
 
 def test_file_function_and_yaml_share_a_name(file):
@@ -58,8 +65,10 @@ def test_the_yaml_states_the_defaults_of_the_function(file):
     parameters = inspect.signature(get_method(node.pop("_target_"))).parameters.values()
     node.pop("_partial_")
 
-    keyword_only = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-    assert {p.name: p.default for p in keyword_only} == node
+    keyword_only = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    offered = OFFERED["loss"] & keyword_only.keys()
+    assert {k: v for k, v in keyword_only.items() if k not in offered} == node
+    assert {keyword_only[name] for name in offered} <= {inspect.Parameter.empty}
 
 
 def test_the_docstring_gives_a_formula_and_the_module_a_source(loss):
@@ -85,10 +94,11 @@ def test_examples_are_independent(loss, rng):
 def test_classes_are_exchangeable(loss, rng):
     logits, target, labels = draw(loss, rng)
     order = torch.randperm(C, generator=rng)
-    renamed = encode(order.argsort()[labels], target_kind(loss.func), C)
-    renamed = renamed.to(target.dtype)
+    renamed = encoded(loss, order.argsort()[labels])
+    hyper = {name: value for name, value in loss.keywords.items() if name != "class_counts"}
+    same_loss = offer(partial(loss.func, **hyper), class_counts=COUNTS[order])
 
-    torch.testing.assert_close(loss(logits[:, order], renamed), loss(logits, target))
+    torch.testing.assert_close(same_loss(logits[:, order], renamed), loss(logits, target))
 
 
 def test_the_gradient_is_that_of_finite_differences(loss, rng):
@@ -110,10 +120,14 @@ def test_value_and_gradient_are_finite_at_extreme_logits(loss, sign):
     assert logits.grad.isfinite().all()
 
 
-def test_a_gradient_step_raises_the_score_of_the_true_class(loss, rng):
-    logits, target, labels = draw(loss, rng, scale=0.3)
+def test_a_gradient_step_raises_the_score_of_the_true_class(loss, rng, request):
+    if loss.func.__name__ in NO_RISE:
+        reason = NO_RISE[loss.func.__name__]
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    logits, target, labels = draw(loss, rng, scale=0.3, n=200)
     loss(logits.requires_grad_(), target).sum().backward()
-    stepped = logits - 0.1 * logits.grad
+    # of one length for all: logit_norm's gradient is a hundred times that of others
+    stepped = logits - 0.01 * F.normalize(logits.grad, dim=1)
 
     def lead(z: torch.Tensor) -> torch.Tensor:
         return z.log_softmax(dim=1).gather(1, labels[:, None])

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import torch
+from torch.nn.functional import logsigmoid
 
 from xent_bench.offer import offer
 from xent_bench.types import Logits, LogProbabilities
@@ -21,6 +22,11 @@ Link: TypeAlias = Callable[[Logits], LogProbabilities | None]
 def softmax(logits: Logits) -> LogProbabilities:
     """log softmax(z)."""
     return logits.log_softmax(dim=1)
+
+
+def sigmoid(logits: Logits) -> LogProbabilities:
+    """log(s_k / sum_j s_j) with s = sigmoid(z): one-vs-rest, normalised over classes."""
+    return logsigmoid(logits).log_softmax(dim=1)
 
 
 def simplex(logits: Logits) -> LogProbabilities:

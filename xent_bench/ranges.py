@@ -10,7 +10,10 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 NonNegative: TypeAlias = Annotated[float, Ge(0)]
 Positive: TypeAlias = Annotated[float, Gt(0)]
+Negative: TypeAlias = Annotated[float, Lt(0)]
 Fraction: TypeAlias = Annotated[float, Ge(0), Le(1)]
+PositiveFraction: TypeAlias = Annotated[float, Gt(0), Le(1)]
+OpenFraction: TypeAlias = Annotated[float, Gt(0), Lt(1)]
 BelowOne: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 NaturalNumber: TypeAlias = Annotated[int, Ge(0)]
 PositiveInt: TypeAlias = Annotated[int, Ge(1)]

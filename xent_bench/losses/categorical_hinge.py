@@ -1,0 +1,16 @@
+"""Categorical hinge, in the form that Keras (Chollet et al., 2015) documents."""
+
+from xent_bench import links
+from xent_bench.types import Index, Logits, PerExample
+
+
+@links.use(links.margin)
+def categorical_hinge(logits: Logits, target: Index) -> PerExample:
+    """max(0, max_k((1 - e_k) z_k) - z_y + 1) with e the one-hot vector of y.
+
+    The true class's slot enters the inner maximum as 0: where every wrong output is negative,
+    this loss differs from hinge and still asks for z_y >= 1.
+    """
+    true_class = target[:, None]
+    rival = logits.scatter(1, true_class, 0.0).amax(dim=1)
+    return (rival - logits.gather(1, true_class).squeeze(1) + 1).clamp_min(0)

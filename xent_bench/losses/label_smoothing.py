@@ -1,0 +1,17 @@
+"""Cross-entropy against smoothed targets.  Szegedy et al., 2016, arXiv:1512.00567, section 7."""
+
+from torch.nn import functional as F
+
+from xent_bench.ranges import Fraction
+from xent_bench.types import Distribution, Logits, PerExample
+
+
+def label_smoothing(
+    logits: Logits, target: Distribution, *, smoothing: Fraction = 0.1
+) -> PerExample:
+    """-sum_k ((1 - smoothing) q_k + smoothing / c) log p_k, in nats, with p = softmax(z).
+
+    smoothing = 0 is ce. The mass is shared among all c classes, the true one too; where papers
+    share it among the others, their smoothing is this one's times (c - 1) / c.
+    """
+    return F.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)

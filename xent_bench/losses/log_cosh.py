@@ -1,0 +1,19 @@
+"""Log-cosh loss on raw outputs.  Saleh and Saleh, 2022, arXiv:2208.04564."""
+
+import math
+
+import torch
+
+from xent_bench import links
+from xent_bench.types import Distribution, Logits, PerExample
+
+
+@links.use(links.simplex)
+def log_cosh(logits: Logits, target: Distribution) -> PerExample:
+    """(1/c) sum_k log cosh(z_k - q_k).
+
+    About d^2/2 for small d = z_k - q_k and |d| - log 2 for large.
+    """
+    distance = (logits - target).abs()
+    # cosh itself overflows beyond 89 in float32
+    return (distance + torch.log1p(torch.exp(-2 * distance)) - math.log(2)).mean(dim=1)

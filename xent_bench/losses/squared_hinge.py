@@ -1,0 +1,16 @@
+"""Multi-class squared hinge.  Lee and Lin, 2013, Neural Computation 25(5)."""
+
+from xent_bench import links
+from xent_bench.ranges import Positive
+from xent_bench.types import Index, Logits, PerExample
+
+
+@links.use(links.margin)
+def squared_hinge(logits: Logits, target: Index, *, margin: Positive = 1.0) -> PerExample:
+    """max(0, margin + max_{j != y} z_j - z_y)^2.
+
+    The square of hinge: smooth where hinge has its kink at the margin.
+    """
+    true_class = target[:, None]
+    rival = logits.scatter(1, true_class, -float("inf")).amax(dim=1)
+    return (margin + rival - logits.gather(1, true_class).squeeze(1)).clamp_min(0).square()
