@@ -1,12 +1,12 @@
 """xent-report: finished runs as a table in the terminal, in Markdown or in CSV."""
 
 import argparse
-import csv
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from xent_bench.tables import FORMS, Table, print_csv
 
 if TYPE_CHECKING:
     from xent_bench.comparison import Comparison, Row
@@ -47,12 +47,16 @@ def main() -> None:
 
 
 def report(folder: Path, form: str, picture: Path | None = None) -> None:
-    """Print the comparison of the runs in a folder, in a form of FORMS."""
-    from xent_bench.comparison import compare
+    """Print the comparison of the runs in a folder, in a form of FORMS or as csv."""
+    from xent_bench.comparison import compare, flat
     from xent_bench.runs import load_runs, unfinished
 
     comparisons = compare(load_runs(folder))
-    FORMS[form](comparisons)
+    if form == "csv":  # every metric in full precision, with the half-width of its interval
+        print_csv([record for comparison in comparisons for record in flat(comparison)])
+    else:
+        for comparison in comparisons:
+            FORMS[form](table_of(comparison))
     missing = unfinished(folder)
     if missing:
         names = ", ".join(each.name for each in missing[:3]) + ", ..." * (len(missing) > 3)
@@ -69,53 +73,15 @@ def report(folder: Path, form: str, picture: Path | None = None) -> None:
             raise ValueError(f"cannot write {picture}: {error}") from error
 
 
-def print_table(comparisons: "Sequence[Comparison]") -> None:
-    """For a terminal of 100 columns."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
-    for comparison in comparisons:
-        title = f"{comparison.experiment}: {comparison.data}, {comparison.model}"
-        console.print(f"\n[bold]{title}[/bold]")
-        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-        table.add_column("loss", overflow="fold", min_width=9)  # numbers are never cut
-        table.add_column("n", justify="right")
-        for column in COLUMNS:
-            table.add_column(f"{column.above}\n{column.below}", justify="right", no_wrap=True)
-        for row in comparison.rows:
-            table.add_row(row.label, str(row.n), *(_cell(row, column) for column in COLUMNS))
-        console.print(table)
-        for note in _notes(comparison):
-            console.print(note)
-
-
-def print_markdown(comparisons: "Sequence[Comparison]") -> None:
-    """For a README or an issue."""
-    for comparison in comparisons:
-        print(f"**{comparison.experiment}**: {comparison.data}, {comparison.model}\n")
-        print("| loss | n | " + " | ".join(f"{c.above} {c.below}" for c in COLUMNS) + " |")
-        print("|---|--:|" + "--:|" * len(COLUMNS))
-        for row in comparison.rows:
-            cells = " | ".join(_cell(row, column) for column in COLUMNS)
-            print(f"| {row.label} | {row.n} | {cells} |")
-        print()
-        print("\n".join(_notes(comparison)))
-
-
-def print_csv(comparisons: "Sequence[Comparison]") -> None:
-    """Every metric, in full precision, with the half-width of its interval."""
-    from xent_bench.comparison import flat
-
-    records = [record for comparison in comparisons for record in flat(comparison)]
-    columns = list(dict.fromkeys(column for record in records for column in record))
-    writer = csv.DictWriter(sys.stdout, columns)
-    writer.writeheader()
-    writer.writerows(records)
-
-
-FORMS = {"table": print_table, "markdown": print_markdown, "csv": print_csv}
+def table_of(comparison: "Comparison") -> Table:
+    """One row a loss."""
+    headings = ["loss", "n", *(f"{column.above}\n{column.below}" for column in COLUMNS)]
+    rows = [
+        [row.label, str(row.n), *(_cell(row, column) for column in COLUMNS)]
+        for row in comparison.rows
+    ]
+    title = f"{comparison.experiment}: {comparison.data}, {comparison.model}"
+    return Table(title, headings, rows, _notes(comparison))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,7 +94,10 @@ def _parser() -> argparse.ArgumentParser:
         "folder", nargs="?", type=Path, default=Path("runs"), help="where the runs are (runs)"
     )
     parser.add_argument(
-        "--format", choices=FORMS, default="table", help="table for the terminal (default)"
+        "--format",
+        choices=[*FORMS, "csv"],
+        default="table",
+        help="table for the terminal (default)",
     )
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="also draw it, as png, svg, pdf"

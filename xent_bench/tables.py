@@ -1,0 +1,60 @@
+"""A table in the terminal, in Markdown or in CSV."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+class Table(NamedTuple):
+    """Cells as they are shown; a heading may have two lines. Columns after `text` hold numbers."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+    text: int = 1
+
+
+def print_table(table: Table) -> None:
+    """For a terminal; of 100 columns where there is none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawn
+
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console.print(f"\n[bold]{table.title}[/bold]")
+    drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for place, heading in enumerate(table.headings):
+        if place < table.text:
+            drawn.add_column(heading, overflow="fold", min_width=9)
+        else:
+            drawn.add_column(heading, justify="right", no_wrap=True)  # numbers are never cut
+    for row in table.rows:
+        drawn.add_row(*row)
+    console.print(drawn)
+    for note in table.notes:
+        console.print(note)
+
+
+def print_markdown(table: Table) -> None:
+    """For a README or an issue."""
+    print(f"**{table.title}**\n")
+    print(f"| {' | '.join(heading.replace(chr(10), ' ') for heading in table.headings)} |")
+    numbers = len(table.headings) - table.text
+    print("|" + "---|" * table.text + "--:|" * numbers)
+    for row in table.rows:
+        print(f"| {' | '.join(row)} |")
+    print()
+    print("\n".join(table.notes))
+
+
+def print_csv(records: Sequence[dict[str, Any]]) -> None:
+    """With every column that a record has."""
+    columns = list(dict.fromkeys(column for record in records for column in record))
+    writer = csv.DictWriter(sys.stdout, columns)
+    writer.writeheader()
+    writer.writerows(records)
+
+
+FORMS = {"table": print_table, "markdown": print_markdown}
