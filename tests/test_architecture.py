@@ -36,6 +36,10 @@ OURS = {
     "tracking_store": set(),
     "tracking": {"failures", "tracking_store"},
     "classifier": {"failures", "links", "metrics", "randomness", "types"},
+    "population": {"links", "targets", "types"},
+    "certificate": {"links", "offer", "population", "targets", "types"},
+    "catalogue": {"certificate", "links", "tables", "targets"},
+    "list_losses": {"catalogue", "certificate", "configure", "schema", "tables"},
     "build": {
         *("checkpoint", "classifier", "configure", "data", "failures", "links", "offer"),
         *("randomness", "schema", "targets", "types"),
@@ -60,8 +64,8 @@ THEIRS = {
     "matplotlib": {"plots"},
     "torchvision": {"data", "models"},
     "sklearn": {"data"},
-    "scipy": {"stats"},
-    "rich": {"progress", "tables"},
+    "scipy": {"population", "stats"},
+    "rich": {"list_losses", "progress", "tables"},
     "pydantic": {"configure"},
 }
 

@@ -59,6 +59,6 @@ def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R
     return declare
 
 
-def link_of(loss: "partial[Any]") -> Link:
+def link_of(loss: "partial[Any]") -> "partial[LogProbabilities | None]":
     """The link that a configured loss declares, with the hyper-parameters that the link names."""
     return offer(getattr(loss.func, "link", softmax), **loss.keywords)

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+BAR = r"\|"  # one that is no border of a cell
+
 
 class Table(NamedTuple):
     """Cells as they are shown; a heading may have two lines. Columns after `text` hold numbers."""
@@ -44,7 +46,7 @@ def print_markdown(table: Table) -> None:
     numbers = len(table.headings) - table.text
     print("|" + "---|" * table.text + "--:|" * numbers)
     for row in table.rows:
-        print(f"| {' | '.join(row)} |")
+        print(f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |")
     print()
     print("\n".join(table.notes))
 

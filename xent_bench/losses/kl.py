@@ -6,7 +6,7 @@ from xent_bench.types import Distribution, Logits, PerExample
 
 
 def kl(logits: Logits, target: Distribution) -> PerExample:
-    """sum_k q_k log(q_k / p_k), in nats, with p = softmax(z) and 0 log 0 = 0.
+    """sum_k q_k log(q_k / p_k) where 0 log 0 = 0, in nats, with p = softmax(z).
 
     ce less the entropy of q, which no weight can change: the same gradient, and the same value
     on one-hot q. At least 0, reached at p = q.

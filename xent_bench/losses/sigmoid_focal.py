@@ -11,10 +11,10 @@ from xent_bench.types import Index, Logits, PerExample
 def sigmoid_focal(
     logits: Logits, target: Index, *, alpha: Fraction = 0.25, gamma: NonNegative = 2.0
 ) -> PerExample:
-    """-sum_k a_k (1 - r_k)^gamma log r_k, in nats, with r_y = s_y, a_y = alpha, s = sigmoid(z).
+    """-alpha (1 - s_y)^gamma log s_y - (1 - alpha) sum_{j != y} s_j^gamma log(1 - s_j).
 
-    Elsewhere r_k = 1 - s_k and a_k = 1 - alpha. The sum over classes, as torchvision's without
-    a reduction. alpha = 1/2 and gamma = 0 are half of bce.
+    In nats, with s = sigmoid(z). The sum over classes, as torchvision's without a reduction.
+    alpha = 1/2 and gamma = 0 are half of bce.
     """
     true_class = F.one_hot(target, logits.shape[1]).to(logits.dtype)
     signed = (2 * true_class - 1) * logits

@@ -1,0 +1,327 @@
+"""The certificates: what theory says of each loss, and what no computation may miss."""
+
+import math
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from torch import Tensor
+from torch.nn import functional as F
+
+from xent_bench.certificate import POSTERIORS, STATED, certify, long_tail
+from xent_bench.configure import ConfigError
+from xent_bench.links import link_of, margin, use
+from xent_bench.list_losses import load_losses, show
+from xent_bench.offer import offer
+from xent_bench.population import at_labels, by_label, found_probabilities, minimisers
+from xent_bench.types import Index, Logits, PerExample
+
+LOSSES = load_losses([])
+SMOOTH = sorted(LOSSES.keys() - {"quantile"} - {n for n in LOSSES if "hinge" in n})
+THREE = torch.tensor(STATED, dtype=torch.float64)
+
+# From the papers and the definitions, not from the computation.
+PROPER = {"ce", "sparse_ce", "kl", "mse", "brier", "square", "huber", "bce", "logit_norm"}
+BALANCED = {"weighted_ce", "balanced_softmax", "logit_adjustment"}
+UNDER = {
+    *("label_smoothing", "focal", "sigmoid_focal", "confidence_penalty", "logit_penalty"),
+    *("margin_smoothing", "squentropy"),
+}
+OVER = {
+    *("mae", "gce", "poly1", "taylor_ce", "sce", "nce", "nce_mae", "nce_rce", "bootstrap_soft"),
+    "log_cosh",
+}
+SYMMETRIC = {"mae", "nce", "nce_mae", "nce_rce"}
+SUPREMA = {
+    "mse": 0.2,
+    "brier": 2,
+    "mae": 2,
+    "gce": 1 / 0.7,
+    "taylor_ce": 1.5,
+    "nce": 1,
+    "nce_mae": 2,
+    "nce_rce": 1 + math.log(1e4),
+    "logit_norm": math.sqrt(2) / 0.04,
+}
+NOT_CONVEX = {
+    *("mse", "brier", "mae", "gce", "taylor_ce", "nce", "nce_mae", "nce_rce", "sce", "logit_norm"),
+    *("focal", "flsd53", "dual_focal", "sigmoid_focal", "confidence_penalty"),
+}
+NO_PROBABILITIES = {name for name in LOSSES if "hinge" in name} | {"weston_watkins"}
+ONLY_A_MAJORITY = NO_PROBABILITIES - {"ovr_squared_hinge"} | {"quantile"}
+
+
+@pytest.fixture(scope="module")
+def certificates():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield {name: certify(loss) for name, loss in LOSSES.items()}
+    torch.set_num_threads(threads)
+
+
+def found(certificates, property_, value) -> set[str]:
+    return {name for name, each in certificates.items() if getattr(each, property_) == value}
+
+
+def test_the_strictly_proper_losses_are_those_of_theory(certificates):
+    assert found(certificates, "calibration", "proper") == PROPER
+
+
+def test_the_losses_proper_for_balanced_classes_are_those_of_theory(certificates):
+    assert found(certificates, "calibration", "balanced") == BALANCED
+
+
+def test_the_over_and_the_under_confident_losses_are_those_of_theory(certificates):
+    assert found(certificates, "calibration", "under") == UNDER
+    assert found(certificates, "calibration", "over") == OVER
+
+
+def test_the_hinges_have_no_probabilities_and_most_need_a_majority(certificates):
+    assert found(certificates, "minimiser", None) == NO_PROBABILITIES
+    assert found(certificates, "top_class", "majority") == ONLY_A_MAJORITY
+    assert found(certificates, "top_class", "no") == BALANCED
+
+
+def test_the_symmetric_losses_are_those_of_theory(certificates):
+    assert found(certificates, "symmetric", True) == SYMMETRIC
+
+
+def test_the_bounded_losses_have_the_suprema_of_theory(certificates):
+    bounded = {n: c.supremum for n, c in certificates.items() if c.supremum < math.inf}
+
+    assert bounded == pytest.approx(SUPREMA, rel=1e-3)
+
+
+def test_the_convex_losses_are_those_of_theory(certificates):
+    assert found(certificates, "convex", False) == NOT_CONVEX
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_hessian_agrees_on_convexity(certificates, name, rng):
+    loss = offer(LOSSES[name], class_counts=long_tail(3))
+    label = torch.tensor([0])
+    lowest = 0.0
+    for scale in (1.0, 3.0, 12.0):
+        for point in scale * torch.randn(60, 3, generator=rng, dtype=torch.float64):
+            hessian = torch.autograd.functional.hessian(
+                lambda z: at_labels(loss, z[None], label)[0], point
+            )
+            lowest = min(lowest, torch.linalg.eigvalsh(hessian)[0].item())
+
+    assert (lowest > -1e-9) == certificates[name].convex
+
+
+def test_cross_entropy_at_the_uniform_answer_is_log_c_and_its_gradient_the_unit(certificates):
+    assert certificates["ce"].at_uniform == pytest.approx(math.log(10))
+    assert certificates["ce"].gradient == pytest.approx(1)
+    assert certificates["brier"].gradient == pytest.approx(10 * certificates["mse"].gradient)
+
+
+def test_float32_has_room_enough_for_every_loss(certificates):
+    for each in certificates.values():
+        assert each.largest_float32 > 1e17
+        assert each.largest_bfloat16 > 1e17
+
+
+# --- population minimisers in closed form ---
+
+
+def learnt(name: str, **hyper: float) -> Tensor:
+    """The probabilities that a loss learns of the stated posterior, with class counts."""
+    loss = offer(partial(LOSSES[name].func, **hyper), class_counts=long_tail(3))
+    return found_probabilities(loss, minimisers(loss, [STATED]))[0]
+
+
+def normalised(weights: Tensor) -> Tensor:
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize("q", [0.2, 0.7])
+def test_gce_sharpens_by_a_power(q):
+    expected = normalised(THREE ** (1 / (1 - q)))
+
+    torch.testing.assert_close(learnt("gce", q=q), expected, atol=1e-5, rtol=0)
+
+
+def test_label_smoothing_learns_the_smoothed_posterior():
+    torch.testing.assert_close(learnt("label_smoothing", smoothing=0.3), 0.7 * THREE + 0.1)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
+def test_focal_learns_where_the_weighted_slopes_are_equal(gamma):
+    p = learnt("focal", gamma=gamma).requires_grad_()
+    (slope,) = torch.autograd.grad((-((1 - p) ** gamma) * p.log()).sum(), p)
+
+    weighted = THREE * slope
+    torch.testing.assert_close(weighted, weighted.mean().expand(3), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", sorted(BALANCED))
+def test_losses_for_imbalance_divide_by_the_class_frequency(name):
+    expected = normalised(THREE / long_tail(3))
+
+    torch.testing.assert_close(learnt(name), expected, atol=1e-6, rtol=0)
+
+
+def test_half_adjusted_logits_divide_by_the_root_of_the_frequency():
+    expected = normalised(THREE / long_tail(3).sqrt())
+
+    torch.testing.assert_close(learnt("logit_adjustment", tau=0.5), expected, atol=1e-6, rtol=0)
+
+
+def test_mae_learns_the_likeliest_class_alone():
+    torch.testing.assert_close(learnt("mae"), torch.tensor([1.0, 0, 0]).double())
+
+
+def test_one_vs_rest_squared_hinge_learns_twice_the_posterior_less_one():
+    outputs = minimisers(LOSSES["ovr_squared_hinge"], POSTERIORS)
+
+    expected = 2 * torch.tensor(POSTERIORS).double() - 1
+    torch.testing.assert_close(outputs, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_no_other_outputs_have_a_lower_expected_loss(name, rng):
+    loss = offer(LOSSES[name], class_counts=long_tail(3))
+    best = minimisers(loss, [STATED])
+    random = torch.cat([s * torch.randn(20_000, 3, generator=rng).double() for s in (0.1, 1, 5)])
+
+    labels = torch.arange(3)
+    lowest = (by_label(loss, torch.cat([random, best + random]), labels) @ THREE).min()
+    assert (by_label(loss, best, labels) @ THREE).item() <= lowest.item() + 1e-9
+
+
+# --- a certificate that could not be refused would be worth nothing ---
+
+
+def certificate_of(function) -> object:
+    return certify(partial(function))
+
+
+def test_a_naive_logarithm_of_softmax_is_caught():
+    def naive(logits: Logits, target: Index) -> PerExample:
+        return -logits.softmax(dim=1).log().gather(1, target[:, None]).squeeze(1)
+
+    certificate = certificate_of(naive)
+    assert certificate.largest_float32 == 32  # two outputs at 64 and -64 underflow
+    assert certificate.calibration == "proper"
+
+
+def test_a_loss_that_squares_its_probability_is_caught():
+    def hopeful(logits: Logits, target: Index) -> PerExample:
+        """Popular on the web as generalised cross-entropy, and no proper score."""
+        p = logits.softmax(dim=1).gather(1, target[:, None]).squeeze(1)
+        return 1 - p**2
+
+    certificate = certificate_of(hopeful)
+    assert certificate.calibration == "over"
+    assert certificate.supremum == pytest.approx(1)
+    assert not certificate.convex
+    assert not certificate.symmetric
+
+
+def test_a_loss_twice_as_steep_has_twice_the_gradient():
+    def twice(logits: Logits, target: Index) -> PerExample:
+        return 2 * F.cross_entropy(logits, target, reduction="none")
+
+    assert certificate_of(twice).gradient == pytest.approx(2)
+
+
+def test_a_loss_that_is_concave_somewhere_far_out_is_caught():
+    def bent(logits: Logits, target: Index) -> PerExample:
+        return F.cross_entropy(logits, target, reduction="none") - 1e-3 * logits.cos().sum(dim=1)
+
+    assert not certificate_of(bent).convex
+
+
+def test_a_constant_is_symmetric_and_learns_nothing():
+    def indifferent(logits: Logits, target: Index) -> PerExample:
+        return 1 + 0 * logits.gather(1, target[:, None]).squeeze(1)
+
+    certificate = certificate_of(indifferent)
+    assert certificate.symmetric
+    assert certificate.calibration != "proper"
+    assert certificate.gradient == 0
+
+
+def test_scores_without_a_link_are_not_called_probabilities():
+    @use(margin)
+    def scores(logits: Logits, target: Index) -> PerExample:
+        return F.cross_entropy(logits, target, reduction="none")
+
+    assert link_of(partial(scores)).func is margin
+    assert certificate_of(scores).calibration is None
+
+
+# --- the command ---
+
+
+def test_the_command_lists_changes_and_explains_a_loss(capsys):
+    show(["focal", "loss.gamma=5"], None, 100, "table")
+    shown = capsys.readouterr().out
+
+    assert "-(1 - p_y)^gamma log p_y, gamma=5" in shown
+    assert "for 100 classes" in shown
+    assert "arXiv:1708.02002" in shown
+
+
+def test_no_name_is_cut_in_a_table_of_100_columns(capsys):
+    longest = max(LOSSES, key=len)
+    show([longest], None, 10, "table")
+    shown = capsys.readouterr().out
+
+    assert shown.count(f"\n {longest} ") == 2
+    assert max(len(line) for line in shown.splitlines()) <= 100
+
+
+@pytest.mark.parametrize(
+    ("choice", "complaint"),
+    [
+        (["focl"], "focl: no such loss; did you mean focal?"),
+        (["focal", "gce", "gamma=1"], "gce: loss.gamma: no such key; there is loss.q"),
+        (["gce", "q=2"], "gce: loss.q: should be less than or equal to 1, got 2"),
+        (["ce", "a=[1"], "ce: "),
+    ],
+)
+def test_the_command_refuses_a_mistake(choice, complaint):
+    with pytest.raises(ConfigError) as refusal:
+        show(choice, None, 10, "table")
+
+    assert str(refusal.value).startswith(complaint)
+
+
+def test_the_command_certifies_a_loss_of_ones_own(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def twice(logits, target: 'Index'):\n"
+        "    '''2 (z_y)^2.'''\n"
+        "    return 2 * logits.gather(1, target[:, None]).squeeze(1).square()\n"
+        "from xent_bench.types import Index\n"
+    )
+    conf = tmp_path / "conf" / "loss"
+    conf.mkdir(parents=True)
+    (conf / "twice.yaml").write_text("_target_: mine.twice\n_partial_: true\n")
+    command = [Path(sys.executable).with_name("xent-losses"), "--config-dir", "conf", "twice"]
+    shown = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "2 (z_y)^2" in shown.stdout
+    assert shown.stderr == ""
+
+
+def test_the_readme_shows_what_the_command_prints(capsys):
+    readme = (ROOT / "README.md").read_text()
+    shown = readme.partition("<!-- scripts/certify -->\n")[2].partition("\n<!-- end -->")[0]
+    show([], None, 10, "markdown")
+
+    assert shown.strip() == capsys.readouterr().out.strip(), "run scripts/certify"

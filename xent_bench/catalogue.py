@@ -1,0 +1,87 @@
+"""The catalogue of losses as two tables: their formulas and their certificates."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from xent_bench.certificate import POSTERIORS, SPREAD, STATED, Certificate, long_tail
+from xent_bench.links import link_of
+from xent_bench.tables import Table
+from xent_bench.targets import target_kind
+
+NOTATION = (
+    "Per example; the mean over a batch is trained. z outputs, c classes, p = softmax(z), "
+    "s = sigmoid(z), y the true class, q a target distribution, n_k images of class k in train."
+)
+
+
+def formulas(losses: "Mapping[str, partial[Any]]", code: str) -> Table:
+    """What each loss is; `code` formats what is code."""
+    rows = []
+    for name, loss in losses.items():
+        link = link_of(loss).func.__name__
+        defaults = " ".join(f"{key}={_short(value)}" for key, value in loss.keywords.items())
+        shown = code.format(_formula(loss)) + (f", {defaults}" if defaults else "")
+        rows.append([code.format(name), target_kind(loss.func), link, shown])
+    return Table("Losses", ["loss", "target", "link", "value"], rows, [NOTATION], text=4)
+
+
+def properties(certificates: Mapping[str, Certificate], classes: int, code: str) -> Table:
+    """What each loss is like."""
+    stated = ", ".join(f"{p:g}" for p in STATED)
+    headings = [
+        *("loss", "at\nuniform", "gradient\n/ ce", "at\nmost", "sym-\nmetric", "con-\nvex"),
+        *(f"minimiser for\n{stated}", "cali-\nbration", "top\nclass", "fp32\nto", "bf16\nto"),
+    ]
+    rows = [
+        [
+            code.format(name),
+            f"{each.at_uniform:.3f}",
+            f"{each.gradient:.3f}",
+            "∞" if each.supremum == float("inf") else f"{each.supremum:.3g}",
+            "yes" if each.symmetric else "no",
+            "yes" if each.convex else "no",
+            "-" if each.minimiser is None else " ".join(f"{p:.2f}" for p in each.minimiser),
+            each.calibration or "-",
+            each.top_class,
+            *(_power(x) for x in (each.largest_float32, each.largest_bfloat16)),
+        ]
+        for name, each in certificates.items()
+    ]
+    return Table("Certificates", headings, rows, _legend(classes))
+
+
+def _legend(classes: int) -> list[str]:
+    posterior = ", ".join(f"{p:g}" for p in STATED)
+    counts = long_tail(classes).tolist()
+    return [
+        f"Computed from the functions, for {classes} classes. At uniform: the value at equal "
+        "outputs. Gradient: its norm by the outputs, when these are still small (standard "
+        f"deviation {SPREAD:g}), over that of ce: why one learning rate does not fit all. At most: "
+        "the supremum. Symmetric: the sum over all labels is constant, hence robust to symmetric "
+        "label noise. Convex: in the outputs.",
+        "Minimiser: what is learnt of an image whose label is uncertain, with probabilities "
+        f"{posterior}. Calibration: proper is strictly proper, which finds these and "
+        f"{len(POSTERIORS) - 1} other posteriors; over- and under-confident; either, by image; "
+        "balanced finds them as if classes were equally frequent; - has no probabilities until a "
+        "temperature is fitted. Top class: whether the likeliest comes first; majority: if its "
+        "probability is above 1/2.",
+        "To: outputs of this size leave value and gradient finite. Losses that ask for class "
+        f"counts were given {counts[0]} images of the first class, falling geometrically to "
+        f"{counts[-1]} of the last.",
+    ]
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _power(x: float) -> str:
+    return f"{x:.0e}".replace("e+", "e")
+
+
+def _formula(loss: "partial[Any]") -> str:
+    """The first line of its docstring, without unit, range and what NOTATION says already."""
+    first = (loss.func.__doc__ or "").partition("\n")[0].partition("; ")[0]
+    return re.sub(r",? (with|and) [ps] = \w+\(z\)|, in nats|\.$", "", first)
