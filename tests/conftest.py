@@ -14,6 +14,12 @@ SMALL = ("data=synthetic", "data.n=600", "model=mlp", "model.width=16", "epochs=
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small steps are fastest so, also where other tests run beside these."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One MLflow store for all tests: making its tables takes seconds."""

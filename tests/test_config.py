@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 
-from xent_bench.configure import checked
+from xent_bench.configure import ConfigError, checked
 from xent_bench.explain import CONFIG_ERRORS, explain
 from xent_bench.schema import CONF, run_folder, run_key, science
 
@@ -66,10 +66,49 @@ def test_a_mistake_is_answered_by_what_was_wrong_and_what_was_expected(
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("value", ["-1", "nan", "inf", "abc"])
-def test_a_hyper_parameter_outside_its_domain_is_refused(composed, value):
-    with pytest.raises(CONFIG_ERRORS, match="gamma"):
-        checked(composed("loss=focal", f"loss.gamma={value}"))
+@pytest.mark.parametrize(
+    ("loss", "override"),
+    [
+        *(("focal", f"gamma={value}") for value in ("-1", "nan", "inf", "abc")),
+        ("dual_focal", "gamma=-0.1"),
+        ("sigmoid_focal", "alpha=1.5"),
+        ("label_smoothing", "smoothing=1.01"),
+        ("label_smoothing", "smoothing=-0.1"),
+        ("bootstrap_soft", "beta=1.1"),
+        ("logit_norm", "tau=0"),
+        *(("quantile", f"tau={value}") for value in ("0", "1")),
+        *(("gce", f"q={value}") for value in ("0", "1.01", "-1")),
+        *(("taylor_ce", f"t={value}") for value in ("0", "1.5")),
+        ("sce", "A=0"),
+        ("poly1", "epsilon=-1.1"),
+        ("huber", "delta=0"),
+        ("square", "k=0"),
+        ("hinge", "margin=0"),
+        ("margin_smoothing", "margin=-1"),
+        ("ldam", "max_margin=0"),
+        ("logit_adjustment", "tau=-1"),
+    ],
+)
+def test_a_hyper_parameter_outside_its_domain_is_refused(composed, loss, override):
+    name = override.partition("=")[0]
+
+    with pytest.raises(ConfigError, match=rf"^loss\.{name}: should "):
+        checked(composed(f"loss={loss}", f"loss.{override}"))
+
+
+def test_a_domain_is_checked_before_the_first_run_of_a_sweep(tmp_path):
+    refused = xent_train("-m", *SMALL, "loss=gce", "loss.q=0.5,0", cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "xent-train: loss.q: should be greater than 0, got 0 (on the command line)\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_class_counts_are_the_data_s_and_nobody_else_s(composed):
+    with pytest.raises(ConfigError, match="no such key"):
+        checked(composed("loss=ldam", "+loss.class_counts=[1,2]"))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,13 @@ from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from xent_bench.configure import OFFERED, configured
+from xent_bench.data.digits import digits
+from xent_bench.data.split import split
 from xent_bench.links import link_of
 from xent_bench.offer import offer
 from xent_bench.schema import CONF
 from xent_bench.targets import encode, target_kind
+from xent_bench.types import ClassCounts
 
 FILES = sorted((CONF / "loss").glob("*.yaml"))
 N, C = 6, 5
@@ -133,6 +136,34 @@ def test_a_gradient_step_raises_the_score_of_the_true_class(loss, rng, request):
         return z.log_softmax(dim=1).gather(1, labels[:, None])
 
     assert (lead(stepped) > lead(logits)).all()
+
+
+def test_a_linear_net_learns_digits(loss):
+    data = digits()
+    ids = split(data, seed=0)
+    pixels, labels = data.images.flatten(1) / 255, data.index
+    counted = {k: v for k, v in loss.keywords.items() if k != "class_counts"}
+    train = offer(partial(loss.func, **counted), class_counts=labels[ids.train].bincount())
+    target = encode(labels[ids.train], target_kind(loss.func), 10)
+    torch.manual_seed(0)
+    net = torch.nn.Linear(64, 10)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.03)
+
+    for _ in range(200):
+        optimizer.zero_grad()
+        train(net(pixels[ids.train]), target).mean().backward()
+        optimizer.step()
+
+    right = net(pixels[ids.val]).argmax(dim=1) == labels[ids.val]
+    assert right.float().mean() > 0.6  # chance is 0.1; all but quantile end above 0.9
+
+
+def test_every_hyper_parameter_has_a_range(file):
+    hyper = inspect.signature(get_method(yaml.safe_load(file.read_text())["_target_"])).parameters
+    annotations = [p.annotation for p in hyper.values() if p.kind is p.KEYWORD_ONLY]
+
+    for annotation in annotations:
+        assert annotation is ClassCounts or getattr(annotation, "__metadata__", ()), annotation
 
 
 def test_the_link_gives_probabilities_or_says_that_there_are_none(loss, rng):

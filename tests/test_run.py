@@ -1,5 +1,6 @@
 """One run from config to result: the same numbers again, whatever happened in between."""
 
+import importlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from xent_bench.checkpoint import AtomicCheckpointIO
 from xent_bench.configure import ConfigError
 from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.split import split
 from xent_bench.failures import DataError, Diverged, Unavailable
 from xent_bench.links import simplex
 from xent_bench.metrics.score import score
@@ -375,6 +377,46 @@ def test_a_loss_that_breaks_the_contract_fails_before_the_first_epoch(
 
     with pytest.raises(ConfigError, match=complaint):
         run(config("loss._target_=" + name + ".mine"))
+
+
+def test_a_loss_and_its_link_get_the_class_counts_of_train_when_they_ask(
+    config, tmp_path, monkeypatch
+):
+    (tmp_path / "prior.py").write_text(
+        "from xent_bench import links\n"
+        "from xent_bench.types import ClassCounts, Index, Logits, LogProbabilities, PerExample\n"
+        "seen = []\n"
+        "def with_prior(logits: Logits, *, class_counts: ClassCounts) -> LogProbabilities:\n"
+        "    seen.append(class_counts)\n"
+        "    return (logits + class_counts.log()).log_softmax(1)\n"
+        "@links.use(with_prior)\n"
+        "def mine(logits: Logits, target: Index, *, class_counts: ClassCounts) -> PerExample:\n"
+        "    return -with_prior(logits, class_counts=class_counts)[range(len(target)), target]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    result = run(config("loss._target_=prior.mine", "data.n=605"))
+
+    data = synthetic_module.synthetic(n=605)
+    expected = data.labels[split(data, seed=0).train].bincount()
+    assert len(set(expected.tolist())) > 1
+    assert all(torch.equal(counts, expected) for counts in importlib.import_module("prior").seen)
+    assert result["metrics"]["test/nll"] < math.log(10)
+
+
+def test_a_class_without_an_image_in_train_is_refused_by_a_loss_that_divides_by_its_count(
+    config, monkeypatch
+):
+    full: Callable[..., ImageSet] = synthetic_module.synthetic
+
+    def without_the_last(*, n: int, **_: float) -> ImageSet:
+        data = full(n=n)
+        return ImageSet(data.images, data.labels.clamp_max(8), data.classes)
+
+    monkeypatch.setattr(synthetic_module, "synthetic", without_the_last)
+
+    assert math.isfinite(run(config("loss=sparse_ce"))["metrics"]["test/nll"])
+    with pytest.raises(ConfigError, match="an image of every class in train, got none of class 9"):
+        run(config("loss=weighted_ce"))
 
 
 def test_someone_elses_loss_and_data_need_no_change_here(tmp_path):
