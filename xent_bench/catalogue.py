@@ -37,8 +37,8 @@ def properties(certificates: Mapping[str, Certificate], classes: int, code: str)
     rows = [
         [
             code.format(name),
-            f"{each.at_uniform:.3f}",
-            f"{each.gradient:.3f}",
+            f"{each.at_uniform:.3g}",
+            f"{each.gradient:.3g}",
             "∞" if each.supremum == float("inf") else f"{each.supremum:.3g}",
             "yes" if each.symmetric else "no",
             "yes" if each.convex else "no",

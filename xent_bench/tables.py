@@ -9,7 +9,7 @@ BAR = r"\|"  # one that is no border of a cell
 
 
 class Table(NamedTuple):
-    """Cells as they are shown; a heading may have two lines. Columns after `text` hold numbers."""
+    """Cells as they are shown; a heading may have two lines. The first `text` columns are words."""
 
     title: str
     headings: Sequence[str]
@@ -42,7 +42,8 @@ def print_table(table: Table) -> None:
 def print_markdown(table: Table) -> None:
     """For a README or an issue."""
     print(f"**{table.title}**\n")
-    print(f"| {' | '.join(heading.replace(chr(10), ' ') for heading in table.headings)} |")
+    headings = [each.replace("-\n", "").replace("\n", " ") for each in table.headings]
+    print(f"| {' | '.join(headings)} |")
     numbers = len(table.headings) - table.text
     print("|" + "---|" * table.text + "--:|" * numbers)
     for row in table.rows:
