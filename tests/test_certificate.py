@@ -277,13 +277,13 @@ def test_the_command_lists_changes_and_explains_a_loss(capsys):
     assert "arXiv:1708.02002" in shown
 
 
-def test_no_name_is_cut_in_a_table_of_110_columns(capsys):
+def test_no_name_is_cut_in_a_table_of_100_columns(capsys):
     longest = max(LOSSES, key=len)
     show([longest], None, 10, "table")
     shown = capsys.readouterr().out
 
     assert shown.count(f"\n {longest} ") == 2
-    assert max(len(line) for line in shown.splitlines()) <= 110
+    assert max(len(line) for line in shown.splitlines()) <= 100
 
 
 @pytest.mark.parametrize(

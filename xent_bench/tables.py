@@ -19,12 +19,12 @@ class Table(NamedTuple):
 
 
 def print_table(table: Table) -> None:
-    """For a terminal; of 110 columns where there is none."""
+    """For a terminal; of 100 columns where there is none."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as Drawn
 
-    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     console.print(f"\n[bold]{table.title}[/bold]")
     drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for place, heading in enumerate(table.headings):
