@@ -3,12 +3,17 @@
 import pytest
 import torch
 
+from xent_bench.certificate import long_tail
+from xent_bench.list_losses import load_losses
+from xent_bench.offer import offer
+from xent_bench.targets import encode, target_kind
 from xent_bench.train import run
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
+LOSSES = load_losses([])
 BASE = ("data=synthetic", "data.size=16", "machine=gpu")
 
 
@@ -38,3 +43,32 @@ def test_a_gpu_learns_what_a_cpu_learns(config, loss):
     )
 
     assert gpu["metrics"]["test/top1"] == pytest.approx(cpu["metrics"]["test/top1"], abs=0.03)
+
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_the_same_on_a_gpu_and_never_waits_for_it(name, rng, deterministic):
+    logits = 3 * torch.randn(64, 10, generator=rng)
+    labels = torch.randint(10, (64,), generator=rng)
+    target = encode(labels, target_kind(LOSSES[name].func), 10)
+    found = {}
+    for device in ("cpu", "cuda"):
+        loss = offer(LOSSES[name], class_counts=long_tail(10).to(device))
+        there, aim = logits.to(device).requires_grad_(), target.to(device)
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            value = loss(there, aim)
+            (gradient,) = torch.autograd.grad(value.sum(), there)
+        finally:
+            if device == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+        found[device] = value.detach().cpu(), gradient.cpu()
+
+    torch.testing.assert_close(found["cuda"], found["cpu"], rtol=1e-4, atol=1e-5)
