@@ -52,8 +52,9 @@ def deterministic():
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_is_the_same_on_a_gpu_and_never_waits_for_it(name, rng, deterministic):
+def test_a_loss_is_the_same_on_a_gpu_and_never_waits_for_it(name, rng):
     logits = 3 * torch.randn(64, 10, generator=rng)
     labels = torch.randint(10, (64,), generator=rng)
     target = encode(labels, target_kind(LOSSES[name].func), 10)

@@ -6,6 +6,7 @@ from pathlib import Path
 from conftest import ROOT
 
 from xent_bench.configure import checked
+from xent_bench.list_losses import load_losses
 from xent_bench.schema import CONF
 
 README = (ROOT / "README.md").read_text()
@@ -30,6 +31,16 @@ def test_every_command_composes(composed):
         overrides = [word for word in command.split() if word != "-m"]
         one_each = [re.sub(r"=([^,]+),.*", r"=\1", override) for override in overrides]
         checked(composed(*one_each))
+
+
+def test_every_command_about_losses_finds_them():
+    commands = re.findall(r"^xent-losses +(.*?)\s*(?:#.*)?$", README, flags=re.MULTILINE)
+    assert len(commands) >= 2
+
+    for command in commands:
+        choice = command.partition("--")[0].split()
+        names = [word for word in choice if "=" not in word]
+        assert load_losses(names, [word for word in choice if "=" in word]).keys() >= set(names)
 
 
 def test_every_link_and_script_exists():
