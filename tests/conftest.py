@@ -7,6 +7,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from threadpoolctl import threadpool_limits
 
 from xent_bench.schema import CONF, register_schema
 
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def one_thread() -> None:
     """Small steps are fastest so, also where other tests run beside these."""
     torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 @pytest.fixture(scope="session")

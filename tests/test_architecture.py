@@ -36,13 +36,17 @@ OURS = {
     "tracking_store": set(),
     "tracking": {"failures", "tracking_store"},
     "classifier": {"failures", "links", "metrics", "randomness", "types"},
-    "population": {"links", "targets", "types"},
-    "certificate": {"links", "offer", "population", "targets", "types"},
-    "catalogue": {"certificate", "links", "tables", "targets"},
+    "population": {"targets", "types"},
+    "posteriors": {"links", "population"},
+    "geometry": {"population", "types"},
+    "certificate": {"geometry", "links", "offer", "population", "posteriors", "targets"},
+    "catalogue": {
+        *("certificate", "geometry", "links", "population", "posteriors", "tables", "targets"),
+    },
     "list_losses": {"catalogue", "certificate", "configure", "schema", "tables"},
     "build": {
         *("checkpoint", "classifier", "configure", "data", "failures", "links", "offer"),
-        *("randomness", "schema", "targets", "types"),
+        *("randomness", "schema", "targets"),
     },
     "fit": {
         *("build", "classifier", "configure", "data", "failures", "metrics", "progress"),
@@ -65,6 +69,7 @@ THEIRS = {
     "torchvision": {"data", "models"},
     "sklearn": {"data"},
     "scipy": {"population", "stats"},
+    "threadpoolctl": {"certificate"},
     "rich": {"list_losses", "progress", "tables"},
     "pydantic": {"configure"},
 }

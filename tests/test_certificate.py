@@ -14,20 +14,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xent_bench.catalogue import formulas, properties
-from xent_bench.certificate import POSTERIORS, STATED, certify, long_tail
+from xent_bench.certificate import certify
 from xent_bench.configure import ConfigError
 from xent_bench.links import link_of, margin, use
 from xent_bench.list_losses import load_losses, show
 from xent_bench.offer import offer
-from xent_bench.population import at_labels, by_label, found_probabilities, minimisers
+from xent_bench.population import LIMIT, at_labels, by_label, long_tail, minimisers
+from xent_bench.posteriors import OF_THREE, STATED
 from xent_bench.tables import print_markdown
 from xent_bench.types import Index, Logits, PerExample
 
 LOSSES = load_losses([])
-SMOOTH = sorted(LOSSES.keys() - {"quantile"} - {n for n in LOSSES if "hinge" in n})
 THREE = torch.tensor(STATED, dtype=torch.float64)
 
-# From the papers and the definitions, not from the computation.
+# What follows from the definitions: closed forms below, and the papers. The over- and
+# under-confident ones without a closed form are on record, for a change to explain.
 PROPER = {"ce", "sparse_ce", "kl", "mse", "brier", "square", "huber", "bce", "logit_norm"}
 BALANCED = {"weighted_ce", "balanced_softmax", "logit_adjustment"}
 UNDER = {
@@ -35,8 +36,7 @@ UNDER = {
     *("margin_smoothing", "squentropy"),
 }
 OVER = {
-    *("mae", "gce", "poly1", "taylor_ce", "sce", "nce", "nce_mae", "nce_rce", "bootstrap_soft"),
-    "log_cosh",
+    *("mae", "gce", "poly1", "taylor_ce", "sce", "nce_mae", "nce_rce", "bootstrap_soft"),
 }
 SYMMETRIC = {"mae", "nce", "nce_mae", "nce_rce"}
 SUPREMA = {
@@ -58,8 +58,9 @@ NO_PROBABILITIES = {
     *("hinge", "squared_hinge", "categorical_hinge", "weston_watkins"),
     *("ovr_hinge", "ovr_squared_hinge"),
 }
-EITHER = {"dual_focal", "flsd53", "ldam", "quantile"}
+EITHER = {"dual_focal", "flsd53", "ldam", "log_cosh", "nce", "quantile"}
 KNOWN = PROPER | BALANCED | UNDER | OVER | EITHER | NO_PROBABILITIES
+PIECEWISE_LINEAR = {"hinge", "categorical_hinge", "weston_watkins", "ovr_hinge", "quantile"}
 ONLY_A_MAJORITY = NO_PROBABILITIES - {"ovr_squared_hinge"} | {"quantile"}
 
 
@@ -90,7 +91,7 @@ def test_the_over_and_the_under_confident_losses_are_those_of_theory(certificate
 def test_the_hinges_have_no_probabilities_and_most_need_a_majority(certificates):
     assert found(certificates, "minimiser", None) == NO_PROBABILITIES
     assert found(certificates, "top_class", "majority") == ONLY_A_MAJORITY
-    assert found(certificates, "top_class", "no") == BALANCED
+    assert found(certificates, "top_class", "no") == BALANCED | {"ldam"}
 
 
 def test_the_symmetric_losses_are_those_of_theory(certificates):
@@ -108,7 +109,7 @@ def test_the_convex_losses_are_those_of_theory(certificates):
     assert found(certificates, "convex", False) == NOT_CONVEX
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", sorted(LOSSES.keys() - PIECEWISE_LINEAR))
 def test_the_hessian_agrees_on_convexity(certificates, name, rng):
     loss = offer(LOSSES[name], class_counts=long_tail(3))
     label = torch.tensor([0])
@@ -141,7 +142,7 @@ def test_float32_has_room_enough_for_every_loss(certificates):
 def learnt(name: str, **hyper: float) -> Tensor:
     """The probabilities that a loss learns of the stated posterior, with class counts."""
     loss = offer(partial(LOSSES[name].func, **hyper), class_counts=long_tail(3))
-    return found_probabilities(loss, minimisers(loss, [STATED]))[0]
+    return link_of(loss)(minimisers(loss, [STATED], convex=False)).exp()[0]
 
 
 def normalised(weights: Tensor) -> Tensor:
@@ -186,21 +187,46 @@ def test_mae_learns_the_likeliest_class_alone():
 
 
 def test_one_vs_rest_squared_hinge_learns_twice_the_posterior_less_one():
-    outputs = minimisers(LOSSES["ovr_squared_hinge"], POSTERIORS)
+    outputs = minimisers(LOSSES["ovr_squared_hinge"], OF_THREE, convex=True)
 
-    expected = 2 * torch.tensor(POSTERIORS).double() - 1
+    expected = 2 * torch.tensor(OF_THREE).double() - 1
     torch.testing.assert_close(outputs, expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
-def test_no_other_outputs_have_a_lower_expected_loss(name, rng):
-    loss = offer(LOSSES[name], class_counts=long_tail(3))
-    best = minimisers(loss, [STATED])
-    random = torch.cat([s * torch.randn(20_000, 3, generator=rng).double() for s in (0.1, 1, 5)])
+def test_log_cosh_learns_where_its_two_slopes_cancel():
+    z = minimisers(LOSSES["log_cosh"], [STATED], convex=True)[0]
 
-    labels = torch.arange(3)
-    lowest = (by_label(loss, torch.cat([random, best + random]), labels) @ THREE).min()
-    assert (by_label(loss, best, labels) @ THREE).item() <= lowest.item() + 1e-9
+    torch.testing.assert_close(THREE * (1 - z).tanh(), (1 - THREE) * z.tanh())
+
+
+def test_focal_is_under_confident_when_sure_and_over_confident_when_torn_among_many():
+    certificate = certify(LOSSES["focal"], classes=100)
+
+    assert certificate.minimiser[0] < STATED[0]
+    assert certificate.calibration == "either"  # Charoenphakdee et al., 2021, arXiv:2011.09172
+
+
+def test_ldam_may_prefer_the_rarer_of_two_classes():
+    outputs = minimisers(
+        offer(LOSSES["ldam"], class_counts=long_tail(3)), [(0.505, 0.494, 0.001)], convex=True
+    )
+
+    assert outputs.argmax() == 1
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_no_other_outputs_have_a_lower_expected_loss(certificates, name, rng):
+    loss = offer(LOSSES[name], class_counts=long_tail(3))
+    posteriors = [*OF_THREE, (0.51, 0.48, 0.01)]
+    best = minimisers(loss, posteriors, convex=certificates[name].convex)
+    random = torch.cat([s * torch.randn(4000, 3, generator=rng).double() for s in (0.1, 1, 5)])
+
+    for outputs, posterior in zip(best, posteriors, strict=True):
+        weights = torch.tensor(posterior).double()
+        others = torch.cat([random, (outputs + random).clamp(-LIMIT, LIMIT)])
+        lowest = (by_label(loss, others, torch.arange(3)) @ weights).min().item()
+        found = (by_label(loss, outputs[None], torch.arange(3)) @ weights).item()
+        assert found <= lowest + 1e-9
 
 
 # --- a certificate that could not be refused would be worth nothing ---
@@ -244,6 +270,18 @@ def test_a_loss_that_is_concave_somewhere_far_out_is_caught():
         return F.cross_entropy(logits, target, reduction="none") - 1e-3 * logits.cos().sum(dim=1)
 
     assert not certificate_of(bent).convex
+
+
+def test_a_curvature_too_small_for_differences_of_values_is_caught():
+    assert not certify(partial(LOSSES["focal"].func, gamma=0.05)).convex
+    assert not certify(partial(LOSSES["bootstrap_soft"].func, beta=0.6)).convex
+
+
+def test_a_sum_over_labels_that_is_zero_is_constant_too():
+    def centred(logits: Logits, target: Index) -> PerExample:
+        return logits.mean(dim=1) - logits.gather(1, target[:, None]).squeeze(1)
+
+    assert certificate_of(centred).symmetric
 
 
 def test_a_constant_is_symmetric_and_learns_nothing():

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from xent_bench.certificate import long_tail
 from xent_bench.list_losses import load_losses
 from xent_bench.offer import offer
+from xent_bench.population import long_tail
 from xent_bench.targets import encode, target_kind
 from xent_bench.train import run
 

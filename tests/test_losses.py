@@ -1,4 +1,7 @@
-"""What holds for every loss in conf/loss, a new one included: nothing here names one."""
+"""What holds for every loss in conf/loss, a new one included.
+
+None is named but where it is declared, with the reason, not to have a property.
+"""
 
 import inspect
 import re
@@ -13,8 +16,6 @@ from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from xent_bench.configure import OFFERED, configured
-from xent_bench.data.digits import digits
-from xent_bench.data.split import split
 from xent_bench.links import link_of
 from xent_bench.offer import offer
 from xent_bench.schema import CONF
@@ -110,11 +111,13 @@ def test_the_gradient_is_that_of_finite_differences(loss, rng):
     assert torch.autograd.gradcheck(lambda z: loss(z, target), logits.requires_grad_())
 
 
-@pytest.mark.parametrize("sign", [80.0, -80.0])
-def test_value_and_gradient_are_finite_at_extreme_logits(loss, sign):
+@pytest.mark.parametrize("low", [0.0, -80.0])  # beyond a distance of 104, exp underflows to 0
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_value_and_gradient_are_finite_at_extreme_logits(loss, sign, low):
     labels = torch.arange(C)
     target = encode(labels, target_kind(loss.func), C)
-    logits = (sign * F.one_hot(labels, C)).float().requires_grad_()
+    logits = sign * torch.where(F.one_hot(labels, C) == 1, 80.0, low).requires_grad_()
+    logits.retain_grad()
 
     value = loss(logits, target)
     value.sum().backward()
@@ -136,26 +139,6 @@ def test_a_gradient_step_raises_the_score_of_the_true_class(loss, rng, request):
         return z.log_softmax(dim=1).gather(1, labels[:, None])
 
     assert (lead(stepped) > lead(logits)).all()
-
-
-def test_a_linear_net_learns_digits(loss):
-    data = digits()
-    ids = split(data, seed=0)
-    pixels, labels = data.images.flatten(1) / 255, data.index
-    counted = {k: v for k, v in loss.keywords.items() if k != "class_counts"}
-    train = offer(partial(loss.func, **counted), class_counts=labels[ids.train].bincount())
-    target = encode(labels[ids.train], target_kind(loss.func), 10)
-    torch.manual_seed(0)
-    net = torch.nn.Linear(64, 10)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.03)
-
-    for _ in range(200):
-        optimizer.zero_grad()
-        train(net(pixels[ids.train]), target).mean().backward()
-        optimizer.step()
-
-    right = net(pixels[ids.val]).argmax(dim=1) == labels[ids.val]
-    assert right.float().mean() > 0.6  # chance is 0.1; all but quantile end above 0.9
 
 
 def test_every_hyper_parameter_has_a_range(file):

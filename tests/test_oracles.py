@@ -248,7 +248,7 @@ ORACLES: list[tuple[str, Callable[[Batch], Tensor], Callable[[Batch], Tensor]]] 
 @pytest.mark.parametrize(
     ("ours", "theirs"), [row[1:] for row in ORACLES], ids=[r[0] for r in ORACLES]
 )
-def test_value_and_gradient_are_those_of(batch, ours, theirs):
+def test_the_value_and_where_there_is_one_the_gradient_are_those_of(batch, ours, theirs):
     value, expected = ours(batch), theirs(batch)
 
     single = expected.dtype is torch.float32

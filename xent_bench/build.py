@@ -4,7 +4,6 @@ import logging
 import warnings
 from copy import deepcopy
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +27,6 @@ from xent_bench.offer import offer
 from xent_bench.randomness import derived_seed
 from xent_bench.schema import Precision
 from xent_bench.targets import encode, target_kind
-from xent_bench.types import PerExample
 
 EVALUATION_BATCH = 1000  # examples at a time where no gradient is kept
 
@@ -111,29 +109,21 @@ def build_classifier(
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
     net: nn.Module = configured(config, "model")(tuple(data.images.shape[1:]), len(data.classes))
     net = net.to(memory_format=torch.channels_last)
-    loss = _loss(config, data, splits, loaders.train.images.device)
+    loss = configured(config, "loss")
+    counts = data.index[splits.train].bincount(minlength=len(data.classes))
+    if "class_counts" in offer(loss, class_counts=counts).keywords and 0 in counts:
+        absent = data.classes[int(counts.argmin())]
+        raise ConfigError("loss", f"needs an image of every class in train, got none of {absent}")
     classifier = Classifier(
         net,
-        loss,
-        link_of(loss),
+        offer(loss, class_counts=counts.to(loaders.train.images.device)),
+        link_of(offer(loss, class_counts=counts)),  # on the CPU, where metrics are computed
         configured(config, "optimizer"),
         partial(configured(config, "schedule"), steps=config.epochs * len(loaders.train)),
         config.seed,
     )
     _try_out(classifier, loaders.train, len(data.classes))
     return classifier
-
-
-def _loss(
-    config: DictConfig, data: ImageSet, splits: Splits, device: torch.device
-) -> "partial[PerExample]":
-    """The loss; one that asks for `class_counts` gets those of the train split."""
-    loss = configured(config, "loss")
-    counts = data.index[splits.train].bincount(minlength=len(data.classes))
-    if "class_counts" in signature(loss).parameters and 0 in counts:
-        absent = data.classes[int(counts.argmin())]
-        raise ConfigError("loss", f"needs an image of every class in train, got none of {absent}")
-    return offer(loss, class_counts=counts.to(device))
 
 
 def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
@@ -150,16 +140,30 @@ def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
     if logits.shape != expected:
         got = tuple(logits.shape)
         raise ConfigError("model", f"expected outputs of shape {expected}, got {got}")
-    value: Any = classifier.loss(torch.zeros_like(logits).requires_grad_(), target)
-    if not isinstance(value, Tensor) or value.shape != expected[:1] or not value.requires_grad:
-        kind = f"{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ConfigError(
-            "loss", f"expected one value an example, {expected[:1]}, with a gradient, got {kind}"
-        )
+    _try_loss(classifier, torch.zeros_like(logits), target)
     try:
         classifier.optimizer(net)
     except ValueError as error:
         raise ConfigError("optimizer", str(error)) from error
+
+
+def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
+    """Its value, its gradient and its link, at equal outputs."""
+    try:
+        value: Any = classifier.per_example(logits.requires_grad_(), target)
+        probabilities: Any = classifier.link(logits.detach().cpu().double())
+    except Exception as error:  # whatever somebody's loss raises
+        raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
+    expected = tuple(logits.shape[:1])
+    if not isinstance(value, Tensor) or value.shape != expected or not value.requires_grad:
+        kind = f"{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError(
+            "loss", f"expected one value an example, {expected}, with a gradient, got {kind}"
+        )
+    if not bool(value.isfinite().all()):
+        raise ConfigError("loss", f"expected finite values at equal outputs, got {value[0].item()}")
+    if probabilities is not None and getattr(probabilities, "shape", None) != logits.shape:
+        raise ConfigError("loss", "expected its link to give log-probabilities of every class")
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from xent_bench.certificate import POSTERIORS, SPREAD, STATED, Certificate, long_tail
+from xent_bench.certificate import Certificate
+from xent_bench.geometry import SPREAD
 from xent_bench.links import link_of
+from xent_bench.population import LIMIT, long_tail
+from xent_bench.posteriors import OF_THREE, STATED
 from xent_bench.tables import Table
 from xent_bench.targets import target_kind
 
@@ -56,20 +59,20 @@ def _legend(classes: int) -> list[str]:
     posterior = ", ".join(f"{p:g}" for p in STATED)
     counts = long_tail(classes).tolist()
     return [
-        f"Computed from the functions, for {classes} classes. At uniform: the value at equal "
-        "outputs. Gradient: its norm by the outputs, when these are still small (standard "
-        f"deviation {SPREAD:g}), over that of ce: why one learning rate does not fit all. At most: "
-        "the supremum. Symmetric: the sum over all labels is constant, hence robust to symmetric "
-        "label noise. Convex: in the outputs.",
-        "Minimiser: what is learnt of an image whose label is uncertain, with probabilities "
-        f"{posterior}. Calibration: proper is strictly proper, which finds these and "
-        f"{len(POSTERIORS) - 1} other posteriors; over- and under-confident; either, by image; "
-        "balanced finds them as if classes were equally frequent; - has no probabilities until a "
-        "temperature is fitted. Top class: whether the likeliest comes first; majority: if its "
-        "probability is above 1/2.",
-        "To: outputs of this size leave value and gradient finite. Losses that ask for class "
-        f"counts were given {counts[0]} images of the first class, falling geometrically to "
-        f"{counts[-1]} of the last.",
+        f"Computed from the functions, for {classes} classes with {counts[0]} images of the first, "
+        f"falling geometrically to {counts[-1]} of the last; labels are as frequent. At uniform: "
+        "the mean value at equal outputs. Gradient: its norm by the outputs, when these are still "
+        f"small (standard deviation {SPREAD:g}), over that of ce: why one learning rate does not "
+        "fit all. At most: the supremum. Symmetric: the sum over all labels is constant, hence "
+        "robust to symmetric label noise. Convex in the outputs: no negative curvature was found.",
+        "Minimiser: what is learnt of an image whose label is uncertain among three, with "
+        f"probabilities {posterior} (with outputs of at most {LIMIT:g}). "
+        f"Calibration, there, at {len(OF_THREE) - 1} other posteriors of three classes and at "
+        "some of all: proper finds each, to 1e-5, as a strictly proper loss does; over and under "
+        "put more and less on the likeliest class; either, by image; balanced finds them as if "
+        "classes were equally frequent; - has no probabilities until a temperature is fitted. "
+        "Top class: whether the likeliest comes first; majority: if it has more than half.",
+        "To: outputs up to this size leave value and gradient finite.",
     ]
 
 

@@ -83,7 +83,7 @@ def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Cert
     from xent_bench.certificate import certify
     from xent_bench.configure import ConfigError
 
-    torch.set_num_threads(1)  # many small steps
+    torch.set_num_threads(1)  # the steps are small
     console = Console(stderr=True)
     certificates = {}
     for name in track(

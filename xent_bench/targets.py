@@ -1,6 +1,7 @@
 """Which kind of target a loss takes, and labels encoded as that kind."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, TypeAlias, get_type_hints
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from xent_bench.types import Distribution, Index
 Kind: TypeAlias = Literal["Index", "Distribution"]
 
 
+@cache  # reading annotations takes as long as a small loss
 def target_kind(loss: Callable[..., Any]) -> Kind:
     """What the loss's own annotation of `target` says."""
     hint = get_type_hints(loss).get("target")

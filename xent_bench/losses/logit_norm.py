@@ -24,7 +24,7 @@ def normalised_softmax(logits: Logits, *, tau: float) -> LogProbabilities:
 def logit_norm(logits: Logits, target: Index, *, tau: Positive = 0.04) -> PerExample:
     """-log softmax(z / (tau (|z| + 1e-7)))_y, in nats, with |z| the Euclidean norm.
 
-    Only the direction of z counts, so more training cannot inflate the confidence; 1/tau bounds
-    it.
+    Only the direction of z counts: longer outputs cannot inflate the confidence. At z = 0 the
+    gradient is huge, 1 / (1e-7 tau); no net is there.
     """
     return F.cross_entropy(normalised(logits, tau), target, reduction="none")

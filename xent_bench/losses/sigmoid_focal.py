@@ -13,7 +13,7 @@ def sigmoid_focal(
 ) -> PerExample:
     """-alpha (1 - s_y)^gamma log s_y - (1 - alpha) sum_{j != y} s_j^gamma log(1 - s_j).
 
-    In nats, with s = sigmoid(z). The sum over classes, as torchvision's without a reduction.
+    In nats, with s = sigmoid(z). The sum over classes of what torchvision returns unreduced.
     alpha = 1/2 and gamma = 0 are half of bce.
     """
     true_class = F.one_hot(target, logits.shape[1]).to(logits.dtype)
