@@ -150,7 +150,7 @@ def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
 def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
     """Its value, its gradient and its link, at equal outputs."""
     try:
-        value: Any = classifier.per_example(logits.requires_grad_(), target)
+        value: Any = classifier.loss(logits.requires_grad_(), target)
         probabilities: Any = classifier.link(logits.detach().cpu().double())
     except Exception as error:  # whatever somebody's loss raises
         raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
