@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from xent_bench.population import at_labels, by_label, long_tail
 from xent_bench.types import Index, Logits, PerExample
 
+ROUNDING = 1e-13  # of a curvature in float64, relative to values and slopes
 SPREAD = 0.3  # standard deviation of outputs at initialisation; the nets here have 0.07 to 0.73
 
 
@@ -63,8 +64,8 @@ def is_convex(loss: "partial[Any]", classes: int) -> bool:
     places = [scale * random for scale in (0.3, 1, 3, 10, 30)] + [spikes.flatten(0, 1)]
     directions = [_draw(1, classes)[0], *torch.eye(classes).double()[labels]]
     return all(
-        bool((_bend(loss, place, direction, labels) > -1e-13).all())
-        and bool((_curvature(loss, place, direction, labels) > -1e-13).all())
+        bool((_bend(loss, place, direction, labels) > -ROUNDING).all())
+        and bool((_curvature(loss, place, direction, labels) > -ROUNDING).all())
         for place in places
         for direction in directions
     )

@@ -17,7 +17,7 @@ from xent_bench.types import ClassCounts, Index, Logits, PerExample
 POSITIVE = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 STARTS = (*(-value for value in reversed(POSITIVE)), 0.0, *POSITIVE)
 NO_TIES = 0.003  # between outputs, where a loss may jump and which training never meets
-LIMIT = 50.0
+LIMIT = 50.0  # of the outputs: some losses are least at infinity
 TRIES = 3  # starts from which to descend
 FEW = 3  # classes for which all combinations are tried
 FLAT = 1e-7  # a gradient below this is none
@@ -50,8 +50,7 @@ def minimisers(
 
     Found numerically in float64, from the best start (of a loss that is not convex, from the
     best three that order the classes differently): by L-BFGS and, where that ends at a kink
-    among a few classes, by the simplex of Nelder and Mead.
-    Outputs are at most LIMIT, for losses that are least at infinity.
+    among a few classes, by the simplex of Nelder and Mead. No output is searched beyond LIMIT.
     """
     starts = _starts(len(posteriors[0]))
     regions = [torch.arange(len(starts))] if convex else _by_order(starts)
