@@ -365,6 +365,12 @@ def test_soft_labels_are_refused_by_a_loss_that_takes_an_index(config, monkeypat
             "one value an exam",
         ),
         ("def mine(logits, target): return logits.mean(1)", "annotated Index or Distribution"),
+        ("def mine(logits, target: Index) -> PerExample: raise KeyError('x')", "KeyError: 'x'"),
+        (
+            "def mine(logits, target: Index) -> PerExample: return logits.mean(1)\n"
+            "mine.link = lambda logits: logits",
+            "expected its link's probabilities to sum to 1",
+        ),
     ],
 )
 def test_a_loss_that_breaks_the_contract_fails_before_the_first_epoch(

@@ -148,10 +148,12 @@ def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
 
 
 def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
-    """Its value, its gradient and its link, at equal outputs."""
+    """Its value and gradient at equal outputs, its link at others."""
+    unequal = torch.arange(logits.shape[1]).double().expand(logits.shape)
     try:
         value: Any = classifier.loss(logits.requires_grad_(), target)
-        probabilities: Any = classifier.link(logits.detach().cpu().double())
+        probabilities: Any = classifier.link(unequal)
+        sums = None if probabilities is None else probabilities.exp().sum(dim=1)
     except Exception as error:  # whatever somebody's loss raises
         raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
     expected = tuple(logits.shape[:1])
@@ -162,8 +164,9 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
         )
     if not bool(value.isfinite().all()):
         raise ConfigError("loss", f"expected finite values at equal outputs, got {value[0].item()}")
-    if probabilities is not None and getattr(probabilities, "shape", None) != logits.shape:
-        raise ConfigError("loss", "expected its link to give log-probabilities of every class")
+    if sums is not None and not torch.allclose(sums, torch.ones(expected).double(), atol=1e-4):
+        total = sums[0].item()
+        raise ConfigError("loss", f"expected its link's probabilities to sum to 1, got {total:g}")
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:

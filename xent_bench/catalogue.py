@@ -1,5 +1,6 @@
 """The catalogue of losses as two tables: their formulas and their certificates."""
 
+import inspect
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -24,8 +25,7 @@ def formulas(losses: "Mapping[str, partial[Any]]", code: str) -> Table:
     rows = []
     for name, loss in losses.items():
         link = link_of(loss).func.__name__
-        defaults = " ".join(f"{key}={_short(value)}" for key, value in loss.keywords.items())
-        shown = code.format(_formula(loss)) + (f", {defaults}" if defaults else "")
+        shown = ", ".join(part for part in (code.format(formula(loss)), settings(loss)) if part)
         rows.append([code.format(name), target_kind(loss.func), link, shown])
     return Table("Losses", ["loss", "target", "link", "value"], rows, [NOTATION], text=4)
 
@@ -76,15 +76,17 @@ def _legend(classes: int) -> list[str]:
     ]
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def settings(loss: "partial[Any]") -> str:
+    """Its hyper-parameters, as `key=value` each."""
+    short = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in loss.keywords.items()}
+    return " ".join(f"{key}={value}" for key, value in short.items())
 
 
 def _power(x: float) -> str:
     return f"{x:.0e}".replace("e+", "e")
 
 
-def _formula(loss: "partial[Any]") -> str:
+def formula(loss: "partial[Any]") -> str:
     """The first line of its docstring, without unit, range and what NOTATION says already."""
-    first = (loss.func.__doc__ or "").partition("\n")[0].partition("; ")[0]
+    first = (inspect.getdoc(loss.func) or "").partition("\n")[0].partition("; ")[0]
     return re.sub(r",? (with|and) [ps] = \w+\(z\)|, in nats|\.$", "", first)

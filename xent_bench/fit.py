@@ -83,7 +83,7 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         "seconds": round(time.monotonic() - start, 2),
     }
     part = folder / "result.part"
-    part.write_text(json.dumps(result, indent=2))
+    part.write_text(json.dumps(result, indent=2, default=str))
     part.rename(folder / "result.json")
 
 

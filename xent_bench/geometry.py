@@ -1,5 +1,6 @@
 """A loss as a function of its outputs: value, slope, bounds, curvature, and where it overflows."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,10 @@ def at_uniform(loss: "partial[Any]", classes: int) -> float:
     """The value at equal outputs, mean over labels as frequent as `long_tail` counts them."""
     frequency = long_tail(classes).double()
     value = by_label(loss, torch.zeros(1, classes).double(), torch.arange(classes))[0]
-    return ((value @ frequency) / frequency.sum()).item()
+    mean = ((value @ frequency) / frequency.sum()).item()
+    if not math.isfinite(mean):
+        raise ValueError(f"expected a finite value at equal outputs, got {mean}")
+    return mean
 
 
 def relative_gradient(loss: "partial[Any]", classes: int) -> float:

@@ -6,6 +6,7 @@ may take hyper-parameters of its loss, by name: `link_of` binds them.
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import torch
@@ -52,6 +53,9 @@ def margin(logits: Logits) -> None:
 def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare the link of the loss below."""
 
+    if not callable(link):
+        raise TypeError(f"expected a function as link, got {link!r}")
+
     def declare(loss: Callable[P, R]) -> Callable[P, R]:
         loss.link = link  # type: ignore[attr-defined]  # a function's attribute is the declaration
         return loss
@@ -61,4 +65,6 @@ def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R
 
 def link_of(loss: "partial[Any]") -> "partial[LogProbabilities | None]":
     """The link that a configured loss declares, with the hyper-parameters that the link names."""
-    return offer(getattr(loss.func, "link", softmax), **loss.keywords)
+    parameters = signature(loss.func).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    return offer(getattr(loss.func, "link", softmax), **defaults | loss.keywords)

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """The console script."""
-    options = _parser().parse_args()
+    options = _parser().parse_intermixed_args()
     from xent_bench.configure import ConfigError
 
+    logging.getLogger("hydra").setLevel(logging.CRITICAL)  # it repeats what we say
     try:
         show(options.choice, options.config_dir, options.classes, options.format)
     except BrokenPipeError:  # xent-losses | head
@@ -27,18 +29,30 @@ def main() -> None:
     except ConfigError as error:
         print(f"xent-losses: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) -> None:
     """Print the losses named in `choice`, or all, with its key=value changes made to each."""
-    from xent_bench.catalogue import formulas, properties
+    from xent_bench.catalogue import formula, formulas, properties, settings
+    from xent_bench.configure import ConfigError
 
-    names = [word for word in choice if "=" not in word]
-    changes = [word.removeprefix("loss.") for word in choice if "=" in word]
-    losses = load_losses(names, changes, folder)
+    changes = [word for word in choice if "=" in word and not word.startswith("loss=")]
+    named = [word.removeprefix("loss=") for word in choice if word not in changes]
+    names = [name for word in named for name in word.split(",")]
+    if changes and not names:
+        raise ConfigError(changes[0], "of which loss? Expected a name before it")
+    losses = load_losses(names, [each.removeprefix("loss.") for each in changes], folder)
     certificates = _certify(losses, classes)
     if form == "csv":
-        print_csv([{"loss": name} | vars(each) for name, each in certificates.items()])
+        print_csv(
+            [
+                {"loss": name, "value": formula(loss), "settings": settings(loss)}
+                | vars(certificates[name])
+                for name, loss in losses.items()
+            ]
+        )
         return
     code = "`{}`" if form == "markdown" else "{}"
     FORMS[form](formulas(losses, code))
@@ -52,27 +66,41 @@ def load_losses(
     names: Sequence[str], changes: Sequence[str] = (), folder: Path | None = None
 ) -> "dict[str, partial[Any]]":
     """The configured losses of conf/loss and of `folder`/loss; a ConfigError for a bad one."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    from xent_bench.configure import ConfigError, configured, nearest
+    from xent_bench.configure import ConfigError, nearest
     from xent_bench.schema import CONF
 
-    if folder is not None and not (folder / "loss").is_dir():
-        raise ConfigError("--config-dir", f"expected a folder with a folder loss in it: {folder}")
-    folders = [CONF] if folder is None else [CONF, folder]
-    files = {file.stem: file for each in folders for file in sorted((each / "loss").glob("*.yaml"))}
+    ours = {file.stem: file for file in sorted((CONF / "loss").glob("*.yaml"))}
+    theirs = (
+        {} if folder is None else {file.stem: file for file in (folder / "loss").glob("*.yaml")}
+    )
+    if folder is not None and not theirs:
+        raise ConfigError("--config-dir", f"expected a folder with loss/NAME.yaml in it: {folder}")
+    for name in sorted(ours.keys() & theirs.keys()):
+        raise ConfigError(str(theirs[name]), f"{name} is one of ours; call yours otherwise")
+    files = ours | theirs
     losses = {}
     for name in names or sorted(files):
         if name not in files:
             raise ConfigError(name, f"no such loss; {nearest(name, files)}")
         try:
-            node = OmegaConf.merge(OmegaConf.load(files[name]), OmegaConf.from_dotlist([*changes]))
-            losses[name] = configured(OmegaConf.create({"loss": node}), "loss")
-        except (ConfigError, OmegaConfBaseException, YAMLError) as error:
+            losses[name] = _load(files[name], changes)
+        except Exception as error:  # whatever a file or a module of somebody's raises
             raise ConfigError(name, str(error)) from error
     return losses
+
+
+def _load(file: Path, changes: Sequence[str]) -> "partial[Any]":
+    from omegaconf import DictConfig, OmegaConf
+
+    from xent_bench.configure import ConfigError, configured
+
+    changed = OmegaConf.from_dotlist([*changes])
+    node = OmegaConf.merge(OmegaConf.load(file), changed)
+    for missing in OmegaConf.missing_keys(node) | OmegaConf.missing_keys(changed):
+        raise ConfigError(f"loss.{missing}", "has to be given")
+    if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
+        raise ConfigError("loss._target_", f"expected a dotted name in {file}")
+    return configured(OmegaConf.create({"loss": node}), "loss")
 
 
 def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Certificate]":
@@ -91,8 +119,9 @@ def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Cert
     ):
         try:
             certificates[name] = certify(losses[name], classes)
-        except (RuntimeError, TypeError, ValueError) as error:  # whatever a stranger's loss raises
-            raise ConfigError(name, f"cannot be certified: {error}") from error
+        except Exception as error:  # whatever somebody's loss raises
+            kind = type(error).__name__
+            raise ConfigError(name, f"cannot be certified: {kind}: {error}") from error
     return certificates
 
 

@@ -34,6 +34,9 @@ def at_labels(loss: "partial[Any]", logits: Logits, labels: Index) -> PerExample
     value: PerExample = loss(
         logits, target.to(logits.dtype) if target.is_floating_point() else target
     )
+    if value.shape != labels.shape:
+        got = tuple(value.shape)
+        raise ValueError(f"expected one value an example, {tuple(labels.shape)}, got {got}")
     return value
 
 

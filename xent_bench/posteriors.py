@@ -42,6 +42,8 @@ def learn(
     """Row for row what the loss learns of a posterior."""
     outputs = minimisers(loss, posteriors, convex=convex)
     found = link_of(loss)(outputs)
+    if found is not None and not bool(((found.exp().sum(dim=1) - 1).abs() < 1e-4).all()):
+        raise ValueError("expected its link's probabilities to sum to 1")
     return [
         Learnt(
             torch.tensor(each, dtype=torch.float64),

@@ -19,13 +19,16 @@ class Table(NamedTuple):
 
 
 def print_table(table: Table) -> None:
-    """For a terminal; of 100 columns where there is none."""
+    """For a terminal, of at least 100 columns."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as Drawn
+    from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
-    console.print(f"\n[bold]{table.title}[/bold]")
+    # a narrower terminal wraps the lines itself: here columns would be cut
+    width = max(100, Console().width) if sys.stdout.isatty() else 100
+    console = Console(width=width, highlight=False, markup=False)
+    console.print(f"\n{table.title}", style="bold")
     drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for place, heading in enumerate(table.headings):
         if place < table.text:
@@ -33,7 +36,7 @@ def print_table(table: Table) -> None:
         else:
             drawn.add_column(heading, justify="right", no_wrap=True)  # numbers are never cut
     for row in table.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(cell) for cell in row))  # brackets are no markup
     console.print(drawn)
     for note in table.notes:
         console.print(note)

@@ -39,5 +39,5 @@ def encode(labels: Tensor, kind: Kind, classes: int) -> Tensor:
                 "takes the index of the true class, but this data set's labels are soft; "
                 "choose a loss that takes a distribution, ce for one",
             )
-        return labels
+        return labels.float()
     return F.one_hot(labels, classes).float() if kind == "Distribution" else labels

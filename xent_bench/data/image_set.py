@@ -32,6 +32,10 @@ class ImageSet:
                 got = type(getattr(self, name)).__name__
                 raise DataError(f"expected {name} as a torch tensor, got {got}")
         _check_images(self.images, self.augmentation)
+        if len(self.classes) < 2:
+            raise DataError(f"expected at least two classes, got {len(self.classes)}")
+        if self.labels.dtype == torch.bfloat16:  # NumPy has none, and three digits are too few
+            raise DataError("expected soft labels in float32 or float64, got bfloat16")
         n = len(self.images)
         if self.test is not None:
             _check_ids(self.test, n)
