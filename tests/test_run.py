@@ -347,12 +347,13 @@ def test_soft_labels_are_refused_by_a_loss_that_takes_an_index(config, monkeypat
 
     def soft(*, n: int, **_: float) -> ImageSet:
         data = hard(n=n)
-        rows = torch.full((n, 10), 0.05).scatter(1, data.labels[:, None], 0.55)
+        rows = torch.full((n, 10), 0.05).double().scatter(1, data.labels[:, None], 0.55)
         return ImageSet(data.images, rows, data.classes)
 
     monkeypatch.setattr(synthetic_module, "synthetic", soft)
 
-    assert math.isfinite(run(config("loss=ce"))["metrics"]["test/nll"])
+    for loss in ("ce", "huber"):
+        assert math.isfinite(run(config(f"loss={loss}"))["metrics"]["test/brier"])
     with pytest.raises(ConfigError, match="choose a loss that takes a distribution, ce for one"):
         run(config("loss=sparse_ce"))
 
