@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.checkpoint import AtomicCheckpointIO
-from xent_bench.configure import ConfigError
+from xent_bench.configure import ConfigError, checked
 from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
@@ -424,6 +424,25 @@ def test_a_class_without_an_image_in_train_is_refused_by_a_loss_that_divides_by_
     assert math.isfinite(run(config("loss=sparse_ce"))["metrics"]["test/nll"])
     with pytest.raises(ConfigError, match="an image of every class in train, got none of class 9"):
         run(config("loss=weighted_ce"))
+
+
+def test_a_hyper_parameter_that_json_does_not_know_is_recorded(config, tmp_path, monkeypatch):
+    (tmp_path / "rooted.py").write_text(
+        "from pathlib import Path\n"
+        "from xent_bench.data.image_set import ImageSet\n"
+        "from xent_bench.data.synthetic import synthetic\n"
+        "def rooted(*, n: int, root: Path) -> ImageSet:\n"
+        "    assert isinstance(root, Path)\n"
+        "    return synthetic(n=n)\n"
+    )
+    file = tmp_path / "conf" / "data" / "rooted.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("_target_: rooted.rooted\n_partial_: true\nn: 200\nroot: ???\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    search = f"hydra.searchpath=[file://{tmp_path}/conf]"
+    base = ("data=rooted", "data.root=images", "model=linear", "epochs=1", search)
+
+    assert run(checked(config(base=base)))["params"]["data.root"] == "images"
 
 
 def test_someone_elses_loss_and_data_need_no_change_here(tmp_path):

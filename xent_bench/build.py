@@ -148,7 +148,7 @@ def _try_out(classifier: Classifier, batches: Batches, classes: int) -> None:
 
 
 def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
-    """Its value and gradient at equal outputs, its link at others."""
+    """Its value at equal outputs, its link at others."""
     unequal = torch.arange(logits.shape[1]).double().expand(logits.shape)
     try:
         value: Any = classifier.loss(logits.requires_grad_(), target)

@@ -55,6 +55,18 @@ def properties(certificates: Mapping[str, Certificate], classes: int, code: str)
     return Table("Certificates", headings, rows, _legend(classes))
 
 
+def formula(loss: "partial[Any]") -> str:
+    """The first line of its docstring, without unit, range and what NOTATION says already."""
+    first = (inspect.getdoc(loss.func) or "").partition("\n")[0].partition("; ")[0]
+    return re.sub(r",? (with|and) [ps] = \w+\(z\)|, in nats|\.$", "", first)
+
+
+def settings(loss: "partial[Any]") -> str:
+    """Its hyper-parameters, as `key=value` each."""
+    short = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in loss.keywords.items()}
+    return " ".join(f"{key}={value}" for key, value in short.items())
+
+
 def _legend(classes: int) -> list[str]:
     posterior = ", ".join(f"{p:g}" for p in STATED)
     counts = long_tail(classes).tolist()
@@ -76,17 +88,5 @@ def _legend(classes: int) -> list[str]:
     ]
 
 
-def settings(loss: "partial[Any]") -> str:
-    """Its hyper-parameters, as `key=value` each."""
-    short = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in loss.keywords.items()}
-    return " ".join(f"{key}={value}" for key, value in short.items())
-
-
 def _power(x: float) -> str:
     return f"{x:.0e}".replace("e+", "e")
-
-
-def formula(loss: "partial[Any]") -> str:
-    """The first line of its docstring, without unit, range and what NOTATION says already."""
-    first = (inspect.getdoc(loss.func) or "").partition("\n")[0].partition("; ")[0]
-    return re.sub(r",? (with|and) [ps] = \w+\(z\)|, in nats|\.$", "", first)
