@@ -144,7 +144,8 @@ def test_float32_has_room_enough_for_every_loss(certificates):
 def learnt(name: str, **hyper: float) -> Tensor:
     """The probabilities that a loss learns of the stated posterior, with class counts."""
     loss = offer(partial(LOSSES[name].func, **hyper), class_counts=long_tail(3))
-    return link_of(loss)(minimisers(loss, [STATED], convex=False)).exp()[0]
+    outputs = minimisers(loss, [STATED], convex=False)
+    return torch.from_numpy(link_of(loss)(outputs.numpy())).exp()[0]
 
 
 def normalised(weights: Tensor) -> Tensor:

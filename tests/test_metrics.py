@@ -1,134 +1,201 @@
-"""Metrics: closed forms, edge cases, and independent implementations."""
+"""Accuracy, proper scores and the list of them: closed forms, edge cases, other implementations."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss
 from torch.nn import functional as F
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+from torchmetrics.functional.classification import multiclass_accuracy
 
-from xent_bench.metrics.accuracy import accuracy, hits
-from xent_bench.metrics.calibration import ece
-from xent_bench.metrics.proper_scores import brier, nll
-from xent_bench.metrics.score import score, score_outputs
-from xent_bench.metrics.temperature import BOUNDS, fit_temperature, scale
+from xent_bench.links import margin, sigmoid, simplex, softmax
+from xent_bench.metrics.examples import BLOCK, examine, hits
+from xent_bench.metrics.score import score
+from xent_bench.metrics.uncertainty import standard_errors
+
+CALIBRATION = {
+    *("ece", "ece_equal_mass", "ece_classwise", "ece_debiased", "mce", "smece", "ks"),
+    *("confidence", "overconfidence", "entropy"),
+}
 
 
 @pytest.fixture
-def outputs(rng):
+def outputs():
     """1,000 over-confident examples of ten classes."""
-    logits = 4 * torch.randn(1000, 10, generator=rng, dtype=torch.float64)
-    sampled = torch.multinomial((logits / 2).softmax(dim=1), 1, generator=rng).squeeze(1)
-    return logits, sampled
+    rng = np.random.default_rng(0)
+    logits = 4 * rng.normal(size=(1000, 10))
+    return logits, (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
 
 def test_accuracy_agrees_with_torchmetrics(outputs):
     logits, target = outputs
-    found = accuracy(logits, target)
+    found = score(logits, target)
 
     for k in (1, 5):
-        oracle = multiclass_accuracy(logits, target, 10, average="micro", top_k=k)
+        oracle = multiclass_accuracy(
+            torch.tensor(logits), torch.tensor(target), 10, average="micro", top_k=k
+        )
         assert found[f"top{k}"] == pytest.approx(oracle.item(), abs=1e-6)
+    answer = logits.argmax(axis=1)
+    assert found["balanced_top1"] == pytest.approx(balanced_accuracy_score(target, answer))
+
+
+def test_proper_scores_agree_with_scikit_learn(outputs):
+    logits, target = outputs
+    found = score(logits, target)
+    p = np.exp(softmax(logits))
+
+    assert found["nll"] == pytest.approx(log_loss(target, p), rel=1e-12)
+    assert found["brier"] == pytest.approx(
+        brier_score_loss(target, p, labels=range(10), scale_by_half=False), rel=1e-12
+    )
+    entropy = torch.distributions.Categorical(torch.tensor(p)).entropy().mean()
+    assert found["entropy"] == pytest.approx(entropy.item(), rel=1e-12)
+
+
+def test_nll_is_exact_at_extreme_confidence():
+    logits = np.array([[-1e4, 0.0], [800.0, 0.0]])
+
+    assert score(logits, np.array([0, 0]))["nll"] == 5e3
 
 
 def test_ties_are_worth_the_chance_of_breaking_them_rightly():
-    constant = torch.zeros(1, 10)
+    constant = np.zeros((1, 10))
 
-    assert hits(constant, torch.tensor([7]), 1).item() == pytest.approx(0.1)
-    assert hits(constant, torch.tensor([7]), 5).item() == pytest.approx(0.5)
+    assert hits(constant, np.array([7]), 1)[0] == pytest.approx(0.1)
+    assert hits(constant, np.array([7]), 5)[0] == pytest.approx(0.5)
+    assert score(constant, np.array([7]))["ties"] == 1
+
+
+def test_nothing_depends_on_the_order_of_classes_or_examples_even_if_all_tie():
+    rng = np.random.default_rng(0)
+    logits = rng.integers(3, size=(300, 6)).astype(float)
+    target = rng.integers(6, size=300)
+    classes, order = rng.permutation(6), rng.permutation(300)
+
+    straight = score(logits, target)
+    assert straight["ties"] > 0.5
+    permuted = score(logits[order][:, classes.argsort()], classes[target[order]])
+    assert permuted == pytest.approx(straight, abs=1e-12)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_top5_is_absent_below_five_classes(classes):
-    log_p = torch.zeros(4, classes).log_softmax(dim=1)
+    found = score(np.zeros((4, classes)), np.zeros(4, dtype=int))
 
-    assert "top5" not in score(log_p, torch.zeros(4, dtype=torch.long))
-
-
-def test_nll_is_exact_at_extreme_confidence():
-    log_p = torch.tensor([[-1e4, 0.0]], dtype=torch.float64)
-
-    assert nll(log_p, torch.tensor([0])) == 1e4
-    assert nll(log_p, torch.tensor([1])) == 0
+    assert "top5" not in found
+    assert "top1" in found
 
 
-def test_nll_is_infinite_where_the_true_class_had_no_chance():
-    log_p = torch.tensor([[0.0, -math.inf]])
+def test_only_what_needs_no_probabilities_is_reported_of_a_margin_loss(outputs):
+    found = score(*outputs, margin)
 
-    assert score(log_p, torch.tensor([1]))["nll"] == math.inf
+    assert found.keys() == {
+        *("top1", "top5", "ties", "balanced_top1"),
+        *("aurc", "eaurc", "auroc_correct"),
+    }
 
 
-def test_brier_is_the_squared_distance_to_one_hot(outputs):
+def test_outputs_are_read_by_the_link_and_accuracy_from_the_outputs(outputs):
     logits, target = outputs
-    expected = (logits.softmax(dim=1) - F.one_hot(target, 10)).square().sum(dim=1).mean()
+    found = {link.__name__: score(logits, target, link) for link in (softmax, sigmoid, simplex)}
 
-    assert brier(logits.log_softmax(dim=1), target) == pytest.approx(expected.item())
+    assert len({each["brier"] for each in found.values()}) == 3
+    assert len({each["top5"] for each in found.values()}) == 1
+    assert found["simplex"]["nll"] == math.inf  # it gave some true class probability 0
 
 
-def test_ece_agrees_with_torchmetrics_where_no_confidence_is_on_an_edge(outputs):
+def test_blocks_of_rows_change_nothing(outputs, monkeypatch):
     logits, target = outputs
-    probabilities = logits.softmax(dim=1)
-    oracle = multiclass_calibration_error(probabilities, target, 10, n_bins=15, norm="l1")
+    assert logits.size < BLOCK
+    whole = score(logits, target)
+    monkeypatch.setattr("xent_bench.metrics.examples.BLOCK", 70)
 
-    assert ece(probabilities.log(), target) == pytest.approx(oracle.item(), abs=1e-6)
-
-
-def test_ece_of_constant_confidence_is_its_distance_from_accuracy():
-    log_p = torch.tensor([[0.8, 0.2]] * 10, dtype=torch.float64).log()
-    target = torch.tensor([0] * 6 + [1] * 4)
-
-    assert ece(log_p, target) == pytest.approx(0.2)
+    assert score(logits, target) == pytest.approx(whole, rel=1e-12)
 
 
-def test_bins_are_closed_on_the_right_and_certainty_is_in_the_last_one():
-    # of 5 bins: 0.6 belongs to (0.4, 0.6], so these two examples do not share a bin
-    log_p = torch.tensor([[0.6, 0.4], [0.61, 0.39]], dtype=torch.float64).log()
-    target = torch.tensor([0, 1])
-    assert ece(log_p, target, bins=5) == pytest.approx((0.4 + 0.61) / 2)
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("link", [softmax, sigmoid, simplex, margin])
+def test_a_single_example_has_scores_and_one_alone_no_standard_error(n, link):
+    logits, target = np.array([[2.0, 1.0, 0.0]] * n), np.arange(n)
+    found = score(logits, target, link)
 
-    certain = torch.tensor([[0.0, -math.inf], [math.log(0.95), math.log(0.05)]]).double()
-    assert ece(certain, torch.tensor([0, 1])) == pytest.approx(abs((1 - 1 + 0 - 0.95) / 2))
-
-
-def test_a_log_probability_that_is_no_number_is_refused():
-    with pytest.raises(ValueError, match="NaN"):
-        score(torch.full((2, 3), math.nan), torch.tensor([0, 1]))
+    assert all(math.isfinite(value) for key, value in found.items() if key != "nll")
+    assert ("ece_debiased" in found, "auroc_correct" in found) == (False, n == 2)
+    assert bool(standard_errors(examine(logits, target, link))) == (n == 2)
 
 
-def test_without_probabilities_only_accuracy_is_reported(outputs):
+def test_a_class_without_an_example_does_not_count():
+    logits = np.eye(4)[[0, 0, 1]]
+
+    found = score(logits, np.array([0, 1, 1]))
+    assert found["balanced_top1"] == pytest.approx((1 + 0.5) / 2)
+    assert "balanced_top1" not in standard_errors(examine(logits, np.array([0, 1, 1]), softmax))
+
+
+def test_all_right_is_perfect():
+    found = score(1000 * np.eye(7), np.arange(7))
+
+    for key in ("nll", "brier", "entropy", "ece", "smece", "ks", "mce", "aurc", "eaurc"):
+        assert found[key] == 0, key
+    assert "auroc_correct" not in found
+    assert found["top1"] == found["confidence"] == 1
+
+
+def test_all_wrong_at_confidence_one_in_float32_is_the_worst():
+    logits = np.eye(6, dtype=np.float32) * np.float32(200)
+    found = score(np.tile(logits, (10, 1)), np.tile(np.roll(np.arange(6), 1), 10))
+
+    assert found["nll"] == 200
+    assert found["brier"] == 2
+    for key in ("ece", "mce", "ks", "smece", "ece_equal_mass", "ece_debiased", "overconfidence"):
+        assert found[key] == pytest.approx(1), key
+    assert found["ece_classwise"] == pytest.approx(2 / 6)
+    assert found["aurc"] == 1
+    assert found["eaurc"] == 0
+
+
+def test_a_thousand_classes_and_two_are_scored():
+    rng = np.random.default_rng(0)
+    for classes in (2, 1000):
+        logits = rng.normal(size=(500, classes)).astype(np.float32)
+        found = score(logits, rng.integers(classes, size=500))
+
+        assert found.keys() >= CALIBRATION | {"nll", "brier", "aurc"}
+        assert all(math.isfinite(value) for value in found.values())
+
+
+def test_a_log_probability_of_minus_infinity_costs_only_the_true_class():
+    log_p = np.array([[0.0, -math.inf], [-math.inf, 0.0]])
+
+    assert score(log_p, np.array([0, 1]))["nll"] == 0
+    assert score(log_p, np.array([0, 0]))["nll"] == math.inf
+    assert score(log_p, np.array([0, 0]))["entropy"] == 0
+
+
+@pytest.mark.parametrize(
+    ("logits", "link"),
+    [
+        (np.full((2, 3), math.nan), softmax),
+        (np.full((2, 3), math.inf), margin),
+        (np.zeros((2, 3)), lambda outputs: outputs + math.nan),
+    ],
+)
+def test_what_is_no_number_is_refused(logits, link):
+    with pytest.raises(ValueError, match=r"NaN|finite"):
+        score(logits, np.array([0, 1]), link)
+
+
+@pytest.mark.parametrize("target", [np.array([0, 3]), np.array([0, -100])])
+def test_a_target_that_does_not_fit_is_refused(target):
+    with pytest.raises(ValueError, match="targets from 0 to 2"):
+        score(np.zeros((2, 3)), target)
+
+
+def test_brier_is_the_squared_distance_from_the_one_hot_vector(outputs):
     logits, target = outputs
+    p = torch.tensor(logits).softmax(dim=1)
+    expected = (p - F.one_hot(torch.tensor(target), 10)).square().sum(dim=1).mean()
 
-    assert score_outputs(logits, None, target).keys() == {"top1", "top5"}
-
-
-def test_the_temperature_minimises_nll(outputs):
-    logits, target = outputs
-    oracle = minimize_scalar(
-        lambda t: nll(scale(logits, t), target), bounds=(0.1, 10), options={"xatol": 1e-10}
-    )
-
-    assert fit_temperature(logits, target) == pytest.approx(oracle.x, rel=1e-6)
-    assert fit_temperature(logits, target) == pytest.approx(2, rel=0.2)  # as it was drawn
-
-
-@pytest.mark.parametrize("factor", [0.1, 0.5, 3.0])
-def test_the_temperature_scales_with_the_logits(outputs, factor):
-    logits, target = outputs
-
-    expected = factor * fit_temperature(logits, target)
-    assert fit_temperature(factor * logits, target) == pytest.approx(expected, rel=1e-9)
-
-
-def test_scaling_keeps_top1(outputs):
-    logits, target = outputs
-    scaled = scale(logits, fit_temperature(logits, target))
-
-    assert accuracy(scaled, target) == accuracy(logits, target)
-
-
-def test_a_temperature_without_optimum_ends_on_its_bound():
-    logits = torch.eye(3)
-
-    assert fit_temperature(logits, torch.tensor([0, 1, 2])) == BOUNDS[0]
-    assert fit_temperature(logits, torch.tensor([1, 2, 0])) == BOUNDS[1]
+    assert score(logits, target)["brier"] == pytest.approx(expected.item(), rel=1e-12)

@@ -41,7 +41,8 @@ def write_run(
         "params": chosen | params,
         "metrics": metrics,
         "tags": {"key": f"{loss}{seed}{params}", "weights_sha256": f"{weights}{seed}"}
-        | {"hardware": "abacus", "torch": "2"},
+        | {"hardware": "abacus", "torch": "2", "scaled_map": "softmax(z / T)"}
+        | {"test_verdict": "over-confident", "test_ts_verdict": "within noise"},
         "command": "xent-train",
         "n_test": 359,
         "seconds": 1.0,

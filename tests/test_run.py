@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,9 @@ from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
 from xent_bench.failures import DataError, Diverged, Unavailable
-from xent_bench.links import simplex
+from xent_bench.links import projection
 from xent_bench.metrics.score import score
-from xent_bench.metrics.temperature import scale
+from xent_bench.predictions import load
 from xent_bench.schema import run_folder, run_key
 from xent_bench.tracking import open_run
 from xent_bench.train import run
@@ -144,7 +145,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
     assert "failure" not in ended.data.tags
 
 
-@pytest.mark.parametrize("function", ["_save_predictions", "_final_metrics", "weights_sha256"])
+@pytest.mark.parametrize("function", ["save", "evaluate", "weights_sha256"])
 def test_a_run_cut_after_training_only_evaluates_again(config, monkeypatch, function):
     straight, cut = config(folder="straight"), config(folder="cut")
 
@@ -207,7 +208,9 @@ def test_mlflow_holds_curves_scores_params_and_how_to_reproduce(config):
     assert [step for step, _ in curve(wanted, "test/ece")] == [0]
     client = MlflowClient(wanted.machine.tracking)
     artifacts = client.list_artifacts(found.info.run_id)
-    assert [artifact.path for artifact in artifacts] == ["config.yaml"]
+    assert [artifact.path for artifact in artifacts] == [
+        *("config.yaml", "pictures", "predictions.npz"),
+    ]
 
 
 def test_the_stored_config_names_the_run(config):
@@ -221,7 +224,7 @@ def test_the_stored_config_names_the_run(config):
 @pytest.mark.parametrize("spelling", ["2", "2.0", "2e0"])
 def test_a_number_spelled_otherwise_goes_on_with_the_same_run(config, monkeypatch, spelling):
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.fit._save_predictions", lambda *_: pytest.fail("cut"))
+        patch.setattr("xent_bench.fit.save", lambda *_: pytest.fail("cut"))
         with pytest.raises(pytest.fail.Exception):
             run(config("loss=focal", "loss.gamma=2"))
 
@@ -272,42 +275,25 @@ def test_each_kind_of_failure_has_its_exit_code(tmp_path, arguments, code, compl
     assert "Traceback" not in done.stderr
 
 
-def test_the_stored_predictions_give_the_reported_metrics(config):
-    wanted = config()
-    metrics = run(wanted)["metrics"]
-    stored = np.load(run_folder(wanted) / "predictions.npz")
-    logits = torch.from_numpy(stored["test_logits"]).double()
-    target = torch.from_numpy(stored["test_target"])
-
-    raw = score(logits.log_softmax(dim=1), target)
-    scaled = score(scale(logits, metrics["test_ts/temperature"]), target)
-    assert {key: metrics[f"test/{key}"] for key in raw} == raw
-    assert {key: metrics[f"test_ts/{key}"] for key in scaled} == scaled
-    assert len(set(stored["test_id"]) | set(stored["calib_id"])) == len(target) + len(
-        stored["calib_id"]
-    )
-
-
 def test_a_margin_loss_reports_nothing_that_needs_probabilities_before_scaling(config):
     wanted = config("loss=hinge")
     metrics = run(wanted)["metrics"]
+    reported = {"top1", "top5", "ties", "balanced_top1", "aurc", "eaurc", "auroc_correct"}
 
-    assert {key for key in metrics if key.startswith("test/")} == {"test/top1", "test/top5"}
+    assert {key for key in metrics if key.startswith("test/")} == {f"test/{k}" for k in reported}
     assert {"test_ts/nll", "test_ts/brier", "test_ts/ece"} <= metrics.keys()
     logged = mlflow_run(wanted).data.metrics
-    assert {key for key in logged if key.startswith("val/")} == {"val/loss", "val/top1", "val/top5"}
+    expected = {f"val/{key}" for key in reported | {"loss"}}
+    assert {key for key in logged if key.startswith("val/")} == expected
 
 
 def test_the_link_of_square_is_what_its_scores_are_read_by(config):
-    wanted = config("loss=square")
+    wanted = config("loss=square", "loss.M=2.0")
     metrics = run(wanted)["metrics"]
-    stored = np.load(run_folder(wanted) / "predictions.npz")
-    logits = torch.from_numpy(stored["test_logits"]).double()
-    target = torch.from_numpy(stored["test_target"])
+    test = load(run_folder(wanted) / "predictions.npz").test
 
-    projected = score(simplex(logits), target)
-    for key in ("nll", "brier", "ece"):
-        assert metrics[f"test/{key}"] == projected[key]
+    projected = score(test.outputs, test.target, partial(projection, M=2.0))
+    assert {key: metrics[f"test/{key}"] for key in projected} == projected
     logged = mlflow_run(wanted).data.metrics
     assert ("test/nll" in logged) == math.isfinite(metrics["test/nll"])
 
@@ -390,15 +376,18 @@ def test_a_loss_and_its_link_get_the_class_counts_of_train_when_they_ask(
     config, tmp_path, monkeypatch
 ):
     (tmp_path / "prior.py").write_text(
+        "import numpy as np\n"
         "from xent_bench import links\n"
-        "from xent_bench.types import ClassCounts, Index, Logits, LogProbabilities, PerExample\n"
+        "from xent_bench.types import ClassCounts, Index, Logits, PerExample\n"
         "seen = []\n"
-        "def with_prior(logits: Logits, *, class_counts: ClassCounts) -> LogProbabilities:\n"
+        "def with_prior(outputs, *, class_counts):\n"
         "    seen.append(class_counts)\n"
-        "    return (logits + class_counts.log()).log_softmax(1)\n"
+        "    return links.softmax(outputs + np.log(class_counts))\n"
         "@links.use(with_prior)\n"
         "def mine(logits: Logits, target: Index, *, class_counts: ClassCounts) -> PerExample:\n"
-        "    return -with_prior(logits, class_counts=class_counts)[range(len(target)), target]\n"
+        "    seen.append(class_counts)\n"
+        "    log_p = (logits + class_counts.log()).log_softmax(1)\n"
+        "    return -log_p[range(len(target)), target]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     result = run(config("loss._target_=prior.mine", "data.n=605"))
@@ -406,7 +395,9 @@ def test_a_loss_and_its_link_get_the_class_counts_of_train_when_they_ask(
     data = synthetic_module.synthetic(n=605)
     expected = data.labels[split(data, seed=0).train].bincount()
     assert len(set(expected.tolist())) > 1
-    assert all(torch.equal(counts, expected) for counts in importlib.import_module("prior").seen)
+    seen = importlib.import_module("prior").seen
+    assert {type(counts) for counts in seen} == {np.ndarray, torch.Tensor}
+    assert all(counts.tolist() == expected.tolist() for counts in seen)
     assert result["metrics"]["test/nll"] < math.log(10)
 
 

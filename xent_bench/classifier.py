@@ -1,7 +1,7 @@
 """The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from xent_bench.data.batches import Batches
 from xent_bench.failures import Diverged
-from xent_bench.links import Link
-from xent_bench.metrics.score import score_outputs
+from xent_bench.links import BoundLink
+from xent_bench.metrics.score import score
+from xent_bench.predictions import predicted
 from xent_bench.randomness import derived_seed
 from xent_bench.types import Index, Logits, PerExample, Pixels
 
@@ -20,13 +22,15 @@ CHECK_EVERY = 500  # steps
 
 
 class Classifier(LightningModule):
-    """Trains on (images, target as the loss wants it), validates on these with the true class."""
+    """Trains on (images, target as the loss wants it); validates on these with the true class and
+    the id of each example.
+    """
 
     def __init__(
         self,
         net: nn.Module,
         loss: Callable[[Logits, Tensor], PerExample],
-        link: Link,
+        link: BoundLink,
         optimizer: Callable[[nn.Module], Optimizer],
         factor: Callable[[int], float],
         seed: int,
@@ -36,7 +40,7 @@ class Classifier(LightningModule):
         self.net, self.loss, self.link = net, loss, link
         self.optimizer, self.factor, self.seed = optimizer, factor, seed
         self.train_losses: list[Tensor] = []
-        self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
+        self.val_outputs: list[tuple[Logits, Tensor, Index, Index]] = []
 
     def configure_optimizers(self) -> Any:
         """The schedule moves at every step."""
@@ -57,31 +61,35 @@ class Classifier(LightningModule):
             self._refuse_divergence()
         return loss
 
-    def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
+    def validation_step(self, batch: tuple[Pixels, Tensor, Index, Index]) -> None:
         """Keep the outputs: a metric is a function of the whole split."""
-        images, target, index = batch
-        self.val_outputs.append((self.net(images).float(), target, index))
+        images, *known = batch
+        self.val_outputs.append((self.net(images).float(), *known))
 
     def on_validation_epoch_end(self) -> None:
         """Write one point of each curve; step 1 is the end of the first epoch."""
-        logits, target, index = (torch.cat(parts) for parts in zip(*self.val_outputs, strict=True))
+        parts = zip(*self.val_outputs, strict=True)
+        logits, target, index, ids = (torch.cat(part) for part in parts)
         self.val_outputs.clear()
         train_loss = self._mean_train_loss()
         if not bool(logits.isfinite().all()):
             raise Diverged(
                 f"outputs on val stopped being finite in epoch {self.current_epoch + 1}: {ADVICE}"
             )
-        scores = evaluate(logits, index, self.link)
+        expected = cast(Batches, self.trainer.val_dataloaders).ids
+        arrays = (part.cpu().numpy() for part in (logits, index, ids, expected))
+        val = predicted("val", *arrays)
+        scores = score(val.outputs, val.target, self.link)
         val_loss = self.per_example(logits, target).mean().item()
         curves = {"train/loss": train_loss, "val/loss": val_loss}
         curves |= {f"val/{key}": value for key, value in scores.items()}
         assert self.logger is not None
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
 
-    def predict_step(self, batch: tuple[Pixels, Tensor, Index]) -> Logits:
-        """Outputs in float32."""
-        logits: Logits = self.net(batch[0]).float()
-        return logits
+    def predict_step(self, batch: tuple[Pixels, Tensor, Index, Index]) -> tuple[Tensor, ...]:
+        """Outputs in float32, true class and id of each example."""
+        images, _, index, ids = batch
+        return self.net(images).float(), index, ids
 
     def per_example(self, logits: Logits, target: Tensor) -> PerExample:
         """The loss of each example, in float32 whatever precision the net runs in."""
@@ -103,9 +111,3 @@ class Classifier(LightningModule):
                 f"the loss became {losses[step].item()} in epoch {self.current_epoch + 1}, "
                 f"step {step + 1}: {ADVICE}"
             )
-
-
-def evaluate(logits: Logits, index: Index, link: Link) -> dict[str, float]:
-    """Every metric of a split's outputs, in float64 on the CPU wherever they come from."""
-    logits = logits.cpu().double()
-    return score_outputs(logits, link(logits), index.cpu())

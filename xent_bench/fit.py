@@ -1,30 +1,30 @@
 """One training run, from its config to `result.json`."""
 
 import hashlib
-import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from torch import nn
 
 from xent_bench.build import Loaders, build_classifier, build_loaders, build_trainer
-from xent_bench.classifier import Classifier, evaluate
+from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError, configured
+from xent_bench.data.batches import Batches
 from xent_bench.data.image_set import ImageSet
-from xent_bench.data.split import Splits, split
+from xent_bench.data.split import split
+from xent_bench.evaluation import evaluate
 from xent_bench.failures import Unavailable
-from xent_bench.metrics.score import score_outputs
-from xent_bench.metrics.temperature import BOUNDS, fit_temperature, scale
+from xent_bench.predictions import Predicted, Predictions, predicted, save
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
+from xent_bench.run_pictures import draw_pictures
+from xent_bench.runs import Run, save_run
 from xent_bench.schema import run_key, run_name, science
 from xent_bench.tracking import open_run
-from xent_bench.types import Index, Logits
 
 
 def fit(config: DictConfig, folder: Path, command: str) -> None:
@@ -66,25 +66,28 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
             trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=begun)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from stop
-        outputs = _predict(trainer, classifier, loaders)
-        _save_predictions(folder / "predictions.npz", outputs, data, splits)
-        metrics = _final_metrics(classifier, outputs, data, splits)
+        predictions = _predict(trainer, classifier, loaders, data.classes)
+        save(predictions, folder / "predictions.npz")
+        evaluation = evaluate(predictions, [config.calibrator.name])
+        metrics, words, _ = evaluation
         tracking.log_metrics(metrics, step=0)
+        tracking.log_file(folder / "predictions.npz")
+        for file in draw_pictures(evaluation, data.classes, science(config), folder / "pictures"):
+            tracking.log_file(file, "pictures")
+        tags |= words
         tags["weights_sha256"] = weights_sha256(classifier.net)
-        tracking.set_tags({"weights_sha256": tags["weights_sha256"]})
-    result = {
-        "name": run_name(config),
-        "experiment": config.experiment,
-        "params": science(config),
-        "metrics": metrics,
-        "n_test": len(splits.test),
-        "tags": tags | {"mlflow_run_id": tracking.run_id},
-        "command": command,
-        "seconds": round(time.monotonic() - start, 2),
-    }
-    part = folder / "result.part"
-    part.write_text(json.dumps(result, indent=2, default=str))
-    part.rename(folder / "result.json")
+        tracking.set_tags(words | {"weights_sha256": tags["weights_sha256"]})
+    result = Run(
+        name=run_name(config),
+        experiment=config.experiment,
+        params=science(config),
+        metrics=metrics,
+        tags=tags | {"mlflow_run_id": tracking.run_id},
+        command=command,
+        n_test=len(splits.test),
+        seconds=round(time.monotonic() - start, 2),
+    )
+    save_run(result, folder)
 
 
 def _load(config: DictConfig) -> ImageSet:
@@ -103,49 +106,23 @@ def weights_sha256(net: nn.Module) -> str:
     return content.hexdigest()
 
 
-def _predict(trainer: Trainer, classifier: Classifier, loaders: Loaders) -> tuple[Logits, Logits]:
+def _predict(
+    trainer: Trainer, classifier: Classifier, loaders: Loaders, classes: tuple[str, ...]
+) -> Predictions:
     """Outputs on calib and on test, in float32 on the CPU."""
     calib, test = (
-        torch.cat(trainer.predict(classifier, batches)).cpu()  # type: ignore[arg-type]  # flat: one loader
-        for batches in (loaders.calib, loaders.test)
+        _predict_split(trainer, classifier, name, getattr(loaders, name))
+        for name in ("calib", "test")
     )
-    return calib, test
+    return Predictions(calib, test, classifier.link, classes)
 
 
-def _final_metrics(
-    classifier: Classifier, outputs: tuple[Logits, Logits], data: ImageSet, splits: Splits
-) -> dict[str, float]:
-    """`test/*` as the loss's link has it, `test_ts/*` after the temperature fitted on calib."""
-    calib, test = outputs
-    index: Index = data.index[splits.test]
-    temperature = fit_temperature(calib, data.index[splits.calib])
-    scaled = score_outputs(test.double(), scale(test.double(), temperature), index)
-    raw = evaluate(test, index, classifier.link)
-    return (
-        {f"test/{key}": value for key, value in raw.items()}
-        | {f"test_ts/{key}": value for key, value in scaled.items()}
-        | {
-            "test_ts/temperature": temperature,
-            "test_ts/temperature_at_bound": float(temperature in BOUNDS),
-        }
-    )
-
-
-def _save_predictions(
-    file: Path, outputs: tuple[Logits, Logits], data: ImageSet, splits: Splits
-) -> None:
-    """Outputs, true class and id of every example of calib and test."""
-    arrays: dict[str, Any] = {}
-    for name, logits, ids in zip(
-        ("calib", "test"), outputs, (splits.calib, splits.test), strict=True
-    ):
-        arrays[f"{name}_logits"] = logits.numpy()
-        arrays[f"{name}_target"] = data.index[ids].numpy()
-        arrays[f"{name}_id"] = ids.numpy()
-    part = file.with_suffix(".part")
-    with part.open("wb") as opened:
-        np.savez(opened, **arrays)
-    part.rename(file)
+def _predict_split(
+    trainer: Trainer, classifier: Classifier, split: str, batches: Batches
+) -> Predicted:
+    found = cast(Any, trainer.predict(classifier, cast(Any, batches)))
+    outputs, target, ids = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
+    return predicted(split, outputs, target, ids, batches.ids.cpu().numpy())
 
 
 def _save_config(config: DictConfig, folder: Path) -> None:

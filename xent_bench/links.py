@@ -1,6 +1,7 @@
 """Links: how a loss's outputs become probabilities.
 
 A loss declares its link beside its formula, `@use(simplex)`; softmax when nothing is said. A link
+maps NumPy rows to NumPy rows, each on its own: predictions are scored again without PyTorch. It
 may take hyper-parameters of its loss, by name: `link_of` binds them.
 """
 
@@ -9,44 +10,59 @@ from functools import partial
 from inspect import signature
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-import torch
-from torch.nn.functional import logsigmoid
+import numpy as np
+from scipy.special import log_expit, log_softmax
 
+from xent_bench.arrays import LogProbabilities, Outputs
 from xent_bench.offer import offer
-from xent_bench.types import Logits, LogProbabilities
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Link: TypeAlias = Callable[[Logits], LogProbabilities | None]
+Link: TypeAlias = Callable[[Outputs], LogProbabilities | None]
+BoundLink: TypeAlias = "partial[LogProbabilities | None]"  # with its hyper-parameters
 
 
-def softmax(logits: Logits) -> LogProbabilities:
+def softmax(outputs: Outputs) -> LogProbabilities:
     """log softmax(z)."""
-    return logits.log_softmax(dim=1)
+    log_p: LogProbabilities = log_softmax(outputs, axis=1)
+    return log_p
 
 
-def sigmoid(logits: Logits) -> LogProbabilities:
+def sigmoid(outputs: Outputs) -> LogProbabilities:
     """log(s_k / sum_j s_j) with s = sigmoid(z): one-vs-rest, normalised over classes."""
-    return logsigmoid(logits).log_softmax(dim=1)
+    return softmax(log_expit(outputs))
 
 
-def simplex(logits: Logits) -> LogProbabilities:
+def simplex(outputs: Outputs) -> LogProbabilities:
     """Log of the point of the probability simplex nearest to z; -inf off its support.
 
     max(z - tau, 0) with tau such that the row sums to 1. Held, Wolfe and Crowder, 1974. For losses
     that regress the one-hot vector: a perfect regressor gets confidence 1, where softmax would
     give it 0.232 among ten classes.
     """
-    logits = logits - logits.amax(dim=1, keepdim=True)  # the same point; 1e17 - 1 is 1e17
-    ordered = logits.sort(dim=1, descending=True).values
-    excess = ordered.cumsum(dim=1) - 1
-    rank = torch.arange(1, logits.shape[1] + 1, device=logits.device)
-    support = (ordered * rank > excess).sum(dim=1, keepdim=True)
-    tau = excess.gather(1, support - 1) / support
-    return (logits - tau).clamp_min(0).log()
+    outputs = outputs - outputs.max(axis=1, keepdims=True)  # the same point; 1e17 - 1 is 1e17
+    ordered = -np.sort(-outputs, axis=1)
+    excess = ordered.cumsum(axis=1) - 1
+    rank = np.arange(1, outputs.shape[1] + 1)
+    support = (ordered * rank > excess).sum(axis=1, keepdims=True)
+    tau = np.take_along_axis(excess, support - 1, axis=1) / support
+    with np.errstate(divide="ignore"):  # log 0 is what is meant
+        log_p: LogProbabilities = np.log(np.maximum(outputs - tau, 0))
+    return log_p
 
 
-def margin(logits: Logits) -> None:
+def projection(outputs: Outputs, *, M: float) -> LogProbabilities:  # noqa: N803  the paper's letter
+    """Log of the point of the simplex nearest to z / M."""
+    return simplex(outputs / M)
+
+
+def normalised_softmax(outputs: Outputs, *, tau: float) -> LogProbabilities:
+    """log softmax(z / (tau (|z| + 1e-7))): only the direction of z counts."""
+    norm = np.linalg.norm(outputs, axis=1, keepdims=True)
+    return softmax(outputs / (tau * (norm + 1e-7)))
+
+
+def margin(outputs: Outputs) -> None:
     """Scores that are not probabilities, as a hinge's: what needs probabilities is not reported."""
 
 
@@ -63,8 +79,10 @@ def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R
     return declare
 
 
-def link_of(loss: "partial[Any]") -> "partial[LogProbabilities | None]":
+def link_of(loss: "partial[Any]") -> BoundLink:
     """The link that a configured loss declares, with the hyper-parameters that the link names."""
     parameters = signature(loss.func).parameters.values()
     defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-    return offer(getattr(loss.func, "link", softmax), **defaults | loss.keywords)
+    # class counts are a tensor for the loss
+    given = {k: np.asarray(v) if hasattr(v, "__array__") else v for k, v in loss.keywords.items()}
+    return offer(getattr(loss.func, "link", softmax), **defaults | given)

@@ -41,14 +41,15 @@ def learn(
 ) -> list[Learnt]:
     """Row for row what the loss learns of a posterior."""
     outputs = minimisers(loss, posteriors, convex=convex)
-    found = link_of(loss)(outputs)
-    if found is not None and not bool(((found.exp().sum(dim=1) - 1).abs() < 1e-4).all()):
+    log_p = link_of(loss)(outputs.numpy())
+    found = None if log_p is None else torch.from_numpy(log_p).exp()
+    if found is not None and not bool(((found.sum(dim=1) - 1).abs() < 1e-4).all()):
         raise ValueError("expected its link's probabilities to sum to 1")
     return [
         Learnt(
             torch.tensor(each, dtype=torch.float64),
             outputs[row],
-            None if found is None else found[row].exp(),
+            None if found is None else found[row],
         )
         for row, each in enumerate(posteriors)
     ]

@@ -1,7 +1,7 @@
-"""Finished runs, read back from their folders. No torch, no MLflow: a report starts at once."""
+"""Finished runs, kept in their folders. No torch, no MLflow: a report starts at once."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def load_runs(folder: Path) -> list[Run]:
     found: dict[tuple[str, str], Path] = {}
     runs = []
     for file in files:
-        run = _load(file)
+        run = load_run(file)
         twin = found.setdefault((run.experiment, run.tags.get("key", str(file))), file)
         if twin != file:
             raise ValueError(f"the same run twice, which would count twice: {twin} and {file}")
@@ -59,8 +59,16 @@ def _ended(folder: Path) -> bool:
     return (folder / "result.json").exists()
 
 
-def _load(file: Path) -> Run:
+def load_run(file: Path) -> Run:
+    """From its `result.json`; a ValueError if that cannot be read."""
     try:
         return Run(**json.loads(file.read_text()))
     except (TypeError, ValueError) as error:
         raise ValueError(f"expected a run's result in {file}: {error}") from error
+
+
+def save_run(run: Run, folder: Path) -> None:
+    """Its `result.json`, which appears whole."""
+    part = folder / "result.part"
+    part.write_text(json.dumps(asdict(run), indent=2, default=str))
+    part.rename(folder / "result.json")

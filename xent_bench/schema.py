@@ -1,8 +1,8 @@
 """The typed top level of the config: what may be said, and which run it names.
 
 Science or machine: what can change the numbers stands at the top and is hashed into the run's key;
-what cannot stands under `machine`. Not hashed either: `experiment`, the name a run is filed under,
-and `data.download`.
+what cannot stands under `machine`. Not hashed either: `experiment`, the name a run is filed under;
+`calibrator`, which adds numbers to a run and changes none; and `data.download`.
 """
 
 import hashlib
@@ -40,6 +40,14 @@ class Accelerator(Enum):
     gpu = "gpu"
 
 
+class Calibrator(Enum):
+    """What is fitted on calib. Temperature always is; another is reported beside it."""
+
+    temperature = "temperature"
+    vector_scaling = "vector_scaling"
+    isotonic = "isotonic"
+
+
 STRICT = {"extra": "forbid"}  # for pydantic: `+epoch=3` is no key either
 
 
@@ -72,6 +80,7 @@ class Train:
     batch_size: PositiveInt = MISSING
     precision: Precision = MISSING
     experiment: str = MISSING
+    calibrator: Calibrator = MISSING
     machine: Machine = field(default_factory=Machine)
 
 

@@ -2,10 +2,8 @@
 
 import getpass
 import logging
-import math
 import os
 import platform
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,16 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default hangs for 4 minutes
-
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
 from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.failures import Unavailable
-from xent_bench.tracking_store import open_store, tracking_uri
+from xent_bench.tracking_store import open_store, points, tracking_uri
 
 SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
 
@@ -58,21 +53,15 @@ class Tracking(Logger):
         """Nothing: `open_run` has written the parameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """All points of a step in one request.
-
-        Not those that are infinite: MLflow would draw them as 1.8e308 and flatten every other.
-        """
+        """All points of a step in one request."""
         step = step or 0
-        now = int(time.time() * 1000)
-        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
-        new = {key: value for key, value in finite.items() if (key, step) not in self.written}
-        points = [Metric(key, value, now, step) for key, value in new.items()]
-        self.client.log_batch(self.run_id, metrics=points)
+        new = {key: value for key, value in metrics.items() if (key, step) not in self.written}
+        self.client.log_batch(self.run_id, metrics=points(new, step))
         self.written |= {(key, step) for key in new}
 
-    def log_file(self, file: Path) -> None:
-        """Keep a file with the run."""
-        self.client.log_artifact(self.run_id, str(file))
+    def log_file(self, file: Path, folder: str | None = None) -> None:
+        """Keep a file with the run, in a folder of its artifacts."""
+        self.client.log_artifact(self.run_id, str(file), folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add or replace."""

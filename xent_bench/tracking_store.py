@@ -1,11 +1,22 @@
-"""Where MLflow keeps the runs: which store, and its safe creation."""
+"""Where MLflow keeps the runs: which store, its safe creation, and what is added to a run later."""
 
 import os
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default hangs for 4 minutes
+
+import math
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import yaml
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
+
+from xent_bench.failures import Unavailable
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
@@ -46,3 +57,25 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
         if found is None:
             raise
         return str(found.experiment_id)
+
+
+def points(metrics: Mapping[str, float], step: int) -> list[Metric]:
+    """Of those that are finite: MLflow would draw the others as 1.8e308 and flatten the rest."""
+    now = int(time.time() * 1000)
+    return [Metric(k, v, now, step) for k, v in metrics.items() if math.isfinite(v)]
+
+
+def add_to_run(
+    folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]
+) -> None:
+    """Add to the finished MLflow run of a run folder; `files` go to its pictures."""
+    uri = tracking_uri(yaml.safe_load((folder / "config.yaml").read_text())["machine"]["tracking"])
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise Unavailable(f"no store at {uri}")  # MLflow would make an empty one
+    client, run_id = MlflowClient(uri), (folder / "mlflow_run_id").read_text()
+    try:
+        client.log_batch(run_id, points(metrics, 0), tags=[RunTag(k, tags[k]) for k in tags])
+        for file in files:
+            client.log_artifact(run_id, str(file), "pictures")
+    except MlflowException as error:
+        raise Unavailable(str(error).partition("\n")[0]) from error

@@ -5,6 +5,7 @@ import logging
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -12,6 +13,7 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from xent_bench.calibrators import PREFIXES
 from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
@@ -63,6 +65,18 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
                 from xent_bench.fit import fit  # seconds of imports
 
                 fit(config, folder, command)
+    loaded = _read(result)
+    if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
+        from xent_bench.rescore import rescore  # done before, with another calibrator
+
+        with FileLock(folder / ".lock"):
+            if rescore(folder, [config.calibrator.name]).changed:
+                raise DataError(f"the numbers in {result} do not follow from its predictions")
+        loaded = _read(result)
+    return loaded
+
+
+def _read(result: Path) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = json.loads(result.read_text())
         loaded["metrics"]

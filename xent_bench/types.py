@@ -9,7 +9,6 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 Logits: TypeAlias = Float[Tensor, "n c"]
-LogProbabilities: TypeAlias = Float[Tensor, "n c"]
 Index: TypeAlias = Int64[Tensor, " n"]  # the true class of each example
 Distribution: TypeAlias = Float[Tensor, "n c"]  # rows that sum to 1
 ClassCounts: TypeAlias = Int64[Tensor, " c"]  # images of each class in train, each at least 1

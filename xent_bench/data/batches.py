@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xent_bench.data.augment import Augmentation, crop, flip
 from xent_bench.randomness import generator
-from xent_bench.types import Images, Pixels
+from xent_bench.types import Images, Index, Pixels
 
 
 class Normalisation(NamedTuple):
@@ -34,7 +34,7 @@ class Normalisation(NamedTuple):
 
 
 class Batches:
-    """Every example once, in order: (normalised images, *labels)."""
+    """Every example once, in order: (normalised images, *labels); the last label is its id."""
 
     def __init__(
         self,
@@ -46,6 +46,11 @@ class Batches:
         """Keep the tensors where they are."""
         self.images, self.labels = images, labels
         self.normalise, self.batch_size = normalise.to(images.device), batch_size
+
+    @property
+    def ids(self) -> Index:
+        """Of the examples."""
+        return self.labels[-1]
 
     def __len__(self) -> int:
         """Number of batches."""

@@ -6,25 +6,15 @@ from torch.nn import functional as F
 
 from xent_bench import links
 from xent_bench.ranges import Positive
-from xent_bench.types import Index, Logits, LogProbabilities, PerExample
+from xent_bench.types import Index, Logits, PerExample
 
 
-def normalised(logits: Logits, tau: float) -> Logits:
-    """z / (tau (|z| + 1e-7)): a point on the sphere of radius 1 / tau."""
-    norm: Tensor = torch.linalg.vector_norm(logits, dim=1, keepdim=True)
-    return logits / (tau * (norm + 1e-7))
-
-
-def normalised_softmax(logits: Logits, *, tau: float) -> LogProbabilities:
-    """log softmax of the normalised logits: what the loss trains, also at test time."""
-    return links.softmax(normalised(logits, tau))
-
-
-@links.use(normalised_softmax)
+@links.use(links.normalised_softmax)
 def logit_norm(logits: Logits, target: Index, *, tau: Positive = 0.04) -> PerExample:
     """-log softmax(z / (tau (|z| + 1e-7)))_y, in nats, with |z| the Euclidean norm.
 
     Only the direction of z counts: longer outputs cannot inflate the confidence. At z = 0 the
     gradient is huge, 1 / (1e-7 tau); no net is there.
     """
-    return F.cross_entropy(normalised(logits, tau), target, reduction="none")
+    norm: Tensor = torch.linalg.vector_norm(logits, dim=1, keepdim=True)
+    return F.cross_entropy(logits / (tau * (norm + 1e-7)), target, reduction="none")

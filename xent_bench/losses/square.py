@@ -2,16 +2,11 @@
 
 from xent_bench import links
 from xent_bench.ranges import Positive
-from xent_bench.types import Index, Logits, LogProbabilities, PerExample
+from xent_bench.types import Index, Logits, PerExample
 
 
-def projection(logits: Logits, *, M: float) -> LogProbabilities:  # noqa: N803  the paper's letter
-    """Log of the point of the simplex nearest to z / M."""
-    return links.simplex(logits / M)
-
-
-@links.use(projection)
-def square(logits: Logits, target: Index, *, k: Positive = 1.0, M: Positive = 1.0) -> PerExample:  # noqa: N803
+@links.use(links.projection)
+def square(logits: Logits, target: Index, *, k: Positive = 1.0, M: Positive = 1.0) -> PerExample:  # noqa: N803  the paper's letter
     """(1/c) (k (z_y - M)^2 + sum_{j != y} z_j^2).
 
     k weighs the true class, M is the value it regresses to. k = M = 1 is the mean squared

@@ -1,21 +1,33 @@
-"""Top-k accuracy, fair to ties."""
+"""Accuracy averaged over classes, whatever their sizes."""
 
-from xent_bench.types import Index, Logits, PerExample
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+from xent_bench.arrays import Labels, Values
+
+PerClass: TypeAlias = Float[np.ndarray, " k"]  # of the classes that occur
 
 
-def hits(scores: Logits, target: Index, k: int) -> PerExample:
-    """Probability that the target is among the k largest scores when ties are broken at random.
+def balanced_top1(top1: Values, target: Labels) -> float:
+    """Mean over the classes that occur of the accuracy on each; in [0, 1]."""
+    return float(_recalls(top1, target)[0].mean())
 
-    0 or 1 without ties; the same whatever the order of the classes. (The usual first-of-the-tied
-    rule gives a net that answers a constant the accuracy of whatever class comes first.)
+
+def balanced_top1_error(top1: Values, target: Labels) -> float | None:
+    """Its standard error: the root of sum_k a_k (1 - a_k) / (n_k - 1), over the number of classes.
+
+    None where a class occurs once.
     """
-    true = scores.gather(1, target[:, None])
-    ahead = (scores > true).sum(dim=1)
-    tied = (scores == true).sum(dim=1)
-    return ((k - ahead) / tied).clamp(0, 1).to(scores.dtype)
+    recalls, counts = _recalls(top1, target)
+    if counts.min() < 2:
+        return None
+    return float(np.sqrt((recalls * (1 - recalls) / (counts - 1)).sum()) / len(counts))
 
 
-def accuracy(scores: Logits, target: Index) -> dict[str, float]:
-    """top1 and, from five classes on, top5: shares of the examples, in [0, 1]."""
-    ks = (1, 5) if scores.shape[1] >= 5 else (1,)
-    return {f"top{k}": hits(scores, target, k).mean().item() for k in ks}
+def _recalls(top1: Values, target: Labels) -> tuple[PerClass, PerClass]:
+    """Accuracy on each class that occurs, and how often it does."""
+    counts = np.bincount(target).astype(float)
+    seen = counts > 0
+    return np.bincount(target, top1)[seen] / counts[seen], counts[seen]

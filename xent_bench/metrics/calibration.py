@@ -1,20 +1,75 @@
 """Calibration: is an answer given with confidence 0.8 right 80 times in 100?"""
 
-import torch
+import math
 
-from xent_bench.metrics.accuracy import hits
-from xent_bench.types import Index, LogProbabilities
+import numpy as np
+from jaxtyping import Int64
+
+from xent_bench.arrays import Values
+from xent_bench.metrics.ranked import Ranked
+
+BINS = 15  # of every binned metric
 
 
-def ece(log_probabilities: LogProbabilities, target: Index, *, bins: int = 15) -> float:
+def equal_width(confidence: Values, bins: int = BINS) -> Int64[np.ndarray, " n"]:
+    """The bin of each example: of equal width, right-closed, so that 1.0 falls into the last."""
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
+
+
+def equal_mass(n: int, bins: int = BINS) -> Int64[np.ndarray, " n"]:
+    """The bin of each example in the order of confidence: sizes differ by one at most."""
+    return np.arange(n) * bins // n
+
+
+def ece(ranked: Ranked, *, bins: int = BINS) -> float:
     """Top-label expected calibration error: sum_b (n_b / n) |accuracy_b - confidence_b|; in [0, 1].
 
-    Bins of equal width, right-closed, so that confidence 1.0 falls into the last one. Naeini et
-    al., 2015; Guo et al., 2017, arXiv:1706.04599. torchmetrics' bins are left-closed, with a
-    further one for confidence 1.0.
+    Bins of equal width. Naeini et al., 2015; Guo et al., 2017, arXiv:1706.04599. torchmetrics'
+    bins are left-closed, with a further one for confidence 1.0.
     """
-    confidence = log_probabilities.amax(dim=1).exp()
-    edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype, device=confidence.device)
-    bin_of = torch.bucketize(confidence, edges[1:-1])
-    gap = hits(log_probabilities, target, 1) - confidence
-    return gap.new_zeros(bins).index_add(0, bin_of, gap).abs().sum().item() / len(target)
+    return _absolute(ranked.gap, equal_width(ranked.certainty, bins), bins)
+
+
+def mce(ranked: Ranked, *, bins: int = BINS) -> float:
+    """max_b |accuracy_b - confidence_b| over bins that are not empty; in [0, 1].  Naeini, 2015.
+
+    A bin of a few examples may decide it: read it beside the reliability diagram.
+    """
+    bin_of = equal_width(ranked.certainty, bins)
+    counts = np.bincount(bin_of, minlength=bins)
+    return float((np.abs(np.bincount(bin_of, ranked.gap, bins)) / np.maximum(counts, 1)).max())
+
+
+def ece_equal_mass(ranked: Ranked, *, bins: int = BINS) -> float:
+    """As ece, with as many examples in each bin.  Nixon et al., 2019, arXiv:1904.01685."""
+    return _absolute(ranked.gap, equal_mass(len(ranked.gap), bins), bins)
+
+
+def ece_debiased(ranked: Ranked, *, bins: int = BINS) -> float | None:
+    """L2, equal mass, without what noise adds: the root of
+
+    sum_b (n_b / n) ((accuracy_b - confidence_b)^2 - accuracy_b (1 - accuracy_b) / (n_b - 1)),
+    or 0 where that is negative. Kumar et al., 2019, arXiv:1909.10155. None if a bin would hold
+    fewer than two examples.
+    """
+    n = len(ranked.gap)
+    if n < 2 * bins:
+        return None
+    bin_of = equal_mass(n, bins)
+    counts = np.bincount(bin_of)
+    accuracy = np.bincount(bin_of, ranked.correct) / counts
+    gap = np.bincount(bin_of, ranked.gap) / counts
+    squares = gap**2 - accuracy * (1 - accuracy) / (counts - 1)
+    return math.sqrt(max(0.0, float(counts @ squares) / n))
+
+
+def ks(ranked: Ranked) -> float:
+    """max_k |sum over the k least confident of (confidence - correct)| / n; in [0, 1].
+
+    The distance of Kolmogorov and Smirnov, without bins. Gupta et al., 2021, arXiv:2006.12800.
+    """
+    return float(np.abs(ranked.gap.cumsum()).max() / len(ranked.gap))
+
+
+def _absolute(gap: Values, bin_of: Int64[np.ndarray, " n"], bins: int) -> float:
+    return float(np.abs(np.bincount(bin_of, gap, bins)).sum() / len(gap))

@@ -1,0 +1,298 @@
+"""Calibration and ranking: closed forms, other implementations, and simulated truth."""
+
+import math
+
+import calibration as uncertainty_calibration
+import netcal.metrics as netcal
+import numpy as np
+import pytest
+import relplot
+import torch
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+from torchmetrics.functional.classification import binary_calibration_error
+
+from xent_bench.data.synthetic import posterior, synthetic
+from xent_bench.links import softmax
+from xent_bench.metrics.calibration import ece, ece_debiased, ece_equal_mass, ks, mce
+from xent_bench.metrics.examples import examine
+from xent_bench.metrics.ranked import rank
+from xent_bench.metrics.ranking import aurc, auroc_correct, eaurc, risks
+from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
+from xent_bench.metrics.score import score, summary
+from xent_bench.metrics.smooth import smece, smece_at
+from xent_bench.metrics.uncertainty import null_band, standard_errors, verdict
+
+N = 3000
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Confidence and whether it was right, of an over-confident model."""
+    rng = np.random.default_rng(0)
+    confidence = rng.random(N) ** 0.3
+    return confidence, (rng.random(N) < confidence**1.4).astype(float)
+
+
+# --- other implementations
+
+
+def test_binned_errors_agree_with_netcal_and_torchmetrics(answers):
+    confidence, correct = answers
+    ranked = rank(confidence, correct)
+
+    assert ece(ranked) == pytest.approx(netcal.ECE(15).measure(confidence, correct), abs=1e-12)
+    assert mce(ranked) == pytest.approx(netcal.MCE(15).measure(confidence, correct), abs=1e-12)
+    oracle = binary_calibration_error(*map(torch.tensor, (confidence, correct.astype(int))), 15)
+    assert ece(ranked) == pytest.approx(oracle.item(), abs=1e-6)  # it works in float32
+
+
+def test_torchmetrics_gives_certainty_a_bin_of_its_own_and_so_another_error():
+    confidence, correct = np.array([1.0, 0.95]), np.array([0.0, 1.0])
+    oracle = binary_calibration_error(*map(torch.tensor, (confidence, correct.astype(int))), 15)
+
+    assert ece(rank(confidence, correct)) == pytest.approx(abs(1 + 0.95 - 1) / 2)
+    assert oracle.item() == pytest.approx((1 + 0.05) / 2)
+
+
+def test_the_debiased_error_agrees_with_its_authors_package(answers):
+    confidence, correct = answers
+    bins = uncertainty_calibration.get_equal_bins(confidence, 15)
+    data = list(zip(confidence, correct, strict=True))
+    oracle = uncertainty_calibration.unbiased_l2_ce(uncertainty_calibration.bin(data, bins))
+
+    assert ece_debiased(rank(confidence, correct)) == pytest.approx(oracle, rel=1e-9)
+
+
+def test_smooth_error_is_the_integral_and_near_relplot(answers):
+    confidence, correct = answers
+    t = np.linspace(0, 1, 2001)
+    for sigma in (0.01, 0.05, 0.3):
+        gaps = np.zeros_like(t)
+        for image in (confidence, -confidence, 2 - confidence):  # reflected at 0 and at 1
+            gaps += norm.pdf(t[:, None], image, sigma) @ (correct - confidence) / N
+        exact = np.trapezoid(np.abs(gaps), t)
+
+        assert smece_at(rank(confidence, correct), sigma) == pytest.approx(exact, abs=2e-5)
+        # relplot integrates by a mean over points, of which those at the ends count double
+        assert relplot.smECE_sigma(confidence, correct, sigma) == pytest.approx(exact, rel=0.02)
+
+
+def test_the_smooth_error_is_its_own_width(answers):
+    ranked = rank(*answers)
+    found = smece(ranked)
+
+    assert smece_at(ranked, found) == pytest.approx(found, abs=1e-8)
+    assert found == pytest.approx(relplot.smECE(*answers), rel=0.02)
+
+
+def test_ks_is_the_largest_distance_between_two_cumulated_curves(answers):
+    confidence, correct = answers
+    order = confidence.argsort()
+    distance = np.cumsum(confidence[order] - correct[order]) / N
+
+    assert ks(rank(confidence, correct)) == pytest.approx(np.abs(distance).max())
+
+
+def test_the_classwise_error_is_that_of_each_class_against_the_rest():
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.normal(size=(1000, 5))
+    target = rng.integers(5, size=1000)
+    p = np.exp(softmax(logits))
+    each = [ece(rank(p[:, k], (target == k).astype(float))) for k in range(5)]
+
+    assert score(logits, target)["ece_classwise"] == pytest.approx(np.mean(each), rel=1e-12)
+
+
+def test_ranking_agrees_with_scikit_learn_and_with_its_definition(answers):
+    confidence, correct = answers
+    ranked = rank(confidence, correct)
+    wrong = 1 - correct[(-confidence).argsort()]
+    expected = np.mean([wrong[:k].mean() for k in range(1, N + 1)])
+
+    assert auroc_correct(ranked) == pytest.approx(roc_auc_score(correct, confidence), rel=1e-12)
+    assert aurc(ranked) == pytest.approx(expected, rel=1e-12)
+    risk = 1 - correct.mean()
+    best = risk + (1 - risk) * math.log(1 - risk)
+    assert aurc(ranked) - eaurc(ranked) == pytest.approx(best, abs=1 / N)
+
+
+# --- closed forms
+
+
+def test_constant_confidence_errs_by_its_distance_from_accuracy():
+    ranked = rank(np.full(100, 0.8), np.repeat([1.0, 0.0], [60, 40]))
+
+    for metric in (ece, ece_equal_mass, mce, ks):
+        assert metric(ranked) == pytest.approx(0.2), metric
+    assert smece(ranked) == pytest.approx(0.2, abs=1e-3)
+    assert auroc_correct(ranked) == pytest.approx(0.5)
+    assert risks(ranked) == pytest.approx(np.full(100, 0.4))
+
+
+def test_bins_are_closed_on_the_right_and_certainty_is_in_the_last_one():
+    # of 5 bins: 0.6 belongs to (0.4, 0.6], so these two examples do not share a bin
+    apart = rank(np.array([0.6, 0.61]), np.array([1.0, 0.0]))
+    assert ece(apart, bins=5) == pytest.approx((0.4 + 0.61) / 2)
+
+    together = rank(np.array([1.0, 0.95]), np.array([1.0, 0.0]))
+    assert ece(together) == pytest.approx(0.95 / 2)
+
+
+def test_equal_confidences_share_their_errors_whatever_their_order():
+    confidence = np.repeat([0.7, 0.9], 50)
+    correct = np.tile([1.0, 1.0, 0.0, 1.0, 0.0], 20)
+    shuffled = np.random.default_rng(0).permutation(100)
+
+    for metric in (ece, ece_equal_mass, ece_debiased, mce, smece, ks, aurc, eaurc, auroc_correct):
+        straight = metric(rank(confidence, correct))
+        assert metric(rank(confidence[shuffled], correct[shuffled])) == straight, metric
+
+
+def test_a_best_order_has_no_excess_and_a_worst_one_a_rank_of_zero():
+    certainty = np.arange(10.0)
+
+    assert eaurc(rank(certainty, (certainty > 3).astype(float))) == 0
+    assert auroc_correct(rank(certainty, (certainty > 3).astype(float))) == 1
+    assert auroc_correct(rank(certainty, (certainty < 3).astype(float))) == 0
+
+
+def test_a_reliability_diagram_adds_up_to_the_error(answers):
+    ranked = rank(*answers)
+    found = reliability(ranked)
+
+    gaps = np.abs(found.accuracy - found.confidence) * found.n / N
+    assert gaps.sum() == pytest.approx(ece(ranked))
+    assert found.n.sum() == N
+    assert (found.low <= found.accuracy).all()
+    assert (found.accuracy <= found.high).all()
+    assert (found.null_low <= found.confidence + 1e-9).all()
+    assert (found.confidence <= found.null_high + 1e-9).all()
+
+
+def test_confusions_are_counted_by_true_class_and_answer():
+    logits = np.eye(3)[[0, 1, 1, 2, 0]]
+    examples = examine(logits, np.array([0, 0, 0, 2, 1]), softmax)
+    matrix = confusion_matrix(examples, 3)
+
+    assert matrix.tolist() == [[1, 2, 0], [1, 0, 0], [0, 0, 1]]
+    assert top_confusions(matrix, 5) == [(0, 1, 2), (1, 0, 1)]
+    assert top_confusions(matrix, 1) == [(0, 1, 2)]
+
+
+# --- simulated truth: the synthetic set, whose p(y | x) is known
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """p(y | x) of 2,000 images of ten classes that overlap."""
+    made = {"n": 2000, "classes": 10, "noise": 6.0}
+    return posterior(synthetic(**made).images, **made).numpy()
+
+
+def drawn(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.minimum((rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1), p.shape[1] - 1)
+
+
+def test_the_posterior_of_a_pixel_is_how_often_the_classes_have_it():
+    made = {"n": 400_000, "classes": 2, "noise": 1.0}
+    data = synthetic(**made, size=1)
+    shades = torch.arange(256, dtype=torch.uint8)[:, None, None, None]
+    counts = torch.zeros(256, 2).index_put_(
+        (data.images.flatten().long(), data.labels), torch.ones(()), accumulate=True
+    )
+    p = posterior(shades, **made)
+    n = counts.sum(dim=1)
+    seen = n > 500
+
+    assert seen.sum() > 100
+    error = (counts[:, 0] / n - p[:, 0])[seen] / (p[:, 0] * p[:, 1] / n).sqrt()[seen]
+    assert error.abs().max() < 4.5
+    assert error.square().mean() == pytest.approx(1, abs=0.4)
+
+
+def test_the_posterior_is_calibrated_and_the_best_there_is():
+    made = {"n": 4000, "classes": 10, "noise": 6.0}
+    data = synthetic(**made)
+    log_p, target = posterior(data.images, **made).log().numpy(), data.labels.numpy()
+    ranked = examine(log_p, target, softmax).ranked
+
+    assert verdict(ranked, null_band(ranked)) == "within noise"
+    sharper, flatter = (score(factor * log_p, target) for factor in (1.2, 0.8))
+    assert score(log_p, target)["nll"] < min(sharper["nll"], flatter["nll"])
+
+
+def test_the_null_band_holds_95_of_100_calibrated_models(truth):
+    rng = np.random.default_rng(0)
+    confidence, answer = truth.max(axis=1), truth.argmax(axis=1)
+    band = null_band(rank(confidence, confidence))
+    found = [ece(rank(confidence, (drawn(truth, rng) == answer) * 1.0)) for _ in range(2000)]
+
+    inside = np.mean([band.low <= error <= band.high for error in found])
+    assert 0.93 <= inside <= 0.97
+    assert band.mean == pytest.approx(np.mean(found), rel=0.03)
+
+
+def test_a_calibrated_model_shows_an_error_of_some_tenths_of_a_per_cent():
+    rng = np.random.default_rng(0)
+    certain = 1 / (1 + np.exp(-5.2 - 2.5 * rng.normal(size=10_000)))
+    assert certain.mean() == pytest.approx(0.95, abs=0.01)
+
+    assert null_band(rank(certain, certain)).mean == pytest.approx(0.0045, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"),
+    [(1.0, "within noise"), (2.0, "over-confident"), (0.5, "under-confident")],
+)
+def test_the_verdict_tells_in_which_direction_confidence_errs(truth, power, expected):
+    logits = power * np.log(truth)
+    ranked = examine(logits, drawn(truth, np.random.default_rng(1)), softmax).ranked
+
+    assert verdict(ranked, null_band(ranked)) == expected
+
+
+def test_errors_in_both_directions_get_a_verdict_of_their_own():
+    confidence = np.repeat([0.6, 0.9], 2000)
+    correct = np.concatenate([np.arange(2000) < 1800, np.arange(2000) < 1200]) * 1.0
+    ranked = rank(confidence, correct)
+
+    assert verdict(ranked, null_band(ranked)) == "mixed"
+
+
+def test_the_true_error_of_a_sharpened_posterior_is_estimated_and_the_noise_taken_out(truth):
+    rng = np.random.default_rng(0)
+    sharpened = np.exp(softmax(1.3 * np.log(truth)))
+    confidence, answer = sharpened.max(axis=1), sharpened.argmax(axis=1)
+    known = rank(confidence, truth.max(axis=1))  # the chance of being right, in place of being so
+    labels = [drawn(truth, rng) for _ in range(400)]
+    found = [rank(confidence, (label == answer) * 1.0) for label in labels]
+
+    plugged_in = np.mean([ece(each) for each in found])
+    assert ece(known) < plugged_in < ece(known) + null_band(known).mean
+    # squared, since the root of an unbiased square is biased; accuracies of p, not of 0 and 1
+    bin_of = np.arange(len(truth)) * 15 // len(truth)
+    gaps = [np.bincount(bin_of, each.gap) / np.bincount(bin_of) for each in (known, *found)]
+    true, *naive = (float((gap**2).mean()) for gap in gaps)
+    debiased = [ece_debiased(each) ** 2 for each in found]
+    noise = np.std(debiased) / len(found) ** 0.5
+    assert abs(np.mean(debiased) - true) < 4 * noise
+    assert np.mean(naive) - true > 10 * noise
+
+
+def test_standard_errors_are_the_spread_over_fresh_test_sets(truth):
+    rng = np.random.default_rng(0)
+    logits = 1.5 * np.log(truth)
+
+    def fresh():
+        rows = rng.integers(len(truth), size=800)
+        return examine(logits[rows], drawn(truth[rows], rng), softmax)
+
+    sets = [fresh() for _ in range(200)]
+    scores = [summary(each) for each in sets]
+    claimed = [standard_errors(each) for each in sets[:10]]
+
+    for key in claimed[0].keys() - {"ties"}:
+        spread = np.std([each[key] for each in scores])
+        assert np.mean([each[key] for each in claimed]) == pytest.approx(spread, rel=0.25), key
+    assert scores[0].keys() - claimed[0].keys() == {"mce", "ece_classwise"}

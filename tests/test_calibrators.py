@@ -1,0 +1,196 @@
+"""Calibrators: fitted on calib alone, to what they say, at the edges too."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad, minimize_scalar
+from sklearn.isotonic import IsotonicRegression
+
+from xent_bench.calibrators import PREFIXES, isotonic, temperature, vector_scaling
+from xent_bench.calibrators.temperature import fit_temperature, scale
+from xent_bench.evaluation import evaluate, scaled_map
+from xent_bench.links import margin, normalised_softmax, projection, sigmoid, simplex, softmax
+from xent_bench.metrics.score import score
+from xent_bench.predictions import Predicted, Predictions
+from xent_bench.schema import Calibrator
+
+LINKS = [
+    partial(softmax),
+    partial(sigmoid),
+    partial(simplex),
+    partial(margin),
+    partial(projection, M=3.0),
+    partial(normalised_softmax, tau=0.1),
+]
+
+
+def split(name: str, logits: np.ndarray, target: np.ndarray) -> Predicted:
+    return Predicted(name, logits, target, np.arange(len(target)))
+
+
+def drawn(n: int, *, sharpness: float = 0.5, seed: int = 0, classes: int = 10) -> tuple:
+    """Outputs whose true probabilities are softmax(sharpness z)."""
+    rng = np.random.default_rng(seed)
+    logits = 4 * rng.normal(size=(n, classes))
+    return logits, (sharpness * logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+
+
+@pytest.fixture
+def calib():
+    return split("calib", *drawn(2000))
+
+
+@pytest.mark.parametrize("link", LINKS, ids=lambda link: link.func.__name__)
+def test_the_temperature_minimises_nll(calib, link):
+    def nll(t: float) -> float:
+        log_p = scale(calib.outputs, link=link, temperature=t)
+        return float(-log_p[np.arange(len(log_p)), calib.target].mean())
+
+    oracle = minimize_scalar(nll, bounds=(0.05, 20), options={"xatol": 1e-10})
+    found = fit_temperature(calib, link)
+
+    assert found.value == pytest.approx(oracle.x, rel=1e-5)
+    assert not found.at_bound
+
+
+def test_the_temperature_is_the_one_that_was_drawn(calib):
+    assert fit_temperature(calib, softmax).value == pytest.approx(2, rel=0.1)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 0.5, 1e5])
+@pytest.mark.parametrize("link", [softmax, simplex, margin])
+def test_the_temperature_scales_with_the_outputs(calib, link, factor):
+    scaled = calib._replace(outputs=factor * calib.outputs)
+
+    expected = factor * fit_temperature(calib, link).value
+    assert fit_temperature(scaled, link).value == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("link", LINKS, ids=lambda link: link.func.__name__)
+def test_scaling_keeps_the_order_of_the_classes(calib, link):
+    scaled = temperature.fit(calib, link)(calib.outputs)
+
+    assert (scaled.argsort(axis=1) == calib.outputs.argsort(axis=1)).all()
+
+
+def test_a_temperature_of_one_is_the_link_where_that_can_be_scaled(calib):
+    for link in LINKS:
+        one = scale(calib.outputs, link=link, temperature=1.0)
+        by_outputs = link.func in (softmax, simplex, projection, margin)
+
+        expected = softmax(calib.outputs) if by_outputs else link(calib.outputs)
+        np.testing.assert_allclose(one, expected, atol=1e-12)
+        assert (scaled_map(link, 10) == "softmax(z / T)") == by_outputs
+
+
+def test_scaling_cannot_make_calib_worse_than_the_link_did(calib):
+    for link in LINKS:
+        raw = score(calib.outputs, calib.target, link).get("nll", np.inf)
+        scaled = score(calib.outputs, calib.target, temperature.fit(calib, link))["nll"]
+
+        assert scaled <= raw + 1e-12
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
+def test_where_every_answer_is_right_sharpness_ends_at_what_n_examples_can_tell(factor):
+    logits, _ = drawn(500)
+    calib = split("calib", factor * logits, logits.argmax(axis=1))
+    found = fit_temperature(calib, softmax)
+
+    assert found.at_bound
+    nll = score(calib.outputs, calib.target, temperature.fit(calib, softmax))["nll"]
+    assert nll == pytest.approx(1 / (2 * 501), rel=1e-6)
+
+
+def test_a_best_temperature_never_gets_below_that():
+    logits = 4 * np.eye(10)[np.arange(200) % 10]
+    target = np.arange(200) % 10
+    target[0] = 1  # a single error
+    found = fit_temperature(split("calib", logits, target), softmax)
+
+    assert not found.at_bound
+    assert score(logits / found.value, target)["nll"] > np.log(2) / 200
+
+
+@pytest.mark.parametrize(
+    ("logits", "target"),
+    [
+        (np.eye(3), [1, 2, 0]),  # no better than chance
+        (np.zeros((3, 3)), [0, 1, 2]),  # all equal
+        (np.array([[1.0, 1.0, 0.0]] * 3), [0, 0, 0]),  # never wrong and always tied
+    ],
+)
+def test_a_temperature_without_optimum_is_finite_and_says_so(logits, target):
+    found = fit_temperature(split("calib", logits, np.array(target)), softmax)
+
+    assert found.at_bound
+    assert 0 < found.value < np.inf
+    scaled = scale(logits, link=softmax, temperature=found.value)
+    assert (scaled.argmax(axis=1) == logits.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("fit", [fit_temperature, vector_scaling.fit, isotonic.fit])
+def test_fitting_on_anything_but_calib_is_an_error(calib, fit):
+    with pytest.raises(ValueError, match="expected outputs on calib, got those on test"):
+        fit(calib._replace(split="test"), softmax)
+
+
+def test_vector_scaling_finds_weights_and_biases():
+    logits, _ = drawn(20_000, classes=4)
+    weight, bias = np.array([0.2, 0.4, 0.6, 0.8]), np.array([1.0, 0.0, -1.0, 0.5])
+    rng = np.random.default_rng(1)
+    target = (weight * logits + bias + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    calib = split("calib", logits, target)
+    fitted = vector_scaling.fit(calib, partial(margin))  # on the outputs themselves
+    true = score(softmax(weight * logits + bias), target)
+
+    assert score(fitted(logits), target)["nll"] == pytest.approx(true["nll"], abs=2e-3)
+    tempered = score(logits, target, temperature.fit(calib, partial(margin)))
+    assert tempered["nll"] > true["nll"] + 0.1
+
+
+def test_vector_scaling_stands_where_its_objective_is_flat(calib):
+    fitted = vector_scaling.fit(calib, softmax)
+    t = fit_temperature(calib, softmax).value
+
+    def objective(x: np.ndarray) -> float:
+        log_p = vector_scaling.scale(
+            calib.outputs, link=softmax, weight=np.exp(x[:10]) / t, bias=x[10:]
+        )
+        return float(-log_p[np.arange(len(log_p)), calib.target].sum() + x @ x / 2)
+
+    at = np.concatenate([np.log(t * fitted.keywords["weight"]), fitted.keywords["bias"]])
+    assert check_grad(objective, np.zeros_like, at) < 0.05  # of a sum of 2000
+    assert objective(at) < objective(np.zeros(20))
+
+
+def test_isotonic_rises_sums_to_one_and_claims_nothing_impossible(calib):
+    fitted = isotonic.fit(calib, softmax)
+    log_p = fitted(calib.outputs)
+
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1)
+    assert np.isfinite(log_p).all()
+    tempered = temperature.fit(calib, softmax)(calib.outputs)
+    for k, each in enumerate(fitted.keywords["maps"]):
+        assert isinstance(each, IsotonicRegression)
+        order = tempered[:, k].argsort()
+        assert (np.diff(each.predict(tempered[order, k])) >= 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(PREFIXES))
+@pytest.mark.parametrize("link", LINKS, ids=lambda link: link.func.__name__)
+def test_every_calibrator_mends_every_link_on_test(name, link):
+    calib, test = split("calib", *drawn(3000)), split("test", *drawn(3000, seed=1))
+    found = evaluate(Predictions(calib, test, link, tuple("0123456789")), [name])
+    metrics, prefix = found.metrics, PREFIXES[name]
+
+    assert metrics[f"{prefix}/nll"] < metrics.get("test/nll", np.inf)
+    if scaled_map(link, 10) == "softmax(z / T)":  # as the labels were drawn
+        assert metrics[f"{prefix}/ece"] < 0.04
+    assert {f"{prefix}_se/nll", f"{prefix}_null/ece_high"} <= metrics.keys()
+    assert found.words["link"] == link.func.__name__
+
+
+def test_the_calibrators_are_the_choices():
+    assert [each.name for each in Calibrator] == list(PREFIXES)

@@ -1,0 +1,91 @@
+"""Pictures of a run: what is on them. (How they look, a person must see.)"""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xent_bench.evaluation import evaluate
+from xent_bench.links import Link, margin, softmax
+from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
+from xent_bench.pictures import colour_of, confusions, reliability_diagram, risk_coverage
+from xent_bench.predictions import Predictions, predicted
+from xent_bench.run_pictures import draw_pictures
+
+PARAMS = {"loss": "focal", "loss.gamma": 2.0, "data": "digits", "model": "cnn", "seed": 3}
+QUICKSTART = ("ce", "mse", "hinge", "focal", "sparse_ce")
+
+
+def predictions(n: int = 500, classes: int = 10, link: Link = softmax) -> Predictions:
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(n, classes)).astype(np.float32)
+    target = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    splits = (predicted(each, logits, target, np.arange(n)) for each in ("calib", "test"))
+    return Predictions(*splits, partial(link), tuple(f"class {k}" for k in range(classes)))
+
+
+def texts(figure) -> str:
+    return " ".join(each.get_text() for each in figure.findobj(lambda x: hasattr(x, "get_text")))
+
+
+@pytest.mark.parametrize("link", [softmax, margin])
+@pytest.mark.parametrize("classes", [2, 10, 50])
+def test_every_picture_is_drawn_for_every_kind_of_run(tmp_path, link, classes):
+    made = predictions(classes=classes, link=link)
+    files = draw_pictures(evaluate(made, ["isotonic"]), made.classes, PARAMS, tmp_path / "p")
+
+    assert [file.name for file in files] == [
+        *("reliability.png", "risk_coverage.png", "confusions.png"),
+    ]
+    for file in files:
+        image = np.asarray(Image.open(file).convert("L"))
+        assert image.std() > 10  # more than a blank page
+
+
+def test_a_diagram_shows_counts_intervals_band_and_verdict(tmp_path, monkeypatch):
+    made = predictions()
+    seen = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, _: seen.append(self))
+    draw_pictures(evaluate(made), made.classes, PARAMS, tmp_path / "p")
+    shown = texts(seen[0])
+
+    assert "focal (gamma 2) on digits, cnn, seed 3; n = 500 test images" in shown
+    assert "as trained" in shown
+    assert "over-confident" in shown
+    assert "after temperature scaling" in shown
+    assert "within noise" in shown
+    assert "95 % if calibrated" in shown
+    found = reliability(evaluate(made).readings["test"].ranked)
+    assert all(str(n) in shown for n in found.n)
+
+
+def test_a_panel_without_probabilities_says_so():
+    ranked = evaluate(predictions()).readings["test_ts"].ranked
+    figure = reliability_diagram("t", {"raw": None, "scaled": reliability(ranked)}, (0, 0, 0))
+
+    assert "no probabilities" in texts(figure)
+
+
+def test_many_classes_are_shown_by_their_top_confusions():
+    made = predictions(classes=50)
+    matrix = confusion_matrix(evaluate(made).readings["test"], 50)
+    top = top_confusions(matrix, 20)
+    figure = confusions("t", matrix, top, made.classes)
+
+    assert f"class {top[0].true} → class {top[0].answer}" in texts(figure)
+
+
+def test_curves_differ_in_more_than_colour():
+    figure = risk_coverage("t", {"one": np.ones(9), "other": np.zeros(9)}, (0, 0, 0))
+    lines = figure.axes[0].get_lines()
+
+    assert len({line.get_linestyle() for line in lines}) == 2
+
+
+def test_a_loss_has_its_colour_and_those_of_the_quickstart_can_be_told_apart():
+    assert colour_of("ce") == colour_of("ce")
+    colours = np.array([colour_of(loss) for loss in QUICKSTART])
+    distance = np.abs(colours[:, None] - colours).sum(axis=2)
+
+    assert distance[~np.eye(len(QUICKSTART), dtype=bool)].min() > 0.2

@@ -1,0 +1,237 @@
+"""Stored predictions: complete, exact, and enough to compute everything from again."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL
+from mlflow import MlflowClient
+
+from xent_bench.failures import DataError
+from xent_bench.links import projection, softmax
+from xent_bench.predictions import Predictions, load, predicted, save
+from xent_bench.rescore import rescore
+from xent_bench.runs import load_run, save_run
+from xent_bench.schema import run_folder
+from xent_bench.train import run
+
+XENT_RESCORE = str(Path(sys.executable).with_name("xent-rescore"))
+
+
+def predictions(n: int = 40, link: partial | None = None) -> Predictions:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(n, 3)).astype(np.float32)
+    target, ids = rng.integers(3, size=n), rng.permutation(1000)[:n]
+    splits = (predicted(split, logits, target, ids) for split in ("calib", "test"))
+    return Predictions(*splits, link or partial(softmax), ("cat", "dog", "panda"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, store):
+    """The folder of a run of square, whose link has a hyper-parameter."""
+    from hydra import compose, initialize_config_dir
+
+    from xent_bench.schema import CONF, register_schema
+
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["machine=cpu", *SMALL, "loss=square", "loss.M=2.0"])
+    root = tmp_path_factory.mktemp("rescored")
+    config.machine.runs, config.machine.tracking = str(root), store
+    config.experiment = root.name
+    run(config)
+    return run_folder(config)
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    """A copy of it."""
+    return Path(shutil.copytree(trained, tmp_path / trained.name))
+
+
+def logged(folder: Path, store: str) -> dict[str, float]:
+    return MlflowClient(store).get_run((folder / "mlflow_run_id").read_text()).data.metrics
+
+
+def test_predictions_come_back_as_they_were_saved(tmp_path):
+    saved = predictions(link=partial(projection, M=3.0))
+    save(saved, tmp_path / "predictions.npz")
+    loaded = load(tmp_path / "predictions.npz")
+
+    for one, other in zip((*saved.calib, *saved.test), (*loaded.calib, *loaded.test), strict=True):
+        assert np.array_equal(one, other)
+        assert getattr(one, "dtype", None) == getattr(other, "dtype", None)
+    assert (loaded.link.func, loaded.link.keywords) == (projection, {"M": 3.0})
+    assert loaded.classes == saved.classes
+    assert not (tmp_path / "predictions.part").exists()
+
+
+def test_class_counts_of_a_link_come_back_as_an_array(tmp_path):
+    link = partial(projection, M=np.array([3, 1, 2]))
+    save(predictions(link=link), tmp_path / "predictions.npz")
+
+    assert load(tmp_path / "predictions.npz").link.keywords["M"].tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("ids", "complaint"),
+    [
+        ([4, 7, 7], "test: expected each example once, got id 7 2 times"),
+        ([4, 5, 9], "test: expected every example of the split, got none with id 7"),
+        ([4, 5, 7, 9], "test: expected examples of the split alone, got id 9"),
+    ],
+)
+def test_each_example_of_a_split_must_occur_exactly_once(ids, complaint):
+    n = len(ids)
+    arrays = np.zeros((n, 2), dtype=np.float32), np.zeros(n, dtype=int), np.array(ids)
+
+    with pytest.raises(ValueError, match=complaint):
+        predicted("test", *arrays, np.array([4, 5, 7]))
+
+
+def test_predictions_are_in_the_order_of_their_ids():
+    outputs = np.array([[2.0, 0.0], [1.0, 0.0]], dtype=np.float32)
+    found = predicted("test", outputs, np.array([1, 0]), np.array([9, 3]), np.array([3, 9]))
+
+    assert found.outputs[:, 0].tolist() == [1, 2]
+    assert (found.target.tolist(), found.id.tolist()) == ([0, 1], [3, 9])
+
+
+def test_every_logged_number_comes_out_again_exactly(folder, store):
+    before = load_run(folder / "result.json")
+    found = rescore(folder)
+
+    assert (found.added, found.changed) == ([], [])
+    assert len(before.metrics) > 70
+    assert found.run == before
+    finite = {key: value for key, value in before.metrics.items() if np.isfinite(value)}
+    curves = {k: v for k, v in logged(folder, store).items() if k.startswith(("train/", "val/"))}
+    assert logged(folder, store) == finite | curves
+
+
+def test_rescoring_needs_neither_torch_nor_mlflow(folder):
+    code = (
+        "import sys; sys.argv = ['xent-rescore', sys.argv[1]]\n"
+        "from xent_bench.rescore import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "assert not {'torch', 'mlflow', 'pytorch_lightning', 'sklearn'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert "numbers as logged" in done.stdout
+    for shown in ("auroc_correct", "± ", "softmax(z / T)", "Were it calibrated"):
+        assert shown in done.stdout
+    assert max(map(len, done.stdout.splitlines()[2:])) <= 100
+
+
+def test_a_metric_that_a_run_has_not_is_added_to_it_and_to_mlflow_once(folder, store):
+    before = load_run(folder / "result.json")
+    without = {key: value for key, value in before.metrics.items() if "smece" not in key}
+    save_run(dataclasses.replace(before, metrics=without), folder)
+    found = rescore(folder, ["isotonic"])
+
+    assert {"test/smece", "test_iso/nll"} <= set(found.added)
+    after = load_run(folder / "result.json")
+    assert {k: v for k, v in after.metrics.items() if k in before.metrics} == before.metrics
+    assert after.tags["test_iso_verdict"]
+    assert logged(folder, store)["test_iso/nll"] == after.metrics["test_iso/nll"]
+    client, run_id = MlflowClient(store), (folder / "mlflow_run_id").read_text()
+    assert rescore(folder).added == []
+    assert len(client.get_metric_history(run_id, "test_iso/nll")) == 1
+
+
+def test_a_number_that_comes_out_otherwise_is_named_and_nothing_is_written(folder):
+    result = json.loads((folder / "result.json").read_text())
+    result["metrics"]["test/ece"] += 1e-15
+    del result["metrics"]["test/ks"]
+    (folder / "result.json").write_text(json.dumps(result))
+    done = subprocess.run([XENT_RESCORE, folder], capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "numbers are NOT as logged: test/ece" in done.stdout
+    assert json.loads((folder / "result.json").read_text()) == result
+
+
+def test_a_store_that_is_gone_is_told_and_the_folder_is_what_counts(folder):
+    config = (folder / "config.yaml").read_text()
+    gone = "tracking: sqlite:////nowhere/mlflow.db"
+    lines = [gone if "tracking:" in line else line.strip() for line in config.splitlines()]
+    (folder / "config.yaml").write_text(f"machine:\n  {gone}\n")
+    assert gone in lines
+    arguments = [XENT_RESCORE, folder, "--calibrator", "vector_scaling", "--pictures"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+
+    assert done.returncode == 0
+    assert "not added to MLflow: no store at sqlite:////nowhere/mlflow.db" in done.stderr
+    assert "test_vs/nll" in load_run(folder / "result.json").metrics
+    assert (folder / "pictures" / "reliability.png").stat().st_size > 10_000
+
+
+def test_pictures_are_drawn_again_where_they_are_missing(folder):
+    shutil.rmtree(folder / "pictures")
+    rescore(folder, pictures=True)
+
+    names = {file.name for file in (folder / "pictures").iterdir()}
+    assert names == {"reliability.png", "risk_coverage.png", "confusions.png"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda file: file.unlink(), "expected the predictions of a run: no "),
+        (lambda file: file.write_bytes(file.read_bytes()[:500]), "cannot read "),
+        (lambda file: np.savez(file, calib_logits=np.zeros(3)), "written by an older version"),
+    ],
+)
+def test_predictions_that_cannot_be_read_get_one_line(folder, damage, complaint):
+    damage(folder / "predictions.npz")
+    with pytest.raises(DataError, match=complaint):
+        rescore(folder)
+
+    done = subprocess.run([XENT_RESCORE, folder], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_link_that_is_gone_is_named(tmp_path):
+    save(predictions(), tmp_path / "predictions.npz")
+    with np.load(tmp_path / "predictions.npz") as stored:
+        arrays = dict(stored)
+    arrays["link"] = np.array('{"link": "somebodys.module.link"}')
+    np.savez(tmp_path / "predictions.npz", **arrays)
+
+    with pytest.raises(DataError, match=r"its link somebodys\.module\.link cannot be imported"):
+        load(tmp_path / "predictions.npz")
+
+
+def test_a_folder_without_a_run_gets_one_line(tmp_path):
+    done = subprocess.run([XENT_RESCORE, tmp_path], capture_output=True, text=True)
+
+    assert done.returncode == 3
+    assert "no finished run in" in done.stderr
+
+
+def test_another_calibrator_is_fitted_to_a_finished_run_without_training_it(config, monkeypatch):
+    first = run(config())
+    monkeypatch.setattr("xent_bench.fit.fit", None)
+    again = run(config("calibrator=vector_scaling"))
+
+    assert "test_vs/nll" in again["metrics"]
+    assert {k: v for k, v in again["metrics"].items() if "test_vs" not in k} == first["metrics"]
+    assert run(config())["metrics"] == again["metrics"]
+
+
+def test_a_run_reports_the_calibrator_it_is_asked_for(config):
+    metrics = run(config("calibrator=isotonic", "loss=hinge"))["metrics"]
+
+    assert {"test_ts/nll", "test_iso/nll", "test_iso_se/ece"} <= metrics.keys()
+    assert "test_vs/nll" not in metrics

@@ -1,0 +1,42 @@
+"""Isotonic regression, one class against the rest.  Zadrozny and Elkan, 2002."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from xent_bench.arrays import LogProbabilities, Outputs
+from xent_bench.calibrators import temperature
+from xent_bench.links import Link
+from xent_bench.predictions import Predicted
+
+
+def fit(calib: Predicted, link: Link) -> Link:
+    """For each class the best rising function of its probability after temperature scaling.
+
+    Its values stay off 0 and 1 by 1/(2(n + 1)), Jeffreys' estimate of a rate of which n examples
+    showed none: calib cannot show that anything is impossible.
+    """
+    tempered = temperature.fit(calib, link)
+    log_p = tempered(calib.outputs.astype(np.float64))
+    assert log_p is not None
+    least = 1 / (2 * (len(log_p) + 1))
+    maps = [
+        IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(
+            log_p[:, k], calib.target == k
+        )
+        for k in range(log_p.shape[1])
+    ]
+    return partial(apply, tempered=tempered, maps=maps)
+
+
+def apply(
+    outputs: Outputs, *, tempered: Link, maps: Sequence[IsotonicRegression]
+) -> LogProbabilities:
+    """Each class mapped on its own, then normalised to sum to 1. May change top-1, and tie it."""
+    log_p = tempered(outputs)
+    assert log_p is not None
+    p = np.stack([each.predict(log_p[:, k]) for k, each in enumerate(maps)], axis=1)
+    mapped: LogProbabilities = np.log(p / p.sum(axis=1, keepdims=True))
+    return mapped

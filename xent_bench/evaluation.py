@@ -1,0 +1,74 @@
+"""Every number about a trained net, from its predictions: as trained, and after calibration."""
+
+from collections.abc import Collection
+from importlib import import_module
+from typing import NamedTuple
+
+import numpy as np
+
+from xent_bench.calibrators import PREFIXES, temperature
+from xent_bench.links import BoundLink, softmax
+from xent_bench.metrics.examples import Examples, examine
+from xent_bench.metrics.score import summary
+from xent_bench.metrics.uncertainty import null_band, standard_errors, verdict
+from xent_bench.predictions import Predictions
+
+
+class Evaluation(NamedTuple):
+    """Numbers by key: test/ece, test_se/ece (its standard error), test_null/ece_high (what a
+    calibrated net may show). Words: test_verdict, link, scaled_map. And what they are made of.
+    """
+
+    metrics: dict[str, float]
+    words: dict[str, str]
+    readings: dict[str, Examples]  # the test split by prefix
+
+
+def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Evaluation:
+    """On test: as trained, with a temperature fitted on calib, and with other calibrators named."""
+    link, classes = predictions.link, predictions.classes
+    fitted = temperature.fit_temperature(predictions.calib, link)
+    metrics = {
+        "test_ts/temperature": fitted.value,
+        "test_ts/temperature_at_bound": float(fitted.at_bound),
+    }
+    words = {"link": link.func.__name__, "scaled_map": scaled_map(link, len(classes))}
+    read = readings(predictions, calibrators)
+    for prefix, examples in read.items():
+        numbers, verdicts = _assess(examples, prefix)
+        metrics |= numbers
+        words |= verdicts
+    return Evaluation(metrics, words, read)
+
+
+def readings(predictions: Predictions, calibrators: Collection[str] = ()) -> dict[str, Examples]:
+    """The test split by prefix: read by the loss's link, and by each calibrator."""
+    calib, test, link, _ = predictions
+    found = {
+        "test": examine(test.outputs, test.target, link),
+        "test_ts": examine(test.outputs, test.target, temperature.fit(calib, link)),
+    }
+    for name in calibrators:
+        if name != "temperature":
+            # imported here: scikit-learn takes a second
+            module = import_module(f"xent_bench.calibrators.{name}")
+            log_p = module.fit(calib, link)(test.outputs.astype(np.float64))
+            # it may order the classes otherwise than the outputs: its own answers count
+            found[PREFIXES[name]] = examine(log_p, test.target, softmax)
+    return found
+
+
+def scaled_map(link: BoundLink, classes: int) -> str:
+    """What temperature scaling does, in words."""
+    by_outputs = temperature.scales_outputs(link, classes)
+    return "softmax(z / T)" if by_outputs else "softmax(log p / T)"
+
+
+def _assess(examples: Examples, prefix: str) -> tuple[dict[str, float], dict[str, str]]:
+    metrics = {f"{prefix}/{key}": value for key, value in summary(examples).items()}
+    metrics |= {f"{prefix}_se/{key}": value for key, value in standard_errors(examples).items()}
+    if examples.given is None:
+        return metrics, {}
+    band = null_band(examples.ranked)
+    metrics |= {f"{prefix}_null/ece_{key}": value for key, value in band._asdict().items()}
+    return metrics, {f"{prefix}_verdict": verdict(examples.ranked, band)}

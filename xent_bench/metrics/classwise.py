@@ -1,0 +1,53 @@
+"""Calibration of every class's probability, not of the answered one's alone."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from xent_bench.arrays import Labels
+
+BINS = 15
+
+
+class ClassGaps(NamedTuple):
+    """Sums of p_k - e_k over the examples whose p_k is in a bin, for each class and bin."""
+
+    sums: Float[np.ndarray, "c bins"]
+    n: int
+
+    @classmethod
+    def of(cls, p: Float[np.ndarray, "n c"], target: Labels) -> "ClassGaps":
+        """Of probabilities; bins are right-closed.
+
+        A row has at most 14 probabilities above 1/15: only these are looked up, the others are
+        all in the first bin.
+        """
+        c = p.shape[1]
+        every = np.arange(len(target))
+        edges = np.linspace(0, 1, BINS + 1)
+        row, k = np.nonzero(p > edges[1])
+        large = p[row, k]
+        bin_of = np.searchsorted(edges[1:-1], large)
+        sums = np.bincount(k * BINS + bin_of, large, c * BINS).astype(np.float64)  # of none: int
+        bin_of_true = np.searchsorted(edges[1:-1], p[every, target])
+        sums -= np.bincount(target * BINS + bin_of_true, None, c * BINS)
+        sums = sums.reshape(c, BINS)
+        sums[:, 0] += np.where(p > edges[1], 0, p).sum(axis=0)
+        return cls(sums, len(target))
+
+    @classmethod
+    def sum(cls, parts: Iterable["ClassGaps"]) -> "ClassGaps":
+        """Of blocks, in their order."""
+        sums, n = zip(*parts, strict=True)
+        return cls(np.sum(sums, axis=0), sum(n))
+
+
+def ece_classwise(gaps: ClassGaps) -> float:
+    """(1/c) sum_k sum_b |sum over the n_kb examples of p_k - e_k| / n; in [0, 2/c].
+
+    The calibration error of each class against the rest, averaged over classes. Kull et al.,
+    2019, arXiv:1910.12656. (Some authors sum over classes.)
+    """
+    return float(np.abs(gaps.sums).sum(axis=1).mean() / gaps.n)

@@ -1,0 +1,61 @@
+"""What a reliability diagram shows, computed; and the risk-coverage curve; and the confusions."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int64
+from scipy.special import ndtri
+
+from xent_bench.metrics.examples import Examples
+from xent_bench.metrics.ranked import Ranked
+from xent_bench.metrics.uncertainty import consistent
+
+
+class Reliability(NamedTuple):
+    """Of each bin of confidence that is not empty."""
+
+    bin: Int64[np.ndarray, " b"]
+    n: Int64[np.ndarray, " b"]
+    confidence: Float[np.ndarray, " b"]  # mean
+    accuracy: Float[np.ndarray, " b"]
+    low: Float[np.ndarray, " b"]  # of the accuracy's 95 % interval (Wilson, 1927)
+    high: Float[np.ndarray, " b"]
+    null_low: Float[np.ndarray, " b"]  # of the accuracy, were the model calibrated: central 95 %
+    null_high: Float[np.ndarray, " b"]
+
+
+def reliability(ranked: Ranked) -> Reliability:
+    """Bins as those of the ECE."""
+    bins = consistent(ranked)
+    n = bins.n
+    starts = np.append(0, n.cumsum()[:-1])
+    accuracy = np.add.reduceat(ranked.correct, starts) / n
+    z = ndtri(0.975)
+    centre = (accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(accuracy * (1 - accuracy) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    null_low, null_high = np.quantile(bins.right / n, (0.025, 0.975), axis=0)
+    interval = centre - half, centre + half
+    return Reliability(bins.bin, n, bins.confidence / n, accuracy, *interval, null_low, null_high)
+
+
+class Confusion(NamedTuple):
+    """How many examples of one class were answered with another."""
+
+    true: int
+    answer: int
+    n: int
+
+
+def confusion_matrix(examples: Examples, classes: int) -> Int64[np.ndarray, "c c"]:
+    """How often each class (row) was answered with each (column)."""
+    pairs = examples.target * classes + examples.answer
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def top_confusions(matrix: Int64[np.ndarray, "c c"], most: int) -> list[Confusion]:
+    """The most frequent ones, at most so many."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    places = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    return [Confusion(int(i), int(j), int(wrong[i, j])) for i, j in places if wrong[i, j]]

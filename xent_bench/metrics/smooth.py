@@ -1,0 +1,45 @@
+"""Smooth calibration error.  Blasiok and Nakkiran, 2023, arXiv:2309.12236."""
+
+import numpy as np
+from scipy.fft import dct, idct
+from scipy.optimize import brentq
+
+from xent_bench.arrays import Values
+from xent_bench.metrics.ranked import Ranked
+
+CELLS = 1024  # of [0, 1]
+
+
+def smece(ranked: Ranked) -> float:
+    """The sigma at which smece_at(sigma) = sigma; in [0, 1]. No bins to choose, no jumps.
+
+    smece_at only falls when sigma grows, so there is one such sigma.
+    """
+    gaps = _spread(ranked)
+    if np.abs(gaps).sum() < 1e-12:
+        return 0.0
+    return float(brentq(lambda sigma: _smoothed(gaps, sigma) - sigma, 0.0, 2.0, xtol=1e-9))
+
+
+def smece_at(ranked: Ranked, sigma: float) -> float:
+    """The integral over t in [0, 1] of |(1/n) sum_i (correct_i - confidence_i) K(t, confidence_i)|.
+
+    K is the Gaussian of width sigma, reflected at 0 and at 1.
+    """
+    return _smoothed(_spread(ranked), sigma)
+
+
+def _spread(ranked: Ranked) -> Values:
+    """The sum of the gaps in each cell, over n; a gap is shared by the two nearest cells."""
+    place = np.clip(ranked.certainty * CELLS - 0.5, 0, CELLS - 1)
+    cell = np.minimum(place.astype(np.int64), CELLS - 2)
+    right = (cell - place) * ranked.gap
+    left = -ranked.gap - right
+    return (np.bincount(cell, left, CELLS) + np.bincount(cell + 1, right, CELLS)) / len(cell)
+
+
+def _smoothed(gaps: Values, sigma: float) -> float:
+    """Reflected Gaussian smoothing multiplies the k-th cosine by exp(-(pi k sigma)^2 / 2)."""
+    k = np.arange(CELLS)
+    damped = dct(gaps) * np.exp(-0.5 * (np.pi * k * sigma) ** 2)
+    return float(np.abs(idct(damped)).sum())

@@ -1,0 +1,128 @@
+"""How far a metric may be off for want of test examples, and what a perfect model would show."""
+
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from xent_bench.metrics.accuracy import balanced_top1_error
+from xent_bench.metrics.calibration import ece, equal_width
+from xent_bench.metrics.examples import Examples
+from xent_bench.metrics.ranked import Ranked, level
+from xent_bench.metrics.score import means, of_all
+
+Verdict: TypeAlias = Literal["within noise", "over-confident", "under-confident", "mixed"]
+
+RESAMPLES = 100  # a standard error is then itself known to 7 %
+DRAWS = 1000
+BLOCK = 2**22  # random numbers at a time
+SEED = 0  # the same numbers again
+
+
+class NullBand(NamedTuple):
+    """The ECE that a calibrated model with these confidences shows on so many examples.
+
+    The mean and the central 95 % of it.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def standard_errors(examples: Examples) -> dict[str, float]:
+    """By metric, over test examples; not of `mce`, a maximum, where it means nothing.
+
+    s / sqrt(n) of a mean over examples; else from resamples of the examples (Efron, 1979).
+    """
+    n = len(examples.target)
+    if n < 2:
+        return {}
+    errors = {
+        name: float(values.std(ddof=1) / n**0.5)
+        for name, values in means(examples).items()
+        if np.isfinite(values).all()  # of an infinite nll there is none
+    }
+    balanced = balanced_top1_error(examples.top1, examples.target)
+    if balanced is not None:
+        errors["balanced_top1"] = balanced
+    return errors | _bootstrap(examples)
+
+
+def _bootstrap(examples: Examples) -> dict[str, float]:
+    """Of resamples in the order of certainty, which need no sorting."""
+    rng = np.random.default_rng(SEED)
+    ranked = examples.ranked
+    n = len(ranked.correct)
+    wanted = {name: metric for name, metric in of_all(examples).items() if name != "mce"}
+    found: dict[str, list[float]] = {name: [] for name in wanted}
+    for _ in range(RESAMPLES):
+        drawn = np.repeat(np.arange(n), np.bincount(rng.integers(n, size=n), minlength=n))
+        resample = level(ranked.certainty[drawn], ranked.correct[drawn])
+        for name, metric in wanted.items():
+            value = metric(resample)
+            if value is not None:
+                found[name].append(value)
+    # of all resamples or of none: a metric undefined in some has no standard error
+    return {k: float(np.std(v, ddof=1)) for k, v in found.items() if len(v) == RESAMPLES}
+
+
+def null_band(ranked: Ranked) -> NullBand:
+    """What chance alone makes of a calibrated model's ECE.
+
+    It is positive for a perfect model too: of 10,000 examples at a mean confidence of 0.95, 0.2
+    to 0.5 %, more if confidences spread over many bins.
+    """
+    n = len(ranked.correct)
+    bins = consistent(ranked)
+    errors = np.abs(bins.right - bins.confidence).sum(axis=1) / n
+    low, high = np.quantile(errors, (0.025, 0.975))
+    return NullBand(float(errors.mean()), float(low), float(high))
+
+
+class Consistent(NamedTuple):
+    """Of each bin that is not empty: which, its examples, the sum of their confidences, and how
+    many of them are right in each of DRAWS draws.
+    """
+
+    bin: Int64[np.ndarray, " b"]
+    n: Int64[np.ndarray, " b"]
+    confidence: Float[np.ndarray, " b"]
+    right: Int64[np.ndarray, "draws b"]
+
+
+def consistent(ranked: Ranked) -> Consistent:
+    """Consistency resampling: each answer right with the probability that was given for it.
+
+    Broecker and Smith, 2007, doi:10.1175/WAF993.1, with the confidences as they are.
+    """
+    rng = np.random.default_rng(SEED)
+    confidence = ranked.certainty
+    n = len(confidence)
+    bin_of = equal_width(confidence)
+    first = np.flatnonzero(np.diff(bin_of, prepend=-1))
+    parts = []
+    rows = max(1, BLOCK // n)
+    for start in range(0, DRAWS, rows):
+        right = rng.random((min(rows, DRAWS - start), n), dtype=np.float32) < confidence
+        parts.append(np.add.reduceat(right, first, axis=1, dtype=np.int64))
+    return Consistent(
+        bin_of[first],
+        np.diff(first, append=n),
+        np.add.reduceat(confidence, first),
+        np.concatenate(parts),
+    )
+
+
+def verdict(ranked: Ranked, band: NullBand) -> Verdict:
+    """Whether the ECE is more than a calibrated model shows; if so, in which direction it errs.
+
+    `mixed`: too confident here and not enough there, so that the mean of the gaps tells nothing
+    (it is within two standard errors of 0).
+    """
+    if ece(ranked) <= band.high:
+        return "within noise"
+    gap = ranked.gap
+    if abs(gap.mean()) <= 2 * gap.std() / len(gap) ** 0.5:
+        return "mixed"
+    return "over-confident" if gap.mean() > 0 else "under-confident"

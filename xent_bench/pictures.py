@@ -1,0 +1,151 @@
+"""Pictures of one run: reliability diagram, risk-coverage curve, confusions. Drawn, not computed.
+
+What a run gives as trained and after calibration stands side by side.
+"""
+
+import colorsys
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # files only: no window, no display needed
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from xent_bench.arrays import Values
+from xent_bench.metrics.calibration import BINS
+from xent_bench.metrics.reliability import Confusion, Reliability
+
+Colour: TypeAlias = tuple[float, float, float]
+GREY, BAND = "#555555", "#cccccc"
+LINES = ("-", "--", "-.", ":")
+MOST_CLASSES = 20  # of which a matrix can be read
+POINTS = 400  # of a curve
+
+
+def colour_of(loss: str) -> Colour:
+    """The same for a loss in every picture: a hue drawn from its name."""
+    hue = int.from_bytes(hashlib.sha256(loss.encode()).digest()[:4]) / 2**32
+    return colorsys.hls_to_rgb(hue, 0.4, 0.7)
+
+
+def reliability_diagram(
+    title: str, panels: Mapping[str, Reliability | None], colour: Colour
+) -> Figure:
+    """Accuracy against confidence by bin, with its interval, over what calibration allows; below
+    how many examples a bin has. A panel is None where there are no probabilities.
+    """
+    width = 0.8 + 4.2 * len(panels)
+    figure = _figure(title, width, 5.6)
+    axes = figure.subplots(2, len(panels), sharey="row", squeeze=False, height_ratios=(4, 1))
+    figure.subplots_adjust(0.65 / width, 0.09, 1 - 0.15 / width, 0.84, 0.08, 0.08)
+    for (above, below), (name, found) in zip(axes.T, panels.items(), strict=True):
+        above.set_title(name, loc="left", fontsize=9)
+        below.set_xlabel("confidence")
+        if found is None:
+            above.text(0.5, 0.5, "its scores are no probabilities", ha="center", color=GREY)
+        else:
+            _accuracies(above, found, colour)
+            _counts(below, found, colour)
+        above.set(xlim=(0, 1), ylim=(0, 1.03), xticklabels=())
+        below.set(xlim=(0, 1), ylim=(0, 130), yticks=(0, 50, 100))
+    axes[0][0].set_ylabel("accuracy")
+    axes[1][0].set_ylabel("examples (%)")
+    handles = axes[0][-1].get_legend_handles_labels()  # of what is calibrated: it has all
+    figure.legend(*handles, loc="upper right", fontsize=8, frameon=False, ncols=3)
+    return figure
+
+
+def _accuracies(axis: Axes, found: Reliability, colour: Colour) -> None:
+    edges = np.arange(BINS + 1) / BINS
+    low, high = np.full((2, BINS), np.nan)
+    low[found.bin], high[found.bin] = found.null_low, found.null_high
+    high = np.maximum(high, low + 0.004)  # a line where it has no height
+    axis.stairs(high, edges, baseline=low, fill=True, color=BAND, label="95 % if calibrated")
+    axis.plot((0, 1), (0, 1), "--", color=GREY, lw=0.8, label="calibrated")
+    below, above = found.accuracy - found.low, found.high - found.accuracy
+    interval = (below.clip(0), above.clip(0))  # rounding can leave -1e-17
+    axis.errorbar(
+        found.confidence,
+        found.accuracy,
+        interval,
+        fmt="o-",
+        ms=4,
+        lw=1.2,
+        capsize=2,
+        color=colour,
+        label="found, 95 %",
+    )
+
+
+def _counts(axis: Axes, found: Reliability, colour: Colour) -> None:
+    share = np.zeros(BINS)
+    share[found.bin] = 100 * found.n / found.n.sum()
+    axis.stairs(share, np.arange(BINS + 1) / BINS, fill=True, color=colour)
+    for place, n in zip(found.bin, found.n, strict=True):
+        axis.text((place + 0.5) / BINS, 106, n, ha="center", fontsize=6, color=GREY)
+
+
+def risk_coverage(title: str, curves: Mapping[str, Values], colour: Colour) -> Figure:
+    """Share of errors among the most certain answers, for every share of these."""
+    figure = _figure(title, 6.4, 4.4)
+    axis = figure.subplots()
+    figure.subplots_adjust(0.11, 0.12, 0.97, 0.9)
+    for (name, risks), line in zip(curves.items(), LINES, strict=False):
+        n = len(risks)
+        shown = np.unique(np.linspace(0, n - 1, POINTS).astype(int))
+        axis.plot(100 * (shown + 1) / n, 100 * risks[shown], line, color=colour, label=name)
+    axis.set_xlabel("coverage: share of the answers, the most certain first (%)")
+    axis.set(xlim=(0, 100), ylabel="risk: share of wrong ones among them (%)")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="upper left", fontsize=8, frameon=False)
+    return figure
+
+
+def confusions(
+    title: str, matrix: np.ndarray, top: Sequence[Confusion], classes: Sequence[str]
+) -> Figure:
+    """The whole matrix of a few classes; of many the most frequent confusions."""
+    if len(classes) > MOST_CLASSES:
+        return _bars(title, top, classes)
+    side = 0.45 * len(classes)
+    width, height = max(side + 1.9, 5.0), side + 2.3
+    figure = _figure(title, width, height)
+    axis = figure.add_axes((1.6 / width, 1.6 / height, side / width, side / height))
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axis.imshow(share, cmap="Greys", vmin=0, vmax=1)
+    for i, j in np.argwhere(matrix):
+        colour = "white" if share[i, j] > 0.5 else "black"
+        axis.text(j, i, matrix[i, j], ha="center", va="center", fontsize=8, color=colour)
+    names = [_short(each) for each in classes]
+    axis.set_xticks(range(len(classes)), names, rotation=90)
+    axis.set_yticks(range(len(classes)), names)
+    axis.set(xlabel="answered", ylabel="true class")
+    return figure
+
+
+def _bars(title: str, top: Sequence[Confusion], classes: Sequence[str]) -> Figure:
+    height = 1.2 + 0.26 * max(len(top), 1)
+    figure = _figure(title, 7.2, height)
+    axis = figure.add_axes((0.46, 0.6 / height, 0.51, 1 - 1.1 / height))
+    names = [f"{_short(classes[each.true])} → {_short(classes[each.answer])}" for each in top]
+    axis.barh(range(len(top)), [each.n for each in top], color=GREY)
+    axis.set_yticks(range(len(top)), names)
+    axis.invert_yaxis()
+    axis.set_xlabel("test images (true class → answer)")
+    return figure
+
+
+def _figure(title: str, width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=100)
+    figure.text(0.1 / width, 1 - 0.3 / height, title, fontsize=10)
+    return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}…"

@@ -1,0 +1,80 @@
+"""Every metric of one run, with its uncertainty, as a table."""
+
+from xent_bench.runs import Run
+from xent_bench.tables import Table
+
+TITLES = {
+    "test": "as trained",
+    "test_ts": "temperature",
+    "test_vs": "vector scaling",
+    "test_iso": "isotonic",
+}
+# of each metric: what it is, in few words; shares are shown in per cent
+METRICS = {
+    "top1": "right answers",
+    "top5": "true class among the first five",
+    "balanced_top1": "right answers, mean over classes",
+    "ties": "answers that a tie decides",
+    "nll": "-log p of the true class, nats",
+    "brier": "squared error of p, 0 to 2",
+    "ece": "calibration error, 15 bins",
+    "ece_equal_mass": "the same, as many images in each bin",
+    "ece_classwise": "the same, of every class",
+    "ece_debiased": "the same, squared, without noise",
+    "mce": "the worst bin",
+    "smece": "smooth calibration error, no bins",
+    "ks": "largest cumulated gap",
+    "overconfidence": "mean confidence - accuracy",
+    "confidence": "mean confidence",
+    "entropy": "of the probabilities, nats",
+    "aurc": "mean risk over coverages",
+    "eaurc": "the same, above the best order's",
+    "auroc_correct": "are right answers more certain?",
+}
+PLAIN = {"nll", "brier", "entropy"}  # no shares
+
+
+def scorecard(run: Run) -> Table:
+    """One row a metric; ± is a 95 % interval over test images (1.96 standard errors)."""
+    prefixes = [prefix for prefix in TITLES if f"{prefix}/top1" in run.metrics]
+    rows = [
+        [_name(key), what, *(_cell(run, prefix, key) for prefix in prefixes)]
+        for key, what in METRICS.items()
+        if any(f"{prefix}/{key}" in run.metrics for prefix in prefixes)
+    ]
+    headings = ["metric", "", *(TITLES[prefix] for prefix in prefixes)]
+    title = f"{run.name}: {run.params['data']}, {run.params['model']}"
+    return Table(title, headings, rows, _notes(run, prefixes), text=2)
+
+
+def _name(key: str) -> str:
+    return key if key in PLAIN else f"{key} %"
+
+
+def _cell(run: Run, prefix: str, key: str) -> str:
+    value, error = (run.metrics.get(f"{each}/{key}") for each in (prefix, f"{prefix}_se"))
+    if value is None:
+        return "-"
+    factor, form = (1, ".3f") if key in PLAIN else (100, ".2f")
+    return f"{factor * value:{form}}" + (f" ± {1.96 * factor * error:{form}}" if error else "")
+
+
+def _notes(run: Run, prefixes: list[str]) -> list[str]:
+    notes = [
+        f"±: 95 % interval over the {run.n_test:,} test images, 1.96 standard errors. "
+        "Another seed varies on top of it."
+    ]
+    for prefix in prefixes:
+        word = run.tags.get(f"{prefix}_verdict")
+        if word is None:
+            notes.append(f"{TITLES[prefix]}: the scores are no probabilities.")
+            continue
+        low, high = (100 * run.metrics[f"{prefix}_null/ece_{end}"] for end in ("low", "high"))
+        notes.append(
+            f"{TITLES[prefix]}: {word}. Were it calibrated, its ece would be between {low:.2f} "
+            f"and {high:.2f} % for want of images (95 %)."
+        )
+    temperature = run.metrics["test_ts/temperature"]
+    bound = " (no best one: at its bound)" * bool(run.metrics["test_ts/temperature_at_bound"])
+    notes.append(f"temperature: {run.tags['scaled_map']}, T = {temperature:.3g}{bound}.")
+    return notes
