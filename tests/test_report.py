@@ -173,12 +173,38 @@ def test_a_long_label_takes_lines_and_no_numbers(tmp_path, capsys):
     assert max(map(len, shown.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_a_miscalibration_is_marked_by_what_most_runs_say(tmp_path, capsys, form):
+    for seed in range(3):
+        write_run(tmp_path, "ce", seed)
+    result = tmp_path / "tested" / "ce-s0-" / "result.json"
+    content = json.loads(result.read_text())
+    content["tags"] |= {"test_verdict": "within noise", "test_ts_verdict": "over-confident"}
+    result.write_text(json.dumps(content))
+    report(tmp_path, form)
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "0.400" in line]
+
+    assert row.count("3.0±0.0") == 2
+    assert row.count("3.0±0.0↑") == 1
+    assert row.index("3.0±0.0↑") < row.rindex("3.0±0.0")
+
+
+def test_a_map_that_differs_between_losses_is_said(tmp_path, capsys):
+    for loss in ("ce", "focal", "logit_norm"):
+        write_run(tmp_path, loss, 0)
+    result = tmp_path / "tested" / "logit_norm-s0-" / "result.json"
+    result.write_text(result.read_text().replace("softmax(z / T)", "softmax(log p / T)"))
+    report(tmp_path, "table")
+
+    assert "softmax(z / T), softmax(log p / T) for logit_norm" in capsys.readouterr().out
+
+
 def test_a_temperature_at_its_bound_is_said(tmp_path, capsys):
     for seed in range(2):
         write_run(tmp_path, "ce", seed, bound=float(seed))
     report(tmp_path, "table")
 
-    assert "for ce (1 of 2), as where calib" in " ".join(capsys.readouterr().out.split())
+    assert "for ce (1 of 2), as where every answer" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_picture_is_drawn(tmp_path):

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from statistics import mode
 from typing import Any, NamedTuple
 
 from xent_bench.runs import Run
 from xent_bench.stats import Estimate, estimate
 
+VERDICT = "_verdict"  # ends the name of a tag
 CONTROL = ("ce", "sparse_ce")  # one loss, two formats of label: equal, or the harness is broken
 
 
@@ -26,6 +28,8 @@ class Row(NamedTuple):
     loss: str
     n: int
     estimates: dict[str, Estimate]
+    verdicts: dict[str, str]  # on the calibration, by prefix: that of most of these runs
+    scaled_map: str
 
     @property
     def at_bound(self) -> int:
@@ -84,7 +88,14 @@ def _varies(key: str, loss: str, runs: list[Run]) -> bool:
 def _row(label: str, cell: list[Run]) -> Row:
     keys = [key for key in cell[0].metrics if all(key in run.metrics for run in cell)]
     estimates = {key: estimate([run.metrics[key] for run in cell]) for key in keys}
-    return Row(label, cell[0].params["loss"], len(cell), estimates)
+    found: dict[str, list[str]] = {}
+    for run in cell:
+        for tag in run.tags:
+            if tag.endswith(VERDICT):
+                found.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
+    verdicts = {prefix: mode(words) for prefix, words in found.items()}
+    scaled_map = cell[0].tags.get("scaled_map", "softmax(z / T)")
+    return Row(label, cell[0].params["loss"], len(cell), estimates, verdicts, scaled_map)
 
 
 def _control(runs: list[Run]) -> Control:
@@ -124,5 +135,6 @@ def flat(comparison: Comparison) -> list[dict[str, Any]]:
             for key, found in row.estimates.items()
             for column, value in ((key, found.mean), (f"{key}/half_width", found.half_width))
         }
+        | {f"{prefix}{VERDICT}": word for prefix, word in row.verdicts.items()}
         for row in comparison.rows
     ]

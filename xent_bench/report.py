@@ -22,6 +22,7 @@ class Column(NamedTuple):
     decimals: int
 
 
+MARKS = {"over-confident": "↑", "under-confident": "↓", "mixed": "↕", "within noise": " "}
 COLUMNS = (
     Column("top-1", "%", "test/top1", 100, 1),
     Column("top-5", "%", "test/top5", 100, 1),
@@ -109,10 +110,12 @@ def _cell(row: "Row", column: Column) -> str:
     found = row.estimates.get(column.key)
     if found is None:
         return "-"
+    prefix, _, metric = column.key.partition("/")
+    mark = MARKS[row.verdicts[prefix]] if metric == "ece" and prefix in row.verdicts else ""
     mean = f"{column.scale * found.mean:.{column.decimals}f}"
     if found.half_width is None:
-        return mean
-    return f"{mean}±{column.scale * found.half_width:.{column.decimals}f}"
+        return f"{mean}{mark}"
+    return f"{mean}±{column.scale * found.half_width:.{column.decimals}f}{mark}"
 
 
 def _notes(comparison: "Comparison") -> list[str]:
@@ -120,7 +123,11 @@ def _notes(comparison: "Comparison") -> list[str]:
     notes = [_control(comparison)]
     if any(row.n > 1 for row in comparison.rows):
         notes.append("±: 95 % interval, Student's t over n seeds; overlap is no proof of a tie.")
-    notes.append("scaled: after temperature scaling, fitted on calib. Rows by scaled NLL.")
+    notes.append(f"scaled: {_maps(comparison)}, T fitted on calib. Rows by scaled NLL.")
+    notes.append(
+        "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; unmarked: no more "
+        "than chance gives a calibrated net on so few images."
+    )
     unscored = [row.label for row in comparison.rows if "test/nll" not in row.estimates]
     if unscored:
         notes.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
@@ -130,10 +137,20 @@ def _notes(comparison: "Comparison") -> list[str]:
     bound = [f"{row.label} ({row.at_bound} of {row.n})" for row in comparison.rows if row.at_bound]
     if bound:
         notes.append(
-            f"No best temperature within its bounds for {', '.join(bound)}, as where calib is "
-            "classified without an error: distrust their scaled values."
+            f"No best temperature for {', '.join(bound)}, as where every answer on calib is right: "
+            "they are made as certain as so few images allow, no more."
         )
     return [*notes, comparison.provenance]
+
+
+def _maps(comparison: "Comparison") -> str:
+    """What temperature scaling does, and with which losses something else."""
+    maps: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        maps.setdefault(row.scaled_map, []).append(row.label)
+    most = max(maps, key=lambda each: len(maps[each]))
+    others = [f"{each} for {', '.join(maps[each])}" for each in maps if each != most]
+    return ", ".join([most, *others])
 
 
 def _is_infinite(row: "Row") -> bool:

@@ -1,24 +1,28 @@
 """Calibration: is an answer given with confidence 0.8 right 80 times in 100?"""
 
 import math
+from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 
 from xent_bench.arrays import Values
 from xent_bench.metrics.ranked import Ranked
 
 BINS = 15  # of every binned metric
+Bounds: TypeAlias = Int64[np.ndarray, " bounds"]  # of bins, in the order of confidence
 
 
-def equal_width(confidence: Values, bins: int = BINS) -> Int64[np.ndarray, " n"]:
-    """The bin of each example: of equal width, right-closed, so that 1.0 falls into the last."""
-    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
+def equal_width(confidence: Values, bins: int = BINS) -> Bounds:
+    """Where bins of equal width end, right-closed, so that 1.0 falls into the last one."""
+    inner = np.searchsorted(confidence, np.linspace(0, 1, bins + 1)[1:-1], side="right")
+    return np.concatenate([[0], inner, [len(confidence)]])
 
 
-def equal_mass(n: int, bins: int = BINS) -> Int64[np.ndarray, " n"]:
-    """The bin of each example in the order of confidence: sizes differ by one at most."""
-    return np.arange(n) * bins // n
+def equal_mass(n: int, bins: int = BINS) -> Bounds:
+    """Where bins end whose sizes differ by one at most."""
+    return np.arange(bins + 1) * n // bins
 
 
 def ece(ranked: Ranked, *, bins: int = BINS) -> float:
@@ -27,7 +31,7 @@ def ece(ranked: Ranked, *, bins: int = BINS) -> float:
     Bins of equal width. Naeini et al., 2015; Guo et al., 2017, arXiv:1706.04599. torchmetrics'
     bins are left-closed, with a further one for confidence 1.0.
     """
-    return _absolute(ranked.gap, equal_width(ranked.certainty, bins), bins)
+    return _absolute(ranked.gap, equal_width(ranked.certainty, bins))
 
 
 def mce(ranked: Ranked, *, bins: int = BINS) -> float:
@@ -35,14 +39,14 @@ def mce(ranked: Ranked, *, bins: int = BINS) -> float:
 
     A bin of a few examples may decide it: read it beside the reliability diagram.
     """
-    bin_of = equal_width(ranked.certainty, bins)
-    counts = np.bincount(bin_of, minlength=bins)
-    return float((np.abs(np.bincount(bin_of, ranked.gap, bins)) / np.maximum(counts, 1)).max())
+    bounds = equal_width(ranked.certainty, bins)
+    means = np.abs(_sums(ranked.gap, bounds)) / np.maximum(np.diff(bounds), 1)
+    return float(means.max())
 
 
 def ece_equal_mass(ranked: Ranked, *, bins: int = BINS) -> float:
     """As ece, with as many examples in each bin.  Nixon et al., 2019, arXiv:1904.01685."""
-    return _absolute(ranked.gap, equal_mass(len(ranked.gap), bins), bins)
+    return _absolute(ranked.gap, equal_mass(len(ranked.gap), bins))
 
 
 def ece_debiased(ranked: Ranked, *, bins: int = BINS) -> float | None:
@@ -55,10 +59,9 @@ def ece_debiased(ranked: Ranked, *, bins: int = BINS) -> float | None:
     n = len(ranked.gap)
     if n < 2 * bins:
         return None
-    bin_of = equal_mass(n, bins)
-    counts = np.bincount(bin_of)
-    accuracy = np.bincount(bin_of, ranked.correct) / counts
-    gap = np.bincount(bin_of, ranked.gap) / counts
+    bounds = equal_mass(n, bins)
+    counts = np.diff(bounds)
+    accuracy, gap = (_sums(values, bounds) / counts for values in (ranked.correct, ranked.gap))
     squares = gap**2 - accuracy * (1 - accuracy) / (counts - 1)
     return math.sqrt(max(0.0, float(counts @ squares) / n))
 
@@ -71,5 +74,9 @@ def ks(ranked: Ranked) -> float:
     return float(np.abs(ranked.gap.cumsum()).max() / len(ranked.gap))
 
 
-def _absolute(gap: Values, bin_of: Int64[np.ndarray, " n"], bins: int) -> float:
-    return float(np.abs(np.bincount(bin_of, gap, bins)).sum() / len(gap))
+def _absolute(gap: Values, bounds: Bounds) -> float:
+    return float(np.abs(_sums(gap, bounds)).sum() / len(gap))
+
+
+def _sums(values: Values, bounds: Bounds) -> Float[np.ndarray, " bins"]:
+    return np.array([values[low:high].sum() for low, high in pairwise(bounds)])

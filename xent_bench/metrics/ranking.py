@@ -37,10 +37,9 @@ def auroc_correct(ranked: Ranked) -> float | None:
 
     None where all are right or all wrong.
     """
-    certainty, correct = ranked
-    right, wrong = correct.sum(), (1 - correct).sum()
-    if min(right, wrong) < 1e-9:
+    correct, wrong = ranked.correct, 1 - ranked.correct
+    pairs = correct.sum() * wrong.sum()
+    if pairs < 1e-9:
         return None
-    before = np.concatenate([[0], (1 - correct).cumsum()])  # wrong ones among the first k
-    less, no_more = (before[np.searchsorted(certainty, certainty, s)] for s in ("left", "right"))
-    return float(correct @ (less + no_more) / 2 / right / wrong)
+    # half of an example's own doubt: those that tie share one, so half of each pair of them
+    return float(correct @ (wrong.cumsum() - wrong / 2) / pairs)

@@ -99,15 +99,16 @@ def consistent(ranked: Ranked) -> Consistent:
     rng = np.random.default_rng(SEED)
     confidence = ranked.certainty
     n = len(confidence)
-    bin_of = equal_width(confidence)
-    first = np.flatnonzero(np.diff(bin_of, prepend=-1))
+    bounds = equal_width(confidence)
+    bins = np.flatnonzero(np.diff(bounds))
+    first = bounds[bins]
     parts = []
     rows = max(1, BLOCK // n)
     for start in range(0, DRAWS, rows):
         right = rng.random((min(rows, DRAWS - start), n), dtype=np.float32) < confidence
         parts.append(np.add.reduceat(right, first, axis=1, dtype=np.int64))
     return Consistent(
-        bin_of[first],
+        bins,
         np.diff(first, append=n),
         np.add.reduceat(confidence, first),
         np.concatenate(parts),
