@@ -60,8 +60,8 @@ OURS = {
     "comparison": {"runs", "stats"},
     "plots": {"comparison"},
     "pictures": {"arrays", "metrics"},
-    "run_pictures": {"evaluation", "metrics", "pictures"},
-    "scorecard": {"runs", "tables"},
+    "run_pictures": {"calibrators", "evaluation", "metrics", "pictures"},
+    "scorecard": {"calibrators", "runs", "tables"},
     "rescore": {
         *("calibrators", "evaluation", "failures", "predictions", "run_pictures", "runs"),
         *("scorecard", "tables", "tracking_store"),

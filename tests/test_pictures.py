@@ -50,10 +50,10 @@ def test_a_diagram_shows_counts_intervals_band_and_verdict(tmp_path, monkeypatch
     draw_pictures(evaluate(made), made.classes, PARAMS, tmp_path / "p")
     shown = texts(seen[0])
 
-    assert "focal (gamma 2) on digits, cnn, seed 3; n = 500 test images" in shown
+    assert "focal (gamma 2.0) on digits, cnn, seed 3; n = 500 test images" in shown
     assert "as trained" in shown
     assert "over-confident" in shown
-    assert "after temperature scaling" in shown
+    assert "temperature scaling" in shown
     assert "within noise" in shown
     assert "95 % if calibrated" in shown
     found = reliability(evaluate(made).readings["test"].ranked)
@@ -89,3 +89,9 @@ def test_a_loss_has_its_colour_and_those_of_the_quickstart_can_be_told_apart():
     distance = np.abs(colours[:, None] - colours).sum(axis=2)
 
     assert distance[~np.eye(len(QUICKSTART), dtype=bool)].min() > 0.2
+
+
+def test_names_with_signs_of_mathematics_are_shown_as_they_are(tmp_path):
+    made = predictions(classes=3)._replace(classes=("$5 and $10", r"\alpha_", "a_b^c$"))
+    odd = PARAMS | {"loss": "my_loss$", "loss.weights": [1, 2], "loss.name": None}
+    draw_pictures(evaluate(made), made.classes, odd, tmp_path / "p")

@@ -8,6 +8,7 @@ from conftest import ROOT
 from xent_bench.configure import checked
 from xent_bench.list_losses import load_losses
 from xent_bench.schema import CONF
+from xent_bench.scorecard import METRICS
 
 README = (ROOT / "README.md").read_text()
 LOSSES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))
@@ -53,3 +54,12 @@ def test_the_example_of_a_loss_is_the_file():
 
     assert code == (ROOT / "xent_bench/losses/poly1.py").read_text()
     assert node == (CONF / "loss/poly1.yaml").read_text()
+
+
+def test_the_table_of_metrics_names_what_is_scored():
+    table = README.partition("## What is measured")[2].partition("\n\n**")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = [key for cell in cells for key in re.findall(r"`(\w+)`", cell)]
+
+    assert set(named) == METRICS.keys()
+    assert len(named) == len(METRICS)

@@ -19,6 +19,7 @@ from xent_bench.predictions import Predictions, load, predicted, save
 from xent_bench.rescore import rescore
 from xent_bench.runs import load_run, save_run
 from xent_bench.schema import run_folder
+from xent_bench.scorecard import METRICS, PLAIN
 from xent_bench.train import run
 
 XENT_RESCORE = str(Path(sys.executable).with_name("xent-rescore"))
@@ -107,12 +108,21 @@ def test_every_logged_number_comes_out_again_exactly(folder, store):
     before = load_run(folder / "result.json")
     found = rescore(folder)
 
-    assert (found.added, found.changed) == ([], [])
+    assert (found.added, found.rounded, found.changed) == ([], [], [])
     assert len(before.metrics) > 70
     assert found.run == before
     finite = {key: value for key, value in before.metrics.items() if np.isfinite(value)}
     curves = {k: v for k, v in logged(folder, store).items() if k.startswith(("train/", "val/"))}
     assert logged(folder, store) == finite | curves
+
+
+def test_the_scorecard_explains_what_is_scored(folder):
+    scored = {key.partition("/")[2] for key in load_run(folder / "result.json").metrics}
+
+    assert METRICS.keys() == {
+        key for key in scored if "temperature" not in key and not key.startswith("ece_")
+    } | {"ece_equal_mass", "ece_classwise", "ece_debiased"}
+    assert METRICS.keys() >= PLAIN
 
 
 def test_rescoring_needs_neither_torch_nor_mlflow(folder):
@@ -150,7 +160,7 @@ def test_a_metric_that_a_run_has_not_is_added_to_it_and_to_mlflow_once(folder, s
 
 def test_a_number_that_comes_out_otherwise_is_named_and_nothing_is_written(folder):
     result = json.loads((folder / "result.json").read_text())
-    result["metrics"]["test/ece"] += 1e-15
+    result["metrics"]["test/ece"] += 1e-6
     del result["metrics"]["test/ks"]
     (folder / "result.json").write_text(json.dumps(result))
     done = subprocess.run([XENT_RESCORE, folder], capture_output=True, text=True)
@@ -158,6 +168,18 @@ def test_a_number_that_comes_out_otherwise_is_named_and_nothing_is_written(folde
     assert done.returncode == 1
     assert "numbers are NOT as logged: test/ece" in done.stdout
     assert json.loads((folder / "result.json").read_text()) == result
+
+
+def test_a_number_that_differs_by_rounding_is_counted_and_what_is_new_is_added(folder):
+    result = json.loads((folder / "result.json").read_text())
+    result["metrics"]["test/ece"] += 1e-16
+    del result["metrics"]["test/ks"]
+    (folder / "result.json").write_text(json.dumps(result))
+    done = subprocess.run([XENT_RESCORE, folder], capture_output=True, text=True)
+
+    assert done.returncode == 0
+    assert "numbers as logged, 1 of them but for rounding, 1 added" in done.stdout
+    assert load_run(folder / "result.json").metrics["test/ece"] == result["metrics"]["test/ece"]
 
 
 def test_a_store_that_is_gone_is_told_and_the_folder_is_what_counts(folder):

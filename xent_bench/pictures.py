@@ -73,9 +73,8 @@ def _accuracies(axis: Axes, found: Reliability, colour: Colour) -> None:
         found.confidence,
         found.accuracy,
         interval,
-        fmt="o-",
+        fmt="o",
         ms=4,
-        lw=1.2,
         capsize=2,
         color=colour,
         label="found, 95 %",
@@ -123,8 +122,8 @@ def confusions(
         colour = "white" if share[i, j] > 0.5 else "black"
         axis.text(j, i, matrix[i, j], ha="center", va="center", fontsize=8, color=colour)
     names = [_short(each) for each in classes]
-    axis.set_xticks(range(len(classes)), names, rotation=90)
-    axis.set_yticks(range(len(classes)), names)
+    axis.set_xticks(range(len(classes)), names, rotation=90, parse_math=False)
+    axis.set_yticks(range(len(classes)), names, parse_math=False)
     axis.set(xlabel="answered", ylabel="true class")
     return figure
 
@@ -135,7 +134,7 @@ def _bars(title: str, top: Sequence[Confusion], classes: Sequence[str]) -> Figur
     axis = figure.add_axes((0.46, 0.6 / height, 0.51, 1 - 1.1 / height))
     names = [f"{_short(classes[each.true])} → {_short(classes[each.answer])}" for each in top]
     axis.barh(range(len(top)), [each.n for each in top], color=GREY)
-    axis.set_yticks(range(len(top)), names)
+    axis.set_yticks(range(len(top)), names, parse_math=False)
     axis.invert_yaxis()
     axis.set_xlabel("test images (true class → answer)")
     return figure
@@ -143,7 +142,7 @@ def _bars(title: str, top: Sequence[Confusion], classes: Sequence[str]) -> Figur
 
 def _figure(title: str, width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=100)
-    figure.text(0.1 / width, 1 - 0.3 / height, title, fontsize=10)
+    figure.text(0.1 / width, 1 - 0.3 / height, title, fontsize=10, parse_math=False)
     return figure
 
 

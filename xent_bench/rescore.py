@@ -6,6 +6,8 @@ that is asked for, is added to `result.json` and to MLflow. No PyTorch, no GPU.
 
 import argparse
 import dataclasses
+import math
+import os
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -14,14 +16,17 @@ from typing import NamedTuple
 from xent_bench.calibrators import PREFIXES
 from xent_bench.runs import Run, load_run, save_run
 
+ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
+
 
 class Rescored(NamedTuple):
-    """A run as it is now, the keys that were added, and those that came out other than they were
-    logged: then nothing was added.
+    """A run as it is now; the keys that were added; those that came out equal but for rounding, as
+    on another processor; and those that came out otherwise: then nothing was added.
     """
 
     run: Run
     added: list[str]
+    rounded: list[str]
     changed: list[str]
 
 
@@ -35,15 +40,21 @@ def main() -> None:
             found = rescore(folder, options.calibrator, pictures=options.pictures)
             print(f"{folder}: {_said(found)}", flush=True)
             changed |= bool(found.changed)
+        if len(folders) == 1:
+            _show(found.run)
+    except BrokenPipeError:  # xent-rescore | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:
         print(f"xent-rescore: {error}", file=sys.stderr)
         sys.exit(3)
-    if len(folders) == 1:
-        from xent_bench.scorecard import scorecard
-        from xent_bench.tables import print_table
-
-        print_table(scorecard(found.run))
     sys.exit(changed)
+
+
+def _show(run: Run) -> None:
+    from xent_bench.scorecard import scorecard
+    from xent_bench.tables import print_table
+
+    print_table(scorecard(run))
 
 
 def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool = False) -> Rescored:
@@ -56,9 +67,11 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
     had = [name for name, prefix in PREFIXES.items() if f"{prefix}/top1" in run.metrics]
     evaluation = evaluate(predictions, dict.fromkeys([*had, *calibrators]))
     metrics, words, _ = evaluation
-    changed = [key for key in metrics if run.metrics.get(key, metrics[key]) != metrics[key]]
+    unequal = [key for key in metrics if run.metrics.get(key, metrics[key]) != metrics[key]]
+    rounded = [key for key in unequal if math.isclose(run.metrics[key], metrics[key], **ROUNDING)]
+    changed = [key for key in unequal if key not in rounded]
     if changed:
-        return Rescored(run, [], changed)
+        return Rescored(run, [], rounded, changed)
     files = []
     if pictures:
         from xent_bench.run_pictures import draw_pictures  # matplotlib takes another
@@ -69,7 +82,7 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
         run = dataclasses.replace(run, metrics=run.metrics | added, tags=run.tags | words)
         save_run(run, folder)
         _tell_mlflow(folder, added, words, files)
-    return Rescored(run, list(added), [])
+    return Rescored(run, list(added), rounded, [])
 
 
 def _tell_mlflow(
@@ -98,7 +111,10 @@ def _said(found: Rescored) -> str:
     if found.changed:
         names = ", ".join(found.changed[:3]) + ", ..." * (len(found.changed) > 3)
         return f"{len(found.changed)} of {n} numbers are NOT as logged: {names}"
-    return f"{n} numbers as logged" + f", {len(found.added)} added" * bool(found.added)
+    said = f"{n} numbers as logged"
+    if found.rounded:
+        said += f", {len(found.rounded)} of them but for rounding"
+    return said + f", {len(found.added)} added" * bool(found.added)
 
 
 def _parser() -> argparse.ArgumentParser:

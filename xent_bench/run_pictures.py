@@ -5,16 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from xent_bench import pictures
+from xent_bench.calibrators import TITLES
 from xent_bench.evaluation import Evaluation
 from xent_bench.metrics.ranking import risks
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
 
-TITLES = {
-    "test": "as trained",
-    "test_ts": "after temperature scaling",
-    "test_vs": "after vector scaling",
-    "test_iso": "after isotonic regression",
-}
 MOST = 20  # confusions
 
 
@@ -24,26 +19,15 @@ def draw_pictures(
     """Write them into the folder; `params` are the run's flat config keys."""
     read = evaluation.readings
     title, colour = _title(params, len(read["test"].target)), pictures.colour_of(params["loss"])
+    diagrams = {
+        _calibration(evaluation, prefix): examples.given and reliability(examples.ranked)
+        for prefix, examples in read.items()
+    }
+    curves = {_ranking(evaluation, prefix): risks(read[prefix].ranked) for prefix in read}
     matrix = confusion_matrix(read["test"], len(classes))
     figures = {
-        "reliability": pictures.reliability_diagram(
-            title,
-            {
-                _calibration(evaluation, prefix): examples.given and reliability(examples.ranked)
-                for prefix, examples in read.items()
-            },
-            colour,
-        ),
-        "risk_coverage": pictures.risk_coverage(
-            title,
-            {
-                f"{TITLES[prefix]}: AURC {100 * evaluation.metrics[f'{prefix}/aurc']:.2f} %": risks(
-                    examples.ranked
-                )
-                for prefix, examples in read.items()
-            },
-            colour,
-        ),
+        "reliability": pictures.reliability_diagram(title, diagrams, colour),
+        "risk_coverage": pictures.risk_coverage(title, curves, colour),
         "confusions": pictures.confusions(title, matrix, top_confusions(matrix, MOST), classes),
     }
     folder.mkdir(exist_ok=True)
@@ -56,7 +40,7 @@ def draw_pictures(
 
 def _title(params: Mapping[str, Any], n: int) -> str:
     """Loss with its hyper-parameters, data, model, seed and n."""
-    hyper = [f"{k.removeprefix('loss.')} {v:g}" for k, v in params.items() if k.startswith("loss.")]
+    hyper = [f"{k.removeprefix('loss.')} {v}" for k, v in params.items() if k.startswith("loss.")]
     loss = f"{params['loss']} ({', '.join(hyper)})" if hyper else params["loss"]
     where = f"{params['data']}, {params['model']}, seed {params['seed']}"
     return f"{loss} on {where}; n = {n:,} test images"
@@ -70,3 +54,7 @@ def _calibration(evaluation: Evaluation, prefix: str) -> str:
     found, most = metrics[f"{prefix}/ece"], metrics[f"{prefix}_null/ece_high"]
     sizes = f"ECE {100 * found:.1f} % (if calibrated, up to {100 * most:.1f} %)"
     return f"{TITLES[prefix]}\n{sizes}: {evaluation.words[f'{prefix}_verdict']}"
+
+
+def _ranking(evaluation: Evaluation, prefix: str) -> str:
+    return f"{TITLES[prefix]}: AURC {100 * evaluation.metrics[f'{prefix}/aurc']:.2f} %"

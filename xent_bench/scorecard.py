@@ -1,14 +1,9 @@
 """Every metric of one run, with its uncertainty, as a table."""
 
+from xent_bench.calibrators import TITLES
 from xent_bench.runs import Run
 from xent_bench.tables import Table
 
-TITLES = {
-    "test": "as trained",
-    "test_ts": "temperature",
-    "test_vs": "vector scaling",
-    "test_iso": "isotonic",
-}
 # of each metric: what it is, in few words; shares are shown in per cent
 METRICS = {
     "top1": "right answers",
@@ -42,7 +37,7 @@ def scorecard(run: Run) -> Table:
         for key, what in METRICS.items()
         if any(f"{prefix}/{key}" in run.metrics for prefix in prefixes)
     ]
-    headings = ["metric", "", *(TITLES[prefix] for prefix in prefixes)]
+    headings = ["metric", "", *(TITLES[prefix].replace(" ", "\n") for prefix in prefixes)]
     title = f"{run.name}: {run.params['data']}, {run.params['model']}"
     return Table(title, headings, rows, _notes(run, prefixes), text=2)
 
@@ -76,5 +71,5 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
         )
     temperature = run.metrics["test_ts/temperature"]
     bound = " (no best one: at its bound)" * bool(run.metrics["test_ts/temperature_at_bound"])
-    notes.append(f"temperature: {run.tags['scaled_map']}, T = {temperature:.3g}{bound}.")
+    notes.append(f"temperature scaling: {run.tags['scaled_map']}, T = {temperature:.3g}{bound}.")
     return notes
