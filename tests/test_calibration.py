@@ -64,6 +64,14 @@ def test_the_debiased_error_agrees_with_its_authors_package(answers):
     assert ece_debiased(rank(confidence, correct)) == pytest.approx(oracle, rel=1e-9)
 
 
+def test_bins_of_equal_mass_are_split_as_numpy_splits(answers):
+    confidence, correct = (values[: N - 7] for values in answers)
+    gap = (confidence - correct)[confidence.argsort()]
+    expected = sum(abs(part.sum()) for part in np.array_split(gap, 15)) / len(gap)
+
+    assert ece_equal_mass(rank(confidence, correct)) == pytest.approx(expected)
+
+
 def test_smooth_error_is_the_integral_and_near_relplot(answers):
     confidence, correct = answers
     t = np.linspace(0, 1, 2001)
@@ -271,8 +279,8 @@ def test_the_true_error_of_a_sharpened_posterior_is_estimated_and_the_noise_take
     plugged_in = np.mean([ece(each) for each in found])
     assert ece(known) < plugged_in < ece(known) + null_band(known).mean
     # squared, since the root of an unbiased square is biased; accuracies of p, not of 0 and 1
-    bin_of = np.arange(len(truth)) * 15 // len(truth)
-    gaps = [np.bincount(bin_of, each.gap) / np.bincount(bin_of) for each in (known, *found)]
+    parts = [np.array_split(each.gap, 15) for each in (known, *found)]
+    gaps = [np.array([part.mean() for part in each]) for each in parts]
     true, *naive = (float((gap**2).mean()) for gap in gaps)
     debiased = [ece_debiased(each) ** 2 for each in found]
     noise = np.std(debiased) / len(found) ** 0.5

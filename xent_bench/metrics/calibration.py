@@ -21,8 +21,8 @@ def equal_width(confidence: Values, bins: int = BINS) -> Bounds:
 
 
 def equal_mass(n: int, bins: int = BINS) -> Bounds:
-    """Where bins end whose sizes differ by one at most."""
-    return np.arange(bins + 1) * n // bins
+    """Where bins end of as many examples each, of one more the first n mod bins of them."""
+    return np.arange(bins + 1) * (n // bins) + np.minimum(np.arange(bins + 1), n % bins)
 
 
 def ece(ranked: Ranked, *, bins: int = BINS) -> float:
