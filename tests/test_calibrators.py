@@ -77,7 +77,7 @@ def test_scaling_keeps_the_order_of_the_classes(calib, link):
 def test_a_temperature_of_one_is_the_link_where_that_can_be_scaled(calib):
     for link in LINKS:
         one = scale(calib.outputs, link=link, temperature=1.0)
-        by_outputs = link.func in (softmax, simplex, projection, margin)
+        by_outputs = link.func is not normalised_softmax
 
         expected = softmax(calib.outputs) if by_outputs else link(calib.outputs)
         np.testing.assert_allclose(one, expected, atol=1e-12)
@@ -92,25 +92,51 @@ def test_scaling_cannot_make_calib_worse_than_the_link_did(calib):
         assert scaled <= raw + 1e-12
 
 
-@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
-def test_where_every_answer_is_right_sharpness_ends_at_what_n_examples_can_tell(factor):
-    logits, _ = drawn(500)
-    calib = split("calib", factor * logits, logits.argmax(axis=1))
+def near_perfect(hair: float | None) -> tuple[Predicted, np.ndarray, np.ndarray]:
+    """Calib without an error, but for one example whose margin is `hair`; test with 1 % errors."""
+    rng = np.random.default_rng(0)
+
+    def images(n: int) -> tuple[np.ndarray, np.ndarray]:
+        target = np.arange(n) % 10
+        return rng.normal(size=(n, 10)) + 10 * np.eye(10)[target], target
+
+    logits, target = images(216)
+    if hair is not None:
+        logits[0, 0] = logits[0, 1:].max() + hair
+    test, truth = images(2000)
+    truth[:20] = (truth[:20] + 1) % 10
+    return split("calib", logits, target), test, truth
+
+
+@pytest.mark.parametrize("hair", [None, 1.0, 0.1, 1e-3, 0.0, -1e-3, -0.01])
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
+def test_a_calib_that_leaves_the_temperature_open_gives_a_sane_one_and_says_so(hair, factor):
+    calib, test, truth = near_perfect(hair)
+    calib = calib._replace(outputs=factor * calib.outputs)
     found = fit_temperature(calib, softmax)
 
     assert found.at_bound
-    nll = score(calib.outputs, calib.target, temperature.fit(calib, softmax))["nll"]
-    assert nll == pytest.approx(1 / (2 * 501), rel=1e-6)
+    scaled = score(factor * test / found.value, truth)["nll"]
+    best = min(score(test * sharpness, truth)["nll"] for sharpness in np.linspace(0.1, 2, 50))
+    assert scaled < 1.6 * best  # where 1/T grows without bound: 85 and more
 
 
-def test_a_best_temperature_never_gets_below_that():
-    logits = 4 * np.eye(10)[np.arange(200) % 10]
-    target = np.arange(200) % 10
-    target[0] = 1  # a single error
-    found = fit_temperature(split("calib", logits, target), softmax)
+def test_one_huge_output_does_not_set_the_scale():
+    logits, target = drawn(300)
+    logits[0, target[0]] = 1e9
+    expected = fit_temperature(split("calib", *drawn(300)), softmax).value
 
-    assert not found.at_bound
-    assert score(logits / found.value, target)["nll"] > np.log(2) / 200
+    assert fit_temperature(split("calib", logits, target), softmax).value == pytest.approx(
+        expected, rel=0.1
+    )
+
+
+def test_the_error_of_the_temperature_is_its_spread_over_calib_splits():
+    found = [fit_temperature(split("calib", *drawn(400, seed=k)), softmax) for k in range(100)]
+    values = np.array([each.value for each in found])
+
+    spread = values.std() / values.mean()
+    assert np.mean([each.error for each in found]) == pytest.approx(spread, rel=0.25)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +202,16 @@ def test_isotonic_rises_sums_to_one_and_claims_nothing_impossible(calib):
         assert isinstance(each, IsotonicRegression)
         order = tempered[:, k].argsort()
         assert (np.diff(each.predict(tempered[order, k])) >= 0).all()
+
+
+@pytest.mark.parametrize("classes", [10, 200])
+def test_isotonic_does_not_take_the_confidence_of_many_classes_away(classes):
+    rng = np.random.default_rng(0)
+    target = np.arange(2000) % classes
+    logits = rng.normal(size=(2000, classes)) + 10 * np.eye(classes)[target]
+    fitted = isotonic.fit(split("calib", logits, target), softmax)
+
+    assert abs(score(fitted(logits), target)["overconfidence"]) < 0.003
 
 
 @pytest.mark.parametrize("name", sorted(PREFIXES))

@@ -112,7 +112,9 @@ def shuffled(seed: int = 0, augmentation: Augmentation = VARIED):
     data = synthetic(n=100)
     normalise = Normalisation.of(data.images)
     return ShuffledBatches(
-        data.images, (data.labels,), normalise, 16, seed=seed, augmentation=augmentation
+        *(data.images, (data.labels,), torch.arange(100), normalise, 16),
+        seed=seed,
+        augmentation=augmentation,
     )
 
 
@@ -139,9 +141,12 @@ def test_train_batches_are_full_and_hold_no_example_twice():
 
 def test_evaluation_batches_hold_every_example_once_in_order():
     data = synthetic(n=100)
-    batches = Batches(data.images, (data.labels,), Normalisation.of(data.images), 16)
+    batches = Batches(
+        data.images, (data.labels,), torch.arange(100, 200), Normalisation.of(data.images), 16
+    )
 
-    assert torch.equal(torch.cat([labels for _, labels in batches]), data.labels)
+    assert torch.equal(torch.cat([labels for _, labels, _ in batches]), data.labels)
+    assert torch.equal(torch.cat([ids for *_, ids in batches]), torch.arange(100, 200))
     assert len(batches) == len(list(batches)) == 7
 
 

@@ -63,8 +63,8 @@ def test_nll_is_exact_at_extreme_confidence():
 def test_ties_are_worth_the_chance_of_breaking_them_rightly():
     constant = np.zeros((1, 10))
 
-    assert hits(constant, np.array([7]), 1)[0] == pytest.approx(0.1)
-    assert hits(constant, np.array([7]), 5)[0] == pytest.approx(0.5)
+    assert hits(constant, np.array([7]), [1, 5])[0][0] == pytest.approx(0.1)
+    assert hits(constant, np.array([7]), [1, 5])[1][0] == pytest.approx(0.5)
     assert score(constant, np.array([7]))["ties"] == 1
 
 
@@ -199,3 +199,13 @@ def test_brier_is_the_squared_distance_from_the_one_hot_vector(outputs):
     expected = (p - F.one_hot(torch.tensor(target), 10)).square().sum(dim=1).mean()
 
     assert score(logits, target)["brier"] == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_outputs_that_are_log_probabilities_are_left_as_they_are():
+    log_p = np.log([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
+    kept = log_p.copy()
+    found = score(log_p, np.array([0, 1]), lambda outputs: outputs)
+
+    assert found == pytest.approx(score(log_p, np.array([0, 1])))
+    assert found["confidence"] == pytest.approx(0.6)
+    assert np.array_equal(log_p, kept)

@@ -40,7 +40,7 @@ def test_every_picture_is_drawn_for_every_kind_of_run(tmp_path, link, classes):
     ]
     for file in files:
         image = np.asarray(Image.open(file).convert("L"))
-        assert image.std() > 10  # more than a blank page
+        assert (image < 250).mean() > 0.02  # more than a title on a blank page
 
 
 def test_a_diagram_shows_counts_intervals_band_and_verdict(tmp_path, monkeypatch):

@@ -90,19 +90,19 @@ def build_loaders(
     target = encode(data.labels, kind, len(data.classes))
     normalise = Normalisation.of(data.images[splits.train])
     images = [data.images[ids].to(device) for ids in splits]
-    labels = [
-        (target[ids].to(device), data.index[ids].to(device), ids.to(device)) for ids in splits
-    ]
+    labels = [(target[ids].to(device), data.index[ids].to(device)) for ids in splits]
+    places = [ids.to(device) for ids in splits]
     train = ShuffledBatches(
         images[0],
         labels[0][:1],
+        places[0],
         normalise,
         config.batch_size,
         seed=config.seed,
         augmentation=data.augmentation,
     )
-    evaluated = zip(images[1:], labels[1:], strict=True)
-    return Loaders(train, *(Batches(x, y, normalise, EVALUATION_BATCH) for x, y in evaluated))
+    evaluated = zip(images[1:], labels[1:], places[1:], strict=True)
+    return Loaders(train, *(Batches(*each, normalise, EVALUATION_BATCH) for each in evaluated))
 
 
 def build_classifier(

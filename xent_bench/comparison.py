@@ -1,8 +1,8 @@
 """Runs side by side: which of them make a row, and what the row says. Prints nothing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from statistics import mode
 from typing import Any, NamedTuple
 
 from xent_bench.runs import Run
@@ -93,9 +93,15 @@ def _row(label: str, cell: list[Run]) -> Row:
         for tag in run.tags:
             if tag.endswith(VERDICT):
                 found.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
-    verdicts = {prefix: mode(words) for prefix, words in found.items()}
+    verdicts = {prefix: _majority(words, len(cell)) for prefix, words in found.items()}
     scaled_map = cell[0].tags.get("scaled_map", "softmax(z / T)")
     return Row(label, cell[0].params["loss"], len(cell), estimates, verdicts, scaled_map)
+
+
+def _majority(words: Sequence[str], n: int) -> str:
+    """What more than half of n runs say, if they do."""
+    word, count = Counter(words).most_common(1)[0]
+    return word if 2 * count > n else "undecided"
 
 
 def _control(runs: list[Run]) -> Control:

@@ -1,12 +1,19 @@
 """Every number about a trained net, from its predictions: as trained, and after calibration."""
 
 from collections.abc import Collection
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 
-from xent_bench.calibrators import PREFIXES, temperature
+from xent_bench.calibrators import PREFIXES
+from xent_bench.calibrators.temperature import (
+    Temperature,
+    fit_temperature,
+    scale,
+    scales_outputs,
+)
 from xent_bench.links import BoundLink, softmax
 from xent_bench.metrics.examples import Examples, examine
 from xent_bench.metrics.score import summary
@@ -27,13 +34,15 @@ class Evaluation(NamedTuple):
 def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Evaluation:
     """On test: as trained, with a temperature fitted on calib, and with other calibrators named."""
     link, classes = predictions.link, predictions.classes
-    fitted = temperature.fit_temperature(predictions.calib, link)
+    fitted = fit_temperature(predictions.calib, link)
     metrics = {
         "test_ts/temperature": fitted.value,
         "test_ts/temperature_at_bound": float(fitted.at_bound),
     }
+    if fitted.error is not None:
+        metrics["test_ts_se/temperature"] = fitted.value * fitted.error
     words = {"link": link.func.__name__, "scaled_map": scaled_map(link, len(classes))}
-    read = readings(predictions, calibrators)
+    read = _readings(predictions, fitted, calibrators)
     for prefix, examples in read.items():
         numbers, verdicts = _assess(examples, prefix)
         metrics |= numbers
@@ -41,12 +50,15 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     return Evaluation(metrics, words, read)
 
 
-def readings(predictions: Predictions, calibrators: Collection[str] = ()) -> dict[str, Examples]:
+def _readings(
+    predictions: Predictions, fitted: Temperature, calibrators: Collection[str]
+) -> dict[str, Examples]:
     """The test split by prefix: read by the loss's link, and by each calibrator."""
     calib, test, link, _ = predictions
+    scaled = partial(scale, link=link, temperature=fitted.value)
     found = {
         "test": examine(test.outputs, test.target, link),
-        "test_ts": examine(test.outputs, test.target, temperature.fit(calib, link)),
+        "test_ts": examine(test.outputs, test.target, scaled),
     }
     for name in calibrators:
         if name != "temperature":
@@ -60,14 +72,14 @@ def readings(predictions: Predictions, calibrators: Collection[str] = ()) -> dic
 
 def scaled_map(link: BoundLink, classes: int) -> str:
     """What temperature scaling does, in words."""
-    by_outputs = temperature.scales_outputs(link, classes)
+    by_outputs = scales_outputs(link, classes)
     return "softmax(z / T)" if by_outputs else "softmax(log p / T)"
 
 
 def _assess(examples: Examples, prefix: str) -> tuple[dict[str, float], dict[str, str]]:
     metrics = {f"{prefix}/{key}": value for key, value in summary(examples).items()}
     metrics |= {f"{prefix}_se/{key}": value for key, value in standard_errors(examples).items()}
-    if examples.given is None:
+    if examples.probabilistic is None:
         return metrics, {}
     band = null_band(examples.ranked)
     metrics |= {f"{prefix}_null/ece_{key}": value for key, value in band._asdict().items()}

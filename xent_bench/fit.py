@@ -5,19 +5,20 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from torch import nn
 
 from xent_bench.build import Loaders, build_classifier, build_loaders, build_trainer
-from xent_bench.classifier import Classifier
+from xent_bench.classifier import ADVICE, Classifier
 from xent_bench.configure import ConfigError, configured
 from xent_bench.data.batches import Batches
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
 from xent_bench.evaluation import evaluate
-from xent_bench.failures import Unavailable
+from xent_bench.failures import Diverged, Unavailable
 from xent_bench.predictions import Predicted, Predictions, predicted, save
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
@@ -122,6 +123,8 @@ def _predict_split(
 ) -> Predicted:
     found = cast(Any, trainer.predict(classifier, cast(Any, batches)))
     outputs, target, ids = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
+    if not np.isfinite(outputs).all():
+        raise Diverged(f"outputs on {split} are not finite: {ADVICE}")
     return predicted(split, outputs, target, ids, batches.ids.cpu().numpy())
 
 

@@ -6,11 +6,8 @@ What a run gives as trained and after calibration stands side by side.
 import colorsys
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TypeAlias
-
-import matplotlib as mpl
-
-mpl.use("Agg")  # files only: no window, no display needed
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -94,7 +91,7 @@ def risk_coverage(title: str, curves: Mapping[str, Values], colour: Colour) -> F
     figure = _figure(title, 6.4, 4.4)
     axis = figure.subplots()
     figure.subplots_adjust(0.11, 0.12, 0.97, 0.9)
-    for (name, risks), line in zip(curves.items(), LINES, strict=False):
+    for (name, risks), line in zip(curves.items(), cycle(LINES), strict=False):
         n = len(risks)
         shown = np.unique(np.linspace(0, n - 1, POINTS).astype(int))
         axis.plot(100 * (shown + 1) / n, 100 * risks[shown], line, color=colour, label=name)

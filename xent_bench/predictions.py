@@ -6,9 +6,9 @@ reads the outputs, with its hyper-parameters. PyTorch is not needed to read it.
 """
 
 import json
-from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from inspect import isfunction
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from zipfile import BadZipFile
@@ -79,17 +79,39 @@ def load(file: Path) -> Predictions:
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             calib, test = (
-                predicted(split, *(stored[f"{split}_{part}"] for part in PARTS))
+                predicted(split, *_checked(split, *(stored[f"{split}_{part}"] for part in PARTS)))
                 for split in ("calib", "test")
             )
-            link, classes = _link(str(stored["link"])), tuple(stored["classes"].tolist())
-            return Predictions(calib, test, link, classes)
+            classes = tuple(map(str, stored["classes"].tolist()))
+            widths = {calib.outputs.shape[1], test.outputs.shape[1], len(classes)}
+            if len(widths) > 1:
+                raise ValueError(f"expected outputs for {len(classes)} classes, got {widths}")
+            return Predictions(calib, test, _link(str(stored["link"]), len(classes)), classes)
     except FileNotFoundError:
         raise DataError(f"expected the predictions of a run: no {file}") from None
     except KeyError as error:
         raise DataError(f"{file}: it has no {error}; written by an older version?") from error
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, TypeError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"cannot read {file}: {error}") from error
+
+
+def _checked(
+    split: str, outputs: np.ndarray, target: np.ndarray, ids: np.ndarray
+) -> tuple[Outputs, Labels, Labels]:
+    n, c = outputs.shape if outputs.ndim == 2 else (0, 0)
+    if outputs.dtype.kind != "f" or n == 0 or c < 2:
+        got = f"{outputs.dtype} of shape {outputs.shape}"
+        raise ValueError(f"{split}: expected outputs in float, (n, classes), got {got}")
+    for name, labels in (("targets", target), ("ids", ids)):
+        if labels.dtype != np.int64 or labels.shape != (n,):
+            got = f"{labels.dtype} of shape {labels.shape}"
+            raise ValueError(f"{split}: expected {name} in int64, ({n},), got {got}")
+    if not 0 <= target.min() <= target.max() < c:
+        got = f"{target.min()} to {target.max()}"
+        raise ValueError(f"{split}: expected targets from 0 to {c - 1}, got {got}")
+    if not np.isfinite(outputs).all():
+        raise ValueError(f"{split}: expected finite outputs, got NaN or infinity among them")
+    return outputs, target, ids
 
 
 def _first_difference(ids: Labels, expected: Ids) -> str:
@@ -110,13 +132,17 @@ def _name(link: BoundLink) -> str:
     return json.dumps({"link": f"{function.__module__}.{function.__qualname__}"} | plain)
 
 
-def _link(name: str) -> BoundLink:
-    keywords = json.loads(name)
-    place = keywords.pop("link")
-    module, _, function = place.rpartition(".")
+def _link(name: str, classes: int) -> BoundLink:
+    """Imported by its name: a file of predictions is as trustworthy as code."""
     try:
-        found: Callable[..., Any] = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"its link {place} cannot be imported: {error}") from error
-    arrays = {k: np.array(v) if isinstance(v, list) else v for k, v in keywords.items()}
-    return partial(found, **arrays)
+        keywords = json.loads(name)
+        module, _, function = keywords.pop("link").rpartition(".")
+        found = getattr(import_module(module), function)
+        if not isfunction(found):
+            raise TypeError(f"{found} is no function")
+        arrays = {k: np.array(v) if isinstance(v, list) else v for k, v in keywords.items()}
+        link = partial(found, **arrays)
+        link(np.zeros((1, classes)))
+    except Exception as error:  # whatever somebody's module raises
+        raise ValueError(f"its link {name} cannot be used: {error}") from error
+    return link

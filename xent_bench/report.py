@@ -22,7 +22,13 @@ class Column(NamedTuple):
     decimals: int
 
 
-MARKS = {"over-confident": "↑", "under-confident": "↓", "mixed": "↕", "within noise": " "}
+MARKS = {
+    "over-confident": "↑",
+    "under-confident": "↓",
+    "mixed": "↕",
+    "within noise": " ",
+    "undecided": "?",
+}
 COLUMNS = (
     Column("top-1", "%", "test/top1", 100, 1),
     Column("top-5", "%", "test/top5", 100, 1),
@@ -111,7 +117,7 @@ def _cell(row: "Row", column: Column) -> str:
     if found is None:
         return "-"
     prefix, _, metric = column.key.partition("/")
-    mark = MARKS[row.verdicts[prefix]] if metric == "ece" and prefix in row.verdicts else ""
+    mark = MARKS[row.verdicts.get(prefix, "undecided")] if metric == "ece" else ""
     mean = f"{column.scale * found.mean:.{column.decimals}f}"
     if found.half_width is None:
         return f"{mean}{mark}"
@@ -125,8 +131,8 @@ def _notes(comparison: "Comparison") -> list[str]:
         notes.append("±: 95 % interval, Student's t over n seeds; overlap is no proof of a tie.")
     notes.append(f"scaled: {_maps(comparison)}, T fitted on calib. Rows by scaled NLL.")
     notes.append(
-        "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; unmarked: no more "
-        "than chance gives a calibrated net on so few images."
+        "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; ? no majority; "
+        "unmarked: no more than chance gives a calibrated net on so few images."
     )
     unscored = [row.label for row in comparison.rows if "test/nll" not in row.estimates]
     if unscored:

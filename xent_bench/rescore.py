@@ -9,23 +9,29 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock
+
 from xent_bench.calibrators import PREFIXES
+from xent_bench.failures import Unavailable
 from xent_bench.runs import Run, load_run, save_run
 
 ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
 
 class Rescored(NamedTuple):
-    """A run as it is now; the keys that were added; those that came out equal but for rounding, as
-    on another processor; and those that came out otherwise: then nothing was added.
+    """A run as it is now; how many numbers came out as logged, and which of them but for rounding,
+    as on another processor; the keys that were added; those that are no longer computed; and those
+    that came out otherwise: then nothing was added.
     """
 
     run: Run
+    same: int
     added: list[str]
+    retired: list[str]
     rounded: list[str]
     changed: list[str]
 
@@ -33,28 +39,12 @@ class Rescored(NamedTuple):
 def main() -> None:
     """The console script."""
     options = _parser().parse_args()
-    changed = False
     try:
-        folders = [folder for place in options.runs for folder in _run_folders(place)]
-        for folder in folders:
-            found = rescore(folder, options.calibrator, pictures=options.pictures)
-            print(f"{folder}: {_said(found)}", flush=True)
-            changed |= bool(found.changed)
-        if len(folders) == 1:
-            _show(found.run)
+        code = _rescore_all(options)
     except BrokenPipeError:  # xent-rescore | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ValueError as error:
-        print(f"xent-rescore: {error}", file=sys.stderr)
-        sys.exit(3)
-    sys.exit(changed)
-
-
-def _show(run: Run) -> None:
-    from xent_bench.scorecard import scorecard
-    from xent_bench.tables import print_table
-
-    print_table(scorecard(run))
+        code = 0
+    sys.exit(code)
 
 
 def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool = False) -> Rescored:
@@ -70,51 +60,83 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
     unequal = [key for key in metrics if run.metrics.get(key, metrics[key]) != metrics[key]]
     rounded = [key for key in unequal if math.isclose(run.metrics[key], metrics[key], **ROUNDING)]
     changed = [key for key in unequal if key not in rounded]
+    changed += [key for key in words if run.tags.get(key, words[key]) != words[key]]
+    added = {key: value for key, value in metrics.items() if key not in run.metrics}
+    retired = sorted(run.metrics.keys() - metrics.keys())
+    same = len(metrics.keys() & run.metrics.keys()) - len(changed)
     if changed:
-        return Rescored(run, [], rounded, changed)
+        return Rescored(run, same, [], retired, rounded, changed)
     files = []
-    if pictures:
+    if pictures or set(calibrators) - set(had):  # a new calibrator is on them too
         from xent_bench.run_pictures import draw_pictures  # matplotlib takes another
 
         files = draw_pictures(evaluation, predictions.classes, run.params, folder / "pictures")
-    added = {key: value for key, value in metrics.items() if key not in run.metrics}
     if added or files:
-        run = dataclasses.replace(run, metrics=run.metrics | added, tags=run.tags | words)
-        save_run(run, folder)
-        _tell_mlflow(folder, added, words, files)
-    return Rescored(run, list(added), rounded, [])
+        run = _keep(folder, added, words, files)
+    return Rescored(run, same, list(added), retired, rounded, [])
 
 
-def _tell_mlflow(
-    folder: Path, metrics: dict[str, float], tags: dict[str, str], files: list[Path]
-) -> None:
-    """As far as it can be reached: the folder is what counts."""
-    from xent_bench.failures import Unavailable
+def _keep(folder: Path, metrics: dict[str, float], words: dict[str, str], files: list[Path]) -> Run:
+    """In MLflow first: were that out of reach, the same command would have to add it again."""
     from xent_bench.tracking_store import add_to_run  # MLflow takes seconds
 
-    try:
-        add_to_run(folder, metrics, tags, files)
-    except Unavailable as error:
-        print(f"xent-rescore: not added to MLflow: {error}", file=sys.stderr)
+    with FileLock(folder / ".lock"):  # another may be adding something else
+        add_to_run(folder, metrics, words, files)
+        run = load_run(folder / "result.json")
+        run = dataclasses.replace(run, metrics=run.metrics | metrics, tags=run.tags | words)
+        save_run(run, folder)
+    return run
 
 
-def _run_folders(place: Path) -> Iterator[Path]:
+def _rescore_all(options: argparse.Namespace) -> int:
+    """A line a run, of which one that fails does not hold up the next; the first failure's code."""
+    codes = []
+    folders = [folder for place in options.runs for folder in _run_folders(place)]
+    for folder in folders:
+        try:
+            found = rescore(folder, options.calibrator, pictures=options.pictures)
+        except (ValueError, OSError, Unavailable) as error:
+            print(f"xent-rescore: {folder}: {error}", file=sys.stderr)
+            codes.append(3 if isinstance(error, ValueError) else 4)
+            continue
+        print(f"{folder}: {_said(found)}", flush=True)
+        codes.append(int(bool(found.changed)))
+        if len(folders) == 1:
+            _show(found.run)
+    if not folders:
+        places = ", ".join(map(str, options.runs))
+        print(f"xent-rescore: no finished run, with a result.json, in {places}", file=sys.stderr)
+        codes.append(3)
+    return next((code for code in codes if code), 0)
+
+
+def _show(run: Run) -> None:
+    from xent_bench.scorecard import scorecard
+    from xent_bench.tables import print_table
+
+    print_table(scorecard(run))
+
+
+def _run_folders(place: Path) -> list[Path]:
     """The run's folder, or all below it."""
-    files = sorted(place.rglob("result.json"))
-    if not files:
-        raise ValueError(f"no finished run in {place}: expected a result.json in a run's folder")
-    yield from (file.parent for file in files)
+    return [file.parent for file in sorted(place.rglob("result.json"))]
 
 
 def _said(found: Rescored) -> str:
-    n = len(found.run.metrics) - len(found.added)
     if found.changed:
-        names = ", ".join(found.changed[:3]) + ", ..." * (len(found.changed) > 3)
-        return f"{len(found.changed)} of {n} numbers are NOT as logged: {names}"
-    said = f"{n} numbers as logged"
+        return f"{len(found.changed)} numbers are NOT as logged: {_names(found.changed)}"
+    parts = [f"{found.same} numbers as logged"]
     if found.rounded:
-        said += f", {len(found.rounded)} of them but for rounding"
-    return said + f", {len(found.added)} added" * bool(found.added)
+        parts.append(f"{len(found.rounded)} of them but for rounding")
+    if found.added:
+        parts.append(f"{len(found.added)} added")
+    if found.retired:
+        parts.append(f"{len(found.retired)} computed no more: {_names(found.retired)}")
+    return ", ".join(parts)
+
+
+def _names(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + ", ..." * (len(keys) > 3)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,7 +144,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
         "compare with what was logged, and add what is new. Of a single run, show all of them.",
-        epilog="Exit codes: 0 done, 1 a number is not as logged, 2 bad usage, 3 unreadable runs.",
+        epilog="Exit codes: 0 done, 1 a number is not as logged, 2 bad usage, 3 unreadable runs, "
+        "4 MLflow or the folder cannot be written to.",
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or above"

@@ -20,7 +20,7 @@ def draw_pictures(
     read = evaluation.readings
     title, colour = _title(params, len(read["test"].target)), pictures.colour_of(params["loss"])
     diagrams = {
-        _calibration(evaluation, prefix): examples.given and reliability(examples.ranked)
+        _calibration(evaluation, prefix): examples.probabilistic and reliability(examples.ranked)
         for prefix, examples in read.items()
     }
     curves = {_ranking(evaluation, prefix): risks(read[prefix].ranked) for prefix in read}

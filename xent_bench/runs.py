@@ -62,8 +62,10 @@ def _ended(folder: Path) -> bool:
 def load_run(file: Path) -> Run:
     """From its `result.json`; a ValueError if that cannot be read."""
     try:
-        return Run(**json.loads(file.read_text()))
-    except (TypeError, ValueError) as error:
+        run = Run(**json.loads(file.read_text()))
+        _check(run)
+        return run
+    except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"expected a run's result in {file}: {error}") from error
 
 
@@ -72,3 +74,14 @@ def save_run(run: Run, folder: Path) -> None:
     part = folder / "result.part"
     part.write_text(json.dumps(asdict(run), indent=2, default=str))
     part.rename(folder / "result.json")
+
+
+def _check(run: Run) -> None:
+    """That it is what a run writes, where somebody has edited it."""
+    for name, content in (("metrics", int | float), ("tags", str), ("params", object)):
+        found = getattr(run, name)
+        if not isinstance(found, dict) or not all(isinstance(v, content) for v in found.values()):
+            raise TypeError(f"its {name} are not what they should be")
+    missing = {"loss", "data", "model", "seed"} - run.params.keys()
+    if missing or not isinstance(run.n_test, int):
+        raise TypeError(f"it lacks {', '.join(sorted(missing)) or 'n_test'}")

@@ -15,7 +15,7 @@ METRICS = {
     "ece": "calibration error, 15 bins",
     "ece_equal_mass": "the same, as many images in each bin",
     "ece_classwise": "the same, of every class",
-    "ece_debiased": "the same, squared, without noise",
+    "ece_debiased": "root mean square gap, without noise",
     "mce": "the worst bin",
     "smece": "smooth calibration error, no bins",
     "ks": "largest cumulated gap",
@@ -30,7 +30,7 @@ PLAIN = {"nll", "brier", "entropy"}  # no shares
 
 
 def scorecard(run: Run) -> Table:
-    """One row a metric; ± is a 95 % interval over test images (1.96 standard errors)."""
+    """One row a metric; ± is one standard error over test images."""
     prefixes = [prefix for prefix in TITLES if f"{prefix}/top1" in run.metrics]
     rows = [
         [_name(key), what, *(_cell(run, prefix, key) for prefix in prefixes)]
@@ -51,13 +51,13 @@ def _cell(run: Run, prefix: str, key: str) -> str:
     if value is None:
         return "-"
     factor, form = (1, ".3f") if key in PLAIN else (100, ".2f")
-    return f"{factor * value:{form}}" + (f" ± {1.96 * factor * error:{form}}" if error else "")
+    return f"{factor * value:{form}}" + (f" ± {factor * error:{form}}" if error else "")
 
 
 def _notes(run: Run, prefixes: list[str]) -> list[str]:
     notes = [
-        f"±: 95 % interval over the {run.n_test:,} test images, 1.96 standard errors. "
-        "Another seed varies on top of it."
+        f"±: one standard error over the {run.n_test:,} test images. Another seed varies on top of "
+        "it; and a calibration error is also raised by noise:"
     ]
     for prefix in prefixes:
         word = run.tags.get(f"{prefix}_verdict")
@@ -66,10 +66,12 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
             continue
         low, high = (100 * run.metrics[f"{prefix}_null/ece_{end}"] for end in ("low", "high"))
         notes.append(
-            f"{TITLES[prefix]}: {word}. Were it calibrated, its ece would be between {low:.2f} "
-            f"and {high:.2f} % for want of images (95 %)."
+            f"{TITLES[prefix]}: {word}. Of 100 calibrated nets, 95 would show an ece of "
+            f"{low:.2f} to {high:.2f} % on so few images."
         )
     temperature = run.metrics["test_ts/temperature"]
-    bound = " (no best one: at its bound)" * bool(run.metrics["test_ts/temperature_at_bound"])
-    notes.append(f"temperature scaling: {run.tags['scaled_map']}, T = {temperature:.3g}{bound}.")
+    error = run.metrics.get("test_ts_se/temperature")
+    known = " (calib leaves it open)" if error is None else f" ± {error:.2g}"
+    scaled_map = run.tags.get("scaled_map", "softmax(z / T)")
+    notes.append(f"temperature scaling: {scaled_map}, T = {temperature:.3g}{known}.")
     return notes

@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
+from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
 
@@ -68,14 +68,20 @@ def points(metrics: Mapping[str, float], step: int) -> list[Metric]:
 def add_to_run(
     folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]
 ) -> None:
-    """Add to the finished MLflow run of a run folder; `files` go to its pictures."""
-    uri = tracking_uri(yaml.safe_load((folder / "config.yaml").read_text())["machine"]["tracking"])
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise Unavailable(f"no store at {uri}")  # MLflow would make an empty one
-    client, run_id = MlflowClient(uri), (folder / "mlflow_run_id").read_text()
+    """Add to the finished MLflow run of a run folder, what is not there; `files` to its pictures.
+
+    Unavailable if that cannot be: no such store, no such run.
+    """
     try:
-        client.log_batch(run_id, points(metrics, 0), tags=[RunTag(k, tags[k]) for k in tags])
+        uri = tracking_uri(OmegaConf.load(folder / "config.yaml").machine.tracking)
+        if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+            raise FileNotFoundError(f"no store at {uri}")  # MLflow would make an empty one
+        client, run_id = MlflowClient(uri), (folder / "mlflow_run_id").read_text()
+        there = client.get_run(run_id).data.metrics
+        new = {key: value for key, value in metrics.items() if key not in there}
+        client.log_batch(run_id, points(new, 0), tags=[RunTag(k, tags[k]) for k in tags])
         for file in files:
             client.log_artifact(run_id, str(file), "pictures")
-    except MlflowException as error:
-        raise Unavailable(str(error).partition("\n")[0]) from error
+    except Exception as error:  # of MLflow, of the database below it, of an edited config
+        reason = str(error).partition("\n")[0]
+        raise Unavailable(f"not added to its MLflow run, nor elsewhere: {reason}") from error

@@ -15,18 +15,20 @@ from xent_bench.predictions import Predicted
 def fit(calib: Predicted, link: Link) -> Link:
     """For each class the best rising function of its probability after temperature scaling.
 
-    Its values stay off 0 and 1 by 1/(2(n + 1)), Jeffreys' estimate of a rate of which n examples
-    showed none: calib cannot show that anything is impossible.
+    Calib cannot show that anything is impossible: values stay off 1 by 1/(2(n + 1)), Jeffreys'
+    estimate of a rate of which n examples showed none, and off 0 by a share of that for each of
+    the other classes.
     """
     tempered = temperature.fit(calib, link)
     log_p = tempered(calib.outputs.astype(np.float64))
     assert log_p is not None
-    least = 1 / (2 * (len(log_p) + 1))
+    n, c = log_p.shape
+    doubt = 1 / (2 * (n + 1))
     maps = [
-        IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(
+        IsotonicRegression(y_min=doubt / (c - 1), y_max=1 - doubt, out_of_bounds="clip").fit(
             log_p[:, k], calib.target == k
         )
-        for k in range(log_p.shape[1])
+        for k in range(c)
     ]
     return partial(apply, tempered=tempered, maps=maps)
 

@@ -6,20 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 
-from xent_bench.arrays import LogProbabilities, Outputs
+from xent_bench.arrays import LogProbabilities, Outputs, Values
 from xent_bench.links import Link, softmax
 from xent_bench.predictions import Predicted, required
 
 LEAST, MOST = 1e-3, 1e4  # of the sharpness 1/T, times the spread of what T divides
+UNKNOWN = 0.5  # a relative standard error above this: calib does not tell T
 
 
 class Temperature(NamedTuple):
-    """A fitted temperature; at a bound there was no best one."""
+    """A fitted temperature with its relative standard error; None at a bound: no T was best."""
 
     value: float
-    at_bound: bool
+    error: float | None
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether calib left T open."""
+        return self.error is None
 
 
 def fit(calib: Predicted, link: Link) -> Link:
@@ -34,10 +40,11 @@ def scale(outputs: Outputs, *, link: Link, temperature: float) -> LogProbabiliti
 
 
 def dividend(outputs: Outputs, link: Link) -> Outputs:
-    """What T divides: z for softmax, log p as another link has it, so that T = 1 is that link.
+    """What T divides: z, so that softmax is scaled; or log p, so that T = 1 is the link itself.
 
-    A link without probabilities (margin) or with zeros among them (simplex, projection), which no
-    T could raise, is left for softmax: z.
+    log p if the link keeps all that z says of the order of the classes, as normalised_softmax. z if
+    it is softmax, if it has no probabilities (margin), or if it has equal ones at different outputs
+    (simplex, sigmoid), which no T could part.
     """
     if scales_outputs(link, outputs.shape[1]):
         return outputs
@@ -47,47 +54,58 @@ def dividend(outputs: Outputs, link: Link) -> Outputs:
 
 
 def scales_outputs(link: Link, classes: int) -> bool:
-    """Whether T divides z, not log p: of softmax, and where some log p may be infinite."""
+    """Whether T divides z: found out at outputs far apart, where links saturate."""
     if getattr(link, "func", link) is softmax:
         return True
     log_p = link(1000.0 * np.arange(classes)[None])
-    return log_p is None or not bool(np.isfinite(log_p).all())
+    return log_p is None or not bool(np.isfinite(log_p).all() and (np.diff(log_p) > 0).all())
 
 
 def fit_temperature(calib: Predicted, link: Link) -> Temperature:
     """The T at which the mean NLL of `scale` on calib is least. A ValueError on another split.
 
     The NLL is convex in the sharpness 1/T: its slope has one zero, which Brent's method brackets,
-    in float64. Two kinds of outputs have no best T, and get one that says so (`at_bound`). Where
-    every answer is right the NLL falls with T for ever: T is where it passes 1/(2(n + 1)), the
-    estimate of a rate of which n examples showed none (Jeffreys, 1946). A best T, where there is
-    one, leaves at least log 2 / n. Where answers are no better than chance, T is as high as its
-    bound, and p nearly uniform.
+    in float64. Two kinds of outputs leave T open (`at_bound`). Where no answer on calib is wrong,
+    or wrong only by a hair, sharper is better for ever, or nearly so (the relative standard error,
+    from the curvature, is above a half): T is what were best with one example more, wrong by a
+    typical margin, as Laplace's rule of succession has it. Where answers are no better than
+    chance, T is as high as its bound, and p nearly uniform.
     """
-    n = len(required("calib", calib).target)
+    calib = required("calib", calib)
     u = dividend(calib.outputs.astype(np.float64), link)
     u = u - np.take_along_axis(u, calib.target[:, None], axis=1)  # the true class at 0
-    spread = float(np.sqrt(np.square(u).mean()))
+    spread = _median(np.sqrt(np.square(u).mean(axis=1)))
     if spread == 0:
-        return Temperature(1.0, at_bound=True)  # equal outputs: every T gives the same
+        return Temperature(1.0, None)  # equal outputs: every T gives the same
     low, high = math.log(LEAST / spread), math.log(MOST / spread)
-    if _slope(low, u) >= 0:
-        return Temperature(math.exp(-low), at_bound=True)
-    if ((u >= 0).sum(axis=1) == 1).all():  # no other class as likely as the true one
-        enough = 1 / (2 * (n + 1))
-        if _nll(high, u) < enough:
-            high = brentq(lambda s: _nll(s, u) - enough, low, high, xtol=1e-12)
-        return Temperature(math.exp(-high), at_bound=True)
-    if _slope(high, u) <= 0:
-        return Temperature(math.exp(-high), at_bound=True)
-    return Temperature(math.exp(-brentq(_slope, low, high, (u,), xtol=1e-12)), at_bound=False)
+    if _slope(low, u) < 0 < _slope(high, u):
+        best = brentq(_slope, low, high, (u,), xtol=1e-12)
+        error = _relative_error(best, u)
+        if error <= UNKNOWN:
+            return Temperature(math.exp(-best), error)
+    margin = _median(-u.sum(axis=1) / (u.shape[1] - 1))
+    if _slope(low, u, margin) >= 0:
+        return Temperature(math.exp(-low), None)
+    return Temperature(math.exp(-brentq(_slope, low, high, (u, margin), xtol=1e-12)), None)
 
 
-def _nll(log_sharpness: float, u: Outputs) -> float:
-    return float(np.logaddexp.reduce(math.exp(log_sharpness) * u, axis=1).mean())
+def _median(values: Values) -> float:
+    """Of those above 0: one huge output must not set the scale."""
+    positive = values[values > 0]
+    return float(np.median(positive)) if len(positive) else 0.0
 
 
-def _slope(log_sharpness: float, u: Outputs) -> float:
-    """Of the mean NLL by the sharpness."""
-    p = np.exp(log_softmax(math.exp(log_sharpness) * u, axis=1))
-    return float(np.einsum("ij,ij->", p, u)) / len(u)
+def _slope(log_sharpness: float, u: Outputs, margin: float = 0.0) -> float:
+    """Of the NLL by the sharpness; with an example more that is wrong by a margin, if any."""
+    sharpness = math.exp(log_sharpness)
+    p = np.exp(log_softmax(sharpness * u, axis=1))
+    return float(np.einsum("ij,ij->", p, u)) + margin * float(expit(sharpness * margin))
+
+
+def _relative_error(log_sharpness: float, u: Outputs) -> float:
+    """One over the root of the NLL's curvature in the log of the sharpness."""
+    sharpness = math.exp(log_sharpness)
+    p = np.exp(log_softmax(sharpness * u, axis=1))
+    mean = np.einsum("ij,ij->i", p, u)
+    curvature = np.einsum("ij,ij->", p, np.square(u - mean[:, None])) * sharpness**2
+    return 1 / math.sqrt(curvature) if curvature > 0 else math.inf

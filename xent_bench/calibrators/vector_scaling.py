@@ -36,6 +36,8 @@ def fit(calib: Predicted, link: Link) -> Link:
         return value / n, (gradient + parameters) / n
 
     found = minimize(objective, np.zeros(2 * c), jac=True, method="L-BFGS-B", options=PRECISE)
+    if np.abs(found.jac).max() > 1e-4:
+        raise ValueError(f"vector scaling found no optimum: {found.message}")
     return partial(scale, link=link, weight=np.exp(found.x[:c]) / t, bias=found.x[c:])
 
 

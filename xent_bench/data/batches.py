@@ -34,23 +34,19 @@ class Normalisation(NamedTuple):
 
 
 class Batches:
-    """Every example once, in order: (normalised images, *labels); the last label is its id."""
+    """Every example once, in order: (normalised images, *labels, ids)."""
 
     def __init__(
         self,
         images: Images,
         labels: tuple[Tensor, ...],
+        ids: Index,
         normalise: Normalisation,
         batch_size: int,
     ) -> None:
         """Keep the tensors where they are."""
-        self.images, self.labels = images, labels
+        self.images, self.labels, self.ids = images, labels, ids
         self.normalise, self.batch_size = normalise.to(images.device), batch_size
-
-    @property
-    def ids(self) -> Index:
-        """Of the examples."""
-        return self.labels[-1]
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -60,7 +56,7 @@ class Batches:
         """One batch after the other."""
         for start in range(0, len(self.images), self.batch_size):
             cut = slice(start, start + self.batch_size)
-            yield self.normalise(self.images[cut]), *(of[cut] for of in self.labels)
+            yield self.normalise(self.images[cut]), *(of[cut] for of in self.labels), self.ids[cut]
 
 
 class ShuffledBatches(Batches):
@@ -73,6 +69,7 @@ class ShuffledBatches(Batches):
         self,
         images: Images,
         labels: tuple[Tensor, ...],
+        ids: Index,
         normalise: Normalisation,
         batch_size: int,
         *,
@@ -80,7 +77,7 @@ class ShuffledBatches(Batches):
         augmentation: Augmentation,
     ) -> None:
         """Keep the tensors where they are."""
-        super().__init__(images, labels, normalise, batch_size)
+        super().__init__(images, labels, ids, normalise, batch_size)
         self.seed, self.augmentation = seed, augmentation
         self.epoch = 0
         self.sampler = self

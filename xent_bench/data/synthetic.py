@@ -24,8 +24,7 @@ def synthetic(
 
     The same for every seed of a run: the task is part of the data, not of the training.
     """
-    rng = generator(0, f"synthetic {n} {classes} {channels} {size}")
-    pattern = torch.randn(classes, channels, size, size, generator=rng)  # see `posterior`
+    pattern, rng = _patterns(n, classes, channels, size)
     labels = torch.arange(n) % classes
     pixels = pattern[labels] + noise * torch.randn(n, channels, size, size, generator=rng)
     grey = 127.5 + _contrast(noise) * pixels
@@ -40,21 +39,26 @@ def synthetic(
 def posterior(images: Images, *, n: int, classes: int, noise: float) -> Distribution:
     """p(y | x) of each image of `synthetic`, made with these arguments: exact, in float64.
 
-    Classes are as frequent, and each pixel is normal, scaled, rounded and cut at 0 and 255: its
-    probability is that of all values which round to it.
+    Classes are equally frequent (n a multiple of them). Each pixel is normal, scaled, rounded and
+    cut at 0 and 255: its probability is that of all values which round to it.
     """
     _, channels, size, _ = images.shape
-    rng = generator(0, f"synthetic {n} {classes} {channels} {size}")
-    pattern = torch.randn(classes, channels, size, size, generator=rng).double()
+    pattern, _ = _patterns(n, classes, channels, size)
     contrast = _contrast(noise)
     values = images.double()
     low = torch.where(images == 0, -torch.inf, values - 0.5)
     high = torch.where(images == 255, torch.inf, values + 0.5)
     log_p = []
-    for mean in 127.5 + contrast * pattern:
+    for mean in 127.5 + contrast * pattern.double():
         ends = [(end - mean) / (contrast * noise) for end in (low, high)]
         log_p.append(_log_normal_between(*ends).flatten(1).sum(dim=1))
     return torch.stack(log_p, dim=1).softmax(dim=1)
+
+
+def _patterns(n: int, classes: int, channels: int, size: int) -> tuple[Tensor, torch.Generator]:
+    """One a class, and the generator for what comes after."""
+    rng = generator(0, f"synthetic {n} {classes} {channels} {size}")
+    return torch.randn(classes, channels, size, size, generator=rng), rng
 
 
 def _contrast(noise: float) -> float:

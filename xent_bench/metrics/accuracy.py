@@ -12,22 +12,26 @@ PerClass: TypeAlias = Float[np.ndarray, " k"]  # of the classes that occur
 
 def balanced_top1(top1: Values, target: Labels) -> float:
     """Mean over the classes that occur of the accuracy on each; in [0, 1]."""
-    return float(_recalls(top1, target)[0].mean())
+    mean, _, _ = _of_classes(top1, target)
+    return float(mean.mean())
 
 
 def balanced_top1_error(top1: Values, target: Labels) -> float | None:
-    """Its standard error: the root of sum_k a_k (1 - a_k) / (n_k - 1), over the number of classes.
+    """Its standard error: the root of sum_k s_k^2 / n_k, over the number of classes.
 
-    None where a class occurs once.
+    s_k^2 is the sample variance on class k. None where a class occurs once.
     """
-    recalls, counts = _recalls(top1, target)
+    mean, square, counts = _of_classes(top1, target)
     if counts.min() < 2:
         return None
-    return float(np.sqrt((recalls * (1 - recalls) / (counts - 1)).sum()) / len(counts))
+    variance_of_means = np.maximum(square - mean**2, 0) / (counts - 1)
+    return float(np.sqrt(variance_of_means.sum()) / len(counts))
 
 
-def _recalls(top1: Values, target: Labels) -> tuple[PerClass, PerClass]:
-    """Accuracy on each class that occurs, and how often it does."""
+def _of_classes(top1: Values, target: Labels) -> tuple[PerClass, PerClass, PerClass]:
+    """Of each class that occurs: the mean of top1, of its square, and how often it occurs."""
     counts = np.bincount(target).astype(float)
     seen = counts > 0
-    return np.bincount(target, top1)[seen] / counts[seen], counts[seen]
+    sums = (np.bincount(target, values)[seen] for values in (top1, top1**2))
+    mean, square = (each / counts[seen] for each in sums)
+    return mean, square, counts[seen]

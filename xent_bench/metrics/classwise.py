@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from xent_bench.arrays import Labels
-
-BINS = 15
+from xent_bench.metrics.calibration import BINS
 
 
 class ClassGaps(NamedTuple):

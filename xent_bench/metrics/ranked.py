@@ -28,14 +28,15 @@ class Ranked(NamedTuple):
 
 
 def rank(certainty: Values, correct: Values) -> Ranked:
-    """In any order."""
+    """Sorted by certainty."""
     order = certainty.argsort(kind="stable")
     return level(certainty[order], correct[order])
 
 
 def level(certainty: Values, correct: Values) -> Ranked:
-    """In the order of certainty already."""
-    step = certainty[1:] - certainty[:-1] > SAME * certainty[1:]
+    """Of examples that are sorted by certainty: equally certain ones share a mean."""
+    with np.errstate(invalid="ignore"):  # of two that are infinite
+        step = certainty[1:] - certainty[:-1] > SAME * certainty[1:]
     first = np.flatnonzero(np.append(True, step))
     sizes = np.diff(first, append=len(certainty))
     return Ranked(certainty, np.repeat(np.add.reduceat(correct, first) / sizes, sizes))

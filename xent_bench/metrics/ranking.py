@@ -18,13 +18,13 @@ def risks(ranked: Ranked) -> Values:
 def aurc(ranked: Ranked) -> float:
     """Area under the risk-coverage curve: mean over k of risk(k / n); in [0, 1].
 
-    Geifman and El-Yaniv, 2017, arXiv:1705.08500.
+    Geifman, Uziel and El-Yaniv, 2019, arXiv:1805.08206.
     """
     return float(risks(ranked).mean())
 
 
 def eaurc(ranked: Ranked) -> float:
-    """aurc less that of the best order, all right answers first.  Geifman et al., 2019.
+    """aurc less that of the best order, all right answers first.  Ibid.
 
     The best is summed exactly; the paper's r + (1 - r) log(1 - r) is its limit for large n.
     """

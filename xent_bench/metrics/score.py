@@ -43,22 +43,21 @@ def summary(examples: Examples) -> dict[str, float]:
     found["balanced_top1"] = balanced_top1(examples.top1, examples.target)
     ranked = examples.ranked
     found |= {name: metric(ranked) for name, metric in of_all(examples).items()}
-    if examples.given is not None:
-        found["ece_classwise"] = ece_classwise(examples.given.class_gaps)
+    if examples.probabilistic is not None:
+        found["ece_classwise"] = ece_classwise(examples.probabilistic.class_gaps)
     return {name: value for name, value in found.items() if value is not None}
 
 
 def means(examples: Examples) -> dict[str, Values]:
     """The metrics that are means over examples, and what of each is averaged."""
     found = {"top1": examples.top1, "top5": examples.top5, "ties": examples.ties}
-    if examples.given is not None:
-        given = examples.given
-        found |= {"nll": given.nll, "brier": given.brier, "entropy": given.entropy}
-        found |= {"confidence": given.confidence}
-        found |= {"overconfidence": given.confidence - examples.top1}
+    if examples.probabilistic is not None:
+        more = examples.probabilistic
+        found |= {"nll": more.nll, "brier": more.brier, "entropy": more.entropy}
+        found |= {"confidence": more.confidence, "overconfidence": more.confidence - examples.top1}
     return {name: values for name, values in found.items() if values is not None}
 
 
 def of_all(examples: Examples) -> dict[str, Callable[[Ranked], float | None]]:
     """The metrics that look at all examples together, in the order of certainty."""
-    return RANKING if examples.given is None else RANKING | CALIBRATION
+    return RANKING if examples.probabilistic is None else RANKING | CALIBRATION

@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from xent_bench.arrays import Values
 from xent_bench.metrics.ranked import Ranked
 
-CELLS = 1024  # of [0, 1]
+CELLS = 1024  # of [0, 1]; a smaller sigma than their width is not resolved
 
 
 def smece(ranked: Ranked) -> float:
@@ -22,7 +22,7 @@ def smece(ranked: Ranked) -> float:
 
 
 def smece_at(ranked: Ranked, sigma: float) -> float:
-    """The integral over t in [0, 1] of |(1/n) sum_i (correct_i - confidence_i) K(t, confidence_i)|.
+    """The integral over t in [0, 1] of |(1/n) sum_i (confidence_i - correct_i) K(t, confidence_i)|.
 
     K is the Gaussian of width sigma, reflected at 0 and at 1.
     """
@@ -33,9 +33,9 @@ def _spread(ranked: Ranked) -> Values:
     """The sum of the gaps in each cell, over n; a gap is shared by the two nearest cells."""
     place = np.clip(ranked.certainty * CELLS - 0.5, 0, CELLS - 1)
     cell = np.minimum(place.astype(np.int64), CELLS - 2)
-    right = (cell - place) * ranked.gap
-    left = -ranked.gap - right
-    return (np.bincount(cell, left, CELLS) + np.bincount(cell + 1, right, CELLS)) / len(cell)
+    share = place - cell
+    left = np.bincount(cell, (1 - share) * ranked.gap, CELLS)
+    return (left + np.bincount(cell + 1, share * ranked.gap, CELLS)) / len(cell)
 
 
 def _smoothed(gaps: Values, sigma: float) -> float:

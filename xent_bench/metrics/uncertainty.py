@@ -17,6 +17,7 @@ RESAMPLES = 100  # a standard error is then itself known to 7 %
 DRAWS = 1000
 BLOCK = 2**22  # random numbers at a time
 SEED = 0  # the same numbers again
+NOTHING = 1e-6  # an ECE below this is none: a saturated model's, against a band without width
 
 
 class NullBand(NamedTuple):
@@ -31,9 +32,11 @@ class NullBand(NamedTuple):
 
 
 def standard_errors(examples: Examples) -> dict[str, float]:
-    """By metric, over test examples; not of `mce`, a maximum, where it means nothing.
+    """By metric, over test examples.
 
-    s / sqrt(n) of a mean over examples; else from resamples of the examples (Efron, 1979).
+    s / sqrt(n) of a mean over examples; else from resamples of the examples (Efron, 1979). None of
+    `mce`, a maximum, where it means nothing; nor of `ece_classwise`, which would take every
+    probability of every example again for each resample.
     """
     n = len(examples.target)
     if n < 2:
@@ -52,13 +55,14 @@ def standard_errors(examples: Examples) -> dict[str, float]:
 def _bootstrap(examples: Examples) -> dict[str, float]:
     """Of resamples in the order of certainty, which need no sorting."""
     rng = np.random.default_rng(SEED)
-    ranked = examples.ranked
-    n = len(ranked.correct)
+    order = examples.certainty.argsort(kind="stable")
+    certainty, correct = examples.certainty[order], examples.top1[order]  # `level` comes after
+    n = len(order)
     wanted = {name: metric for name, metric in of_all(examples).items() if name != "mce"}
     found: dict[str, list[float]] = {name: [] for name in wanted}
     for _ in range(RESAMPLES):
         drawn = np.repeat(np.arange(n), np.bincount(rng.integers(n, size=n), minlength=n))
-        resample = level(ranked.certainty[drawn], ranked.correct[drawn])
+        resample = level(certainty[drawn], correct[drawn])
         for name, metric in wanted.items():
             value = metric(resample)
             if value is not None:
@@ -118,12 +122,12 @@ def consistent(ranked: Ranked) -> Consistent:
 def verdict(ranked: Ranked, band: NullBand) -> Verdict:
     """Whether the ECE is more than a calibrated model shows; if so, in which direction it errs.
 
-    `mixed`: too confident here and not enough there, so that the mean of the gaps tells nothing
-    (it is within two standard errors of 0).
+    `mixed`: too confident here and not enough there, so that the sum of the gaps tells nothing: it
+    is within two standard deviations, those of a calibrated model, of 0.
     """
-    if ece(ranked) <= band.high:
+    if ece(ranked) <= band.high + NOTHING:
         return "within noise"
-    gap = ranked.gap
-    if abs(gap.mean()) <= 2 * gap.std() / len(gap) ** 0.5:
+    total = float(ranked.gap.sum())
+    if total**2 <= 4 * float((ranked.certainty * (1 - ranked.certainty)).sum()):
         return "mixed"
-    return "over-confident" if gap.mean() > 0 else "under-confident"
+    return "over-confident" if total > 0 else "under-confident"
