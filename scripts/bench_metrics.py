@@ -21,13 +21,14 @@ from scipy.special import log_softmax
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 from xent_bench.links import softmax
+from xent_bench.metrics.accuracy import balanced_top1
+from xent_bench.metrics.calibration import ece, mce
 from xent_bench.metrics.examples import examine
 from xent_bench.metrics.score import score, summary
 from xent_bench.metrics.uncertainty import null_band, standard_errors
 from xent_bench.tables import Table, print_markdown
 
 SIZES = ((10_000, 10), (50_000, 1000))
-OURS, WITH_UNCERTAINTY = "every metric", "with standard errors and null band"
 
 
 def with_uncertainty(outputs: np.ndarray, target: np.ndarray) -> None:
@@ -48,6 +49,13 @@ def by_torchmetrics(outputs: torch.Tensor, target: torch.Tensor, c: int) -> None
         multiclass_calibration_error(p, target, c, n_bins=15, norm=norm)
 
 
+def same_five(outputs: np.ndarray, target: np.ndarray) -> None:
+    """Of ours, what torchmetrics has."""
+    examples = examine(outputs, target, softmax)
+    summaries = (examples.top1.mean(), examples.top5.mean(), balanced_top1(examples.top1, target))
+    ece(examples.ranked), mce(examples.ranked)
+
+
 def main(rounds: int) -> None:
     """Print a table for each size."""
     torch.set_num_threads(1)
@@ -56,25 +64,44 @@ def main(rounds: int) -> None:
         outputs = 3 * rng.normal(size=(n, c)).astype(np.float32)
         target = (outputs + rng.gumbel(size=(n, c))).argmax(axis=1)
         tensors = torch.from_numpy(outputs), torch.from_numpy(target)
-        works: dict[str, Callable[[], object]] = {
-            "sort of each row, float32": partial(np.sort, outputs, axis=1),
-            "log_softmax of each row, float32": partial(log_softmax, outputs, axis=1),
-            "sort of each row, float64": lambda z=outputs: np.sort(z.astype(float), axis=1),
-            "log_softmax of each row, float64": lambda z=outputs: log_softmax(z.astype(float), 1),
-            OURS: partial(score, outputs, target),
-            WITH_UNCERTAINTY: partial(with_uncertainty, outputs, target),
-            "five of them by torchmetrics": partial(by_torchmetrics, *tensors, c),
+        passes = {
+            f"{name} of each row, {kind.__name__}": partial(one_pass, work, outputs, kind)
+            for kind in (np.float32, np.float64)
+            for name, work in (("sort", np.sort), ("log_softmax", log_softmax))
         }
-        times = medians(works, rounds)
-        single = max(seconds for name, seconds in times.items() if name.endswith("float64"))
+        theirs = partial(by_torchmetrics, *tensors, c)
+        works: dict[str, Callable[[], object]] = {
+            "every metric": partial(score, outputs, target),
+            "with standard errors and null band": partial(with_uncertainty, outputs, target),
+            "five of them": partial(same_five, outputs, target),
+            "the same five by torchmetrics": theirs,
+        }
+        times = medians(passes | works, rounds)
+        slowest = {
+            kind: max(times[name] for name in passes if name.endswith(kind))
+            for kind in ("float32", "float64")
+        }
         rows = [
-            [name, f"{1000 * seconds:.0f}", f"{seconds / single:.2f}", memory(works[name], outputs)]
-            for name, seconds in times.items()
+            [
+                name,
+                f"{1000 * seconds:.1f}",
+                *(f"{seconds / slowest[kind]:.2f}" for kind in slowest),
+                f"{seconds / times['the same five by torchmetrics']:.2f}",
+                "-" if work is theirs else f"{memory(work) / outputs.nbytes:.2f}",
+            ]
+            for name, work in (passes | works).items()
+            for seconds in (times[name],)
         ]
-        headings = ["work", "ms", "of the slowest pass", "memory / outputs"]
+        headings = ["work", "ms", *(f"/ slowest pass, {kind}" for kind in slowest)]
+        headings += ["/ torchmetrics", "memory / outputs"]
         versions = f"NumPy {np.__version__}, SciPy {scipy.__version__}, torch {torch.__version__}"
         note = f"{processor()}, {versions}, torchmetrics {torchmetrics.__version__}; n = {rounds}"
         print_markdown(Table(f"{n:,} x {c:,} outputs", headings, rows, [note]))
+
+
+def one_pass(work: Callable[..., object], outputs: np.ndarray, kind: type) -> None:
+    """In the arithmetic of the outputs, or in that of the metrics."""
+    work(outputs.astype(kind, copy=False), axis=1)
 
 
 def medians(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -88,13 +115,13 @@ def medians(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
     return {name: median(seconds[1:]) for name, seconds in found.items()}
 
 
-def memory(work: Callable[[], object], outputs: np.ndarray) -> str:
-    """What NumPy allocates at most; torch's memory is its own."""
+def memory(work: Callable[[], object]) -> int:
+    """The most bytes that NumPy allocates meanwhile; torch's memory is its own."""
     tracemalloc.start()
     work()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return "-" if "torchmetrics" in str(work) else f"{peak / outputs.nbytes:.2f}"
+    return peak
 
 
 def processor() -> str:

@@ -5,6 +5,7 @@ What a run gives as trained and after calibration stands side by side.
 
 import colorsys
 import hashlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TypeAlias
@@ -22,6 +23,8 @@ GREY, BAND = "#555555", "#cccccc"
 LINES = ("-", "--", "-.", ":")
 MOST_CLASSES = 20  # of which a matrix can be read
 POINTS = 400  # of a curve
+FEW = 20  # points
+LETTER = 0.075  # inches, of a name
 
 
 def colour_of(loss: str) -> Colour:
@@ -37,9 +40,9 @@ def reliability_diagram(
     how many examples a bin has. A panel is None where there are no probabilities.
     """
     width = 0.8 + 4.2 * len(panels)
-    figure = _figure(title, width, 5.6)
+    figure = _figure(title, width, 5.8)
     axes = figure.subplots(2, len(panels), sharey="row", squeeze=False, height_ratios=(4, 1))
-    figure.subplots_adjust(0.65 / width, 0.09, 1 - 0.15 / width, 0.84, 0.08, 0.08)
+    figure.subplots_adjust(0.65 / width, 0.14, 1 - 0.15 / width, 0.83, 0.08, 0.08)
     for (above, below), (name, found) in zip(axes.T, panels.items(), strict=True):
         above.set_title(name, loc="left", fontsize=9)
         below.set_xlabel("confidence")
@@ -53,7 +56,7 @@ def reliability_diagram(
     axes[0][0].set_ylabel("accuracy")
     axes[1][0].set_ylabel("examples (%)")
     handles = axes[0][-1].get_legend_handles_labels()  # of what is calibrated: it has all
-    figure.legend(*handles, loc="upper right", fontsize=8, frameon=False, ncols=3)
+    figure.legend(*handles, loc="lower center", fontsize=8, frameon=False, ncols=3)
     return figure
 
 
@@ -73,6 +76,7 @@ def _accuracies(axis: Axes, found: Reliability, colour: Colour) -> None:
         fmt="o",
         ms=4,
         capsize=2,
+        clip_on=False,  # a point at confidence 1 is on the frame
         color=colour,
         label="found, 95 %",
     )
@@ -90,11 +94,13 @@ def risk_coverage(title: str, curves: Mapping[str, Values], colour: Colour) -> F
     """Share of errors among the most certain answers, for every share of these."""
     figure = _figure(title, 6.4, 4.4)
     axis = figure.subplots()
-    figure.subplots_adjust(0.11, 0.12, 0.97, 0.9)
+    figure.subplots_adjust(0.11, 0.12, 0.97, 0.87)
     for (name, risks), line in zip(curves.items(), cycle(LINES), strict=False):
         n = len(risks)
         shown = np.unique(np.linspace(0, n - 1, POINTS).astype(int))
-        axis.plot(100 * (shown + 1) / n, 100 * risks[shown], line, color=colour, label=name)
+        marker = "." if n < FEW else None  # a line needs two points to be seen
+        coverage = 100 * (shown + 1) / n
+        axis.plot(coverage, 100 * risks[shown], line, marker=marker, color=colour, label=name)
     axis.set_xlabel("coverage: share of the answers, the most certain first (%)")
     axis.set(xlim=(0, 100), ylabel="risk: share of wrong ones among them (%)")
     axis.set_ylim(bottom=0)
@@ -109,18 +115,19 @@ def confusions(
     """The whole matrix of a few classes; of many the most frequent confusions."""
     if len(classes) > MOST_CLASSES:
         return _bars(title, top, classes)
+    names = [_short(each) for each in classes]
     side = 0.45 * len(classes)
-    width, height = max(side + 1.9, 5.0), side + 2.3
+    margin = 0.6 + LETTER * max(map(len, names))
+    width, height = max(side + margin + 0.3, 5.0), side + margin + 0.7
     figure = _figure(title, width, height)
-    axis = figure.add_axes((1.6 / width, 1.6 / height, side / width, side / height))
+    axis = figure.add_axes((margin / width, margin / height, side / width, side / height))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(share, cmap="Greys", vmin=0, vmax=1)
     for i, j in np.argwhere(matrix):
         colour = "white" if share[i, j] > 0.5 else "black"
         axis.text(j, i, matrix[i, j], ha="center", va="center", fontsize=8, color=colour)
-    names = [_short(each) for each in classes]
-    axis.set_xticks(range(len(classes)), names, rotation=90, parse_math=False)
-    axis.set_yticks(range(len(classes)), names, parse_math=False)
+    axis.set_xticks(range(len(classes)), names, rotation=90, fontsize=8, parse_math=False)
+    axis.set_yticks(range(len(classes)), names, fontsize=8, parse_math=False)
     axis.set(xlabel="answered", ylabel="true class")
     return figure
 
@@ -131,7 +138,7 @@ def _bars(title: str, top: Sequence[Confusion], classes: Sequence[str]) -> Figur
     axis = figure.add_axes((0.46, 0.6 / height, 0.51, 1 - 1.1 / height))
     names = [f"{_short(classes[each.true])} → {_short(classes[each.answer])}" for each in top]
     axis.barh(range(len(top)), [each.n for each in top], color=GREY)
-    axis.set_yticks(range(len(top)), names, parse_math=False)
+    axis.set_yticks(range(len(top)), names, fontsize=8, parse_math=False)
     axis.invert_yaxis()
     axis.set_xlabel("test images (true class → answer)")
     return figure
@@ -139,9 +146,11 @@ def _bars(title: str, top: Sequence[Confusion], classes: Sequence[str]) -> Figur
 
 def _figure(title: str, width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=100)
-    figure.text(0.1 / width, 1 - 0.3 / height, title, fontsize=10, parse_math=False)
+    lines = textwrap.fill(title, int(12 * width))
+    figure.text(0.1 / width, 1 - 0.1 / height, lines, fontsize=10, va="top", parse_math=False)
     return figure
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}…"
+    """Names often differ at their ends."""
+    return name if len(name) <= 20 else f"{name[:9]}…{name[-10:]}"

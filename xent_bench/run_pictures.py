@@ -1,5 +1,6 @@
 """The pictures of a run, from its evaluation to files."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,11 @@ def draw_pictures(
     }
     folder.mkdir(exist_ok=True)
     files = []
-    for name, figure in figures.items():
-        files.append(folder / f"{name}.png")
-        figure.savefig(files[-1])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that the font lacks becomes a box
+        for name, figure in figures.items():
+            files.append(folder / f"{name}.png")
+            figure.savefig(files[-1])
     return files
 
 
