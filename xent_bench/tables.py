@@ -50,7 +50,7 @@ def print_markdown(table: Table) -> None:
     numbers = len(table.headings) - table.text
     print("|" + "---|" * table.text + "--:|" * numbers)
     for row in table.rows:
-        print(f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |")
+        print(f"| {' | '.join(cell.strip().replace('|', BAR) for cell in row)} |")
     print()
     print("\n\n".join(table.notes))
     print()
