@@ -49,11 +49,12 @@ def by_torchmetrics(outputs: torch.Tensor, target: torch.Tensor, c: int) -> None
         multiclass_calibration_error(p, target, c, n_bins=15, norm=norm)
 
 
-def same_five(outputs: np.ndarray, target: np.ndarray) -> None:
+def same_five(outputs: np.ndarray, target: np.ndarray) -> list[float]:
     """Of ours, what torchmetrics has."""
     examples = examine(outputs, target, softmax)
-    summaries = (examples.top1.mean(), examples.top5.mean(), balanced_top1(examples.top1, target))
-    ece(examples.ranked), mce(examples.ranked)
+    top1, ranked = examples.top1, examples.ranked
+    means = [top1.mean(), examples.top5.mean(), balanced_top1(top1, target)]
+    return [*means, ece(ranked), mce(ranked)]
 
 
 def main(rounds: int) -> None:

@@ -36,7 +36,7 @@ OURS = {
     "targets": {"configure", "types"},
     "explain": {"configure", "failures", "schema"},
     "sweep": set(),
-    "console": {"configure", "explain", "schema", "sweep"},
+    "console": {"calibrators", "configure", "explain", "schema", "sweep"},
     "tracking_store": {"failures"},
     "tracking": {"failures", "tracking_store"},
     "classifier": {"data", "failures", "links", "metrics", "predictions", "randomness", "types"},

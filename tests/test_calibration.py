@@ -234,11 +234,14 @@ def test_the_null_band_holds_95_of_100_calibrated_models(truth):
     rng = np.random.default_rng(0)
     confidence, answer = truth.max(axis=1), truth.argmax(axis=1)
     band = null_band(rank(confidence, confidence))
-    found = [ece(rank(confidence, (drawn(truth, rng) == answer) * 1.0)) for _ in range(2000)]
+    answers = [(drawn(truth, rng) == answer) * 1.0 for _ in range(2000)]
+    found = [ece(rank(confidence, each)) for each in answers]
 
-    inside = np.mean([band.low <= error <= band.high for error in found])
+    verdicts = [verdict(rank(confidence, each), band) for each in answers]
+    assert 0.93 <= np.mean([each == "within noise" for each in verdicts]) <= 0.99
+    inside = np.mean([band.ece_low <= error <= band.ece_high for error in found])
     assert 0.93 <= inside <= 0.97
-    assert band.mean == pytest.approx(np.mean(found), rel=0.03)
+    assert band.ece_mean == pytest.approx(np.mean(found), rel=0.03)
 
 
 def test_a_calibrated_model_shows_an_error_of_some_tenths_of_a_per_cent():
@@ -246,7 +249,7 @@ def test_a_calibrated_model_shows_an_error_of_some_tenths_of_a_per_cent():
     certain = 1 / (1 + np.exp(-5.2 - 2.5 * rng.normal(size=10_000)))
     assert certain.mean() == pytest.approx(0.95, abs=0.01)
 
-    assert null_band(rank(certain, certain)).mean == pytest.approx(0.0045, abs=0.001)
+    assert null_band(rank(certain, certain)).ece_mean == pytest.approx(0.0045, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +280,7 @@ def test_the_true_error_of_a_sharpened_posterior_is_estimated_and_the_noise_take
     found = [rank(confidence, (label == answer) * 1.0) for label in labels]
 
     plugged_in = np.mean([ece(each) for each in found])
-    assert ece(known) < plugged_in < ece(known) + null_band(known).mean
+    assert ece(known) < plugged_in < ece(known) + null_band(known).ece_mean
     # squared, since the root of an unbiased square is biased; accuracies of p, not of 0 and 1
     parts = [np.array_split(each.gap, 15) for each in (known, *found)]
     gaps = [np.array([part.mean() for part in each]) for each in parts]
@@ -328,3 +331,16 @@ def test_the_verdict_does_not_depend_on_ties():
     same = np.mean([tied == apart for tied, apart in found])
     assert same > 0.9
     assert np.mean([tied == "mixed" for tied, _ in found]) > 0.8
+
+
+def test_a_gap_that_the_ece_cannot_see_is_seen_in_its_sum():
+    """Three errors where eleven were to be expected, spread over several bins."""
+    rng = np.random.default_rng(0)
+    confidence = np.append(np.full(300, 0.995), rng.uniform(0.6, 0.95, 59))
+    correct = np.ones(359)
+    correct[[0, 300, 320]] = 0
+    ranked = rank(confidence, correct)
+    band = null_band(ranked)
+
+    assert verdict(ranked, band) == "under-confident"
+    assert ks(ranked) > -band.overconfidence_low

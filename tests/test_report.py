@@ -204,7 +204,7 @@ def test_a_temperature_at_its_bound_is_said(tmp_path, capsys):
         write_run(tmp_path, "ce", seed, bound=float(seed))
     report(tmp_path, "table")
 
-    assert "for ce (1 of 2), as where every answer" in " ".join(capsys.readouterr().out.split())
+    assert "open for ce (1 of 2), as where no" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_picture_is_drawn(tmp_path):

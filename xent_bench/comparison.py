@@ -88,20 +88,21 @@ def _varies(key: str, loss: str, runs: list[Run]) -> bool:
 def _row(label: str, cell: list[Run]) -> Row:
     keys = [key for key in cell[0].metrics if all(key in run.metrics for run in cell)]
     estimates = {key: estimate([run.metrics[key] for run in cell]) for key in keys}
+    n = len(cell)
     found: dict[str, list[str]] = {}
     for run in cell:
         for tag in run.tags:
             if tag.endswith(VERDICT):
                 found.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
-    verdicts = {prefix: _majority(words, len(cell)) for prefix, words in found.items()}
+    verdicts = {prefix: _majority(words) for prefix, words in found.items() if len(words) == n}
     scaled_map = cell[0].tags.get("scaled_map", "softmax(z / T)")
-    return Row(label, cell[0].params["loss"], len(cell), estimates, verdicts, scaled_map)
+    return Row(label, cell[0].params["loss"], n, estimates, verdicts, scaled_map)
 
 
-def _majority(words: Sequence[str], n: int) -> str:
-    """What more than half of n runs say, if they do."""
+def _majority(words: Sequence[str]) -> str:
+    """What more than half of the runs say, if they do."""
     word, count = Counter(words).most_common(1)[0]
-    return word if 2 * count > n else "undecided"
+    return word if 2 * count > len(words) else "undecided"
 
 
 def _control(runs: list[Run]) -> Control:

@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from xent_bench.calibrators import PREFIXES
 from xent_bench.configure import check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
 from xent_bench.schema import run_folder, run_name
@@ -76,7 +77,7 @@ class Console(Callback):
             self._end_in_failure(config, job_return._return_value)
         elif not self.was_done or self.total == 1:
             self.trained += not self.was_done
-            result = _result(job_return.return_value)
+            result = _result(job_return.return_value, config.calibrator.name)
             _say(f"{self._name(config)}{result}{self._time_left()}")
         if self.ended == self.total:
             self._say_sum(config)
@@ -140,9 +141,13 @@ def _is_done(config: DictConfig) -> bool:
     return (run_folder(config) / "result.json").exists()
 
 
-def _result(result: dict[str, Any]) -> str:
-    """As trained -> after temperature scaling."""
-    metrics = result["metrics"]
+def _result(result: dict[str, Any], calibrator: str) -> str:
+    """As trained -> after temperature scaling; and after another calibrator that is asked for."""
+    metrics, prefix = result["metrics"], PREFIXES[calibrator]
+    more = ""
+    if calibrator != "temperature":
+        nll, ece = metrics[f"{prefix}/nll"], 100 * metrics[f"{prefix}/ece"]
+        more = f"  {calibrator}: NLL {nll:.3f}  ECE {ece:.2f} %"
 
     def pair(key: str, factor: float, form: str) -> str:
         raw, scaled = (metrics.get(f"{split}/{key}") for split in ("test", "test_ts"))
@@ -151,7 +156,7 @@ def _result(result: dict[str, Any]) -> str:
     return (
         f"top-1 {100 * metrics['test/top1']:6.2f} %  NLL {pair('nll', 1, '6.3f')}"
         f"  ECE {pair('ece', 100, '6.2f')} %  {_duration(result['seconds']):>7}"
-        f"{'  (temperature at its bound)' if metrics['test_ts/temperature_at_bound'] else ''}"
+        f"{'  (calib leaves T open)' if metrics['test_ts/temperature_at_bound'] else ''}{more}"
     )
 
 

@@ -82,5 +82,5 @@ def _assess(examples: Examples, prefix: str) -> tuple[dict[str, float], dict[str
     if examples.probabilistic is None:
         return metrics, {}
     band = null_band(examples.ranked)
-    metrics |= {f"{prefix}_null/ece_{key}": value for key, value in band._asdict().items()}
+    metrics |= {f"{prefix}_null/{key}": value for key, value in band._asdict().items()}
     return metrics, {f"{prefix}_verdict": verdict(examples.ranked, band)}

@@ -54,7 +54,7 @@ def reliability_diagram(
         above.set(xlim=(0, 1), ylim=(0, 1.03), xticklabels=())
         below.set(xlim=(0, 1), ylim=(0, 130), yticks=(0, 50, 100))
     axes[0][0].set_ylabel("accuracy")
-    axes[1][0].set_ylabel("examples (%)")
+    axes[1][0].set_ylabel("%; number")
     handles = axes[0][-1].get_legend_handles_labels()  # of what is calibrated: it has all
     figure.legend(*handles, loc="lower center", fontsize=8, frameon=False, ncols=3)
     return figure

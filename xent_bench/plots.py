@@ -75,7 +75,7 @@ def _panel(axis: Axes, rows: Sequence[Row], metric: str, factor: float) -> None:
     axis.set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
     axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlim(left=0)
-    axis.locator_params(axis="x", nbins=5)
+    axis.locator_params(axis="x", nbins=4)
     axis.grid(axis="x", alpha=0.3)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)

@@ -29,6 +29,7 @@ MARKS = {
     "within noise": " ",
     "undecided": "?",
 }
+ERROR = "test_se/top1"
 COLUMNS = (
     Column("top-1", "%", "test/top1", 100, 1),
     Column("top-5", "%", "test/top5", 100, 1),
@@ -59,6 +60,13 @@ def report(folder: Path, form: str, picture: Path | None = None) -> None:
     from xent_bench.runs import load_runs, unfinished
 
     comparisons = compare(load_runs(folder))
+    if picture is not None:
+        from xent_bench.plots import draw  # matplotlib takes a second
+
+        try:
+            draw(comparisons, picture)
+        except OSError as error:
+            raise ValueError(f"cannot write {picture}: {error}") from error
     if form == "csv":  # every metric in full precision, with the half-width of its interval
         print_csv([record for comparison in comparisons for record in flat(comparison)])
     else:
@@ -71,13 +79,6 @@ def report(folder: Path, form: str, picture: Path | None = None) -> None:
             f"Not in the table: {len(missing)} diverged, killed or still running: {names}",
             file=sys.stderr,
         )
-    if picture is not None:
-        from xent_bench.plots import draw  # matplotlib takes a second
-
-        try:
-            draw(comparisons, picture)
-        except OSError as error:
-            raise ValueError(f"cannot write {picture}: {error}") from error
 
 
 def table_of(comparison: "Comparison") -> Table:
@@ -128,11 +129,16 @@ def _notes(comparison: "Comparison") -> list[str]:
     """What a reader must know to read the table rightly."""
     notes = [_control(comparison)]
     if any(row.n > 1 for row in comparison.rows):
-        notes.append("±: 95 % interval, Student's t over n seeds; overlap is no proof of a tie.")
+        notes.append(
+            "±: 95 % interval, Student's t over n seeds; overlap is no proof of a tie. "
+            + _other_images(comparison)
+        )
+    if any(row.n == 1 for row in comparison.rows):
+        notes.append("n = 1: no interval over seeds; xent-rescore RUN has that over test images.")
     notes.append(f"scaled: {_maps(comparison)}, T fitted on calib. Rows by scaled NLL.")
     notes.append(
         "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; ? no majority; "
-        "unmarked: no more than chance gives a calibrated net on so few images."
+        "unmarked: not to be told from a calibrated net with so many images."
     )
     unscored = [row.label for row in comparison.rows if "test/nll" not in row.estimates]
     if unscored:
@@ -143,10 +149,18 @@ def _notes(comparison: "Comparison") -> list[str]:
     bound = [f"{row.label} ({row.at_bound} of {row.n})" for row in comparison.rows if row.at_bound]
     if bound:
         notes.append(
-            f"No best temperature for {', '.join(bound)}, as where every answer on calib is right: "
-            "they are made as certain as so few images allow, no more."
+            f"Calib leaves the temperature open for {', '.join(bound)}, as where no answer is "
+            "wrong: it is fitted as if one more were."
         )
     return [*notes, comparison.provenance]
+
+
+def _other_images(comparison: "Comparison") -> str:
+    """What other test images would change, where the runs know."""
+    errors = [row.estimates[key].mean for row in comparison.rows if (key := ERROR) in row.estimates]
+    if not errors:
+        return ""
+    return f"All on the same images: others would move top-1 by about ±{196 * max(errors):.1f}."
 
 
 def _maps(comparison: "Comparison") -> str:

@@ -50,13 +50,18 @@ def _title(params: Mapping[str, Any], n: int) -> str:
 
 
 def _calibration(evaluation: Evaluation, prefix: str) -> str:
-    """A panel's two lines: which calibration, and how good it is."""
-    metrics = evaluation.metrics
-    if f"{prefix}/ece" not in metrics:
+    """A panel's two lines: the verdict, and the numbers it is read from, in per cent."""
+    if evaluation.readings[prefix].probabilistic is None:
         return f"{TITLES[prefix]}\n"
-    found, most = metrics[f"{prefix}/ece"], metrics[f"{prefix}_null/ece_high"]
-    sizes = f"ECE {100 * found:.1f} % (if calibrated, up to {100 * most:.1f} %)"
-    return f"{TITLES[prefix]}\n{sizes}: {evaluation.words[f'{prefix}_verdict']}"
+    keys = ("/ece", "_null/ece_high", "/overconfidence")
+    found, most, gap = (100 * evaluation.metrics[f"{prefix}{key}"] for key in keys)
+    low, high = (
+        100 * evaluation.metrics[f"{prefix}_null/overconfidence_{end}"] for end in ("low", "high")
+    )
+    return (
+        f"{TITLES[prefix]}: {evaluation.words[f'{prefix}_verdict']}\n"
+        f"ECE {found:.1f} % (chance: to {most:.1f}), gap {gap:.1f} % ({low:.1f} to {high:.1f})"
+    )
 
 
 def _ranking(evaluation: Evaluation, prefix: str) -> str:

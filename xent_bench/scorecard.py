@@ -27,6 +27,7 @@ METRICS = {
     "auroc_correct": "are right answers more certain?",
 }
 PLAIN = {"nll", "brier", "entropy"}  # no shares
+FINE = PLAIN | {"aurc", "eaurc"}
 
 
 def scorecard(run: Run) -> Table:
@@ -37,7 +38,7 @@ def scorecard(run: Run) -> Table:
         for key, what in METRICS.items()
         if any(f"{prefix}/{key}" in run.metrics for prefix in prefixes)
     ]
-    headings = ["metric", "", *(TITLES[prefix].replace(" ", "\n") for prefix in prefixes)]
+    headings = ["metric", "", *(f"{TITLES[prefix]}\n± SE" for prefix in prefixes)]
     title = f"{run.name}: {run.params['data']}, {run.params['model']}"
     return Table(title, headings, rows, _notes(run, prefixes), text=2)
 
@@ -50,28 +51,31 @@ def _cell(run: Run, prefix: str, key: str) -> str:
     value, error = (run.metrics.get(f"{each}/{key}") for each in (prefix, f"{prefix}_se"))
     if value is None:
         return "-"
-    factor, form = (1, ".3f") if key in PLAIN else (100, ".2f")
+    factor, form = (1 if key in PLAIN else 100), (".3f" if key in FINE else ".2f")
     return f"{factor * value:{form}}" + (f" ± {factor * error:{form}}" if error else "")
 
 
 def _notes(run: Run, prefixes: list[str]) -> list[str]:
     notes = [
-        f"±: one standard error over the {run.n_test:,} test images. Another seed varies on top of "
-        "it; and a calibration error is also raised by noise:"
+        f"SE: standard error over the {run.n_test:,} test images; another seed varies on top of "
+        "it. None of mce, a maximum, of ece_classwise, for its cost, and where no image differs."
     ]
     for prefix in prefixes:
         word = run.tags.get(f"{prefix}_verdict")
         if word is None:
             notes.append(f"{TITLES[prefix]}: the scores are no probabilities.")
             continue
-        low, high = (100 * run.metrics[f"{prefix}_null/ece_{end}"] for end in ("low", "high"))
+        ends = [
+            100 * run.metrics[f"{prefix}_null/{key}"]
+            for key in ("ece_low", "ece_high", "overconfidence_low", "overconfidence_high")
+        ]
         notes.append(
-            f"{TITLES[prefix]}: {word}. Of 100 calibrated nets, 95 would show an ece of "
-            f"{low:.2f} to {high:.2f} % on so few images."
+            f"{TITLES[prefix]}: {word}. By chance, a calibrated net shows an ECE of {ends[0]:.2f} "
+            f"to {ends[1]:.2f} % (95 %), overconfidence of {ends[2]:.2f} to {ends[3]:.2f} % (97.5 %)."
         )
-    temperature = run.metrics["test_ts/temperature"]
     error = run.metrics.get("test_ts_se/temperature")
-    known = " (calib leaves it open)" if error is None else f" ± {error:.2g}"
+    known = "left open by calib" if error is None else f"± {error:.2g} (SE over calib)"
     scaled_map = run.tags.get("scaled_map", "softmax(z / T)")
-    notes.append(f"temperature scaling: {scaled_map}, T = {temperature:.3g}{known}.")
+    value = run.metrics["test_ts/temperature"]
+    notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {known}.")
     return notes

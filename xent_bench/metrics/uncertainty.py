@@ -17,18 +17,21 @@ RESAMPLES = 100  # a standard error is then itself known to 7 %
 DRAWS = 1000
 BLOCK = 2**22  # random numbers at a time
 SEED = 0  # the same numbers again
-NOTHING = 1e-6  # an ECE below this is none: a saturated model's, against a band without width
+NOTHING = 1e-6  # a gap below this is none: a saturated model's, whose band has no width
 
 
 class NullBand(NamedTuple):
-    """The ECE that a calibrated model with these confidences shows on so many examples.
+    """What a calibrated model with these confidences shows on so many examples.
 
-    The mean and the central 95 % of it.
+    Of the ECE the mean and the central 95 %; of overconfidence, mean confidence minus accuracy, the
+    central 97.5 %.
     """
 
-    mean: float
-    low: float
-    high: float
+    ece_mean: float
+    ece_low: float
+    ece_high: float
+    overconfidence_low: float
+    overconfidence_high: float
 
 
 def standard_errors(examples: Examples) -> dict[str, float]:
@@ -72,16 +75,17 @@ def _bootstrap(examples: Examples) -> dict[str, float]:
 
 
 def null_band(ranked: Ranked) -> NullBand:
-    """What chance alone makes of a calibrated model's ECE.
+    """What chance alone makes of a calibrated model.
 
-    It is positive for a perfect model too: of 10,000 examples at a mean confidence of 0.95, 0.2
-    to 0.5 %, more if confidences spread over many bins.
+    Its ECE is positive too: of 10,000 examples at a mean confidence of 0.95, 0.2 to 0.5 %, more if
+    confidences spread over many bins.
     """
     n = len(ranked.correct)
     bins = consistent(ranked)
-    errors = np.abs(bins.right - bins.confidence).sum(axis=1) / n
-    low, high = np.quantile(errors, (0.025, 0.975))
-    return NullBand(float(errors.mean()), float(low), float(high))
+    gaps = (bins.confidence - bins.right) / n
+    errors = np.abs(gaps).sum(axis=1)
+    ends = (*np.quantile(errors, (0.025, 0.975)), *np.quantile(gaps.sum(axis=1), (0.0125, 0.9875)))
+    return NullBand(float(errors.mean()), *map(float, ends))
 
 
 class Consistent(NamedTuple):
@@ -120,14 +124,14 @@ def consistent(ranked: Ranked) -> Consistent:
 
 
 def verdict(ranked: Ranked, band: NullBand) -> Verdict:
-    """Whether the ECE is more than a calibrated model shows; if so, in which direction it errs.
+    """Whether confidence and accuracy differ by more than chance allows, and in which direction.
 
-    `mixed`: too confident here and not enough there, so that the sum of the gaps tells nothing: it
-    is within two standard deviations, those of a calibrated model, of 0.
+    `mixed`: not in sum, but bin by bin, too confident here and too little there. Of calibrated
+    models at most 5 in 100 are not `within noise`: 2.5 by their sum, 2.5 by their ECE.
     """
-    if ece(ranked) <= band.high + NOTHING:
-        return "within noise"
-    total = float(ranked.gap.sum())
-    if total**2 <= 4 * float((ranked.certainty * (1 - ranked.certainty)).sum()):
-        return "mixed"
-    return "over-confident" if total > 0 else "under-confident"
+    overconfidence = float(ranked.gap.mean())
+    if overconfidence > band.overconfidence_high + NOTHING:
+        return "over-confident"
+    if overconfidence < band.overconfidence_low - NOTHING:
+        return "under-confident"
+    return "mixed" if ece(ranked) > band.ece_high + NOTHING else "within noise"
