@@ -144,7 +144,7 @@ def test_rescoring_needs_neither_torch_nor_mlflow(folder):
 
     assert done.returncode == 0, done.stderr
     assert "numbers as logged" in done.stdout
-    for shown in ("auroc_correct", "± SE", "softmax(z / T)", "a calibrated net shows"):
+    for shown in ("auroc_correct", "± SE", "softmax(z / T)", "A calibrated net shows"):
         assert shown in done.stdout
     assert max(map(len, done.stdout.splitlines()[2:])) <= 100
 

@@ -38,9 +38,13 @@ def scorecard(run: Run) -> Table:
         for key, what in METRICS.items()
         if any(f"{prefix}/{key}" in run.metrics for prefix in prefixes)
     ]
-    headings = ["metric", "", *(f"{TITLES[prefix]}\n± SE" for prefix in prefixes)]
+    headings = ["metric", "", *(f"{_folded(prefix)}\n± SE" for prefix in prefixes)]
     title = f"{run.name}: {run.params['data']}, {run.params['model']}"
     return Table(title, headings, rows, _notes(run, prefixes), text=2)
+
+
+def _folded(prefix: str) -> str:
+    return TITLES[prefix].replace(" ", "\n")
 
 
 def _name(key: str) -> str:
@@ -70,8 +74,9 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
             for key in ("ece_low", "ece_high", "overconfidence_low", "overconfidence_high")
         ]
         notes.append(
-            f"{TITLES[prefix]}: {word}. By chance, a calibrated net shows an ECE of {ends[0]:.2f} "
-            f"to {ends[1]:.2f} % (95 %), overconfidence of {ends[2]:.2f} to {ends[3]:.2f} % (97.5 %)."
+            f"{TITLES[prefix]}: {word}. A calibrated net shows by chance an ECE of {ends[0]:.2f} "
+            f"to {ends[1]:.2f} % (95 %), overconfidence of {ends[2]:.2f} to {ends[3]:.2f} % "
+            "(97.5 %)."
         )
     error = run.metrics.get("test_ts_se/temperature")
     known = "left open by calib" if error is None else f"± {error:.2g} (SE over calib)"
