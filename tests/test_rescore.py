@@ -15,7 +15,7 @@ import pytest
 from conftest import SMALL
 from mlflow import MlflowClient
 
-from xent_bench.failures import DataError
+from xent_bench.failures import DataError, Unavailable
 from xent_bench.links import projection, softmax
 from xent_bench.metrics.score import score
 from xent_bench.predictions import Predictions, load, predicted, save
@@ -198,7 +198,7 @@ def test_a_number_that_differs_by_rounding_is_counted_and_what_is_new_is_added(f
         (None, "No such file"),
     ],
 )
-def test_nothing_is_added_to_a_run_while_mlflow_cannot_be_told(folder, config, reason):
+def test_nothing_is_added_to_a_run_while_mlflow_cannot_be_told(folder, monkeypatch, config, reason):
     before = (folder / "result.json").read_text()
     file = folder / "config.yaml"
     stored = file.read_text()
@@ -207,16 +207,23 @@ def test_nothing_is_added_to_a_run_while_mlflow_cannot_be_told(folder, config, r
     else:
         file.write_text(config)
     (folder / "text.db").write_text("this is text, and longer than a header" * 10)
-    arguments = [XENT_RESCORE, ".", "--calibrator", "vector_scaling"]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder)
+    monkeypatch.chdir(folder)
 
-    assert done.returncode == 4
-    assert "not added to its MLflow run" in done.stderr
-    assert reason in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(Unavailable, match=f"not added to its MLflow run.*{reason}"):
+        rescore(folder, ["vector_scaling"])
     assert (folder / "result.json").read_text() == before
     file.write_text(stored)
     assert "test_vs/nll" in rescore(folder, ["vector_scaling"]).added
+
+
+def test_an_mlflow_that_cannot_be_told_has_its_exit_code(folder):
+    (folder / "config.yaml").unlink()
+    arguments = [XENT_RESCORE, folder, "--calibrator", "vector_scaling"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+
+    assert done.returncode == 4
+    assert "not added to its MLflow run" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_point_that_mlflow_has_already_is_not_sent_twice(folder, store, monkeypatch):
