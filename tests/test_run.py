@@ -358,6 +358,12 @@ def test_soft_labels_are_refused_by_a_loss_that_takes_an_index(config, monkeypat
             "mine.link = lambda logits: logits",
             "expected its link's probabilities to sum to 1",
         ),
+        (
+            "from xent_bench.links import softmax\n"
+            "def mine(logits, target: Index) -> PerExample: return logits.square().mean(1)\n"
+            "mine.link = lambda logits: softmax(logits)",
+            "expected its link at the top level of a module, got <lambda>",
+        ),
     ],
 )
 def test_a_loss_that_breaks_the_contract_fails_before_the_first_epoch(

@@ -169,6 +169,9 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
         raise ConfigError("loss", f"expected finite values at equal outputs, got {value[0].item()}")
     if sums is not None and not (np.shape(sums) == (2,) and np.allclose(sums, 1, atol=1e-4)):
         raise ConfigError("loss", f"expected its link's probabilities to sum to 1, got {sums}")
+    link = classifier.link.func.__qualname__
+    if "<" in link:  # its predictions are read again by the link's name
+        raise ConfigError("loss", f"expected its link at the top level of a module, got {link}")
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:
