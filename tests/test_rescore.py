@@ -165,11 +165,17 @@ def test_a_metric_that_a_run_has_not_is_added_to_it_and_to_mlflow_once(folder, s
     assert len(client.get_metric_history(run_id, "test_iso/nll")) == 1
 
 
-def test_a_number_that_comes_out_otherwise_is_named_and_nothing_is_written(folder):
+def shifted(folder: Path, by: float) -> dict:
+    """Its result with an ECE that is off, and without a KS; written."""
     result = json.loads((folder / "result.json").read_text())
-    result["metrics"]["test/ece"] += 1e-6
+    result["metrics"]["test/ece"] += by
     del result["metrics"]["test/ks"]
     (folder / "result.json").write_text(json.dumps(result))
+    return result
+
+
+def test_a_number_that_comes_out_otherwise_is_named_and_nothing_is_written(folder):
+    result = shifted(folder, by=1e-6)
     done = subprocess.run([XENT_RESCORE, folder], capture_output=True, text=True)
 
     assert done.returncode == 1
@@ -178,14 +184,10 @@ def test_a_number_that_comes_out_otherwise_is_named_and_nothing_is_written(folde
 
 
 def test_a_number_that_differs_by_rounding_is_counted_and_what_is_new_is_added(folder):
-    result = json.loads((folder / "result.json").read_text())
-    result["metrics"]["test/ece"] += 1e-16
-    del result["metrics"]["test/ks"]
-    (folder / "result.json").write_text(json.dumps(result))
-    done = subprocess.run([XENT_RESCORE, folder], capture_output=True, text=True)
+    result = shifted(folder, by=1e-16)
+    found = rescore(folder)
 
-    assert done.returncode == 0
-    assert "numbers as logged, 1 of them but for rounding, 1 added" in done.stdout
+    assert (found.rounded, found.added, found.changed) == (["test/ece"], ["test/ks"], [])
     assert load_run(folder / "result.json").metrics["test/ece"] == result["metrics"]["test/ece"]
 
 

@@ -12,6 +12,8 @@ from xent_bench.calibrators import temperature
 from xent_bench.links import Link
 from xent_bench.predictions import Predicted
 
+PRECISE = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
+
 
 def fit(calib: Predicted, link: Link) -> Link:
     """The weights and biases at which the NLL on calib, and a prior, are least.
@@ -39,9 +41,6 @@ def fit(calib: Predicted, link: Link) -> Link:
     if np.abs(found.jac).max() > 1e-4:
         raise ValueError(f"vector scaling found no optimum: {found.message}")
     return partial(scale, link=link, weight=np.exp(found.x[:c]) / t, bias=found.x[c:])
-
-
-PRECISE = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
 
 
 def scale(
