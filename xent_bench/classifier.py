@@ -1,5 +1,6 @@
 """The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name."""
 
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from xent_bench.curves import SECONDS
 from xent_bench.data.batches import Batches
 from xent_bench.failures import Diverged
 from xent_bench.links import BoundLink
@@ -50,6 +52,7 @@ class Classifier(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Give dropout its own randomness in each epoch, so that a resumed run draws the same."""
+        self.epoch_start = time.monotonic()
         torch.manual_seed(derived_seed(self.seed, "dropout", self.current_epoch))
 
     def training_step(self, batch: tuple[Pixels, Tensor]) -> Tensor:
@@ -83,6 +86,7 @@ class Classifier(LightningModule):
         val_loss = self.per_example(logits, target).mean().item()
         curves = {"train/loss": train_loss, "val/loss": val_loss}
         curves |= {f"val/{key}": value for key, value in scores.items()}
+        curves[SECONDS] = time.monotonic() - self.epoch_start  # the GPU is done: it was read from
         assert self.logger is not None
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
 

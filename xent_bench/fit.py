@@ -2,6 +2,8 @@
 
 import hashlib
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,19 +25,38 @@ from xent_bench.predictions import Predicted, Predictions, predicted, save
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
 from xent_bench.run_pictures import draw_pictures
-from xent_bench.runs import Run, save_run
+from xent_bench.runs import Run, Unfinished, save_begun, save_run
 from xent_bench.schema import run_key, run_name, science
 from xent_bench.tracking import open_run
 
 
 def fit(config: DictConfig, folder: Path, command: str) -> None:
     """Train, evaluate, and move `result.json` into the folder when all else is written."""
+    begun = Unfinished(run_name(config), config.experiment, science(config), command)
+    save_begun(begun, folder)
     try:
         _fit(config, folder, command)
-    except (RuntimeError, MemoryError) as error:  # torch's OutOfMemoryError is a RuntimeError
-        if "out of memory" in str(error) or "allocate" in str(error):
-            raise Unavailable(f"not enough memory: {str(error).partition(chr(10))[0]}") from error
-        raise
+    except BaseException as error:
+        named = _named(error)
+        with suppress(OSError):  # what went wrong first is what the user must see
+            save_begun(replace(begun, reason=_reason(named)), folder)
+        if named is error:
+            raise
+        raise named from error
+
+
+def _named(error: BaseException) -> BaseException:
+    """Of a lack of memory that; torch's OutOfMemoryError is a RuntimeError."""
+    memory = isinstance(error, RuntimeError | MemoryError)
+    if memory and ("out of memory" in str(error) or "allocate" in str(error)):
+        return Unavailable(f"not enough memory: {str(error).partition(chr(10))[0]}")
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"{type(error).__name__}: {error}"
 
 
 def _fit(config: DictConfig, folder: Path, command: str) -> None:
@@ -57,9 +78,12 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         experiment=config.experiment,
         name=run_name(config),
         params=science(config),
-        tags=tags | {"mlflow.note.content": _note(tags, folder, command)},
+        tags=tags
+        | {"command": command, "n_test": str(len(splits.test))}
+        | {"mlflow.note.content": _note(tags, folder, command)},
     ) as tracking:
         tracking.log_file(folder / "config.yaml")
+        earlier = tracking.curves.seconds()
         trainer.logger = tracking
         last = folder / "last.ckpt"
         begun = str(last) if last.exists() else None
@@ -71,7 +95,10 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         save(predictions, folder / "predictions.npz")
         evaluation = evaluate(predictions, [config.calibrator.name])
         metrics, words, _ = evaluation
-        tracking.log_metrics(metrics, step=0)
+        trained = config.epochs * len(splits.train) / tracking.curves.seconds()
+        seconds = round(earlier + time.monotonic() - start, 2)
+        cost = {"time/seconds": seconds, "time/examples_per_second": trained}
+        tracking.log_metrics(metrics | cost, step=0)
         tracking.log_file(folder / "predictions.npz")
         for file in draw_pictures(evaluation, data.classes, science(config), folder / "pictures"):
             tracking.log_file(file, "pictures")
@@ -82,11 +109,12 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         name=run_name(config),
         experiment=config.experiment,
         params=science(config),
-        metrics=metrics,
+        metrics=tracking.curves.last_val() | metrics,
         tags=tags | {"mlflow_run_id": tracking.run_id},
         command=command,
         n_test=len(splits.test),
-        seconds=round(time.monotonic() - start, 2),
+        seconds=seconds,
+        examples_per_second=trained,
     )
     save_run(result, folder)
 

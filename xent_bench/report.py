@@ -57,7 +57,7 @@ def main() -> None:
 def report(folder: Path, form: str, picture: Path | None = None) -> None:
     """Print the comparison of the runs in a folder, in a form of FORMS or as csv."""
     from xent_bench.comparison import compare, flat
-    from xent_bench.runs import load_runs, unfinished
+    from xent_bench.runs import load_runs, load_unfinished
 
     comparisons = compare(load_runs(folder))
     if picture is not None:
@@ -72,7 +72,7 @@ def report(folder: Path, form: str, picture: Path | None = None) -> None:
     else:
         for comparison in comparisons:
             FORMS[form](table_of(comparison))
-    missing = unfinished(folder)
+    missing = load_unfinished(folder)
     if missing:
         names = ", ".join(each.name for each in missing[:3]) + ", ..." * (len(missing) > 3)
         print(

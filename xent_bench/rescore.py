@@ -62,7 +62,8 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
     changed = [key for key in unequal if key not in rounded]
     changed += [key for key in words if run.tags.get(key, words[key]) != words[key]]
     added = {key: value for key, value in metrics.items() if key not in run.metrics}
-    retired = sorted(run.metrics.keys() - metrics.keys())
+    tested = {key for key in run.metrics if not key.startswith("val/")}  # of val nothing is kept
+    retired = sorted(tested - metrics.keys())
     same = len(metrics.keys() & run.metrics.keys()) - len(changed)
     if changed:
         return Rescored(run, same, [], retired, rounded, changed)

@@ -1,9 +1,11 @@
 """Finished runs, kept in their folders. No torch, no MLflow: a report starts at once."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,20 @@ class Run:
     tags: dict[str, str]
     command: str
     n_test: int
-    seconds: float
+    seconds: float  # of all processes that trained or evaluated it
+    examples_per_second: float | None = None  # in training, validation included
+    folder: Path | None = field(default=None, compare=False)  # where it was read from
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What `begun.json` holds of a run that has no result (yet)."""
+
+    name: str
+    experiment: str
+    params: dict[str, Any]
+    command: str
+    reason: str = "killed"  # why it ended
 
 
 def load_runs(folder: Path) -> list[Run]:
@@ -42,12 +57,44 @@ def load_runs(folder: Path) -> list[Run]:
     return runs
 
 
-def unfinished(folder: Path) -> list[Path]:
-    """Folders of runs that began and have no result: diverged, killed, or still running."""
-    begun = sorted(file.parent for file in folder.rglob("config.yaml"))
+def load_unfinished(folder: Path) -> list[Unfinished]:
+    """Runs that began and have no result: diverged, failed, killed, or still running."""
+    named = ("begun.json", "config.yaml")  # the second of those before the first was written
+    begun = sorted({file.parent for name in named for file in folder.rglob(name)})
     return [
-        each for each in begun if not _is_artifact(each.relative_to(folder)) and not _ended(each)
+        _load_begun(each)
+        for each in begun
+        if not _is_artifact(each.relative_to(folder)) and not _ended(each)
     ]
+
+
+def _load_begun(folder: Path) -> Unfinished:
+    file = folder / "begun.json"
+    if not file.exists():  # older than this file
+        return Unfinished(folder.name, folder.parent.name, {}, "")
+    try:
+        run = Unfinished(**json.loads(file.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"expected what a run began with in {file}: {error}") from error
+    return replace(run, reason="still running") if _is_held(folder / ".lock") else run
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds the lock of a run's folder."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # somebody else's folder, which may be read only
+        return False
+
+
+def save_begun(run: Unfinished, folder: Path) -> None:
+    """Its `begun.json`, which appears whole."""
+    _write(folder / "begun.json", asdict(run))
 
 
 def _is_artifact(place: Path) -> bool:
@@ -64,16 +111,22 @@ def load_run(file: Path) -> Run:
     try:
         run = Run(**json.loads(file.read_text()))
         _check(run)
-        return run
+        return replace(run, folder=file.parent)
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"expected a run's result in {file}: {error}") from error
 
 
 def save_run(run: Run, folder: Path) -> None:
     """Its `result.json`, which appears whole."""
-    part = folder / "result.part"
-    part.write_text(json.dumps(asdict(run), indent=2, default=str))
-    part.rename(folder / "result.json")
+    content = asdict(run)
+    del content["folder"]
+    _write(folder / "result.json", content)
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2, default=str))
+    part.rename(file)
 
 
 def _check(run: Run) -> None:

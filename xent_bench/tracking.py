@@ -16,6 +16,7 @@ from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
 from pytorch_lightning.loggers.logger import Logger
 
+from xent_bench.curves import Curves
 from xent_bench.failures import Unavailable
 from xent_bench.tracking_store import open_store, points, tracking_uri
 
@@ -29,10 +30,10 @@ class Tracking(Logger):
     epoch and its checkpoint repeats that epoch, to the same numbers.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        """Learn what an earlier process logged."""
+    def __init__(self, client: MlflowClient, run_id: str, curves: Curves) -> None:
+        """Learn what an earlier process logged; `curves` keep what is logged after an epoch."""
         super().__init__()
-        self.client, self.run_id = client, run_id
+        self.client, self.run_id, self.curves = client, run_id, curves
         self.written = {
             (point.key, point.step)
             for key in client.get_run(run_id).data.metrics
@@ -53,8 +54,10 @@ class Tracking(Logger):
         """Nothing: `open_run` has written the parameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """All points of a step in one request."""
+        """All points of a step in one request, and in the folder; at step 0 what is no curve."""
         step = step or 0
+        if step:
+            self.curves.add(step, metrics)
         new = {key: value for key, value in metrics.items() if (key, step) not in self.written}
         self.client.log_batch(self.run_id, metrics=points(new, step))
         self.written |= {(key, step) for key in new}
@@ -86,7 +89,8 @@ def open_run(
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         client, experiment_id = open_store(uri, experiment, folder)
-        tracking = Tracking(client, _run_id(client, experiment_id, folder, name))
+        run_id = _run_id(client, experiment_id, folder, name)
+        tracking = Tracking(client, run_id, Curves(folder))
         parameters = [Param(key, str(value)) for key, value in params.items()]
         client.log_batch(tracking.run_id, params=parameters)
         tracking.set_tags(tags | SOURCE | {"mlflow.user": _user()})

@@ -1,0 +1,46 @@
+"""The curves of a run, kept in its folder: what was measured after each epoch."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+FILE = "curves.json"
+SECONDS = "time/epoch_seconds"
+
+
+class Curves:
+    """One point of each curve a step; step 1 is the end of the first epoch.
+
+    A step that is written again, by a run that was killed before its checkpoint, replaces itself.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Go on with those in the folder."""
+        self.file = folder / FILE
+        self.steps = load_curves(folder) if self.file.exists() else {}
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep the points of a step; the file appears whole."""
+        self.steps[step] = dict(values)
+        part = self.file.with_suffix(".part")
+        part.write_text(json.dumps(self.steps))
+        part.rename(self.file)
+
+    def seconds(self) -> float:
+        """Of all epochs, whichever process trained them."""
+        return sum(values.get(SECONDS, 0.0) for values in self.steps.values())
+
+    def last_val(self) -> dict[str, float]:
+        """The scores on val after the last epoch, without the trained loss, whose unit differs."""
+        last = self.steps[max(self.steps)] if self.steps else {}
+        return {k: v for k, v in last.items() if k.startswith("val/") and k != "val/loss"}
+
+
+def load_curves(folder: Path) -> dict[int, dict[str, float]]:
+    """By step, in their order; a ValueError if they cannot be read."""
+    file = folder / FILE
+    try:
+        steps = {int(step): dict(values) for step, values in json.loads(file.read_text()).items()}
+    except (OSError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"expected the curves of a run in {file}: {error}") from error
+    return dict(sorted(steps.items()))
