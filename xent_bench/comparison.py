@@ -1,102 +1,181 @@
-"""Runs side by side: which of them make a row, and what the row says. Prints nothing."""
+"""Runs side by side: which of them make a row, what the row says, and what to know beside it.
+
+Prints nothing.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from xent_bench.runs import Run
+from xent_bench.contrasts import Contrast, Flip, contrasts, flips, leaders
+from xent_bench.runs import Run, Unfinished
 from xent_bench.stats import Estimate, estimate
+from xent_bench.trials import SETTING, Missing, Trial, missing, trials_of
+from xent_bench.tuning import CHOOSE_BY, choose, confounded, unequal
+from xent_bench.yardsticks import YARDSTICKS, Yardstick, by_key
 
 VERDICT = "_verdict"  # ends the name of a tag
 CONTROL = ("ce", "sparse_ce")  # one loss, two formats of label: equal, or the harness is broken
 
 
+class Options(NamedTuple):
+    """What a reader may want otherwise."""
+
+    baseline: str | None = None  # ce where it is
+    yardsticks: tuple[Yardstick, ...] = YARDSTICKS
+    choose_by: str = CHOOSE_BY
+    rank_anyway: bool = False
+
+
 class Control(NamedTuple):
-    """Pairs of ce and sparse_ce runs that differ in nothing else, and how many of them ended with
-    the same weights, bit for bit.
+    """Pairs of ce and sparse_ce runs that differ in nothing else, how many of them ended with the
+    same weights, bit for bit, and by how much the others differ at most in top-1.
     """
 
     equal: int
     pairs: int
+    noise: float
 
 
 class Row(NamedTuple):
-    """One loss, as configured, over its seeds."""
+    """One loss, with the hyper-parameters that val chose, over its seeds."""
 
     label: str
-    loss: str
-    n: int
+    trial: Trial
+    trials: int
     estimates: dict[str, Estimate]
     verdicts: dict[str, str]  # on the calibration, by prefix: that of most of these runs
     scaled_map: str
 
     @property
+    def n(self) -> int:
+        """Seeds that finished."""
+        return len(self.trial.runs)
+
+    @property
     def at_bound(self) -> int:
         """How many of these runs had no best temperature within the bounds."""
-        return round(self.n * self.estimates["test_ts/temperature_at_bound"].mean)
+        bound = self.estimates.get("test_ts/temperature_at_bound")
+        return round(self.n * bound.mean) if bound else 0
 
 
 class Comparison(NamedTuple):
     """The runs of one experiment on one data set with one model."""
 
     experiment: str
-    data: str
-    model: str
+    setting: str  # data and model, with what else tells it from others
+    options: Options
     rows: list[Row]
+    trials: list[Trial]
+    unranked: str  # why losses cannot be ranked fairly; nothing if they can
+    contrasts: list[Contrast]
+    leaders: dict[str, set[str]]  # labels by yardstick
+    flips: list[Flip]
+    missing: list[Missing]
+    unfinished: list[Unfinished]
+    confounded: list[str]
     control: Control
-    provenance: str
+    runs: list[Run]
+
+    @property
+    def baseline(self) -> str | None:
+        """The label of its row; None where it has none."""
+        return _baseline(self.rows, self.options)
 
 
-def compare(runs: Sequence[Run]) -> list[Comparison]:
-    """A comparison for each experiment, data set and model, best NLL after scaling first."""
+def compare(
+    runs: Sequence[Run], unfinished: Sequence[Unfinished] = (), options: Options | None = None
+) -> list[Comparison]:
+    """A comparison for each experiment, data set and model, best NLL after scaling first.
+
+    A ValueError if the baseline is in none of them, or if a trial cannot be chosen.
+    """
+    options = options or Options()
     ordered = sorted(runs, key=_setting)
-    return [_comparison(*setting[:3], list(group)) for setting, group in groupby(ordered, _setting)]
+    known = [run for run in unfinished if "loss" in run.params]
+    found = []
+    for setting, group in groupby(ordered, _setting):
+        others = [run for run in known if _setting(run)[:-1] == setting[:-1]]
+        found.append(_comparison(_name(setting, ordered), list(group), others, options))
+    losses = dict.fromkeys(trial.loss for each in found for trial in each.trials)
+    if options.baseline is not None and options.baseline not in losses:
+        raise ValueError(f"--baseline: expected one of {', '.join(losses)}, got {options.baseline}")
+    return found
 
 
-def _setting(run: Run) -> tuple[str, str, str, str]:
+def _setting(run: Run | Unfinished) -> tuple[str, ...]:
     """What one comparison is about; other images are other data, whatever they are called."""
-    sha256 = run.tags.get("data_sha256", "")
-    return run.experiment, run.params["data"], run.params["model"], sha256
+    keys = sorted(key for key in run.params if key.partition(".")[0] in SETTING)
+    parts = [f"{key}={run.params[key]}" for key in keys]
+    sha256 = run.tags.get("data_sha256", "") if isinstance(run, Run) else ""
+    return run.experiment, run.params["data"], run.params["model"], *parts, sha256
 
 
-def _comparison(experiment: str, data: str, model: str, runs: list[Run]) -> Comparison:
-    cells: dict[str, list[Run]] = {}
+def _name(setting: tuple[str, ...], runs: Sequence[Run]) -> str:
+    """Data and model, and whatever else tells this setting from one that is called the same."""
+    namesakes = {_setting(run) for run in runs if _setting(run)[:3] == setting[:3]}
+    common = set.intersection(*map(set, namesakes))
+    own = [part for part in setting[3:-1] if part not in common]
+    if len({other[:-1] for other in namesakes}) < len(namesakes):
+        own.append(f"images {setting[-1][:8]}")
+    return ", ".join([f"{setting[1]} with {setting[2]}", *own])
+
+
+def _comparison(
+    setting: str, runs: list[Run], unfinished: list[Unfinished], options: Options
+) -> Comparison:
+    trials = trials_of(runs, unfinished, options.choose_by)
+    chosen = choose(trials, options.choose_by)
+    counts = Counter(trial.loss for trial in trials)
+    rows = [_row(trial, counts[loss]) for loss, trial in chosen.items()]
+    unranked = "" if options.rank_anyway else unequal(trials)
+    rows.sort(key=lambda row: row.label if unranked else _order(row))
+    finished = {row.label: row.trial.runs for row in rows if row.n}
+    ranked = {} if unranked else finished
+    baseline = _baseline(rows, options)
+    yardsticks = by_key(options.yardsticks)
+    return Comparison(
+        runs[0].experiment,
+        setting,
+        options,
+        rows,
+        trials,
+        unranked,
+        contrasts(ranked, baseline, options.yardsticks) if baseline else [],
+        {key: leaders(ranked, each) for key, each in yardsticks.items()},
+        flips(ranked, yardsticks["test/nll"], yardsticks["test_ts/nll"]),
+        missing(trials),
+        unfinished,
+        confounded(trials),
+        _control(runs),
+        runs,
+    )
+
+
+def _baseline(rows: Sequence[Row], options: Options) -> str | None:
+    wanted = options.baseline or CONTROL[0]
+    return next((row.label for row in rows if row.trial.loss == wanted), None)
+
+
+def _order(row: Row) -> tuple[float, str]:
+    found = row.estimates.get("test_ts/nll")
+    return (found.mean if found else float("inf")), row.label
+
+
+def _row(trial: Trial, trials: int) -> Row:
+    runs = trial.runs
+    found = runs[0].metrics if runs else ()
+    keys = [key for key in found if all(key in run.metrics for run in runs)]
+    estimates = {key: estimate([run.metrics[key] for run in runs]) for key in keys}
+    words: dict[str, list[str]] = {}
     for run in runs:
-        cells.setdefault(_label(run, runs), []).append(run)
-    rows = [_row(label, cell) for label, cell in cells.items()]
-    rows.sort(key=lambda row: row.estimates["test_ts/nll"].mean)
-    return Comparison(experiment, data, model, rows, _control(runs), _provenance(runs))
-
-
-def _label(run: Run, runs: list[Run]) -> str:
-    """The loss, with whatever else differs between runs of this loss or apart from the loss."""
-    loss = run.params["loss"]
-    varied = [
-        f"{key.removeprefix('loss.')}={value}"
-        for key, value in run.params.items()
-        if key not in ("loss", "seed") and _varies(key, loss, runs)
-    ]
-    return " ".join([loss, *varied])
-
-
-def _varies(key: str, loss: str, runs: list[Run]) -> bool:
-    peers = [run for run in runs if run.params["loss"] == loss or not key.startswith("loss.")]
-    return len({str(run.params.get(key)) for run in peers}) > 1
-
-
-def _row(label: str, cell: list[Run]) -> Row:
-    keys = [key for key in cell[0].metrics if all(key in run.metrics for run in cell)]
-    estimates = {key: estimate([run.metrics[key] for run in cell]) for key in keys}
-    n = len(cell)
-    found: dict[str, list[str]] = {}
-    for run in cell:
         for tag in run.tags:
             if tag.endswith(VERDICT):
-                found.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
-    verdicts = {prefix: _majority(words) for prefix, words in found.items() if len(words) == n}
-    scaled_map = cell[0].tags.get("scaled_map", "softmax(z / T)")
-    return Row(label, cell[0].params["loss"], n, estimates, verdicts, scaled_map)
+                words.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
+    verdicts = {k: _majority(found) for k, found in words.items() if len(found) == len(runs)}
+    maps = [run.tags["scaled_map"] for run in runs if "scaled_map" in run.tags]
+    return Row(trial.label, trial, trials, estimates, verdicts, (maps or ["softmax(z / T)"])[0])
 
 
 def _majority(words: Sequence[str]) -> str:
@@ -106,42 +185,13 @@ def _majority(words: Sequence[str]) -> str:
 
 
 def _control(runs: list[Run]) -> Control:
-    ended: dict[str, dict[str, str]] = {loss: {} for loss in CONTROL}
+    ended: dict[str, dict[str, Run]] = {loss: {} for loss in CONTROL}
     for run in runs:
-        if run.params["loss"] in CONTROL:
+        if run.params["loss"] in CONTROL and "weights_sha256" in run.tags:
             pair = str(sorted((k, str(v)) for k, v in run.params.items() if k != "loss"))
-            ended[run.params["loss"]][pair] = run.tags["weights_sha256"]
+            ended[run.params["loss"]][pair] = run
     ce, sparse_ce = (ended[loss] for loss in CONTROL)
-    pairs = ce.keys() & sparse_ce.keys()
-    return Control(sum(ce[pair] == sparse_ce[pair] for pair in pairs), len(pairs))
-
-
-def _provenance(runs: list[Run]) -> str:
-    """Where the numbers come from; of several commits, versions or machines, all."""
-
-    def named(tag: str) -> str:
-        return " and ".join(sorted({run.tags.get(tag, "unknown") for run in runs}))
-
-    commits = {run.tags.get("commit", "unknown")[:10] for run in runs}
-    dirty = any(run.tags.get("dirty") == "true" for run in runs)
-    sizes = {f"{run.n_test:,}" for run in runs}
-    return (
-        f"{len(runs)} runs, {' and '.join(sorted(sizes))} test images; {named('hardware')}; "
-        f"torch {named('torch')}; commit {' and '.join(sorted(commits))}"
-        f"{' with uncommitted changes' if dirty else ''}."
-    )
-
-
-def flat(comparison: Comparison) -> list[dict[str, Any]]:
-    """Rows as records, in full precision: what a CSV file or a data frame wants."""
-    return [
-        {"experiment": comparison.experiment, "data": comparison.data, "model": comparison.model}
-        | {"loss": row.label, "n": row.n}
-        | {
-            column: value
-            for key, found in row.estimates.items()
-            for column, value in ((key, found.mean), (f"{key}/half_width", found.half_width))
-        }
-        | {f"{prefix}{VERDICT}": word for prefix, word in row.verdicts.items()}
-        for row in comparison.rows
-    ]
+    pairs = [(ce[pair], sparse_ce[pair]) for pair in ce.keys() & sparse_ce.keys()]
+    equal = sum(a.tags["weights_sha256"] == b.tags["weights_sha256"] for a, b in pairs)
+    noise = max((abs(a.metrics["test/top1"] - b.metrics["test/top1"]) for a, b in pairs), default=0)
+    return Control(equal, len(pairs), noise)

@@ -42,7 +42,7 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     if fitted.error is not None:
         metrics["test_ts_se/temperature"] = fitted.value * fitted.error
     words = {"link": link.func.__name__, "scaled_map": scaled_map(link, len(classes))}
-    read = _readings(predictions, fitted, calibrators)
+    read = readings(predictions, fitted, calibrators)
     for prefix, examples in read.items():
         numbers, verdicts = _assess(examples, prefix)
         metrics |= numbers
@@ -50,8 +50,8 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     return Evaluation(metrics, words, read)
 
 
-def _readings(
-    predictions: Predictions, fitted: Temperature, calibrators: Collection[str]
+def readings(
+    predictions: Predictions, fitted: Temperature, calibrators: Collection[str] = ()
 ) -> dict[str, Examples]:
     """The test split by prefix: read by the loss's link, and by each calibrator."""
     calib, test, link, _ = predictions

@@ -1,6 +1,7 @@
 """One training run, from its config to `result.json`."""
 
 import hashlib
+import math
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -102,6 +103,9 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         tracking.log_file(folder / "predictions.npz")
         for file in draw_pictures(evaluation, data.classes, science(config), folder / "pictures"):
             tracking.log_file(file, "pictures")
+        infinite = [key for key, value in metrics.items() if value == math.inf]
+        if infinite:  # which MLflow would draw as 1.8e308
+            words["infinite"] = " ".join(infinite)
         tags |= words
         tags["weights_sha256"] = weights_sha256(classifier.net)
         tracking.set_tags(words | {"weights_sha256": tags["weights_sha256"]})

@@ -12,6 +12,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from xent_bench.comparison import Comparison, Row
+from xent_bench.sources import provenance
 
 PANELS = (  # title, unit's factor, raw, after temperature scaling
     ("top-1 error (%)", "top1", 100),
@@ -37,13 +38,13 @@ def draw(comparisons: Sequence[Comparison], file: Path) -> None:
             axis.set_xlabel(title)
         n = sorted({row.n for row in comparison.rows})
         line[0].set_title(
-            f"{comparison.experiment}: {comparison.data}, {comparison.model}; "
+            f"{comparison.experiment}: {comparison.setting}; "
             f"n = {' or '.join(map(str, n))} seeds, 95 % intervals",
             loc="left",
         )
     handles, labels = axes[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
-    sources = " ".join(dict.fromkeys(comparison.provenance for comparison in comparisons))
+    sources = " ".join(dict.fromkeys(provenance(each.runs) for each in comparisons))
     figure.supxlabel(sources, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)

@@ -1,193 +1,190 @@
-"""xent-report: finished runs as a table in the terminal, in Markdown or in CSV."""
+"""xent-report: finished runs compared, in the terminal, as a page, or as tables for elsewhere."""
 
 import argparse
 import os
 import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from xent_bench.tables import FORMS, Table, print_csv
+from xent_bench.failures import Unavailable
 
 if TYPE_CHECKING:
-    from xent_bench.comparison import Comparison, Row
+    from xent_bench.comparison import Comparison, Options
+    from xent_bench.runs import Run, Unfinished
+    from xent_bench.tables import Table
 
-
-class Column(NamedTuple):
-    """A metric under a heading of two lines; in units of `scale`, with so many decimals."""
-
-    above: str
-    below: str
-    key: str
-    scale: float
-    decimals: int
-
-
-MARKS = {
-    "over-confident": "↑",
-    "under-confident": "↓",
-    "mixed": "↕",
-    "within noise": " ",
-    "undecided": "?",
-}
-ERROR = "test_se/top1"
-COLUMNS = (
-    Column("top-1", "%", "test/top1", 100, 1),
-    Column("top-5", "%", "test/top5", 100, 1),
-    Column("NLL", "raw", "test/nll", 1, 3),
-    Column("NLL", "scaled", "test_ts/nll", 1, 3),
-    Column("Brier", "raw", "test/brier", 1, 3),
-    Column("Brier", "scaled", "test_ts/brier", 1, 3),
-    Column("ECE %", "raw", "test/ece", 100, 1),
-    Column("ECE %", "scaled", "test_ts/ece", 100, 1),
-)
+FORMS = ("table", "markdown", "latex", "csv")
 
 
 def main() -> None:
     """The console script."""
     options = _parser().parse_args()
     try:
-        report(options.folder, options.format, options.picture)
+        report(options)
     except BrokenPipeError:  # xent-report | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ValueError as error:
+    except (ValueError, OSError, Unavailable) as error:
         print(f"xent-report: {error}", file=sys.stderr)
-        sys.exit(3)
+        sys.exit(3 if isinstance(error, ValueError) else 4)
 
 
-def report(folder: Path, form: str, picture: Path | None = None) -> None:
-    """Print the comparison of the runs in a folder, in a form of FORMS or as csv."""
-    from xent_bench.comparison import compare, flat
-    from xent_bench.runs import load_runs, load_unfinished
+def report(options: argparse.Namespace) -> None:
+    """All that was asked for, of the runs of a folder or of a store."""
+    from xent_bench.comparison import compare  # SciPy and statsmodels take a second or two
 
-    comparisons = compare(load_runs(folder))
-    if picture is not None:
-        from xent_bench.plots import draw  # matplotlib takes a second
+    comparisons = compare(*_load(options.runs, options.experiment), _options(options))
+    _print(comparisons, options)
+    if options.picture is not None:
+        from xent_bench.plots import draw
 
-        try:
-            draw(comparisons, picture)
-        except OSError as error:
-            raise ValueError(f"cannot write {picture}: {error}") from error
-    if form == "csv":  # every metric in full precision, with the half-width of its interval
-        print_csv([record for comparison in comparisons for record in flat(comparison)])
+        draw(comparisons, options.picture)
+        print(f"Picture: {options.picture}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        where = _files(options.runs, Path(folder))
+        if options.page is not None:
+            from xent_bench.page import write_page
+
+            write_page(comparisons, options.page, where)
+            print(f"Page: {options.page}", file=sys.stderr)
+        if options.publish:
+            from xent_bench.publish import publish
+
+            store = options.runs if _is_store(options.runs) else None
+            for said in publish(comparisons, store, where):
+                print(f"Published: {said}", file=sys.stderr)
+
+
+def _files(place: str, folder: Path) -> Callable[["Run"], Path]:
+    """Of a run the folder with its files; fetched into this folder from a store, once."""
+    if not _is_store(place):
+        return lambda run: run.folder or folder
+    fetched: dict[str, Path] = {}
+
+    def where(run: "Run") -> Path:
+        from xent_bench.stored_runs import fetch
+
+        run_id = run.tags["mlflow_run_id"]
+        if run_id not in fetched:
+            fetched[run_id] = fetch(run, place, folder)
+        return fetched[run_id]
+
+    return where
+
+
+def _load(place: str, experiment: str | None) -> tuple[list["Run"], list["Unfinished"]]:
+    if _is_store(place):
+        from xent_bench.stored_runs import load_stored_runs  # MLflow takes two seconds
+
+        runs, unfinished = load_stored_runs(place, experiment)
     else:
-        for comparison in comparisons:
-            FORMS[form](table_of(comparison))
-    missing = load_unfinished(folder)
-    if missing:
-        names = ", ".join(each.name for each in missing[:3]) + ", ..." * (len(missing) > 3)
-        print(
-            f"Not in the table: {len(missing)} diverged, killed or still running: {names}",
-            file=sys.stderr,
-        )
+        from xent_bench.runs import load_runs, load_unfinished
+
+        runs, unfinished = load_runs(Path(place)), load_unfinished(Path(place))
+    if experiment is not None:
+        known = {run.experiment for run in runs}
+        if experiment not in known:
+            names = ", ".join(sorted(known))
+            raise ValueError(f"--experiment: expected one of {names}, got {experiment}")
+        runs = [run for run in runs if run.experiment == experiment]
+        unfinished = [run for run in unfinished if run.experiment == experiment]
+    return runs, unfinished
 
 
-def table_of(comparison: "Comparison") -> Table:
-    """One row a loss."""
-    headings = ["loss", "n", *(f"{column.above}\n{column.below}" for column in COLUMNS)]
-    rows = [
-        [row.label, str(row.n), *(_cell(row, column) for column in COLUMNS)]
-        for row in comparison.rows
-    ]
-    title = f"{comparison.experiment}: {comparison.data}, {comparison.model}"
-    return Table(title, headings, rows, _notes(comparison))
+def _is_store(place: str) -> bool:
+    return "://" in place
+
+
+def _options(options: argparse.Namespace) -> "Options":
+    from xent_bench.comparison import Options
+    from xent_bench.yardsticks import with_ties
+
+    return Options(
+        options.baseline, with_ties(dict(options.tie)), options.choose_by, options.rank_anyway
+    )
+
+
+def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> None:
+    if options.form == "csv":
+        from xent_bench.records import flat
+        from xent_bench.tables import print_csv
+
+        print_csv([record for comparison in comparisons for record in flat(comparison)])
+        return
+    from xent_bench.tables import FORMS as SHOW
+
+    for comparison in comparisons:
+        _show(comparison, options, SHOW[options.form])
+
+
+def _show(
+    comparison: "Comparison", options: argparse.Namespace, show: Callable[["Table"], None]
+) -> None:
+    from xent_bench import report_tables as tables
+    from xent_bench.conclusion import conclusion
+    from xent_bench.tables import TEXT
+
+    if options.trials:
+        show(tables.trials(comparison))
+        return
+    show(tables.levels(comparison))
+    if comparison.contrasts:
+        show(tables.differences(comparison))
+    if options.power is not None:
+        show(tables.power(comparison, options.power))
+    TEXT[options.form](tables.notes(comparison))
+    TEXT[options.form]([f"In short. {conclusion(comparison)}"])
+
+
+def _tie(text: str) -> tuple[str, float]:
+    metric, _, value = text.partition("=")
+    return metric, float(value)  # argparse says what is wrong with the rest
+
+
+def _points(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"expected points above 0, to 100, got {text}")
+    return value
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xent-report",
-        description="Compare finished runs: one row a loss, mean ± 95 % interval over seeds.",
-        epilog="Exit codes: 0 done, 2 bad usage, 3 no runs or unreadable ones.",
+        description="Which loss is better? Finished runs compared: means over seeds with 95 % "
+        "intervals, differences to a baseline paired by seed, and what follows from them.",
+        epilog="Exit codes: 0 done, 2 bad usage, 3 no runs or unreadable ones, 4 a file or a store "
+        "cannot be written or reached.",
     )
-    parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path("runs"), help="where the runs are (runs)"
+    add = parser.add_argument
+    add(
+        "runs",
+        nargs="?",
+        default="runs",
+        help="a folder with runs (runs), or a store of MLflow: sqlite:///mlflow.db, http://...",
     )
-    parser.add_argument(
-        "--format",
-        choices=[*FORMS, "csv"],
-        default="table",
-        help="table for the terminal (default)",
+    add("--experiment", metavar="NAME", help="of these runs, those of one experiment")
+    add("--format", choices=FORMS, default="table", dest="form", help="table: for the terminal")
+    add("--page", type=Path, metavar="FILE", help="also write all of it as one HTML page")
+    add("--picture", type=Path, metavar="FILE", help="also draw it, as png, svg or pdf")
+    add("--publish", action="store_true", help="also keep the page in MLflow, with a saved view")
+    add("--baseline", metavar="LOSS", help="what the others are compared with (ce)")
+    add(
+        "--tie",
+        type=_tie,
+        action="append",
+        default=[],
+        metavar="METRIC=D",
+        help="differences below D do not matter: top1=0.3 (points)",
     )
-    parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="also draw it, as png, svg, pdf"
+    add(
+        "--choose-by",
+        default="val/top1",
+        metavar="METRIC",
+        help="score by which the hyper-parameters of each loss are chosen (val/top1)",
     )
+    add("--rank-anyway", action="store_true", help="also where one loss was tuned more than others")
+    add("--trials", action="store_true", help="instead: every trial, with its score on val")
+    add("--power", type=_points, metavar="POINTS", help="also: seeds needed for such a difference")
     return parser
-
-
-def _cell(row: "Row", column: Column) -> str:
-    found = row.estimates.get(column.key)
-    if found is None:
-        return "-"
-    prefix, _, metric = column.key.partition("/")
-    mark = MARKS[row.verdicts.get(prefix, "undecided")] if metric == "ece" else ""
-    mean = f"{column.scale * found.mean:.{column.decimals}f}"
-    if found.half_width is None:
-        return f"{mean}{mark}"
-    return f"{mean}±{column.scale * found.half_width:.{column.decimals}f}{mark}"
-
-
-def _notes(comparison: "Comparison") -> list[str]:
-    """What a reader must know to read the table rightly."""
-    notes = [_control(comparison)]
-    if any(row.n > 1 for row in comparison.rows):
-        notes.append(
-            "±: 95 % interval, Student's t over n seeds; overlap is no proof of a tie. "
-            + _other_images(comparison)
-        )
-    if any(row.n == 1 for row in comparison.rows):
-        notes.append("n = 1: no interval over seeds; xent-rescore RUN has that over test images.")
-    notes.append(f"scaled: {_maps(comparison)}, T fitted on calib. Rows by scaled NLL.")
-    notes.append(
-        "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; ? no majority; "
-        "unmarked: not to be told from a calibrated net with so many images."
-    )
-    unscored = [row.label for row in comparison.rows if "test/nll" not in row.estimates]
-    if unscored:
-        notes.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
-    infinite = [row.label for row in comparison.rows if _is_infinite(row)]
-    if infinite:
-        notes.append(f"inf: {', '.join(infinite)} gave the true class of some image probability 0.")
-    bound = [f"{row.label} ({row.at_bound} of {row.n})" for row in comparison.rows if row.at_bound]
-    if bound:
-        notes.append(
-            f"Calib leaves the temperature open for {', '.join(bound)}, as where no answer is "
-            "wrong: it is fitted as if one more were."
-        )
-    return [*notes, comparison.provenance]
-
-
-def _other_images(comparison: "Comparison") -> str:
-    """What other test images would change, where the runs know."""
-    errors = [row.estimates[key].mean for row in comparison.rows if (key := ERROR) in row.estimates]
-    if not errors:
-        return ""
-    return f"All on the same images: others would move top-1 by about ±{196 * max(errors):.1f}."
-
-
-def _maps(comparison: "Comparison") -> str:
-    """What temperature scaling does, and with which losses something else."""
-    maps: dict[str, list[str]] = {}
-    for row in comparison.rows:
-        maps.setdefault(row.scaled_map, []).append(row.label)
-    most = max(maps, key=lambda each: len(maps[each]))
-    others = [f"{each} for {', '.join(maps[each])}" for each in maps if each != most]
-    return ", ".join([most, *others])
-
-
-def _is_infinite(row: "Row") -> bool:
-    return "test/nll" in row.estimates and row.estimates["test/nll"].mean == float("inf")
-
-
-def _control(comparison: "Comparison") -> str:
-    equal, pairs = comparison.control
-    if not pairs:
-        return "A/A control: no pair of ce and sparse_ce among these runs."
-    if equal == pairs:
-        return (
-            "A/A control: ce and sparse_ce, one loss in two label formats, ended with the same "
-            f"weights, bit for bit, in {equal} of {pairs} pairs."
-        )
-    return (
-        f"A/A control FAILED: ce and sparse_ce ended with the same weights in only {equal} of "
-        f"{pairs} pairs: this hardware or code is not deterministic, and differences between "
-        "losses include that noise."
-    )

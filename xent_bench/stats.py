@@ -1,11 +1,22 @@
 """Statistics over seeds: the unit is one trained run."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+import numpy as np
 from scipy.special import stdtrit
+from scipy.stats import chi2, ttest_rel
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
+
+LEVEL = 0.05  # of a test, of a family of tests
+POWER = 0.8
+MOST_SEEDS = 100_000
+EQUAL = 1e-12  # relative: differences nearer to one another than this differ by rounding
 
 
 class Estimate(NamedTuple):
@@ -26,3 +37,87 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
         return Estimate(mean, None, n)
     t = float(stdtrit(n - 1, (1 + confidence) / 2))
     return Estimate(mean, t * stdev(values) / math.sqrt(n), n)
+
+
+class Difference(NamedTuple):
+    """A loss minus the baseline, paired by seed, in the metric's own unit.
+
+    `p` that there is no difference, `p_tie` that it reaches the margin of a tie: of t tests,
+    two-sided and TOST (Schuirmann, 1987). `effect_size` is Hedges' g of the paired differences,
+    from three pairs on. `improvement` is the share of seeds with which the loss does better, a tie
+    counting half. Without a spread to judge by (one pair; an infinite value; differences that are
+    all equal, as a few images of a small test set make them) there is no interval and no p.
+    """
+
+    mean: float
+    half_width: float | None
+    n: int
+    spread: float | None  # standard deviation of the differences
+    p: float | None
+    p_tie: float | None
+    effect_size: float | None
+    improvement: float
+
+
+def difference(
+    values: Sequence[float], baseline: Sequence[float], margin: float, better: int
+) -> Difference:
+    """Of two losses' runs, pair by pair; `better` is the sign of an improvement, 1 or -1."""
+    deltas = [value - base for value, base in zip(values, baseline, strict=True)]
+    wins = fmean((better * delta > 0) + 0.5 * (delta == 0) for delta in deltas)
+    mean, half_width, n = estimate(deltas)
+    spread = 0.0 if half_width is None else stdev(deltas)
+    if spread <= EQUAL * max(map(abs, (*values, *baseline))):
+        return Difference(mean, None, n, None, None, None, None, wins)
+    p = float(ttest_rel(values, baseline).pvalue)
+    p_tie = float(ttost_paired(np.array(values), np.array(baseline), -margin, margin)[0])
+    return Difference(mean, half_width, n, spread, p, p_tie, _hedges(mean / spread, n), wins)
+
+
+def _hedges(d: float, n: int) -> float | None:
+    """Cohen's d without its bias in small samples, by the exact factor.  Hedges, 1981."""
+    df = n - 1
+    if df < 2:
+        return None
+    return d * math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) * math.sqrt(2 / df)
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Of a family of tests, p so that one below LEVEL errs at most that often.  Holm, 1979.
+
+    What was not tested (None) is no member.
+    """
+    tested = [p for p in ps if p is not None]
+    corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
+    return [None if p is None else float(next(corrected)) for p in ps]
+
+
+def seeds_needed(effect: float, spread: float) -> int | None:
+    """Pairs with which a two-sided t test at LEVEL sees this mean difference in POWER of cases.
+
+    None if MOST_SEEDS do not suffice.
+    """
+
+    def power(n: int) -> float:
+        return float(TTestPower().power(effect / spread, n, LEVEL))
+
+    n = 2 + bisect_left(range(2, MOST_SEEDS), POWER, key=power)
+    return n if n < MOST_SEEDS else None
+
+
+def largest_spread(spread: float, n: int) -> float:
+    """Upper end of a one-sided 80 % interval of the standard deviation of n normal values."""
+    return spread * math.sqrt((n - 1) / float(chi2.ppf(0.2, n - 1)))
+
+
+def best_of(k: int, chosen_by: Sequence[float], reported: Sequence[float]) -> float:
+    """Mean of what is reported when the best of k random trials is chosen, smallest first.
+
+    Over all subsets of k of the n trials, of which C(n - i, k - 1) have the i-th best as their
+    best.  As Dodge et al., 2019, arXiv:1909.03004, but without replacement and with the choice
+    made by another number than is reported.
+    """
+    n = len(chosen_by)
+    order = sorted(range(n), key=lambda i: chosen_by[i])
+    ways = [math.comb(n - place, k - 1) for place in range(1, n + 1)]
+    return sum(way * reported[i] for way, i in zip(ways, order, strict=True) if way) / sum(ways)

@@ -1,11 +1,22 @@
-"""A table in the terminal, in Markdown or in CSV."""
+"""A table in the terminal, in Markdown, in LaTeX or in CSV."""
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 BAR = r"\|"  # one that is no border of a cell
+LATEX = str.maketrans(
+    {each: f"\\{each}" for each in "#$%&_{}"}
+    | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "±": r"$\pm$", "∞": r"$\infty$"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "↕": r"$\updownarrow$", "→": r"$\to$"}
+)
+
+
+class Best(str):
+    """A cell that holds one of the best values of its column."""
+
+    __slots__ = ()
 
 
 class Table(NamedTuple):
@@ -21,39 +32,104 @@ class Table(NamedTuple):
 def print_table(table: Table) -> None:
     """For a terminal, of at least 100 columns."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Drawn
-    from rich.text import Text
 
-    # a narrower terminal wraps the lines itself: here columns would be cut
-    width = max(100, Console().width) if sys.stdout.isatty() else 100
-    console = Console(width=width, highlight=False, markup=False)
-    console.print(f"\n{table.title}", style="bold")
+    print_heading(table.title)
     drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for place, heading in enumerate(table.headings):
         if place < table.text:
             drawn.add_column(heading, overflow="fold", min_width=9)
         else:
             drawn.add_column(heading, justify="right", no_wrap=True)  # numbers are never cut
+    starred = [
+        any(isinstance(row[i], Best) for row in table.rows) for i in range(len(table.headings))
+    ]
     for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row))  # brackets are no markup
-    console.print(drawn)
-    for note in table.notes:
-        console.print(note)
+        drawn.add_row(*map(_cell, row, starred))
+    _console().print(drawn)
+    print_text(table.notes)
+
+
+def _cell(cell: str, starred: bool) -> Any:
+    """Bold and with a star if it is a best one of its column: bold is lost in a file."""
+    from rich.text import Text
+
+    if isinstance(cell, Best):
+        return Text(f"{cell.rstrip()}*", "bold")
+    return Text(f"{cell} " if starred else cell)
+
+
+def print_heading(title: str) -> None:
+    """Of a table or a paragraph in a terminal."""
+    _console().print(f"\n{title}", style="bold")
+
+
+def print_text(paragraphs: Sequence[str]) -> None:
+    """Wrapped as a table is."""
+    for paragraph in paragraphs:
+        _console().print(paragraph)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # a narrower terminal wraps the lines itself: here columns would be cut
+    width = max(100, Console().width) if sys.stdout.isatty() else 100
+    return Console(width=width, highlight=False, markup=False)  # brackets are no markup
 
 
 def print_markdown(table: Table) -> None:
     """For a README or an issue."""
-    print(f"**{table.title}**\n")
-    headings = [each.replace("-\n", "").replace("\n", " ") for each in table.headings]
-    print(f"| {' | '.join(headings)} |")
+    if table.title:
+        print(f"**{table.title}**\n")
+    print(f"| {' | '.join(map(_on_one_line, table.headings))} |")
     numbers = len(table.headings) - table.text
     print("|" + "---|" * table.text + "--:|" * numbers)
     for row in table.rows:
-        print(f"| {' | '.join(cell.strip().replace('|', BAR) for cell in row)} |")
+        print(f"| {' | '.join(map(_markdown_cell, row))} |")
     print()
     print("\n\n".join(table.notes))
     print()
+
+
+def _on_one_line(heading: str) -> str:
+    return heading.replace("-\n", "").replace("\n", " ")
+
+
+def _markdown_cell(cell: str) -> str:
+    shown = cell.strip().replace("|", BAR)
+    return f"**{shown}**" if isinstance(cell, Best) else shown
+
+
+def print_latex(table: Table) -> None:
+    """For a paper; needs the package booktabs."""
+    numbers = len(table.headings) - table.text
+    print("\\begin{table}\n\\centering\n\\small")
+    print(f"\\begin{{tabular}}{{{'l' * table.text}{'r' * numbers}}}\n\\toprule")
+    print(
+        " & ".join(_on_one_line(each).translate(LATEX) for each in table.headings),
+        "\\\\\n\\midrule",
+    )
+    for row in table.rows:
+        print(" & ".join(map(_latex_cell, row)), "\\\\")
+    print("\\bottomrule\n\\end{tabular}")
+    caption = " ".join([f"{table.title}.", *table.notes]) if table.title else " ".join(table.notes)
+    print(f"\\caption{{{caption.translate(LATEX)}}}\n\\end{{table}}\n")
+
+
+def print_paragraphs(paragraphs: Sequence[str]) -> None:
+    """For Markdown."""
+    print("\n\n".join(paragraphs) + "\n")
+
+
+def print_latex_text(paragraphs: Sequence[str]) -> None:
+    """For LaTeX."""
+    print_paragraphs([each.translate(LATEX) for each in paragraphs])
+
+
+def _latex_cell(cell: str) -> str:
+    shown = cell.strip().translate(LATEX)
+    return f"\\textbf{{{shown}}}" if isinstance(cell, Best) else shown
 
 
 def print_csv(records: Sequence[dict[str, Any]]) -> None:
@@ -64,4 +140,13 @@ def print_csv(records: Sequence[dict[str, Any]]) -> None:
     writer.writerows(records)
 
 
-FORMS = {"table": print_table, "markdown": print_markdown}
+FORMS: dict[str, Callable[[Table], None]] = {
+    "table": print_table,
+    "markdown": print_markdown,
+    "latex": print_latex,
+}
+TEXT: dict[str, Callable[[Sequence[str]], None]] = {
+    "table": print_text,
+    "markdown": print_paragraphs,
+    "latex": print_latex_text,
+}

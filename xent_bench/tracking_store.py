@@ -17,7 +17,10 @@ from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
+from xent_bench.saved_view import TAG as VIEW
+from xent_bench.saved_view import description, view_tag
 
+NOTE = "mlflow.note.content"
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
@@ -46,12 +49,24 @@ def open_store(uri: str | None, experiment: str, folder: Path) -> tuple[MlflowCl
         return client, _experiment_id(client, experiment, artifacts)
 
 
+def existing_store(uri: str) -> MlflowClient:
+    """A client of a store, Unavailable where there is none: MLflow would make an empty one."""
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise Unavailable(f"no store at {uri}")
+    try:
+        return MlflowClient(uri)
+    except Exception as error:  # of MLflow, of SQLAlchemy: no such scheme, no database
+        raise Unavailable(f"no store at {uri}: {str(error).partition(chr(10))[0]}") from error
+
+
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     try:
-        return client.create_experiment(name, artifacts)
+        made = str(client.create_experiment(name, artifacts, tags={VIEW: view_tag()}))
+        client.set_experiment_tag(made, NOTE, description(made))
+        return made
     except MlflowException:  # another process was first
         found = client.get_experiment_by_name(name)
         if found is None:
@@ -74,9 +89,7 @@ def add_to_run(
     """
     try:
         uri = tracking_uri(OmegaConf.load(folder / "config.yaml").machine.tracking)
-        if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-            raise FileNotFoundError(f"no store at {uri}")  # MLflow would make an empty one
-        client, run_id = MlflowClient(uri), (folder / "mlflow_run_id").read_text()
+        client, run_id = existing_store(uri), (folder / "mlflow_run_id").read_text()
         there = client.get_run(run_id).data.metrics
         new = {key: value for key, value in metrics.items() if key not in there}
         client.log_batch(run_id, points(new, 0), tags=[RunTag(k, tags[k]) for k in tags])

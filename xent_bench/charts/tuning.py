@@ -1,0 +1,85 @@
+"""Charts of what hyper-parameters did, and of what the ranking owes to the number of trials."""
+
+from statistics import fmean
+
+import plotly.graph_objects as go
+
+from xent_bench.charts.style import Colours, styled
+from xent_bench.comparison import Comparison
+from xent_bench.stats import best_of
+from xent_bench.trials import Trial
+from xent_bench.tuning import cost
+
+REPORTED = "test/top1"
+
+
+def sensitivities(comparison: Comparison, colours: Colours) -> dict[str, go.Figure]:
+    """By hyper-parameter: the score on val at each value, the others at their best."""
+    keys = dict.fromkeys(key for trial in comparison.trials for key in trial.varied)
+    found = {key: _sensitivity(comparison, key, colours) for key in keys}
+    return {key: figure for key, figure in found.items() if figure is not None}
+
+
+def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figure | None:
+    metric, figure = comparison.options.choose_by, go.Figure()
+    for row in comparison.rows:
+        best: dict[float, Trial] = {}
+        for trial in comparison.trials:
+            value = _number(trial.varied.get(key))
+            if trial.loss != row.trial.loss or value is None or trial.score is None:
+                continue
+            if value not in best or cost(trial, metric) < cost(best[value], metric):
+                best[value] = trial
+        if len(best) < 2:
+            continue
+        values = sorted(best)
+        scores = [best[value].score for value in values]
+        figure.add_scatter(
+            x=values,
+            y=[score.mean for score in scores if score],
+            error_y={"array": [score.half_width or 0 for score in scores if score], "width": 3},
+            name=row.trial.loss,
+            mode="lines+markers",
+            line={"color": colours[row.label], "width": 2},
+            hovertemplate=f"{row.trial.loss}<br>%{{x}}: %{{y:.4f}}<extra></extra>",
+        )
+    if not figure.data:
+        return None
+    every = [value for line in figure.data for value in line.x]
+    is_log = min(every) > 0 and max(every) / min(every) > 5
+    figure.update_xaxes(title=key, type="log" if is_log else "linear")
+    if is_log:
+        figure.update_xaxes(tickvals=sorted(set(every)))
+    figure.update_yaxes(title=f"{metric}, ± 95 %")
+    return styled(figure, 360)
+
+
+def best_of_k(comparison: Comparison, colours: Colours) -> go.Figure | None:
+    """Top-1 on test to be expected of each loss had it had k of its trials, chosen by val."""
+    figure = go.Figure()
+    for row in comparison.rows:
+        own = [trial for trial in comparison.trials if trial.loss == row.trial.loss]
+        scored = [trial for trial in own if trial.score is not None and trial.runs]
+        if len(scored) < 2:
+            continue
+        costs = [cost(trial, comparison.options.choose_by) for trial in scored]
+        reported = [100 * fmean(run.metrics[REPORTED] for run in t.runs) for t in scored]
+        ks = range(1, len(scored) + 1)
+        figure.add_scatter(
+            x=list(ks),
+            y=[best_of(k, costs, reported) for k in ks],
+            name=row.trial.loss,
+            mode="lines+markers",
+            line={"color": colours[row.label], "width": 2},
+            hovertemplate=f"{row.trial.loss}<br>best of %{{x}}: %{{y:.2f}} %<extra></extra>",
+        )
+    figure.update_xaxes(title="k: trials of each loss, drawn at random", dtick=1)
+    figure.update_yaxes(title="expected top-1 on test (%)")
+    return styled(figure, 360) if figure.data else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,148 @@
+"""What a comparison says, in a paragraph of plain words."""
+
+from collections.abc import Sequence
+
+from xent_bench.comparison import Comparison, Row
+from xent_bench.contrasts import Contrast
+
+SAID = ("test/top1", "test_ts/nll", "test_ts/ece")  # one sentence each
+MOST = 3  # losses named with their numbers; of more their count
+CALIBRATED = "within noise"
+WORDS = {
+    "mixed": "too sure here and not sure enough there",
+    "undecided": "off with some seeds only",
+}
+
+
+def conclusion(comparison: Comparison) -> str:
+    """What is better, worse, the same and open; whether probabilities can be trusted; caveats."""
+    sentences = [_opening(comparison)]
+    if comparison.unranked:
+        sentences.append(
+            f"Not ranked, since budgets differ ({comparison.unranked}): the loss that was tuned "
+            "more would seem better. --rank-anyway compares all the same."
+        )
+    elif comparison.baseline is None:
+        sentences.append("There is no baseline to compare with: --baseline LOSS names one.")
+    else:
+        sentences += _differences(comparison)
+    sentences += _trust(comparison)
+    return " ".join(sentences)
+
+
+def _opening(comparison: Comparison) -> str:
+    counts = sorted({row.n for row in comparison.rows})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    trials = {row.trials for row in comparison.rows}
+    tuned = ""
+    if trials != {1}:
+        how_many = " to ".join(map(str, sorted({min(trials), max(trials)})))
+        tuned = f", each loss at the best of {how_many} trials by {comparison.options.choose_by}"
+    return f"On {comparison.setting} ({seeds} seed{'s' * (counts != [1])}{tuned}):"
+
+
+def _differences(comparison: Comparison) -> list[str]:
+    own = [each for each in comparison.contrasts if not each.same]
+    if not own:
+        return []
+    if all(each.difference.n < 2 for each in own):
+        return [
+            "with one seed a difference between losses cannot be told from that between two seeds; "
+            "five seeds are a start (seed=0,1,2,3,4)."
+        ]
+    by_key = {key: [each for each in own if each.yardstick.key == key] for key in SAID}
+    baseline = str(comparison.baseline)
+    found = [_sentence(group, baseline) for group in by_key.values() if group]
+    said = [each for group in by_key.values() for each in group]
+    if not any(each.verdict == "better" for each in said):
+        found.append(f"So no loss is shown to be better than {baseline} in any of these.")
+    if any(each.verdict == "inconclusive" for each in said):
+        found.append("How many seeds would tell more: xent-report --power 0.3.")
+    if any(each.difference.n == 2 for each in own):
+        found.append("Two seeds tell little: their intervals are wide for a reason.")
+    return found
+
+
+def _sentence(own: Sequence[Contrast], baseline: str) -> str:
+    """All verdicts by one yardstick."""
+    by = own[0].yardstick
+    parts = []
+    for verdict in ("better", "worse"):
+        group = sorted(
+            (each for each in own if each.verdict == verdict),
+            key=lambda each: -abs(each.difference.mean),
+        )
+        if group:
+            amounts = _joined([f"{each.label} by {_amount(each)}" for each in group])
+            parts.append(f"{verdict} than {baseline}: {amounts}")
+    ties = [each for each in own if each.verdict.startswith("tie")]
+    if ties:
+        tie = "ties" if len(ties) == 1 else "tie"
+        parts.append(f"{_labels(ties)} {tie} with {baseline} within {by.margin()}")
+    open_ = [each for each in own if each.verdict == "inconclusive"]
+    if open_:
+        most = max(open_, key=lambda each: abs(each.difference.mean))
+        found = f"{by.shown(most.difference.mean, '+')}{_half(most)}{by.unit}"
+        which = f", {most.label}" if len(open_) > 1 else ""
+        parts.append(
+            f"{_labels(open_)} cannot be told from {baseline} by these seeds "
+            f"(at most {found}{which})"
+        )
+    return f"{by.name}: {'; '.join(parts)}."
+
+
+def _labels(group: Sequence[Contrast]) -> str:
+    return _joined([each.label for each in group])
+
+
+def _is(group: Sequence[object]) -> str:
+    return "is" if len(group) == 1 else "are"
+
+
+def _amount(contrast: Contrast) -> str:
+    by = contrast.yardstick
+    return f"{by.shown(abs(contrast.difference.mean))}{_half(contrast)}{by.unit}"
+
+
+def _half(contrast: Contrast) -> str:
+    half = contrast.difference.half_width
+    return "" if half is None else f" ± {contrast.yardstick.shown(half)}"
+
+
+def _joined(names: Sequence[str]) -> str:
+    """'a, b and c'; of more than MOST the first, and how many more."""
+    if len(names) > MOST + 1:
+        names = [*names[:MOST], f"{len(names) - MOST} more"]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _trust(comparison: Comparison) -> list[str]:
+    """Which probabilities are calibrated as far as these images can tell."""
+    rows = [row for row in comparison.rows if row.n]
+    found = []
+    for prefix, when in (("test", "As trained"), ("test_ts", "After temperature scaling")):
+        judged = [row for row in rows if prefix in row.verdicts]
+        if not judged:
+            continue
+        off = [row for row in judged if row.verdicts[prefix] != CALIBRATED]
+        if not off:
+            found.append(f"{when}, the probabilities of all are calibrated within noise.")
+        else:
+            found.append(f"{when}, {_miscalibrated(off, prefix)}; {_others(judged, off)}.")
+    return found
+
+
+def _miscalibrated(rows: Sequence[Row], prefix: str) -> str:
+    by_word: dict[str, list[str]] = {}
+    for row in rows:
+        by_word.setdefault(row.verdicts[prefix], []).append(row.label)
+    return "; ".join(
+        f"{_joined(own)} {_is(own)} {WORDS.get(word, word)}" for word, own in by_word.items()
+    )
+
+
+def _others(judged: Sequence[Row], off: Sequence[Row]) -> str:
+    rest = [row.label for row in judged if row not in off]
+    if not rest:
+        return "none is calibrated within noise"
+    return f"{_joined(rest)} {_is(rest)} calibrated within noise"

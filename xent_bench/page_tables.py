@@ -1,0 +1,139 @@
+"""Tables that only the page has room for."""
+
+from collections.abc import Mapping
+from itertools import zip_longest
+from statistics import fmean
+from typing import Any
+
+from xent_bench.comparison import Comparison, Row
+from xent_bench.evidence import Evidence
+from xent_bench.sources import MUST_AGREE
+from xent_bench.stats import estimate
+from xent_bench.tables import Table
+from xent_bench.yardsticks import Yardstick
+
+VERSIONS = ("pytorch-lightning", "torchvision", "mlflow", "data_sha256", "split_sha256")
+
+
+def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
+    """One row for each loss and yardstick: all that is known of the difference."""
+    headings = [
+        *("loss", "metric", "difference", "± seeds", "± images", "pairs", "p (Holm)"),
+        *("p of a tie", "effect size", "share better", "verdict"),
+    ]
+    rows = []
+    for each in comparison.contrasts:
+        found, by = each.difference, each.yardstick
+        error = evidence.image_error(each.label, str(comparison.baseline), by.key)
+        images = None if error is None else 1.96 * error
+        rows.append(
+            [
+                each.label,
+                f"{by.above.removesuffix(' %')} {by.below}",
+                f"{by.scale * found.mean:+.{by.decimals + 1}f}",
+                *(_scaled(half, by) for half in (found.half_width, images)),
+                str(found.n),
+                *(_number(value, 3) for value in (each.p, each.p_tie)),
+                _number(found.effect_size, 2),
+                f"{found.improvement:.2f}",
+                each.verdict,
+            ]
+        )
+    notes = [
+        "Differences in points where a metric is a share, else in its own unit; paired by seed. "
+        "± seeds: 95 % interval, Student's t. ± images: 95 %, were the same nets tested on other "
+        "images, both on the same. p, and p of a difference as large as a tie may be (TOST): "
+        "corrected by Holm over the losses of a metric. Effect size: Hedges' g of paired "
+        "differences. Share better: of seeds, ties half. same: equal weights, bit for bit."
+    ]
+    return Table(f"Against {comparison.baseline}", headings, rows, notes, text=2)
+
+
+def _scaled(value: float | None, by: Yardstick) -> str:
+    return _number(None if value is None else by.scale * value, by.decimals + 1)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def ranks(comparison: Comparison) -> Table | None:
+    """The order by NLL as trained and after scaling; None where losses are not ranked."""
+    rows = [row for row in comparison.rows if row.n]
+    if comparison.unranked or len(rows) < 2:
+        return None
+    orders = [_order(rows, key) for key in ("test/nll", "test_ts/nll")]
+    cells = [
+        [str(place), *pair] for place, pair in enumerate(zip_longest(*orders, fillvalue=""), 1)
+    ]
+    shown = " (shown by both intervals)"
+    flips = [f"{a} and {b}{shown * is_shown}" for a, b, is_shown in comparison.flips]
+    notes = [
+        f"Pairs whose order flips, the better as trained first: {'; '.join(flips)}."
+        if flips
+        else "No pair changes its order."
+    ]
+    headings = ["rank", "as trained", "after scaling"]
+    return Table("By NLL, before and after temperature scaling", headings, cells, notes, text=3)
+
+
+def _order(rows: list[Row], key: str) -> list[str]:
+    scored = [row for row in rows if key in row.estimates]
+    scored.sort(key=lambda row: row.estimates[key].mean)
+    return [f"{row.label} {row.estimates[key].mean:.3f}" for row in scored]
+
+
+def costs(comparison: Comparison) -> Table:
+    """Seconds a run, and how fast it trained."""
+    rows = []
+    for row in comparison.rows:
+        runs = row.trial.runs
+        if not runs:
+            continue
+        speeds = [run.examples_per_second for run in runs if run.examples_per_second is not None]
+        seconds = estimate([run.seconds for run in runs])
+        speed = f"{fmean(speeds):,.0f}" if speeds else "-"
+        rows.append([row.label, str(row.n), f"{seconds.mean:.1f}", speed])
+    notes = ["Of whole runs, evaluation included; examples: trained on, validation included."]
+    return Table("Cost", ["loss", "n", "seconds a run", "examples / s"], rows, notes)
+
+
+def configurations(comparison: Comparison) -> Table:
+    """What the losses were trained with where it is not the same for all."""
+    rows = [row for row in comparison.rows if row.trial.begun]
+    params = [(row.trial.runs or row.trial.unfinished)[0].params for row in rows]
+    keys = dict.fromkeys(key for each in params for key in each)
+    differing = [
+        key
+        for key in keys
+        if not key.startswith("loss.") and key not in ("loss", "seed")
+        if len({str(each.get(key)) for each in params}) > 1
+    ]
+    cells = [
+        [row.label, _own(each), *(str(each.get(key, "-")) for key in differing)]
+        for row, each in zip(rows, params, strict=True)
+    ]
+    text = "; ".join(comparison.confounded)
+    notes = [
+        f"NOT ONLY THE LOSS DIFFERS, and not by tuning all over the same values: {text}."
+        if text
+        else "Beside the loss, its own hyper-parameters and what was tuned, nothing differs."
+    ]
+    headings = ["loss", "its own", *differing]
+    return Table("What differs between these rows", headings, cells, notes, text=len(headings))
+
+
+def _own(params: Mapping[str, Any]) -> str:
+    """The loss's hyper-parameters."""
+    own = [f"{k.removeprefix('loss.')}={params[k]}" for k in params if k.startswith("loss.")]
+    return ", ".join(own) or "-"
+
+
+def origins(comparison: Comparison) -> Table:
+    """Versions, machines and data; several where runs differ."""
+    rows = []
+    for tag in (*MUST_AGREE, *VERSIONS):
+        values = sorted({run.tags[tag] for run in comparison.runs if tag in run.tags})
+        if values:
+            rows.append([tag, ", ".join(value[:40] for value in values)])
+    return Table("Origin", ["", ""], rows, [], text=2)

@@ -1,0 +1,85 @@
+"""A report kept in MLflow, where its runs are: page, conclusion, a view by loss, and colours."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from omegaconf import OmegaConf
+
+from xent_bench.colours import palette
+from xent_bench.comparison import Comparison
+from xent_bench.conclusion import conclusion
+from xent_bench.failures import Unavailable
+from xent_bench.page import write_page
+from xent_bench.runs import Run
+from xent_bench.saved_view import TAG, description, view_tag
+from xent_bench.tracking_store import NOTE, existing_store, tracking_uri
+
+KIND, REPORT = "kind", "report"
+PAGE = "report.html"
+
+
+def publish(
+    comparisons: Sequence[Comparison], uri: str | None, folder_of: Callable[[Run], Path]
+) -> list[str]:
+    """Keep them in a store, or in that which their runs' folders name; say where.
+
+    One run called report in each experiment. Unavailable if that cannot be.
+    """
+    said = []
+    for experiment, group in groupby(comparisons, lambda each: each.experiment):
+        own = list(group)
+        place = uri or _uri(own)
+        try:
+            said.append(_publish(place, experiment, own, folder_of))
+        except MlflowException as error:
+            reason = str(error).partition("\n")[0]
+            raise Unavailable(f"MLflow at {place}: {reason}") from error
+    return said
+
+
+def _uri(comparisons: Sequence[Comparison]) -> str:
+    folder = comparisons[0].runs[0].folder
+    config = OmegaConf.load(folder / "config.yaml") if folder is not None else None
+    return tracking_uri(config.machine.tracking if config is not None else None)
+
+
+def _publish(
+    uri: str, experiment: str, comparisons: Sequence[Comparison], folder_of: Callable[[Run], Path]
+) -> str:
+    client = existing_store(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        raise Unavailable(f"no experiment {experiment} in MLflow at {uri}")
+    experiment_id = str(found.experiment_id)
+    run_id = _report_run(client, experiment_id)
+    with tempfile.TemporaryDirectory() as folder:
+        write_page(comparisons, Path(folder) / PAGE, folder_of)
+        client.log_artifact(run_id, str(Path(folder) / PAGE))
+    text = "\n\n".join(conclusion(each) for each in comparisons)
+    client.set_tag(run_id, NOTE, text)
+    client.set_terminated(run_id, "FINISHED")
+    report = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{PAGE}"
+    client.set_experiment_tag(experiment_id, TAG, view_tag())
+    client.set_experiment_tag(experiment_id, NOTE, description(experiment_id, text, report))
+    for comparison in comparisons:
+        _colour(client, comparison)
+    return f"{uri}, experiment {experiment}, run {REPORT}; xent-ui opens it"
+
+
+def _report_run(client: MlflowClient, experiment_id: str) -> str:
+    runs = client.search_runs([experiment_id], f"tags.{KIND} = '{REPORT}'", max_results=1)
+    if runs:
+        return str(runs[0].info.run_id)
+    tags = {KIND: REPORT, "mlflow.source.name": "xent-report", "mlflow.source.type": "LOCAL"}
+    return str(client.create_run(experiment_id, run_name=REPORT, tags=tags).info.run_id)
+
+
+def _colour(client: MlflowClient, comparison: Comparison) -> None:
+    """Each run by its loss, where the UI shows single runs; groups it colours itself."""
+    colours = palette(sorted({run.params["loss"] for run in comparison.runs}))
+    for run in comparison.runs:
+        client.set_tag(run.tags["mlflow_run_id"], "mlflow.runColor", colours[run.params["loss"]])

@@ -1,0 +1,49 @@
+"""A comparison as records, in full precision: what a CSV file or a data frame wants."""
+
+from typing import Any
+
+from xent_bench.comparison import VERDICT, Comparison
+from xent_bench.contrasts import Contrast
+
+
+def flat(comparison: Comparison) -> list[dict[str, Any]]:
+    """One a loss: every metric with the half-width of its interval, and the differences."""
+    against = {
+        (each.label, column): value
+        for each in comparison.contrasts
+        for column, value in _columns(each).items()
+    }
+    keys = list(dict.fromkeys(column for _, column in against))
+    return [
+        {
+            "experiment": comparison.experiment,
+            "setting": comparison.setting,
+            "loss": row.trial.loss,
+            **row.trial.varied,
+            "n": row.n,
+            "begun": row.trial.begun,
+            "trials": row.trials,
+        }
+        | {
+            column: value
+            for key, found in row.estimates.items()
+            for column, value in ((key, found.mean), (f"{key}/half_width", found.half_width))
+        }
+        | {f"{prefix}{VERDICT}": word for prefix, word in row.verdicts.items()}
+        | {column: against.get((row.label, column)) for column in keys}
+        for row in comparison.rows
+    ]
+
+
+def _columns(contrast: Contrast) -> dict[str, Any]:
+    found, key = contrast.difference, contrast.yardstick.key
+    return {
+        f"{key}/difference": found.mean,
+        f"{key}/difference/half_width": found.half_width,
+        f"{key}/difference/n": found.n,
+        f"{key}/difference/p_holm": contrast.p,
+        f"{key}/difference/p_tie_holm": contrast.p_tie,
+        f"{key}/difference/effect_size": found.effect_size,
+        f"{key}/difference/improvement": found.improvement,
+        f"{key}/difference/verdict": contrast.verdict,
+    }

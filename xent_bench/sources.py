@@ -1,0 +1,32 @@
+"""Where the numbers of a comparison come from, and whether from one place."""
+
+from collections.abc import Sequence
+
+from xent_bench.runs import Run
+
+MUST_AGREE = ("commit", "dirty", "hardware", "torch", "xent-bench", "numpy", "python")
+
+
+def provenance(runs: Sequence[Run]) -> str:
+    """Runs, images, machines, versions, commits; of several, all."""
+    commits = {run.tags.get("commit", "unknown")[:10] for run in runs}
+    dirty = any(run.tags.get("dirty") == "true" for run in runs)
+    sizes = sorted({run.n_test for run in runs})
+    return (
+        f"{len(runs)} runs, {' and '.join(f'{size:,}' for size in sizes)} test images; "
+        f"{_named(runs, 'hardware')}; torch {_named(runs, 'torch')}; "
+        f"commit {' and '.join(sorted(commits))}{' with uncommitted changes' * dirty}."
+    )
+
+
+def mixed(runs: Sequence[Run]) -> list[str]:
+    """What differs between the runs that should not: 'commit (a and b)'."""
+    return [
+        f"{tag} ({_named(runs, tag)})"
+        for tag in MUST_AGREE
+        if len({run.tags.get(tag) for run in runs}) > 1
+    ]
+
+
+def _named(runs: Sequence[Run], tag: str) -> str:
+    return " and ".join(sorted({run.tags.get(tag, "unknown")[:40] for run in runs}))

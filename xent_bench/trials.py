@@ -1,0 +1,137 @@
+"""Trials: a loss with hyper-parameters, over its seeds; and the cells of a sweep without a run."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from xent_bench.runs import Run, Unfinished
+from xent_bench.stats import Estimate, estimate
+
+SETTING = ("data", "model", "precision")  # what a comparison is about, with their parameters
+
+
+class Trial(NamedTuple):
+    """A loss with hyper-parameters: those that vary between the trials of a comparison."""
+
+    loss: str
+    varied: dict[str, str]
+    runs: list[Run]  # finished, one a seed
+    unfinished: list[Unfinished]
+    score: Estimate | None  # on val, over the finished runs
+
+    @property
+    def label(self) -> str:
+        """The loss and what varies, by the last word of its key."""
+        return " ".join([self.loss, *(f"{_last(k)}={v}" for k, v in self.varied.items())])
+
+    @property
+    def begun(self) -> int:
+        """Runs that were begun, whatever became of them."""
+        return len(self.runs) + len(self.unfinished)
+
+
+class Missing(NamedTuple):
+    """A cell of the sweep without a run, and what would train it."""
+
+    label: str
+    seed: str
+    command: str
+
+
+def is_hyper(key: str) -> bool:
+    """Whether a parameter is one that a loss may be tuned by."""
+    return key not in ("loss", "seed") and key.partition(".")[0] not in SETTING
+
+
+def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: str) -> list[Trial]:
+    """By loss, in the order in which they are met."""
+    everything: list[Run | Unfinished] = [*runs, *unfinished]
+    varying = {key for key in _keys(everything) if is_hyper(key) and _varies(key, everything)}
+    cells: dict[tuple[str, ...], tuple[list[Run], list[Unfinished]]] = {}
+    for run in everything:
+        varied = _varied(run.params, varying, everything)
+        cell = cells.setdefault((run.params["loss"], *map("=".join, varied.items())), ([], []))
+        if isinstance(run, Run):
+            cell[0].append(run)
+        else:
+            cell[1].append(run)
+    found = []
+    for finished, ended in cells.values():
+        params = (finished or ended)[0].params
+        scores = [run.metrics[choose_by] for run in finished if choose_by in run.metrics]
+        score = estimate(scores) if finished and len(scores) == len(finished) else None
+        varied = _varied(params, varying, everything)
+        found.append(Trial(params["loss"], varied, finished, ended, score))
+    return found
+
+
+def missing(trials: Sequence[Trial]) -> list[Missing]:
+    """Cells of the grid of losses, hyper-parameters and seeds in which no run was begun."""
+    seeds = sorted({_seed(run) for trial in trials for run in _all(trial)}, key=int)
+    shared = [_shared(trial) for trial in trials]
+    found = []
+    for loss in dict.fromkeys(trial.loss for trial in trials):
+        own = [trial for trial in trials if trial.loss == loss]
+        inside = [{k: v for k, v in t.varied.items() if k.startswith("loss.")} for t in own]
+        begun = {(*map("=".join, t.varied.items()), _seed(run)) for t in own for run in _all(t)}
+        for a, b, seed in product(_unique(inside), _unique(shared), seeds):
+            varied = {key: (a | b)[key] for key in own[0].varied if key in a | b}
+            if (*map("=".join, varied.items()), seed) not in begun:
+                label = Trial(loss, varied, [], [], None).label
+                command = retyped(_all(own[0])[0].command, varied | {"seed": seed})
+                found.append(Missing(label, seed, command))
+    return found
+
+
+def retyped(command: str, changes: Mapping[str, str]) -> str:
+    """A run's command with other values."""
+    words = shlex.split(command)
+    for key, value in changes.items():
+        words = [word for word in words if not word.startswith(f"{key}=")] + [f"{key}={value}"]
+    return shlex.join(words)
+
+
+def _all(trial: Trial) -> list[Run | Unfinished]:
+    return [*trial.runs, *trial.unfinished]
+
+
+def _shared(trial: Trial) -> dict[str, str]:
+    return {key: value for key, value in trial.varied.items() if not key.startswith("loss.")}
+
+
+def _unique(found: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    return [dict(items) for items in dict.fromkeys(tuple(each.items()) for each in found)]
+
+
+def _seed(run: Run | Unfinished) -> str:
+    return str(run.params["seed"])
+
+
+def _keys(runs: Sequence[Run | Unfinished]) -> dict[str, None]:
+    return dict.fromkeys(key for run in runs for key in run.params)
+
+
+def _varies(key: str, runs: Sequence[Run | Unfinished]) -> bool:
+    """Between runs of a loss; or, if it is no parameter of the loss, between any."""
+    if not key.startswith("loss."):
+        return len({str(run.params.get(key)) for run in runs}) > 1
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        values.setdefault(run.params["loss"], set()).add(str(run.params.get(key)))
+    return any(len(own) > 1 for own in values.values())
+
+
+def _varied(
+    params: Mapping[str, Any], varying: set[str], runs: Sequence[Run | Unfinished]
+) -> dict[str, str]:
+    peers = [run for run in runs if run.params["loss"] == params["loss"]]
+    return {
+        key: str(params.get(key))
+        for key in _keys(runs)
+        if key in varying and (not key.startswith("loss.") or _varies(key, peers))
+    }
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]

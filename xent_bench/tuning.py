@@ -1,0 +1,63 @@
+"""Hyper-parameters, chosen for each loss on val alone, and whether the choice was fair."""
+
+from collections.abc import Sequence
+
+from xent_bench.trials import Trial
+
+CHOOSE_BY = "val/top1"  # which every loss has: the scores of a hinge are no probabilities
+LARGER_IS_BETTER = {"top1", "top5", "balanced_top1", "auroc_correct"}
+
+
+def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Trial]:
+    """Of each loss the trial with the best mean score on val; one that failed comes last.
+
+    A ValueError if there is a choice and a trial has no such score.
+    """
+    chosen = {}
+    for loss in dict.fromkeys(trial.loss for trial in trials):
+        own = [trial for trial in trials if trial.loss == loss]
+        unscored = [trial for trial in own if trial.score is None and trial.runs]
+        if len(own) > 1 and unscored:
+            have = unscored[0].runs[0].metrics
+            known = ", ".join(sorted(key for key in have if key.startswith("val/"))) or "none"
+            raise ValueError(
+                f"cannot choose among the {len(own)} trials of {loss} by {choose_by}, which "
+                f"{unscored[0].label} lacks; scores on val that it has: {known}"
+            )
+        chosen[loss] = min(own, key=lambda trial: (len(trial.unfinished), cost(trial, choose_by)))
+    return chosen
+
+
+def cost(trial: Trial, choose_by: str) -> float:
+    """The score with the sign that makes the smallest the best; infinite if there is none."""
+    if trial.score is None:
+        return float("inf")
+    larger = choose_by.partition("/")[2] in LARGER_IS_BETTER
+    return -trial.score.mean if larger else trial.score.mean
+
+
+def unequal(trials: Sequence[Trial]) -> str:
+    """How the losses differ in what they were tuned over; nothing if they do not."""
+    counts: dict[str, int] = {}
+    for trial in trials:
+        counts[trial.loss] = counts.get(trial.loss, 0) + 1
+    if len(set(counts.values())) < 2:
+        return ""
+    return "trials: " + ", ".join(f"{loss} {count}" for loss, count in counts.items())
+
+
+def confounded(trials: Sequence[Trial]) -> list[str]:
+    """Hyper-parameters outside the loss whose values differ between losses: differences between
+    losses are then also due to these.
+    """
+    found = []
+    for key in dict.fromkeys(key for trial in trials for key in trial.varied):
+        if key.startswith("loss."):
+            continue
+        values: dict[str, set[str]] = {}
+        for trial in trials:
+            values.setdefault(trial.loss, set()).add(trial.varied[key])
+        if len(set(map(frozenset, values.values()))) > 1:
+            each = "; ".join(f"{loss} {', '.join(sorted(own))}" for loss, own in values.items())
+            found.append(f"{key}: {each}")
+    return found

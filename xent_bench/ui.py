@@ -1,0 +1,95 @@
+"""xent-ui: MLflow's UI on the right store, for this machine alone."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+from xent_bench.failures import Unavailable
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PATIENCE = 180  # seconds: MLflow's imports on a slow disk
+LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def main() -> None:
+    """The console script."""
+    options, rest = _parser().parse_known_args()
+    try:
+        sys.exit(serve(options.store, options.host, options.port, rest))
+    except Unavailable as error:
+        print(f"xent-ui: {error}", file=sys.stderr)
+        sys.exit(4)
+    except KeyboardInterrupt:
+        print("Stopped.")
+
+
+def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
+    """Start the server, say where it is when it answers, and wait until it ends: its exit code."""
+    from xent_bench.saved_view import view_address
+    from xent_bench.tracking_store import existing_store, tracking_uri  # MLflow takes seconds
+
+    uri = tracking_uri(store)
+    client = existing_store(uri)
+    address = f"http://{host}:{port}"
+    views = [
+        f"  {each.name}: {address}/{view_address(each.experiment_id)}"
+        for each in client.search_experiments()
+        if each.name != "Default"
+    ]
+    if "://" in uri and uri.startswith("http"):
+        raise Unavailable(f"{uri} is a server already: open it in a browser")
+    if _answers(address):
+        raise Unavailable(f"something answers at {address} already: --port chooses another")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    command += ["--host", host, "--port", str(port), "--workers", "1", *rest]
+    server = subprocess.Popen(command, env=os.environ | LIGHT, stdout=subprocess.DEVNULL)
+    try:
+        _await(server, address)
+        print(
+            f"MLflow: {address}, runs by loss of", *views, "Ctrl-C stops it.", sep="\n", flush=True
+        )
+        return server.wait()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _await(server: "subprocess.Popen[bytes]", address: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not _answers(address):
+        if server.poll() is not None:
+            raise Unavailable(f"the server ended with code {server.returncode}; see above")
+        if time.monotonic() > end:
+            raise Unavailable(f"no answer from {address} within {PATIENCE} s")
+        time.sleep(0.2)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=2):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xent-ui",
+        description="MLflow's UI on the store of your runs, reachable from this machine alone. "
+        "Options that are not listed here go to `mlflow ui`.",
+        epilog="Exit codes: 0 stopped, 2 bad usage, 4 no such store, or no server.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--store", metavar="URI", help="MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
+    )
+    parser.add_argument("--host", choices=LOOPBACK, default=LOOPBACK[0])
+    parser.add_argument("--port", type=int, default=5000)
+    return parser
