@@ -12,7 +12,7 @@ from xent_bench.contrasts import Contrast, Flip, contrasts, flips, leaders
 from xent_bench.runs import Run, Unfinished
 from xent_bench.stats import Estimate, estimate
 from xent_bench.trials import SETTING, Missing, Trial, missing, trials_of
-from xent_bench.tuning import CHOOSE_BY, choose, confounded, unequal
+from xent_bench.tuning import CHOOSE_BY, at_edge, choose, confounded, unequal
 from xent_bench.yardsticks import YARDSTICKS, Yardstick, by_key
 
 VERDICT = "_verdict"  # ends the name of a tag
@@ -73,6 +73,7 @@ class Comparison(NamedTuple):
     leaders: dict[str, set[str]]  # labels by yardstick
     flips: list[Flip]
     missing: list[Missing]
+    at_edge: list[str]  # tuned values that are the smallest or largest tried
     unfinished: list[Unfinished]
     confounded: list[str]
     control: Control
@@ -146,6 +147,7 @@ def _comparison(
         {key: leaders(ranked, each) for key, each in yardsticks.items()},
         flips(ranked, yardsticks["test/nll"], yardsticks["test_ts/nll"]),
         missing(trials),
+        at_edge(trials, chosen),
         unfinished,
         confounded(trials),
         _control(runs),
@@ -175,7 +177,7 @@ def _row(trial: Trial, trials: int) -> Row:
                 words.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
     verdicts = {k: _majority(found) for k, found in words.items() if len(found) == len(runs)}
     maps = [run.tags["scaled_map"] for run in runs if "scaled_map" in run.tags]
-    return Row(trial.label, trial, trials, estimates, verdicts, (maps or ["softmax(z / T)"])[0])
+    return Row(trial.loss, trial, trials, estimates, verdicts, (maps or ["softmax(z / T)"])[0])
 
 
 def _majority(words: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ def _opening(comparison: Comparison) -> str:
     if trials != {1}:
         how_many = " to ".join(map(str, sorted({min(trials), max(trials)})))
         tuned = f", each loss at the best of {how_many} trials by {comparison.options.choose_by}"
-    return f"On {comparison.setting} ({seeds} seed{'s' * (counts != [1])}{tuned}):"
+    return f"On {comparison.setting}, {seeds} seed{'s' * (counts != [1])}{tuned}."
 
 
 def _differences(comparison: Comparison) -> list[str]:
@@ -47,7 +47,7 @@ def _differences(comparison: Comparison) -> list[str]:
         return []
     if all(each.difference.n < 2 for each in own):
         return [
-            "with one seed a difference between losses cannot be told from that between two seeds; "
+            "With one seed a difference between losses cannot be told from that between two seeds; "
             "five seeds are a start (seed=0,1,2,3,4)."
         ]
     by_key = {key: [each for each in own if each.yardstick.key == key] for key in SAID}
@@ -83,12 +83,12 @@ def _sentence(own: Sequence[Contrast], baseline: str) -> str:
     if open_:
         most = max(open_, key=lambda each: abs(each.difference.mean))
         found = f"{by.shown(most.difference.mean, '+')}{_half(most)}{by.unit}"
-        which = f", {most.label}" if len(open_) > 1 else ""
+        which = f"{most.label}, " if len(open_) > 1 else ""
         parts.append(
-            f"{_labels(open_)} cannot be told from {baseline} by these seeds "
-            f"(at most {found}{which})"
+            f"{_labels(open_)} {_is(open_)} inconclusive against {baseline} (largest difference: "
+            f"{which}{found})"
         )
-    return f"{by.name}: {'; '.join(parts)}."
+    return f"In {by.name}, {'; '.join(parts)}."
 
 
 def _labels(group: Sequence[Contrast]) -> str:
@@ -118,7 +118,8 @@ def _joined(names: Sequence[str]) -> str:
 
 def _trust(comparison: Comparison) -> list[str]:
     """Which probabilities are calibrated as far as these images can tell."""
-    rows = [row for row in comparison.rows if row.n]
+    twins = {each.label for each in comparison.contrasts if each.same}  # one loss, another format
+    rows = [row for row in comparison.rows if row.n and row.label not in twins]
     found = []
     for prefix, when in (("test", "As trained"), ("test_ts", "After temperature scaling")):
         judged = [row for row in rows if prefix in row.verdicts]

@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
@@ -15,7 +16,7 @@ from xent_bench.conclusion import conclusion
 from xent_bench.failures import Unavailable
 from xent_bench.page import write_page
 from xent_bench.runs import Run
-from xent_bench.saved_view import TAG, description, view_tag
+from xent_bench.saved_view import CHOSEN, TAG, description, view_tag
 from xent_bench.tracking_store import NOTE, existing_store, tracking_uri
 
 KIND, REPORT = "kind", "report"
@@ -63,10 +64,11 @@ def _publish(
     client.set_tag(run_id, NOTE, text)
     client.set_terminated(run_id, "FINISHED")
     report = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{PAGE}"
-    client.set_experiment_tag(experiment_id, TAG, view_tag())
+    losses = sorted({run.params["loss"] for each in comparisons for run in each.runs})
+    client.set_experiment_tag(experiment_id, TAG, view_tag(CHOSEN, losses))
     client.set_experiment_tag(experiment_id, NOTE, description(experiment_id, text, report))
     for comparison in comparisons:
-        _colour(client, comparison)
+        _mark(client, comparison)
     return f"{uri}, experiment {experiment}, run {REPORT}; xent-ui opens it"
 
 
@@ -78,8 +80,13 @@ def _report_run(client: MlflowClient, experiment_id: str) -> str:
     return str(client.create_run(experiment_id, run_name=REPORT, tags=tags).info.run_id)
 
 
-def _colour(client: MlflowClient, comparison: Comparison) -> None:
-    """Each run by its loss, where the UI shows single runs; groups it colours itself."""
+def _mark(client: MlflowClient, comparison: Comparison) -> None:
+    """Which runs the report is about; and colours by loss where the UI shows single runs: groups
+    it colours itself.
+    """
     colours = palette(sorted({run.params["loss"] for run in comparison.runs}))
+    chosen = {id(run) for row in comparison.rows for run in row.trial.runs}
     for run in comparison.runs:
-        client.set_tag(run.tags["mlflow_run_id"], "mlflow.runColor", colours[run.params["loss"]])
+        tags = {"mlflow.runColor": colours[run.params["loss"]]}
+        tags["chosen"] = str(id(run) in chosen).lower()
+        client.log_batch(run.tags["mlflow_run_id"], tags=[RunTag(k, v) for k, v in tags.items()])

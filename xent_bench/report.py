@@ -81,7 +81,8 @@ def _load(place: str, experiment: str | None) -> tuple[list["Run"], list["Unfini
     else:
         from xent_bench.runs import load_runs, load_unfinished
 
-        runs, unfinished = load_runs(Path(place)), load_unfinished(Path(place))
+        unfinished = load_unfinished(Path(place))
+        runs = load_runs(Path(place))
     if experiment is not None:
         known = {run.experiment for run in runs}
         if experiment not in known:

@@ -67,7 +67,7 @@ def differences(comparison: Comparison) -> Table:
         "Difference to the baseline, paired by seed, ± 95 % interval. better, worse: p < 0.05 "
         "after Holm's correction over the losses of a column. tie: smaller than "
         + ", ".join(dict.fromkeys(f"{each.margin()} ({each.above})" for each in shown))
-        + " (TOST, corrected too; --tie sets it). ?: inconclusive, more seeds may tell."
+        + " (TOST, corrected too; --tie sets it). ?: inconclusive."
     ]
     return Table(f"Against {comparison.baseline}", headings, rows, notes)
 
@@ -154,6 +154,10 @@ def warnings(comparison: Comparison) -> list[str]:
         found.append(
             "Not only the loss differs between losses: " + "; ".join(comparison.confounded)
         )
+    if comparison.at_edge:
+        found.append(
+            "The best may lie beyond what was tried: " + "; ".join(comparison.at_edge) + "."
+        )
     return found + [
         f"These runs are of different origin: {what}." for what in mixed(comparison.runs)
     ]
@@ -166,7 +170,7 @@ def _some(items: Sequence[str]) -> str:
 
 def _reading(comparison: Comparison) -> list[str]:
     rows = [row for row in comparison.rows if row.n]
-    found = []
+    found = _chosen(comparison)
     if any(comparison.leaders.values()):
         found.append("* or bold: the best, and what these seeds do not tell from it (Holm).")
     if any(row.n > 1 for row in rows):
@@ -183,6 +187,22 @@ def _reading(comparison: Comparison) -> list[str]:
         pairs = [f"{a} / {b}{' (shown)' * shown}" for a, b, shown in comparison.flips]
         found.append(f"By NLL first as trained / first after scaling: {_some(pairs)}.")
     return found
+
+
+def _chosen(comparison: Comparison) -> list[str]:
+    """With which hyper-parameters each loss stands here, where it had a choice."""
+    by_choice: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        if row.trials > 1:
+            by_choice.setdefault(row.trial.hyper, []).append(row.label)
+    if not by_choice:
+        return []
+    counts = sorted({row.trials for row in comparison.rows})
+    each = "; ".join(f"{choice} for {', '.join(own)}" for choice, own in by_choice.items())
+    return [
+        f"Chosen by mean {comparison.options.choose_by} from {' or '.join(map(str, counts))} "
+        f"trials of each loss: {each}."
+    ]
 
 
 def _holes(rows: Sequence[Row]) -> list[str]:

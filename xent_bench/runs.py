@@ -45,7 +45,9 @@ def load_runs(folder: Path) -> list[Run]:
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
     files = sorted(folder.rglob("result.json"))
     if not files:
-        raise ValueError(f"no finished run in {folder}: expected a result.json in a run's folder")
+        begun = load_unfinished(folder)
+        ends = "".join(f"; {run.name}: {run.reason} [{run.command}]" for run in begun[:3])
+        raise ValueError(f"no finished run in {folder}, {len(begun)} without a result{ends}")
     found: dict[tuple[str, str], Path] = {}
     runs = []
     for file in files:

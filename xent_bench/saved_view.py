@@ -9,27 +9,35 @@ import base64
 import json
 import time
 import zlib
+from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from xent_bench.scorecard import METRICS
+
 KEY = "losses"
 TAG = f"mlflow.sharedViewState.{KEY}"
-BARS = {
-    "test, as trained": ("test/top1", "test/nll", "test/ece", "test/brier"),
-    "test_ts, after temperature scaling": ("test_ts/nll", "test_ts/ece", "test_ts/brier"),
+CHARTS = {  # by section, which is what stands before the slash of a metric
+    "test": ("test/top1", "test/nll", "test/ece", "test/brier"),
+    "test_ts": ("test_ts/nll", "test_ts/ece", "test_ts/brier", "test_ts/temperature"),
+    "val": ("val/nll", "val/top1", "val/ece"),
+    "train": ("train/loss",),
 }
-LINES = {"val, after each epoch": ("val/nll", "val/top1", "val/ece", "train/loss")}
+CURVES = ("val", "train")
+NULL = ("ece_mean", "ece_low", "ece_high", "overconfidence_low", "overconfidence_high")
 COLUMNS = ("test/top1", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece", "val/top1")
-PARAMS = ("loss", "seed", "optimizer.lr")
-MOST_RUNS = 20  # a chart; the UI begins with ten
+PARAMS = ("seed", "optimizer.lr")
+MOST_RUNS = 20  # in a chart; the UI begins with ten
 TRAINED = "params.loss LIKE '%'"  # no report
+CHOSEN = "tags.chosen = 'true'"  # of each loss the trial that the report is about
 
 
-def view_tag(now: float | None = None) -> str:
-    """The tag's value; at a time in seconds, now."""
-    at = int(1000 * (time.time() if now is None else now))
-    state = base64.b64encode(zlib.compress(json.dumps(_state()).encode())).decode()
-    view = {"name": "Losses", "createdAt": at, "updatedAt": at, "state": f"deflate;{state}"}
+def view_tag(runs: str = TRAINED, losses: Sequence[str] = ()) -> str:
+    """The tag's value: which runs to show, and the losses whose runs are folded away."""
+    now = int(1000 * time.time())
+    state = json.dumps(_state(runs, losses)).encode()
+    packed = base64.b64encode(zlib.compress(state)).decode()
+    view = {"name": "Losses", "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
     return json.dumps(view)
 
 
@@ -46,24 +54,25 @@ def description(experiment_id: str, text: str = "", report: str = "") -> str:
     return "\n\n".join(filter(None, [text, " · ".join(links)]))
 
 
-def _state() -> dict[str, Any]:
-    sections = [*BARS, *LINES]
-    charts = [_bar(section, key) for section in BARS for key in BARS[section]]
-    charts += [_line(section, key) for section in LINES for key in LINES[section]]
-    columns = [f"params.`{key}`" for key in PARAMS] + [f"metrics.`{key}`" for key in COLUMNS]
+def _state(runs: str, losses: Sequence[str]) -> dict[str, Any]:
+    shown = [key for section in CHARTS.values() for key in section]
+    # what is neither shown nor deleted, the UI would add
+    hidden = [key for key in _every_metric() if key not in shown]
+    sections = dict.fromkeys([*CHARTS, *(key.partition("/")[0] for key in hidden)])
     group = {
         "aggregateFunction": "average",
         "groupByKeys": [{"mode": "param", "groupByData": "loss"}],
     }
     return {
-        "searchFilter": TRAINED,
+        "searchFilter": runs,
         "orderByKey": "metrics.`test_ts/nll`",
         "orderByAsc": True,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": columns,
+        "selectedColumns": [f"params.`{key}`" for key in PARAMS]
+        + [f"metrics.`{key}`" for key in COLUMNS],
         "columnOrder": [],
         "columnWidths": {},
         "runsExpanded": {},
@@ -72,11 +81,12 @@ def _state() -> dict[str, Any]:
         "runsHiddenMode": "SHOWALL",
         "runsVisibilityMap": {},
         "groupBy": group,
-        "groupsExpanded": {},
+        "groupsExpanded": {f"param.loss.{loss}": False for loss in losses},
         "useGroupedValuesInCharts": True,
-        "compareRunCharts": charts,
+        "compareRunCharts": [_chart(key) for key in shown]
+        + [_chart(key) | {"deleted": True} for key in hidden],
         "compareRunSections": [
-            {"uuid": _id(name), "name": name, "display": True, "isReordered": False}
+            {"uuid": _id(name), "name": name, "display": name in CHARTS, "isReordered": False}
             for name in sections
         ],
         "isAccordionReordered": False,
@@ -92,13 +102,34 @@ def _state() -> dict[str, Any]:
     }
 
 
-def _bar(section: str, key: str) -> dict[str, Any]:
-    return _chart(section, key, "BAR") | {"metricKey": key}
+def _every_metric() -> list[str]:
+    readings = [f"{split}/{key}" for split in ("test", "test_ts", "val") for key in METRICS]
+    errors = [f"{split}_se/{key}" for split in ("test", "test_ts") for key in METRICS]
+    bands = [f"{split}_null/{key}" for split in ("test", "test_ts") for key in NULL]
+    others = ["test_ts/temperature_at_bound", "test_ts_se/temperature", "val/loss"]
+    times = ["time/seconds", "time/examples_per_second", "time/epoch_seconds"]
+    return [*readings, *errors, *bands, *others, *times]
 
 
-def _line(section: str, key: str) -> dict[str, Any]:
-    return _chart(section, key, "LINE") | {
+def _chart(key: str) -> dict[str, Any]:
+    """A curve of what has one, else a bar."""
+    section = key.partition("/")[0]
+    is_curve = section in CURVES
+    chart = {
+        "uuid": _id(key),
+        "type": "LINE" if is_curve else "BAR",
+        "metricSectionId": _id(section),
         "metricKey": key,
+        "displayName": key,
+        "runsCountToCompare": MOST_RUNS,
+        "isGenerated": True,
+        "deleted": False,
+    }
+    return chart | _curve(key) if is_curve else chart
+
+
+def _curve(key: str) -> dict[str, Any]:
+    return {
         "selectedMetricKeys": [key],
         "lineSmoothness": 0,
         "scaleType": "linear",
@@ -111,18 +142,6 @@ def _line(section: str, key: str) -> dict[str, Any]:
         "ignoreOutliers": False,
         "useGlobalXaxisKey": True,
         "useGlobalLineSmoothing": True,
-    }
-
-
-def _chart(section: str, key: str, kind: str) -> dict[str, Any]:
-    return {
-        "uuid": _id(f"{section}/{key}"),
-        "type": kind,
-        "metricSectionId": _id(section),
-        "displayName": key,
-        "runsCountToCompare": MOST_RUNS,
-        "isGenerated": False,
-        "deleted": False,
     }
 
 

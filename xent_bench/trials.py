@@ -22,8 +22,13 @@ class Trial(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The loss and what varies, by the last word of its key."""
-        return " ".join([self.loss, *(f"{_last(k)}={v}" for k, v in self.varied.items())])
+        """The loss and its hyper-parameters."""
+        return " ".join(filter(None, [self.loss, self.hyper]))
+
+    @property
+    def hyper(self) -> str:
+        """What varies, by the last word of its key."""
+        return " ".join(f"{_last(key)}={value}" for key, value in self.varied.items())
 
     @property
     def begun(self) -> int:

@@ -1,6 +1,6 @@
 """Hyper-parameters, chosen for each loss on val alone, and whether the choice was fair."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xent_bench.trials import Trial
 
@@ -44,6 +44,30 @@ def unequal(trials: Sequence[Trial]) -> str:
     if len(set(counts.values())) < 2:
         return ""
     return "trials: " + ", ".join(f"{loss} {count}" for loss, count in counts.items())
+
+
+def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
+    """Chosen values that are the smallest or the largest tried: beyond, there may be a better."""
+    found: dict[str, list[str]] = {}
+    for loss, trial in chosen.items():
+        for key, text in trial.varied.items():
+            tried = {number(each.varied[key]) for each in trials if each.loss == loss}
+            numbers = sorted(value for value in tried if value is not None)
+            if len(numbers) < 2 or len(numbers) < len(tried):
+                continue
+            ends = {numbers[0]: "smallest", numbers[-1]: "largest"}
+            end = ends.get(number(text) or 0.0)
+            if end:
+                found.setdefault(f"{key}={text}, the {end} tried", []).append(loss)
+    return [f"{what}, for {', '.join(losses)}" for what, losses in found.items()]
+
+
+def number(text: str | None) -> float | None:
+    """If it is one."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def confounded(trials: Sequence[Trial]) -> list[str]:

@@ -8,7 +8,7 @@ from xent_bench.charts.style import Colours, styled
 from xent_bench.comparison import Comparison
 from xent_bench.stats import best_of
 from xent_bench.trials import Trial
-from xent_bench.tuning import cost
+from xent_bench.tuning import cost, number
 
 REPORTED = "test/top1"
 
@@ -25,7 +25,7 @@ def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figur
     for row in comparison.rows:
         best: dict[float, Trial] = {}
         for trial in comparison.trials:
-            value = _number(trial.varied.get(key))
+            value = number(trial.varied.get(key))
             if trial.loss != row.trial.loss or value is None or trial.score is None:
                 continue
             if value not in best or cost(trial, metric) < cost(best[value], metric):
@@ -76,10 +76,3 @@ def best_of_k(comparison: Comparison, colours: Colours) -> go.Figure | None:
     figure.update_xaxes(title="k: trials of each loss, drawn at random", dtick=1)
     figure.update_yaxes(title="expected top-1 on test (%)")
     return styled(figure, 360) if figure.data else None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
