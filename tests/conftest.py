@@ -1,6 +1,7 @@
 """Fixtures: configs as a user would compose them, with state in temporary folders."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
+from xent_bench.failures import Diverged
 from xent_bench.schema import CONF, register_schema
+from xent_bench.train import run
 
 SMALL = ("data=synthetic", "data.n=600", "model=mlp", "model.width=16", "epochs=3")
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,3 +58,28 @@ def config(
 @pytest.fixture
 def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Folder and store of a real sweep: four losses, two learning rates, two seeds; and a run that
+    diverged. Tests leave it as it is.
+    """
+    root = tmp_path_factory.mktemp("swept")
+    store = f"sqlite:///{root}/mlflow.db"
+    register_schema()
+    grid = product(("ce", "sparse_ce", "hinge", "square"), (0.003, 0.01), (0, 1))
+    cells = [[f"loss={loss}", f"optimizer.lr={lr}", f"seed={seed}"] for loss, lr, seed in grid]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for cell in cells:
+            run(_in(root, store, *cell), " ".join(["xent-train", *cell]))
+        with pytest.raises(Diverged):
+            run(_in(root, store, "loss=mse", "optimizer=sgd", "optimizer.lr=1e30"), "xent-train")
+    return root / "runs" / "swept", store
+
+
+def _in(root: Path, store: str, *overrides: str) -> DictConfig:
+    config = compose("train", ["machine=cpu", *SMALL, *overrides])
+    config.machine.runs, config.machine.tracking = str(root / "runs"), store
+    config.experiment = "swept"
+    return config

@@ -93,8 +93,8 @@ def compare(
     A ValueError if the baseline is in none of them, or if a trial cannot be chosen.
     """
     options = options or Options()
-    ordered = sorted(runs, key=_setting)
-    known = [run for run in unfinished if "loss" in run.params]
+    ordered = sorted(runs, key=lambda run: (_setting(run), _identity(run)))
+    known = sorted((run for run in unfinished if "loss" in run.params), key=_identity)
     found = []
     for setting, group in groupby(ordered, _setting):
         others = [run for run in known if _setting(run)[:-1] == setting[:-1]]
@@ -111,6 +111,11 @@ def _setting(run: Run | Unfinished) -> tuple[str, ...]:
     parts = [f"{key}={run.params[key]}" for key in keys]
     sha256 = run.tags.get("data_sha256", "") if isinstance(run, Run) else ""
     return run.experiment, run.params["data"], run.params["model"], *parts, sha256
+
+
+def _identity(run: Run | Unfinished) -> tuple[str, list[tuple[str, str]]]:
+    """The same for a run that was read from its folder or from a store."""
+    return run.params["loss"], sorted((key, str(value)) for key, value in run.params.items())
 
 
 def _name(setting: tuple[str, ...], runs: Sequence[Run]) -> str:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 FORMS = ("table", "markdown", "latex", "csv")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The console script."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(arguments)
     try:
         report(options)
     except BrokenPipeError:  # xent-report | head

@@ -1,6 +1,7 @@
 """Trials: a loss with hyper-parameters, over its seeds; and the cells of a sweep without a run."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -72,17 +73,22 @@ def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: 
 
 
 def missing(trials: Sequence[Trial]) -> list[Missing]:
-    """Cells of the grid of losses, hyper-parameters and seeds in which no run was begun."""
+    """Cells of the grid of losses, hyper-parameters and seeds in which no run was begun.
+
+    What was tried with one loss alone, of several, is no line of the grid.
+    """
+    losses = list(dict.fromkeys(trial.loss for trial in trials))
     seeds = sorted({_seed(run) for trial in trials for run in _all(trial)}, key=int)
-    shared = [_shared(trial) for trial in trials]
+    tried = dict.fromkeys((tuple(_shared(trial).items()), trial.loss) for trial in trials)
+    count = Counter(shared for shared, _ in tried)
+    grid = [dict(shared) for shared in count if count[shared] > 1 or len(losses) == 1]
     found = []
-    for loss in dict.fromkeys(trial.loss for trial in trials):
+    for loss in losses:
         own = [trial for trial in trials if trial.loss == loss]
-        inside = [{k: v for k, v in t.varied.items() if k.startswith("loss.")} for t in own]
-        begun = {(*map("=".join, t.varied.items()), _seed(run)) for t in own for run in _all(t)}
-        for a, b, seed in product(_unique(inside), _unique(shared), seeds):
-            varied = {key: (a | b)[key] for key in own[0].varied if key in a | b}
-            if (*map("=".join, varied.items()), seed) not in begun:
+        begun = {(frozenset(t.varied.items()), _seed(run)) for t in own for run in _all(t)}
+        for inside, shared, seed in product(_unique(map(_inside, own)), grid, seeds):
+            varied = shared | inside
+            if (frozenset(varied.items()), seed) not in begun:
                 label = Trial(loss, varied, [], [], None).label
                 command = retyped(_all(own[0])[0].command, varied | {"seed": seed})
                 found.append(Missing(label, seed, command))
@@ -103,6 +109,10 @@ def _all(trial: Trial) -> list[Run | Unfinished]:
 
 def _shared(trial: Trial) -> dict[str, str]:
     return {key: value for key, value in trial.varied.items() if not key.startswith("loss.")}
+
+
+def _inside(trial: Trial) -> dict[str, str]:
+    return {key: value for key, value in trial.varied.items() if key.startswith("loss.")}
 
 
 def _unique(found: Iterable[dict[str, str]]) -> list[dict[str, str]]:
@@ -132,8 +142,8 @@ def _varied(
 ) -> dict[str, str]:
     peers = [run for run in runs if run.params["loss"] == params["loss"]]
     return {
-        key: str(params.get(key))
-        for key in _keys(runs)
+        key: str(value)
+        for key, value in params.items()
         if key in varying and (not key.startswith("loss.") or _varies(key, peers))
     }
 

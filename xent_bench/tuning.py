@@ -51,7 +51,7 @@ def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
     found: dict[str, list[str]] = {}
     for loss, trial in chosen.items():
         for key, text in trial.varied.items():
-            tried = {number(each.varied[key]) for each in trials if each.loss == loss}
+            tried = {number(each.varied.get(key)) for each in trials if each.loss == loss}
             numbers = sorted(value for value in tried if value is not None)
             if len(numbers) < 2 or len(numbers) < len(tried):
                 continue
@@ -80,7 +80,7 @@ def confounded(trials: Sequence[Trial]) -> list[str]:
             continue
         values: dict[str, set[str]] = {}
         for trial in trials:
-            values.setdefault(trial.loss, set()).add(trial.varied[key])
+            values.setdefault(trial.loss, set()).add(trial.varied.get(key, "-"))
         if len(set(map(frozenset, values.values()))) > 1:
             each = "; ".join(f"{loss} {', '.join(sorted(own))}" for loss, own in values.items())
             found.append(f"{key}: {each}")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -47,7 +48,10 @@ def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
         raise Unavailable(f"something answers at {address} already: --port chooses another")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", host, "--port", str(port), "--workers", "1", *rest]
-    server = subprocess.Popen(command, env=os.environ | LIGHT, stdout=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of finally
+    server = subprocess.Popen(  # out of Ctrl-C's reach, which would make it print a traceback
+        command, env=os.environ | LIGHT, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         _await(server, address)
         print(

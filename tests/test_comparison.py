@@ -1,0 +1,251 @@
+"""Which loss is better: what is compared, what is chosen, what is claimed and what is missing."""
+
+import pytest
+from written_run import write_run
+
+from xent_bench.comparison import Comparison, Options, compare
+from xent_bench.conclusion import conclusion
+from xent_bench.contrasts import Contrast
+from xent_bench.report import main
+from xent_bench.report_tables import power
+from xent_bench.runs import Unfinished, load_runs, load_unfinished, save_begun
+from xent_bench.yardsticks import with_ties
+
+SEEDS = range(4)
+NOISE = (0.0, 0.003, -0.002, 0.001)  # of a seed, the same for every loss
+JITTER = (0.0004, -0.0003, 0.0001, -0.0002)  # of a loss with a seed
+
+
+def write_loss(root, loss, top1, *, jitter=1.0, seeds=SEEDS, **params):
+    """With a mean top-1, by seed; val says the same."""
+    for seed in seeds:
+        value = top1 + NOISE[seed] + jitter * JITTER[seed] * (1 if loss == "ce" else -1)
+        write_run(root, loss, seed, metrics={"test/top1": value, "val/top1": value}, **params)
+
+
+def compared(root, **options) -> Comparison:
+    (found,) = compare(load_runs(root), load_unfinished(root), Options(**options))
+    return found
+
+
+def contrast(found: Comparison, label: str, key: str = "test/top1") -> Contrast:
+    (one,) = [e for e in found.contrasts if (e.label, e.yardstick.key) == (label, key)]
+    return one
+
+
+def unfinished(root, loss, seed, reason, **params):
+    folder = root / "tested" / f"{loss}-{seed}-begun"
+    folder.mkdir(parents=True)
+    chosen = {"loss": loss, "data": "digits", "model": "cnn", "optimizer.lr": 0.1, "seed": seed}
+    command = f"xent-train loss={loss} seed={seed}"
+    save_begun(Unfinished(f"{loss}-s{seed}", "tested", chosen | params, command, reason), folder)
+
+
+def test_a_verdict_is_of_the_difference_and_not_of_the_intervals(tmp_path):
+    """Seeds differ by more than losses do: unpaired, these intervals overlap."""
+    write_loss(tmp_path, "ce", 0.90)
+    for loss, top1 in (("gce", 0.906), ("mae", 0.894), ("focal", 0.9001)):
+        write_loss(tmp_path, loss, top1)
+    write_loss(tmp_path, "poly1", 0.904, jitter=9)
+    found = compared(tmp_path, yardsticks=with_ties({"top1": 0.3}))
+
+    assert contrast(found, "gce").verdict == "better"
+    assert contrast(found, "mae").verdict == "worse"
+    assert contrast(found, "focal").verdict == "tie within 0.3 points"
+    assert contrast(found, "poly1").verdict == "inconclusive"
+
+
+def test_where_less_is_better_the_sign_of_a_verdict_turns(tmp_path):
+    for seed in SEEDS:
+        write_run(tmp_path, "ce", seed, metrics={"test/nll": 0.4 + NOISE[seed]})
+        better = 0.3 + NOISE[seed] + JITTER[seed]
+        write_run(tmp_path, "gce", seed, metrics={"test/nll": better})
+    found = compared(tmp_path)
+
+    assert contrast(found, "gce", "test/nll").verdict == "better"
+    assert contrast(found, "gce", "test/nll").difference.improvement == 1
+
+
+def test_p_is_corrected_over_the_losses_of_a_metric(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.901)
+    alone = contrast(compared(tmp_path), "gce").p
+    write_loss(tmp_path, "mae", 0.93)
+    write_loss(tmp_path, "kl", 0.94)
+
+    assert contrast(compared(tmp_path), "gce").p == pytest.approx(alone)  # the largest of three
+    assert contrast(compared(tmp_path), "mae").p > contrast(compared(tmp_path), "mae").difference.p
+
+
+def test_another_baseline_turns_the_comparison(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.91)
+    ours, theirs = compared(tmp_path), compared(tmp_path, baseline="gce")
+
+    assert contrast(ours, "gce").difference.mean == pytest.approx(
+        -contrast(theirs, "ce").difference.mean
+    )
+
+
+def test_losses_with_other_seeds_are_compared_on_those_that_both_have(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.91, seeds=(1, 2))
+    found = compared(tmp_path)
+
+    assert contrast(found, "gce").difference.n == 2
+    assert [each.seed for each in found.missing] == ["0", "3"]
+    assert "loss=gce" in found.missing[0].command
+    assert "seed=0" in found.missing[0].command
+
+
+def test_hyper_parameters_are_chosen_on_val_and_test_is_reported_there(tmp_path):
+    """The best on test is another."""
+    for loss in ("ce", "gce"):
+        for lr, val, test in ((0.1, 0.8, 0.95), (0.2, 0.9, 0.7), (0.4, 0.85, 0.9)):
+            for seed in SEEDS:
+                scores = {"val/top1": val + NOISE[seed], "test/top1": test + NOISE[seed]}
+                write_run(tmp_path, loss, seed, metrics=scores, **{"optimizer.lr": lr})
+    found = compared(tmp_path)
+
+    assert [row.trial.varied for row in found.rows] == [{"optimizer.lr": "0.2"}] * 2
+    assert all(row.trials == 3 for row in found.rows)
+    assert found.rows[0].estimates["test/top1"].mean == pytest.approx(0.7, abs=0.001)
+    assert found.at_edge == []
+
+
+def test_a_score_of_which_less_is_better_chooses_the_smallest(tmp_path):
+    for lr, nll in ((0.1, 0.5), (0.2, 0.4)):
+        for seed in SEEDS:
+            write_run(tmp_path, "ce", seed, metrics={"val/nll": nll}, **{"optimizer.lr": lr})
+    found = compared(tmp_path, choose_by="val/nll")
+
+    assert found.rows[0].trial.varied == {"optimizer.lr": "0.2"}
+    assert found.at_edge == ["optimizer.lr=0.2, the largest tried, for ce"]
+
+
+def test_a_score_that_a_loss_lacks_cannot_choose(tmp_path):
+    for lr in (0.1, 0.2):
+        write_run(tmp_path, "hinge", 0, **{"optimizer.lr": lr})
+
+    with pytest.raises(ValueError, match=r"by val/nll, which hinge lr=0.1 lacks.*val/top1"):
+        compared(tmp_path, choose_by="val/nll")
+
+
+def test_a_trial_with_a_failed_run_is_chosen_last(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "ce", 0.95, seeds=(0, 1, 2), **{"optimizer.lr": 0.2})
+    unfinished(tmp_path, "ce", 3, "Diverged: the loss became nan", **{"optimizer.lr": 0.2})
+
+    assert compared(tmp_path).rows[0].trial.varied == {"optimizer.lr": "0.1"}
+
+
+def test_losses_tuned_with_unequal_budgets_are_not_ranked_unless_told(tmp_path, capsys):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.91, **{"loss.q": 0.7})
+    write_loss(tmp_path, "gce", 0.92, **{"loss.q": 0.5})
+    fair, told = compared(tmp_path), compared(tmp_path, rank_anyway=True)
+
+    assert fair.unranked == "trials: ce 1, gce 2"
+    assert fair.contrasts == []
+    assert not any(fair.leaders.values())
+    assert "Not ranked, since budgets differ" in conclusion(fair)
+    assert contrast(told, "gce").verdict == "better"
+    main([str(tmp_path)])
+    assert "Against ce" not in capsys.readouterr().out
+
+
+def test_what_differs_between_losses_beside_the_loss_is_flagged(tmp_path):
+    write_loss(tmp_path, "ce", 0.90, epochs=5)
+    write_loss(tmp_path, "gce", 0.91, epochs=9)
+
+    assert compared(tmp_path).confounded == ["epochs: ce 5; gce 9"]
+
+
+def test_a_diverged_run_is_a_row_with_its_reason_and_counts(tmp_path, capsys):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.91, seeds=(0, 1, 2))
+    unfinished(tmp_path, "gce", 3, "Diverged: the loss became nan")
+    unfinished(tmp_path, "mae", 0, "killed")
+    main([str(tmp_path)])
+    shown = " ".join(capsys.readouterr().out.split())
+
+    assert "gce 3/4 " in shown
+    assert "mae 0/1 - -" in shown
+    assert "gce-s3: Diverged: the loss became nan [xent-train loss=gce seed=3]" in shown
+    assert "mae-s0: killed [xent-train loss=mae seed=0]" in shown
+
+
+def test_where_every_run_failed_the_reasons_are_told(tmp_path, capsys):
+    unfinished(tmp_path, "mae", 0, "Diverged: the loss became nan")
+    with pytest.raises(SystemExit, match="3"):
+        main([str(tmp_path)])
+
+    assert "mae-s0: Diverged: the loss became nan [xent-train" in capsys.readouterr().err
+
+
+def test_missing_cells_of_the_grid_are_listed_with_what_would_train_them(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "ce", 0.91, **{"optimizer.lr": 0.2})
+    write_loss(tmp_path, "gce", 0.91)
+    write_loss(tmp_path, "gce", 0.91, seeds=(0,), **{"optimizer.lr": 0.2})
+    found = compared(tmp_path).missing
+
+    assert [(each.label, each.seed) for each in found] == [
+        ("gce lr=0.2", seed) for seed in ("1", "2", "3")
+    ]
+    assert "optimizer.lr=0.2 seed=3" in found[-1].command
+    assert found[-1].command.count("seed=") == 1
+
+
+def test_images_nets_and_precisions_are_compared_apart(tmp_path):
+    for what in ({"model.width": 16}, {"model.width": 32}, {"data": "synthetic"}):
+        write_loss(tmp_path, "ce", 0.9, **what)
+    names = [each.setting for each in compare(load_runs(tmp_path))]
+
+    assert sorted(names) == [
+        "digits with cnn, model.width=16",
+        "digits with cnn, model.width=32",
+        "synthetic with cnn",
+    ]
+
+
+def test_an_order_that_scaling_turns_is_listed(tmp_path):
+    for seed in SEEDS:
+        noise = NOISE[seed] + JITTER[seed]
+        for loss, raw, scaled in (("ce", 0.4, 0.3), ("focal", 0.5, 0.2), ("mse", 0.6, 0.4)):
+            scores = {"test/nll": raw + noise * (loss == "ce"), "test_ts/nll": scaled + noise}
+            write_run(tmp_path, loss, seed, metrics=scores)
+    (flip,) = compared(tmp_path).flips
+
+    assert (flip.as_trained, flip.scaled) == ("ce", "focal")
+
+
+def test_the_conclusion_says_what_is_better_and_what_is_open(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.91)
+    write_loss(tmp_path, "poly1", 0.904, jitter=9)
+    text = conclusion(compared(tmp_path))
+
+    assert text.startswith("On digits with cnn, 4 seeds. In top-1, better than ce: gce by 1.0 ±")
+    assert "poly1 is inconclusive against ce (largest difference: +0.4 ±" in text
+    assert "no loss is shown" not in text
+    assert "As trained, ce, gce and poly1 are over-confident" in text
+    assert "After temperature scaling, the probabilities of all are calibrated" in text
+
+
+def test_power_says_how_many_seeds_a_difference_needs(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.91, jitter=3)
+    write_loss(tmp_path, "poly1", 0.904, jitter=9)
+    found = compared(tmp_path)
+    small, large = ({row[0]: int(row[3]) for row in power(found, p).rows} for p in (0.3, 0.6))
+
+    assert small["poly1"] > small["gce"]
+    assert small["poly1"] > large["poly1"]
+
+
+def test_seeds_needed_cannot_be_told_from_one_seed(tmp_path):
+    write_loss(tmp_path, "ce", 0.90, seeds=(0,))
+    write_loss(tmp_path, "gce", 0.91, seeds=(0,))
+
+    assert power(compared(tmp_path), 0.3).rows == []

@@ -1,0 +1,198 @@
+"""The page, and the report from a store: one set of numbers, wherever it is read from."""
+
+import csv
+import io
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from mlflow import MlflowClient
+
+from xent_bench.report import main
+from xent_bench.saved_view import TAG, view_address
+
+
+class Tables(HTMLParser):
+    """The cells of a page's tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_data(self, data):
+        if self.tables and self.tables[-1] and self.tables[-1][-1] and self.lasttag != "p":
+            self.tables[-1][-1][-1] += data
+
+
+def csv_of(place: object, capsys) -> list[dict[str, str]]:
+    capsys.readouterr()
+    main([str(place), "--format", "csv"])
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def tables_of(page: Path) -> list[list[list[str]]]:
+    parser = Tables()
+    text = page.read_text()
+    parser.feed(text[text.index("<body>") :])
+    return parser.tables
+
+
+def test_a_store_and_the_folders_say_the_same_to_the_last_digit(swept, capsys):
+    folder, store = swept
+    ours, theirs = csv_of(folder, capsys), csv_of(store, capsys)
+
+    assert ours == theirs
+    assert len(ours) == 5
+    assert [row["begun"] for row in ours if row["loss"] == "mse"] == ["1"]
+    assert {row["trials"] for row in ours if row["loss"] != "mse"} == {"2"}
+    for place in (folder, store):
+        main([str(place), "--rank-anyway"])
+    first, second = capsys.readouterr().out.split("\nswept: ")[1:]
+    assert first.replace(" [xent-train]", "") == second.replace(" [xent-train]", "")
+
+
+def test_every_mean_on_the_page_is_that_of_mlflow_and_of_the_csv(swept, tmp_path, capsys):
+    folder, store = swept
+    main([str(folder), "--rank-anyway", "--page", str(tmp_path / "page.html")])
+    levels = tables_of(tmp_path / "page.html")[0]
+    rows = {row["loss"]: row for row in csv_of(folder, capsys)}
+    client = MlflowClient(store)
+    stored = client.search_runs(
+        [client.get_experiment_by_name("swept").experiment_id], "attributes.status = 'FINISHED'"
+    )
+    keys = ("test/top1", "test/top5", "test/nll", "test_ts/nll", "test/brier", "test_ts/brier")
+    compared = 0
+    for label, _, *cells in levels[1:]:
+        lr = rows[label]["optimizer.lr"]
+        own = [
+            run.data.metrics
+            for run in stored
+            if (run.data.params["loss"], run.data.params["optimizer.lr"]) == (label, lr)
+        ]
+        for key, cell in zip(keys, cells[:6], strict=True):
+            if cell not in ("-", "inf"):
+                scale, digits = (100, 1) if "top" in key else (1, 3)
+                shown = cell.partition("±")[0]
+                mean = fmean(metrics[key] for metrics in own)
+                assert (
+                    shown
+                    == f"{scale * mean:.{digits}f}"
+                    == f"{scale * float(rows[label][key]):.{digits}f}"
+                )
+                compared += 1
+
+    assert compared >= 20
+
+
+def test_the_page_is_whole_in_itself(swept, tmp_path):
+    main([str(swept[0]), "--rank-anyway", "--page", str(tmp_path / "page.html")])
+    text = (tmp_path / "page.html").read_text()
+    own = text[text.index("</script>") :]  # what follows plotly's source
+
+    assert not re.findall(r"(?:src|href)=|@import|url\(", own)
+    for heading in (
+        *("Means over seeds", "Accuracy against calibration", "Against ce, paired by seed"),
+        *("Reliability", "Risk and coverage", "Course of training", "Tuning", "Cost", "Origin"),
+    ):
+        assert f">{heading}" in own
+    assert own.count('class="plotly-graph-div"') == 7
+    assert "Diverged: " in own
+    assert "xent-train loss=ce optimizer.lr=0.003 seed=0" in own
+    assert not (tmp_path / "page.html.part").exists()
+
+
+def test_a_name_is_text_on_the_page_and_no_markup(swept, tmp_path):
+    copy = Path(shutil.copytree(swept[0], tmp_path / "runs"))
+    for file in copy.glob("*/result.json"):
+        file.write_text(file.read_text().replace('"swept"', '"<script>alert(1)</script>"'))
+    main([str(copy), "--rank-anyway", "--page", str(tmp_path / "page.html")])
+
+    assert "<script>alert(1)" not in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("absent", ["predictions.npz", "curves.json"])
+def test_a_deleted_file_is_named_and_the_rest_is_shown(swept, tmp_path, absent):
+    copy = Path(shutil.copytree(swept[0], tmp_path / "runs"))
+    for folder in copy.glob("*ce-*"):
+        (folder / absent).unlink()
+    main([str(copy), "--rank-anyway", "--page", str(tmp_path / "page.html")])
+    text = (tmp_path / "page.html").read_text()
+
+    assert "Not to be read, and left out" in text
+    assert absent in text
+    assert text.count('class="plotly-graph-div"') == 7  # of hinge and square
+
+
+def test_one_run_makes_a_smaller_page(swept, tmp_path):
+    (run,) = list(swept[0].glob("ce-*-s0-*"))[:1]
+    main([str(run), "--page", str(tmp_path / "page.html")])
+    text = (tmp_path / "page.html").read_text()
+
+    assert "paired by seed" not in text
+    assert ">Reliability" in text
+
+
+@pytest.fixture(scope="module")
+def published(swept):
+    folder, store = swept
+    main([str(folder), "--rank-anyway", "--publish"])
+    return MlflowClient(store)
+
+
+def test_a_report_is_published_once_with_a_view_and_a_description(swept, published, capsys):
+    main([str(swept[1]), "--rank-anyway", "--publish"])  # again, from the store
+    experiment = published.get_experiment_by_name("swept")
+    reports = published.search_runs([experiment.experiment_id], "tags.kind = 'report'")
+
+    assert len(reports) == 1
+    assert reports[0].info.status == "FINISHED"
+    (artifact,) = published.list_artifacts(reports[0].info.run_id)
+    assert (artifact.path, artifact.file_size > 1_000_000) == ("report.html", True)
+    assert view_address(experiment.experiment_id) in experiment.tags["mlflow.note.content"]
+    assert "synthetic with mlp" in experiment.tags["mlflow.note.content"]
+    assert TAG in experiment.tags
+    assert len(csv_of(swept[1], capsys)) == 5  # the report is no run of its own
+
+
+def test_the_runs_that_the_report_is_about_are_marked(swept, published, capsys):
+    rows = csv_of(swept[0], capsys)
+    chosen = {(row["loss"], row["optimizer.lr"]) for row in rows if int(row["n"])}
+    experiment = published.get_experiment_by_name("swept")
+    marked = published.search_runs([experiment.experiment_id], "tags.chosen = 'true'")
+
+    assert {(r.data.params["loss"], r.data.params["optimizer.lr"]) for r in marked} == chosen
+    colours = {r.data.params["loss"]: r.data.tags["mlflow.runColor"] for r in marked}
+    assert len(set(colours.values())) == len(colours)
+
+
+def test_runs_of_an_older_version_are_refused_by_a_line(tmp_path, capsys):
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(store)
+    run = client.create_run(client.create_experiment("old"), run_name="ce-s0")
+    client.log_param(run.info.run_id, "loss", "ce")
+    client.set_terminated(run.info.run_id)
+    with pytest.raises(SystemExit, match="3"):
+        main([store])
+
+    assert "ce-s0" in capsys.readouterr().err
+
+
+def test_a_store_without_runs_names_its_experiments(tmp_path, capsys):
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    MlflowClient(store).create_experiment("somebody_elses")
+    with pytest.raises(SystemExit, match="3"):
+        main([store])
+
+    assert "no finished run in" in (said := capsys.readouterr().err)
+    assert "somebody_elses" in said

@@ -1,0 +1,64 @@
+"""Runs written as xent-train writes them, with scores of one's choice: for tests of the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from xent_bench.runs import Run, save_run
+
+METRICS = {"top1": 0.9, "top5": 0.99, "nll": 0.4, "brier": 0.2, "ece": 0.03}
+
+
+def write_run(
+    root: Path,
+    loss: str,
+    seed: int,
+    shift: float = 0.0,
+    *,
+    weights: str | None = None,
+    tags: dict[str, str] | None = None,
+    metrics: dict[str, float] | None = None,
+    experiment: str = "tested",
+    **params: Any,
+) -> Path:
+    """Each score is its usual value plus `shift`; `weights` tells whose weights are equal."""
+    values = {key: value + shift for key, value in METRICS.items()}
+    scores = {
+        f"{s}/{key}": value for s in ("test", "test_ts", "val") for key, value in values.items()
+    }
+    words = {"test_verdict": "over-confident", "test_ts_verdict": "within noise"}
+    if loss == "hinge":
+        scores = {k: v for k, v in scores.items() if k.startswith("test_ts") or "top" in k}
+        del words["test_verdict"]
+    scores |= {"test_ts/temperature": 1.0, "test_ts/temperature_at_bound": 0.0}
+    chosen = {"loss": loss, "data": "digits", "model": "cnn", "optimizer.lr": 0.1, "seed": seed}
+    chosen |= params
+    overrides = [f"{key}={value}" for key, value in chosen.items()]
+    rest = {key: value for key, value in chosen.items() if key != "loss"}
+    run = Run(
+        name=f"{loss}-s{seed}",
+        experiment=experiment,
+        params=chosen,
+        metrics=scores | (metrics or {}),
+        tags={"key": f"{chosen}", "weights_sha256": f"{weights or loss} {rest}"}
+        | {"hardware": "abacus", "torch": "2", "commit": "c0ffee", "scaled_map": "softmax(z / T)"}
+        | words
+        | (tags or {}),
+        command=" ".join(["xent-train", *overrides]),
+        n_test=359,
+        seconds=1.5,
+        examples_per_second=1000.0,
+    )
+    folder = root / experiment / "-".join(map(str, [loss, seed, *params.values()]))
+    folder.mkdir(parents=True)
+    save_run(run, folder)
+    return folder
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Change fields of its result.json; of those that are mappings, entries."""
+    file = folder / "result.json"
+    content = json.loads(file.read_text())
+    for name, change in changes.items():
+        content[name] = content[name] | change if isinstance(change, dict) else change
+    file.write_text(json.dumps(content))
