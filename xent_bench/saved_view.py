@@ -51,7 +51,7 @@ def description(experiment_id: str, text: str = "", report: str = "") -> str:
     """What the experiment's page says, in Markdown."""
     links = [f"[Runs by loss]({view_address(experiment_id)})"]
     links += [f"[The report]({report})"] if report else []
-    return "\n\n".join(filter(None, [text, " · ".join(links)]))
+    return "\n\n".join(filter(None, [" · ".join(links), text]))
 
 
 def _state(runs: str, losses: Sequence[str]) -> dict[str, Any]:

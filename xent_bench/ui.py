@@ -35,6 +35,8 @@ def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
     from xent_bench.tracking_store import existing_store, tracking_uri  # MLflow takes seconds
 
     uri = tracking_uri(store)
+    if uri.startswith("http"):
+        raise Unavailable(f"{uri} is a server already: open it in a browser")
     client = existing_store(uri)
     address = f"http://{host}:{port}"
     views = [
@@ -42,8 +44,6 @@ def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
         for each in client.search_experiments()
         if each.name != "Default"
     ]
-    if "://" in uri and uri.startswith("http"):
-        raise Unavailable(f"{uri} is a server already: open it in a browser")
     if _answers(address):
         raise Unavailable(f"something answers at {address} already: --port chooses another")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
