@@ -65,7 +65,8 @@ OURS = {
     "tuning": {"trials"},
     "yardsticks": set(),
     "contrasts": {"runs", "stats", "yardsticks"},
-    "comparison": {"contrasts", "runs", "stats", "trials", "tuning", "yardsticks"},
+    "control": {"runs"},
+    "comparison": {"contrasts", "control", "runs", "stats", "trials", "tuning", "yardsticks"},
     "conclusion": {"comparison", "contrasts"},
     "records": {"comparison", "contrasts"},
     "sources": {"runs"},
@@ -81,7 +82,7 @@ OURS = {
     },
     "page_tables": {"comparison", "evidence", "sources", "stats", "tables", "yardsticks"},
     "page": {
-        *("charts", "colours", "comparison", "conclusion", "evidence", "page_tables"),
+        *("charts", "colours", "comparison", "conclusion", "evidence", "notes", "page_tables"),
         *("report_tables", "runs", "tables"),
     },
     "publish": {
@@ -98,10 +99,11 @@ OURS = {
         *("scorecard", "tables", "tracking_store"),
     },
     "tables": set(),
-    "report_tables": {"comparison", "contrasts", "sources", "stats", "tables", "yardsticks"},
+    "report_tables": {"comparison", "contrasts", "stats", "tables", "yardsticks"},
+    "notes": {"comparison", "sources"},
     "report": {
-        *("comparison", "conclusion", "failures", "page", "plots", "publish", "records"),
-        *("report_tables", "runs", "stored_runs", "tables", "yardsticks"),
+        *("comparison", "conclusion", "failures", "notes", "page", "plots", "publish"),
+        *("records", "report_tables", "runs", "stored_runs", "tables", "yardsticks"),
     },
 }
 

@@ -9,14 +9,15 @@ from itertools import groupby
 from typing import NamedTuple
 
 from xent_bench.contrasts import Contrast, Flip, contrasts, flips, leaders
+from xent_bench.control import Control, control_of
 from xent_bench.runs import Run, Unfinished
 from xent_bench.stats import Estimate, estimate
 from xent_bench.trials import SETTING, Missing, Trial, missing, trials_of
 from xent_bench.tuning import CHOOSE_BY, at_edge, choose, confounded, unequal
 from xent_bench.yardsticks import YARDSTICKS, Yardstick, by_key
 
+BASELINE = "ce"
 VERDICT = "_verdict"  # ends the name of a tag
-CONTROL = ("ce", "sparse_ce")  # one loss, two formats of label: equal, or the harness is broken
 
 
 class Options(NamedTuple):
@@ -26,16 +27,6 @@ class Options(NamedTuple):
     yardsticks: tuple[Yardstick, ...] = YARDSTICKS
     choose_by: str = CHOOSE_BY
     rank_anyway: bool = False
-
-
-class Control(NamedTuple):
-    """Pairs of ce and sparse_ce runs that differ in nothing else, how many of them ended with the
-    same weights, bit for bit, and by how much the others differ at most in top-1.
-    """
-
-    equal: int
-    pairs: int
-    noise: float
 
 
 class Row(NamedTuple):
@@ -141,6 +132,9 @@ def _comparison(
     ranked = {} if unranked else finished
     baseline = _baseline(rows, options)
     yardsticks = by_key(options.yardsticks)
+    against = contrasts(ranked, baseline, options.yardsticks) if baseline else []
+    twins = {each.label for each in against if each.same}
+    distinct = {label: own for label, own in ranked.items() if label not in twins}
     return Comparison(
         runs[0].experiment,
         setting,
@@ -148,20 +142,20 @@ def _comparison(
         rows,
         trials,
         unranked,
-        contrasts(ranked, baseline, options.yardsticks) if baseline else [],
+        against,
         {key: leaders(ranked, each) for key, each in yardsticks.items()},
-        flips(ranked, yardsticks["test/nll"], yardsticks["test_ts/nll"]),
+        flips(distinct, yardsticks["test/nll"], yardsticks["test_ts/nll"]),
         missing(trials),
         at_edge(trials, chosen),
         unfinished,
         confounded(trials),
-        _control(runs),
+        control_of(runs),
         runs,
     )
 
 
 def _baseline(rows: Sequence[Row], options: Options) -> str | None:
-    wanted = options.baseline or CONTROL[0]
+    wanted = options.baseline or BASELINE
     return next((row.label for row in rows if row.trial.loss == wanted), None)
 
 
@@ -189,16 +183,3 @@ def _majority(words: Sequence[str]) -> str:
     """What more than half of the runs say, if they do."""
     word, count = Counter(words).most_common(1)[0]
     return word if 2 * count > len(words) else "undecided"
-
-
-def _control(runs: list[Run]) -> Control:
-    ended: dict[str, dict[str, Run]] = {loss: {} for loss in CONTROL}
-    for run in runs:
-        if run.params["loss"] in CONTROL and "weights_sha256" in run.tags:
-            pair = str(sorted((k, str(v)) for k, v in run.params.items() if k != "loss"))
-            ended[run.params["loss"]][pair] = run
-    ce, sparse_ce = (ended[loss] for loss in CONTROL)
-    pairs = [(ce[pair], sparse_ce[pair]) for pair in ce.keys() & sparse_ce.keys()]
-    equal = sum(a.tags["weights_sha256"] == b.tags["weights_sha256"] for a, b in pairs)
-    noise = max((abs(a.metrics["test/top1"] - b.metrics["test/top1"]) for a, b in pairs), default=0)
-    return Control(equal, len(pairs), noise)

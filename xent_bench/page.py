@@ -20,8 +20,9 @@ from xent_bench.colours import palette
 from xent_bench.comparison import Comparison
 from xent_bench.conclusion import conclusion
 from xent_bench.evidence import Evidence, folder_of, gather
+from xent_bench.notes import notes, warnings
 from xent_bench.page_tables import configurations, contrasts_table, costs, origins, ranks
-from xent_bench.report_tables import levels, notes, trials, warnings
+from xent_bench.report_tables import levels, trials
 from xent_bench.runs import Run
 from xent_bench.tables import Best
 

@@ -124,6 +124,7 @@ def _show(
 ) -> None:
     from xent_bench import report_tables as tables
     from xent_bench.conclusion import conclusion
+    from xent_bench.notes import notes
     from xent_bench.tables import TEXT
 
     if options.trials:
@@ -134,7 +135,7 @@ def _show(
         show(tables.differences(comparison))
     if options.power is not None:
         show(tables.power(comparison, options.power))
-    TEXT[options.form](tables.notes(comparison))
+    TEXT[options.form](notes(comparison))
     TEXT[options.form]([f"In short. {conclusion(comparison)}"])
 
 

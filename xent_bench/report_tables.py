@@ -1,10 +1,9 @@
-"""A comparison as tables: levels, differences to the baseline, trials; with notes to read them."""
+"""A comparison as tables: levels, differences to the baseline, trials, seeds needed."""
 
 from collections.abc import Sequence
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.contrasts import Contrast
-from xent_bench.sources import mixed, provenance
 from xent_bench.stats import largest_spread, seeds_needed
 from xent_bench.tables import Best, Table
 from xent_bench.yardsticks import Yardstick
@@ -16,11 +15,9 @@ MARKS = {
     "within noise": " ",
     "undecided": "?",
 }
-ERROR = "test_se/top1"
 BRIEF = ("test/top1", "test/top5", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece")
 AGAINST = ("test/top1", "test_ts/nll", "test_ts/brier", "test_ts/ece")  # defined for every loss
 WORDS = {"better": "better", "worse": "worse", "inconclusive": "?"}  # else it is a tie
-MOST = 8  # failures or missing runs in a note
 
 
 def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
@@ -127,135 +124,3 @@ def power(comparison: Comparison, points: float) -> Table:
         "differences in top-1 over these pairs; at most: the end of its one-sided 80 % interval."
     ]
     return Table(f"Seeds needed for {points:g} points of top-1", headings, rows, notes)
-
-
-def notes(comparison: Comparison) -> list[str]:
-    """What a reader must know to read the levels rightly; what needs attention first."""
-    return [
-        *warnings(comparison),
-        *_reading(comparison),
-        _control(comparison),
-        provenance(comparison.runs),
-    ]
-
-
-def warnings(comparison: Comparison) -> list[str]:
-    """What makes this comparison less than it seems: failures, holes, mixtures."""
-    found = []
-    if comparison.unfinished:
-        found.append(
-            "Without a result, and counted in n: "
-            + _some([f"{run.name}: {run.reason} [{run.command}]" for run in comparison.unfinished])
-        )
-    if comparison.missing:
-        cells = [f"{each.label} s{each.seed} [{each.command}]" for each in comparison.missing]
-        found.append("Missing from the sweep: " + _some(cells))
-    if comparison.confounded:
-        found.append(
-            "Not only the loss differs between losses: " + "; ".join(comparison.confounded)
-        )
-    if comparison.at_edge:
-        found.append(
-            "The best may lie beyond what was tried: " + "; ".join(comparison.at_edge) + "."
-        )
-    return found + [
-        f"These runs are of different origin: {what}." for what in mixed(comparison.runs)
-    ]
-
-
-def _some(items: Sequence[str]) -> str:
-    more = f"; and {len(items) - MOST} more" if len(items) > MOST else ""
-    return "; ".join(items[:MOST]) + more
-
-
-def _reading(comparison: Comparison) -> list[str]:
-    rows = [row for row in comparison.rows if row.n]
-    found = _chosen(comparison)
-    if any(comparison.leaders.values()):
-        found.append("* or bold: the best, and what these seeds do not tell from it (Holm).")
-    if any(row.n > 1 for row in rows):
-        found.append("±: 95 % interval, Student's t over n seeds. " + _other_images(rows))
-    if any(row.n == 1 for row in rows):
-        found.append("n = 1: no interval over seeds; xent-rescore RUN has that over test images.")
-    found.append(f"scaled: {_maps(rows)}, T fitted on calib.")
-    found.append(
-        "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; ? no majority; "
-        "unmarked: not to be told from a calibrated net with so many images."
-    )
-    found += _holes(rows)
-    if comparison.flips:
-        pairs = [f"{a} / {b}{' (shown)' * shown}" for a, b, shown in comparison.flips]
-        found.append(f"By NLL first as trained / first after scaling: {_some(pairs)}.")
-    return found
-
-
-def _chosen(comparison: Comparison) -> list[str]:
-    """With which hyper-parameters each loss stands here, where it had a choice."""
-    by_choice: dict[str, list[str]] = {}
-    for row in comparison.rows:
-        if row.trials > 1:
-            by_choice.setdefault(row.trial.hyper, []).append(row.label)
-    if not by_choice:
-        return []
-    counts = sorted({row.trials for row in comparison.rows})
-    each = "; ".join(f"{choice} for {', '.join(own)}" for choice, own in by_choice.items())
-    return [
-        f"Chosen by mean {comparison.options.choose_by} from {' or '.join(map(str, counts))} "
-        f"trials of each loss: {each}."
-    ]
-
-
-def _holes(rows: Sequence[Row]) -> list[str]:
-    found = []
-    unscored = [row.label for row in rows if "test/nll" not in row.estimates]
-    if unscored:
-        found.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
-    infinite = [row.label for row in rows if _is_infinite(row)]
-    if infinite:
-        names = ", ".join(infinite)
-        found.append(f"inf: {names} gave the true class of some image probability 0.")
-    bound = [f"{row.label} ({row.at_bound} of {row.n})" for row in rows if row.at_bound]
-    if bound:
-        found.append(
-            f"Calib leaves the temperature open for {', '.join(bound)}, as where no answer is "
-            "wrong: it is fitted as if one more were."
-        )
-    return found
-
-
-def _other_images(rows: Sequence[Row]) -> str:
-    """What other test images would change, where the runs know."""
-    errors = [row.estimates[ERROR].mean for row in rows if ERROR in row.estimates]
-    if not errors:
-        return ""
-    return f"All on the same images: others would move top-1 by about ±{196 * max(errors):.1f}."
-
-
-def _maps(rows: Sequence[Row]) -> str:
-    """What temperature scaling does, and with which losses something else."""
-    maps: dict[str, list[str]] = {}
-    for row in rows:
-        maps.setdefault(row.scaled_map, []).append(row.label)
-    most = max(maps, key=lambda each: len(maps[each]))
-    others = [f"{each} for {', '.join(maps[each])}" for each in maps if each != most]
-    return ", ".join([most, *others])
-
-
-def _is_infinite(row: Row) -> bool:
-    return "test/nll" in row.estimates and row.estimates["test/nll"].mean == float("inf")
-
-
-def _control(comparison: Comparison) -> str:
-    equal, pairs, noise = comparison.control
-    if not pairs:
-        return "A/A control: no pair of ce and sparse_ce among these runs."
-    if equal == pairs:
-        return (
-            "A/A control: ce and sparse_ce, one loss in two label formats, ended with the same "
-            f"weights, bit for bit, in {equal} of {pairs} pairs."
-        )
-    return (
-        f"A/A control FAILED: ce and sparse_ce ended with the same weights in only {equal} of "
-        f"{pairs} pairs, and up to {100 * noise:.2f} points of top-1 apart: this hardware or code "
-        "is not deterministic, and differences between losses include that noise."
-    )
