@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.checkpoint import AtomicCheckpointIO
-from xent_bench.configure import ConfigError, checked
+from xent_bench.configure import ConfigError, checked, configured
+from xent_bench.curves import SECONDS, load_curves
 from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
@@ -30,6 +32,7 @@ from xent_bench.failures import DataError, Diverged, Unavailable
 from xent_bench.links import projection
 from xent_bench.metrics.score import score
 from xent_bench.predictions import load
+from xent_bench.runs import load_unfinished
 from xent_bench.schema import run_folder, run_key
 from xent_bench.tracking import open_run
 from xent_bench.train import run
@@ -66,6 +69,12 @@ def curve(config: DictConfig, key: str) -> list[tuple[int, float]]:
     client = MlflowClient(config.machine.tracking)
     history = client.get_metric_history(mlflow_run(config).info.run_id, key)
     return sorted((point.step, point.value) for point in history)
+
+
+def untimed(config: DictConfig) -> list[tuple[int, dict[str, float]]]:
+    """The curves in the run's folder, without how long each epoch took."""
+    steps = load_curves(run_folder(config))
+    return [(k, {key: v for key, v in each.items() if key != SECONDS}) for k, each in steps.items()]
 
 
 def test_ce_and_sparse_ce_end_with_the_same_weights_bit_for_bit(config):
@@ -140,6 +149,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
     assert_same_weights(straight, cut)
     for key in ("val/nll", "train/loss", "test/nll", "test_ts/ece"):
         assert curve(cut, key) == curve(straight, key)
+    assert untimed(cut) == untimed(straight)
     ended = mlflow_run(cut)
     assert ended.info.status == "FINISHED"
     assert "failure" not in ended.data.tags
@@ -189,6 +199,39 @@ def test_a_killed_process_continues_in_the_same_mlflow_run_to_the_same_numbers(c
     assert (one.info.run_id, one.info.status) == (begun, "FINISHED")
     steps = [point.step for point in client.get_metric_history(begun, "val/nll")]
     assert sorted(steps) == [1, 2, 3, 4, 5]
+
+
+def test_the_folder_holds_the_curves_the_last_val_scores_and_the_cost(config):
+    wanted = config()
+    result = run(wanted)
+    curves = load_curves(run_folder(wanted))
+
+    assert list(curves) == [1, 2, 3]
+    for key in ("val/nll", "train/loss"):
+        assert [(step, values[key]) for step, values in curves.items()] == curve(wanted, key)
+    assert result["metrics"]["val/nll"] == curves[3]["val/nll"]
+    assert "val/loss" not in result["metrics"]  # its unit is the loss's own
+    seconds = sum(values[SECONDS] for values in curves.values())
+    assert result["seconds"] > seconds
+    trained = result["examples_per_second"] * seconds
+    assert trained == pytest.approx(3 * len(split(configured(wanted, "data")(), 0).train))
+
+
+def test_a_run_without_a_result_says_why_and_whether_it_still_runs(config, monkeypatch):
+    cut = config(folder="cut")
+    with monkeypatch.context() as patch:
+        patch.setattr("xent_bench.fit.evaluate", lambda *_: (_ for _ in ()).throw(PowerCut("zap")))
+        with pytest.raises(PowerCut):
+            run(cut, "xent-train loss=ce")
+    (ended,) = load_unfinished(run_folder(cut).parent)
+    with FileLock(run_folder(cut) / ".lock"):
+        (running,) = load_unfinished(run_folder(cut).parent)
+
+    assert (ended.name, ended.command) == ("ce-s0", "xent-train loss=ce")
+    assert ended.reason == "PowerCut: zap"
+    assert running.reason == "still running"
+    run(cut)
+    assert load_unfinished(run_folder(cut).parent) == []
 
 
 def test_mlflow_holds_curves_scores_params_and_how_to_reproduce(config):
@@ -306,6 +349,8 @@ def test_a_diverged_run_stops_with_epoch_and_step_and_is_failed_in_mlflow(config
     found = mlflow_run(wanted)
     assert found.info.status == "FAILED"
     assert "epoch 1, step" in found.data.tags["failure"]
+    (ended,) = load_unfinished(run_folder(wanted).parent)
+    assert ended.reason.startswith("Diverged: the loss became nan in epoch 1, step")
     assert not (run_folder(wanted) / "result.json").exists()
 
 
