@@ -66,7 +66,10 @@ OURS = {
     "yardsticks": set(),
     "contrasts": {"runs", "stats", "yardsticks"},
     "control": {"runs"},
-    "comparison": {"contrasts", "control", "runs", "stats", "trials", "tuning", "yardsticks"},
+    "settings": {"runs", "trials"},
+    "comparison": {
+        *("contrasts", "control", "runs", "settings", "stats", "trials", "tuning", "yardsticks"),
+    },
     "conclusion": {"comparison", "contrasts"},
     "records": {"comparison", "contrasts"},
     "sources": {"runs"},
@@ -101,9 +104,18 @@ OURS = {
     "tables": set(),
     "report_tables": {"comparison", "contrasts", "stats", "tables", "yardsticks"},
     "notes": {"comparison", "sources"},
+    "report_options": {"yardsticks"},
     "report": {
         *("comparison", "conclusion", "failures", "notes", "page", "plots", "publish"),
-        *("records", "report_tables", "runs", "stored_runs", "tables", "yardsticks"),
+        *(
+            "records",
+            "report_options",
+            "report_tables",
+            "runs",
+            "stored_runs",
+            "tables",
+            "yardsticks",
+        ),
     },
 }
 

@@ -34,7 +34,7 @@ def contrast(found: Comparison, label: str, key: str = "test/top1") -> Contrast:
 
 
 def unfinished(root, loss, seed, reason, **params):
-    folder = root / "tested" / f"{loss}-{seed}-begun"
+    folder = root / "tested" / "-".join(map(str, [loss, seed, *params.values(), "begun"]))
     folder.mkdir(parents=True)
     chosen = {"loss": loss, "data": "digits", "model": "cnn", "optimizer.lr": 0.1, "seed": seed}
     command = f"xent-train loss={loss} seed={seed}"
@@ -131,6 +131,56 @@ def test_a_score_that_a_loss_lacks_cannot_choose(tmp_path):
         compared(tmp_path, choose_by="val/nll")
 
 
+def test_a_trial_with_one_lucky_seed_is_not_chosen_over_one_with_all(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "ce", 0.99, seeds=(0,), **{"optimizer.lr": 0.2})
+
+    assert compared(tmp_path).rows[0].trial.varied == {"optimizer.lr": "0.1"}
+
+
+def test_a_trial_with_a_result_is_chosen_over_one_without(tmp_path):
+    write_loss(tmp_path, "ce", 0.90, seeds=(0,))
+    unfinished(tmp_path, "ce", 1, "Diverged: nan")
+    unfinished(tmp_path, "ce", 2, "Diverged: nan")
+    unfinished(tmp_path, "ce", 3, "killed", **{"optimizer.lr": 0.2})
+
+    assert compared(tmp_path).rows[0].n == 1
+
+
+def test_an_infinite_score_is_no_difference_that_seeds_could_show(tmp_path):
+    """Here of both losses, with other seeds."""
+    for seed in SEEDS:
+        for loss, unlucky in (("ce", 1), ("square", 2)):
+            nll = float("inf") if seed == unlucky else 0.4 + NOISE[seed]
+            write_run(tmp_path, loss, seed, metrics={"test/nll": nll})
+    found = contrast(compared(tmp_path), "square", "test/nll")
+
+    assert found.verdict == "inconclusive"
+    assert found.difference.improvement == 0.5
+    assert found.difference.half_width is None
+
+
+def test_a_setting_whose_every_run_failed_is_shown_beside_others(tmp_path, capsys):
+    write_loss(tmp_path, "ce", 0.90)
+    unfinished(tmp_path, "ce", 0, "Diverged: nan", model="mlp")
+    main([str(tmp_path)])
+    shown = " ".join(capsys.readouterr().out.split())
+
+    assert "digits with mlp" in shown
+    assert "ce-s0: Diverged: nan" in shown
+    assert "Without any finished run: ce." in shown
+
+
+def test_a_baseline_without_a_result_or_a_common_seed_is_missed(tmp_path):
+    unfinished(tmp_path, "ce", 0, "Diverged: nan")
+    write_loss(tmp_path, "gce", 0.91)
+    assert "There is no baseline" in conclusion(compared(tmp_path))
+
+    write_loss(tmp_path, "ce", 0.90, seeds=(1,))
+    write_loss(tmp_path, "mae", 0.90, seeds=(2, 3))
+    assert "No seed is shared with ce by mae." in conclusion(compared(tmp_path))
+
+
 def test_a_trial_with_a_failed_run_is_chosen_last(tmp_path):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "ce", 0.95, seeds=(0, 1, 2), **{"optimizer.lr": 0.2})
@@ -147,7 +197,7 @@ def test_losses_tuned_with_unequal_budgets_are_not_ranked_unless_told(tmp_path, 
 
     assert fair.unranked == "trials: ce 1, gce 2"
     assert fair.contrasts == []
-    assert not any(fair.leaders.values())
+    assert not any(leaders.best for leaders in fair.leaders.values())
     assert "Not ranked, since budgets differ" in conclusion(fair)
     assert contrast(told, "gce").verdict == "better"
     main([str(tmp_path)])
@@ -228,9 +278,9 @@ def test_the_conclusion_says_what_is_better_and_what_is_open(tmp_path):
 
     assert text.startswith("On digits with cnn, 4 seeds. In top-1, better than ce: gce by 1.0 ±")
     assert "poly1 is inconclusive against ce (largest difference: +0.4 ±" in text
-    assert "no loss is shown" not in text
+    assert "no loss is shown to be better" not in text
     assert "As trained, ce, gce and poly1 are over-confident" in text
-    assert "After temperature scaling, the probabilities of all are calibrated" in text
+    assert "After temperature scaling, no loss is shown to be miscalibrated by these 359" in text
 
 
 def test_power_says_how_many_seeds_a_difference_needs(tmp_path):
@@ -248,4 +298,4 @@ def test_seeds_needed_cannot_be_told_from_one_seed(tmp_path):
     write_loss(tmp_path, "ce", 0.90, seeds=(0,))
     write_loss(tmp_path, "gce", 0.91, seeds=(0,))
 
-    assert power(compared(tmp_path), 0.3).rows == []
+    assert power(compared(tmp_path), 0.3).rows == [["gce", "1", "-", "-", "-", "-"]]

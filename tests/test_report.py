@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from written_run import METRICS, edit, write_run
+from written_run import edit, write_run
 
 from xent_bench.report import main
+from xent_bench.scorecard import METRICS
+from xent_bench.tuning import CHOICES
 from xent_bench.yardsticks import YARDSTICKS
 
 
@@ -70,16 +72,31 @@ def test_a_single_seed_is_shown_without_an_interval_or_a_verdict(tmp_path, capsy
 def test_the_best_are_marked_with_what_is_not_told_from_them(tmp_path, capsys, form):
     for seed in range(4):
         noise = 0.002 * (seed % 2)
-        write_run(tmp_path, "ce", seed, metrics={"test/nll": 0.3 + noise})
-        write_run(tmp_path, "focal", seed, metrics={"test/nll": 0.302 - noise})
+        write_run(tmp_path, "ce", seed, metrics={"test/nll": 0.299 + noise})
+        write_run(tmp_path, "focal", seed, metrics={"test/nll": 0.303 - noise})
         write_run(tmp_path, "poly1", seed, metrics={"test/nll": 0.5 + 0.6 * noise})
     show(tmp_path, "--format", form)
     shown = capsys.readouterr().out
-    mark = {"table": "0.301±0.002*", "markdown": "**0.301±0.002**"}
-
-    assert shown.count(mark.get(form, r"\textbf{0.301$\pm$0.002}")) == 2
+    best = {"table": "0.300±0.002*", "markdown": "**0.300±0.002**"}
+    tied = r"0.302$\pm$0.002$\approx$" if form == "latex" else "0.302±0.002≈"
     plain = r"0.501$\pm$0.001" if form == "latex" else "0.501±0.001"
-    assert f" {plain} " in shown  # neither bold nor starred
+
+    assert best.get(form, r"\textbf{0.300$\pm$0.002}") in shown
+    assert f" {tied} " in shown
+    assert f" {plain} " in shown
+    ece = "4.0±0.0" if form != "latex" else r"4.0$\pm$0.0"
+    assert f"{ece}*" not in shown  # where nobody is told from the best nobody is marked
+
+
+def test_a_loss_with_a_single_seed_takes_no_marks_from_the_others(tmp_path, capsys):
+    for seed in range(3):
+        noise = 0.001 * seed
+        write_run(tmp_path, "ce", seed, metrics={"test/nll": 0.3 + noise})
+        write_run(tmp_path, "focal", seed, metrics={"test/nll": 0.5 + noise + noise**2})
+    write_run(tmp_path, "gce", 0)
+    show(tmp_path)
+
+    assert "0.301±0.002* " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -150,9 +167,10 @@ def test_runs_of_different_origin_are_said_to_be_so(tmp_path, capsys, what):
     write_run(tmp_path, "focal", 0, tags=what)
     show(tmp_path)
     ((name, value),) = what.items()
+    shown = one_line(capsys.readouterr().out)
 
-    assert f"different origin: {name} (" in one_line(capsys.readouterr().out)
-    assert value
+    assert f"different origin: {name} (" in shown
+    assert value in shown.partition("different origin")[2].partition(")")[0]
 
 
 def test_a_name_in_capitals_or_brackets_is_shown_as_it_is(tmp_path, capsys):
@@ -178,6 +196,7 @@ def test_the_yardsticks_are_metrics_that_are_reported():
     assert {each.key for each in YARDSTICKS} <= {
         f"{split}/{key}" for split in ("test", "test_ts") for key in METRICS
     }
+    assert {choice.partition("/")[2] for choice in CHOICES} < METRICS.keys()
 
 
 def test_one_experiment_of_several_is_shown_when_named(tmp_path, capsys):
@@ -216,6 +235,8 @@ def test_no_runs_or_a_damaged_one_get_one_line(tmp_path, content):
         (["--tie", "top1=-1"], 3, "a number above 0, got top1=-1"),
         (["--tie", "top1"], 2, "--tie"),
         (["--power", "0"], 2, "expected points above 0"),
+        (["--choose-by", "test/top1"], 3, "--choose-by: expected one of val/top1"),
+        (["--choose-by", "val/confidence"], 3, "got val/confidence"),
         (["--picture", "no/such/folder.png"], 4, "no/such/folder.png"),
         (["--page", "no/such/folder.html"], 4, "no/such/folder.html"),
         (["sqlite:///none.db"], 4, "no store at sqlite:///none.db"),

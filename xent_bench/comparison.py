@@ -5,16 +5,16 @@ Prints nothing.
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
-from xent_bench.contrasts import Contrast, Flip, contrasts, flips, leaders
+from xent_bench.contrasts import Contrast, Flip, Leaders, contrasts, flips, leaders
 from xent_bench.control import Control, control_of
 from xent_bench.runs import Run, Unfinished
+from xent_bench.settings import Setting, identity_of, name_of, setting_of
 from xent_bench.stats import Estimate, estimate
-from xent_bench.trials import SETTING, Missing, Trial, missing, trials_of
-from xent_bench.tuning import CHOOSE_BY, at_edge, choose, confounded, unequal
-from xent_bench.yardsticks import YARDSTICKS, Yardstick, by_key
+from xent_bench.trials import Missing, Trial, missing, trials_of
+from xent_bench.tuning import CHOICES, at_edge, choose, confounded, unequal
+from xent_bench.yardsticks import CHOOSE_BY, YARDSTICKS, Yardstick, by_key
 
 BASELINE = "ce"
 VERDICT = "_verdict"  # ends the name of a tag
@@ -32,12 +32,16 @@ class Options(NamedTuple):
 class Row(NamedTuple):
     """One loss, with the hyper-parameters that val chose, over its seeds."""
 
-    label: str
     trial: Trial
     trials: int
     estimates: dict[str, Estimate]
     verdicts: dict[str, str]  # on the calibration, by prefix: that of most of these runs
     scaled_map: str
+
+    @property
+    def label(self) -> str:
+        """The loss."""
+        return self.trial.loss
 
     @property
     def n(self) -> int:
@@ -61,7 +65,7 @@ class Comparison(NamedTuple):
     trials: list[Trial]
     unranked: str  # why losses cannot be ranked fairly; nothing if they can
     contrasts: list[Contrast]
-    leaders: dict[str, set[str]]  # labels by yardstick
+    leaders: dict[str, Leaders]  # by yardstick
     flips: list[Flip]
     missing: list[Missing]
     at_edge: list[str]  # tuned values that are the smallest or largest tried
@@ -84,43 +88,33 @@ def compare(
     A ValueError if the baseline is in none of them, or if a trial cannot be chosen.
     """
     options = options or Options()
-    ordered = sorted(runs, key=lambda run: (_setting(run), _identity(run)))
-    known = sorted((run for run in unfinished if "loss" in run.params), key=_identity)
+    if options.choose_by not in CHOICES:
+        expected = ", ".join(CHOICES)
+        raise ValueError(f"--choose-by: expected one of {expected}, got {options.choose_by}")
+    groups: dict[Setting, list[Run]] = {}
+    for run in sorted(runs, key=identity_of):
+        groups.setdefault(setting_of(run), []).append(run)
+    known = {setting[:-1] for setting in groups}
+    ended = sorted((run for run in unfinished if "loss" in run.params), key=identity_of)
+    for other in ended:  # settings of which no run finished
+        if setting_of(other)[:-1] not in known:
+            groups.setdefault(setting_of(other), [])
     found = []
-    for setting, group in groupby(ordered, _setting):
-        others = [run for run in known if _setting(run)[:-1] == setting[:-1]]
-        found.append(_comparison(_name(setting, ordered), list(group), others, options))
+    for setting in sorted(groups):
+        others = [run for run in ended if setting_of(run)[:-1] == setting[:-1]]
+        found.append(_comparison(setting, list(groups), groups[setting], others, options))
     losses = dict.fromkeys(trial.loss for each in found for trial in each.trials)
     if options.baseline is not None and options.baseline not in losses:
         raise ValueError(f"--baseline: expected one of {', '.join(losses)}, got {options.baseline}")
     return found
 
 
-def _setting(run: Run | Unfinished) -> tuple[str, ...]:
-    """What one comparison is about; other images are other data, whatever they are called."""
-    keys = sorted(key for key in run.params if key.partition(".")[0] in SETTING)
-    parts = [f"{key}={run.params[key]}" for key in keys]
-    sha256 = run.tags.get("data_sha256", "") if isinstance(run, Run) else ""
-    return run.experiment, run.params["data"], run.params["model"], *parts, sha256
-
-
-def _identity(run: Run | Unfinished) -> tuple[str, list[tuple[str, str]]]:
-    """The same for a run that was read from its folder or from a store."""
-    return run.params["loss"], sorted((key, str(value)) for key, value in run.params.items())
-
-
-def _name(setting: tuple[str, ...], runs: Sequence[Run]) -> str:
-    """Data and model, and whatever else tells this setting from one that is called the same."""
-    namesakes = {_setting(run) for run in runs if _setting(run)[:3] == setting[:3]}
-    common = set.intersection(*map(set, namesakes))
-    own = [part for part in setting[3:-1] if part not in common]
-    if len({other[:-1] for other in namesakes}) < len(namesakes):
-        own.append(f"images {setting[-1][:8]}")
-    return ", ".join([f"{setting[1]} with {setting[2]}", *own])
-
-
 def _comparison(
-    setting: str, runs: list[Run], unfinished: list[Unfinished], options: Options
+    setting: Setting,
+    settings: list[Setting],
+    runs: list[Run],
+    unfinished: list[Unfinished],
+    options: Options,
 ) -> Comparison:
     trials = trials_of(runs, unfinished, options.choose_by)
     chosen = choose(trials, options.choose_by)
@@ -136,8 +130,8 @@ def _comparison(
     twins = {each.label for each in against if each.same}
     distinct = {label: own for label, own in ranked.items() if label not in twins}
     return Comparison(
-        runs[0].experiment,
-        setting,
+        setting[0],
+        name_of(setting, settings),
         options,
         rows,
         trials,
@@ -156,7 +150,7 @@ def _comparison(
 
 def _baseline(rows: Sequence[Row], options: Options) -> str | None:
     wanted = options.baseline or BASELINE
-    return next((row.label for row in rows if row.trial.loss == wanted), None)
+    return next((row.label for row in rows if row.label == wanted and row.n), None)
 
 
 def _order(row: Row) -> tuple[float, str]:
@@ -176,7 +170,7 @@ def _row(trial: Trial, trials: int) -> Row:
                 words.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
     verdicts = {k: _majority(found) for k, found in words.items() if len(found) == len(runs)}
     maps = [run.tags["scaled_map"] for run in runs if "scaled_map" in run.tags]
-    return Row(trial.loss, trial, trials, estimates, verdicts, (maps or ["softmax(z / T)"])[0])
+    return Row(trial, trials, estimates, verdicts, (maps or ["softmax(z / T)"])[0])
 
 
 def _majority(words: Sequence[str]) -> str:

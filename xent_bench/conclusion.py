@@ -10,7 +10,7 @@ MOST = 3  # losses named with their numbers; of more their count
 CALIBRATED = "within noise"
 WORDS = {
     "mixed": "too sure here and not sure enough there",
-    "undecided": "off with some seeds only",
+    "undecided": "without a verdict that most seeds share",
 }
 
 
@@ -27,6 +27,9 @@ def conclusion(comparison: Comparison) -> str:
     else:
         sentences += _differences(comparison)
     sentences += _trust(comparison)
+    absent = [row.label for row in comparison.rows if not row.n]
+    if absent:
+        sentences.append(f"Without any finished run: {_joined(absent)}.")
     return " ".join(sentences)
 
 
@@ -42,19 +45,28 @@ def _opening(comparison: Comparison) -> str:
 
 
 def _differences(comparison: Comparison) -> list[str]:
+    """Verdicts by each yardstick, what they come to, and what limits them."""
+    baseline = str(comparison.baseline)
     own = [each for each in comparison.contrasts if not each.same]
-    if not own:
-        return []
-    if all(each.difference.n < 2 for each in own):
-        return [
+    if own and all(each.difference.n < 2 for each in own):
+        found = [
             "With one seed a difference between losses cannot be told from that between two seeds; "
             "five seeds are a start (seed=0,1,2,3,4)."
         ]
+    else:
+        found = _verdicts(own, baseline)
+    met = {baseline, *(each.label for each in comparison.contrasts)}
+    strange = [row.label for row in comparison.rows if row.n and row.label not in met]
+    if strange:
+        found.append(f"No seed is shared with {baseline} by {_joined(strange)}.")
+    return found
+
+
+def _verdicts(own: Sequence[Contrast], baseline: str) -> list[str]:
     by_key = {key: [each for each in own if each.yardstick.key == key] for key in SAID}
-    baseline = str(comparison.baseline)
     found = [_sentence(group, baseline) for group in by_key.values() if group]
     said = [each for group in by_key.values() for each in group]
-    if not any(each.verdict == "better" for each in said):
+    if said and not any(each.verdict == "better" for each in said):
         found.append(f"So no loss is shown to be better than {baseline} in any of these.")
     if any(each.verdict == "inconclusive" for each in said):
         found.append("How many seeds would tell more: xent-report --power 0.3.")
@@ -127,7 +139,8 @@ def _trust(comparison: Comparison) -> list[str]:
             continue
         off = [row for row in judged if row.verdicts[prefix] != CALIBRATED]
         if not off:
-            found.append(f"{when}, the probabilities of all are calibrated within noise.")
+            n = comparison.runs[0].n_test
+            found.append(f"{when}, no loss is shown to be miscalibrated by these {n:,} images.")
         else:
             found.append(f"{when}, {_miscalibrated(off, prefix)}; {_others(judged, off)}.")
     return found

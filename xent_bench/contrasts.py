@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import inf, isfinite
+from math import isfinite
 from statistics import fmean
 from typing import NamedTuple
 
@@ -78,15 +78,24 @@ def _verdict(found: Difference, p: float | None, p_tie: float | None, by: Yardst
     """A difference that is surely small is a tie, also where it is surely there."""
     if p_tie is not None and p_tie < LEVEL:
         return f"tie within {by.margin()}"
-    if abs(found.mean) == inf or (p is not None and p < LEVEL):
+    if p is not None and p < LEVEL:
         return "better" if by.better * found.mean > 0 else "worse"
     return "inconclusive"
 
 
-def leaders(runs: Runs, yardstick: Yardstick) -> set[str]:
-    """The best by a yardstick, with all that are not shown to differ from it (Holm).
+class Leaders(NamedTuple):
+    """Of one yardstick: the loss with the best mean, and those that are not told from it.
 
-    Nobody where nothing can be told: one loss, or one seed.
+    Empty where nothing can be told: one loss, one seed, or no loss that differs from the best.
+    """
+
+    best: str = ""
+    tied: frozenset[str] = frozenset()
+
+
+def leaders(runs: Runs, yardstick: Yardstick) -> Leaders:
+    """By differences to the best, paired by seed and corrected by Holm; of losses that share two
+    seeds with it at least.
     """
     means = {
         label: fmean(run.metrics[yardstick.key] for run in own)
@@ -94,19 +103,17 @@ def leaders(runs: Runs, yardstick: Yardstick) -> set[str]:
         if own and all(yardstick.key in run.metrics for run in own)
     }
     if len(means) < 2:
-        return set()
+        return Leaders()
     best = max(means, key=lambda label: yardstick.better * means[label])
-    others = [label for label in means if label != best]
-    pairs = [paired(runs[label], runs[best], yardstick.key) for label in others]
-    if any(len(pair) < 2 for pair in pairs):
-        return set()
-    found = [paired_difference(pair, yardstick) for pair in pairs]
-    ps = [1.0 if p is None else p for p in holm([each.p for each in found])]
-    return {best} | {
-        label
-        for label, each, p in zip(others, found, ps, strict=True)
-        if p >= LEVEL and isfinite(each.mean)
-    }
+    pairs = {label: paired(runs[label], runs[best], yardstick.key) for label in means}
+    others = {k: pair for k, pair in pairs.items() if k != best and len(pair) > 1}
+    twins = {k for k, pair in others.items() if all(_same(*two) for two in pair)}
+    found = {k: paired_difference(others[k], yardstick) for k in others if k not in twins}
+    ps = dict(zip(found, holm([each.p for each in found.values()]), strict=True))
+    beaten = {k for k, p in ps.items() if not isfinite(found[k].mean) or (p or 1.0) < LEVEL}
+    if not beaten:
+        return Leaders()
+    return Leaders(best, frozenset(others.keys() - beaten))
 
 
 class Flip(NamedTuple):
@@ -114,7 +121,7 @@ class Flip(NamedTuple):
 
     as_trained: str
     scaled: str
-    shown: bool  # each by a paired interval that excludes 0
+    shown: bool  # each by its own paired interval, which excludes 0
 
 
 def flips(runs: Runs, raw: Yardstick, scaled: Yardstick) -> list[Flip]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 FILE = "curves.json"
+DRAWN = ("val/nll", "val/top1")  # by a report
 SECONDS = "time/epoch_seconds"
 
 
@@ -29,6 +30,11 @@ class Curves:
     def seconds(self) -> float:
         """Of all epochs, whichever process trained them."""
         return sum(values.get(SECONDS, 0.0) for values in self.steps.values())
+
+    def speed(self, examples: int) -> float | None:
+        """Of an epoch with so many examples, in examples a second; None if no epoch was timed."""
+        seconds = self.seconds()
+        return examples * len(self.steps) / seconds if seconds else None
 
     def last_val(self) -> dict[str, float]:
         """The scores on val after the last epoch, without the trained loss, whose unit differs."""

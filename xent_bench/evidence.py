@@ -3,7 +3,7 @@
 What is not there is said and left out; nothing else depends on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import numpy as np
 from xent_bench.arrays import Values
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison import Comparison
-from xent_bench.curves import load_curves
+from xent_bench.curves import DRAWN, load_curves
+from xent_bench.curves import FILE as CURVES_FILE
 from xent_bench.evaluation import readings
 from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranking import risks
@@ -20,8 +21,8 @@ from xent_bench.metrics.reliability import Reliability, reliability
 from xent_bench.predictions import load
 from xent_bench.runs import Run
 
+PREDICTIONS = "predictions.npz"
 COVERAGES = np.linspace(0.01, 1, 100)
-CURVES = ("val/nll", "val/top1")
 BY_IMAGE = ("test/top1", "test_ts/nll", "test_ts/brier")  # means over images, defined for all
 
 
@@ -33,7 +34,7 @@ class Evidence:
     reliability: dict[str, dict[str, Reliability]] = field(default_factory=dict)  # of one seed
     risks: dict[str, Values] = field(default_factory=dict)  # at COVERAGES, mean over seeds
     by_image: dict[str, dict[str, Values]] = field(default_factory=dict)  # mean over seeds
-    absent: list[str] = field(default_factory=list)  # what could not be read, and why
+    absent: list[str] = field(default_factory=list)  # files that cannot be read
 
     def image_error(self, label: str, baseline: str, key: str) -> float | None:
         """Standard error over test images of the difference between two losses, both of which saw
@@ -59,33 +60,33 @@ def gather(comparison: Comparison, where: Callable[[Run], Path] = folder_of) -> 
     """Of every loss the runs of the trial that was chosen."""
     found = Evidence()
     for row in comparison.rows:
-        folders = [where(run) for run in row.trial.runs]
+        folders = {f"{row.label} s{run.params['seed']}": where(run) for run in row.trial.runs}
         _add_curves(found, row.label, folders)
         _add_predictions(found, row.label, folders)
     return found
 
 
-def _add_curves(found: Evidence, label: str, folders: Sequence[Path]) -> None:
+def _add_curves(found: Evidence, label: str, folders: Mapping[str, Path]) -> None:
     steps = []
-    for folder in folders:
+    for name, folder in folders.items():
         try:
             steps.append(list(load_curves(folder).values()))
-        except ValueError as error:
-            found.absent.append(str(error))
+        except ValueError:
+            found.absent.append(f"{name}: {CURVES_FILE}")
     length = min(map(len, steps), default=0)
-    for key in CURVES:
+    for key in DRAWN:
         if length and all(key in step for each in steps for step in each):
             values = [[step[key] for step in each[:length]] for each in steps]
             found.curves.setdefault(label, {})[key] = np.array(values)
 
 
-def _add_predictions(found: Evidence, label: str, folders: Sequence[Path]) -> None:
+def _add_predictions(found: Evidence, label: str, folders: Mapping[str, Path]) -> None:
     read: list[dict[str, Examples]] = []
-    for folder in folders:
+    for name, folder in folders.items():
         try:
-            predictions = load(folder / "predictions.npz")
-        except ValueError as error:
-            found.absent.append(str(error))
+            predictions = load(folder / PREDICTIONS)
+        except ValueError:
+            found.absent.append(f"{name}: {PREDICTIONS}")
             continue
         read.append(readings(predictions, fit_temperature(predictions.calib, predictions.link)))
     if not read:

@@ -96,9 +96,11 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         save(predictions, folder / "predictions.npz")
         evaluation = evaluate(predictions, [config.calibrator.name])
         metrics, words, _ = evaluation
-        trained = config.epochs * len(splits.train) / tracking.curves.seconds()
+        speed = tracking.curves.speed(len(splits.train))
         seconds = round(earlier + time.monotonic() - start, 2)
-        cost = {"time/seconds": seconds, "time/examples_per_second": trained}
+        cost = {"time/seconds": seconds}
+        if speed is not None:
+            cost["time/examples_per_second"] = speed
         tracking.log_metrics(metrics | cost, step=0)
         tracking.log_file(folder / "predictions.npz")
         for file in draw_pictures(evaluation, data.classes, science(config), folder / "pictures"):
@@ -118,7 +120,7 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         command=command,
         n_test=len(splits.test),
         seconds=seconds,
-        examples_per_second=trained,
+        examples_per_second=speed,
     )
     save_run(result, folder)
 

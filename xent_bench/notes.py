@@ -9,14 +9,9 @@ ERROR = "test_se/top1"
 MOST = 8  # failures or missing runs in a note
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """All of them: warnings, how to read the table, the control, the origin."""
-    return [
-        *warnings(comparison),
-        *_reading(comparison),
-        _control(comparison),
-        provenance(comparison.runs),
-    ]
+def explanations(comparison: Comparison) -> list[str]:
+    """How to read the table; the control; the origin."""
+    return [*_reading(comparison), _control(comparison), provenance(comparison.runs)]
 
 
 def warnings(comparison: Comparison) -> list[str]:
@@ -51,8 +46,10 @@ def _some(items: Sequence[str]) -> str:
 def _reading(comparison: Comparison) -> list[str]:
     rows = [row for row in comparison.rows if row.n]
     found = _chosen(comparison)
-    if any(comparison.leaders.values()):
-        found.append("* or bold: the best, and what these seeds do not tell from it (Holm).")
+    found.append(
+        "* or bold: the best mean; ≈: not told from it by these seeds (paired, Holm). A column "
+        "without either: none is told from the best."
+    )
     if any(row.n > 1 for row in rows):
         found.append("±: 95 % interval, Student's t over n seeds. " + _other_images(rows))
     if any(row.n == 1 for row in rows):
@@ -64,8 +61,11 @@ def _reading(comparison: Comparison) -> list[str]:
     )
     found += _holes(rows)
     if comparison.flips:
-        pairs = [f"{a} / {b}{' (shown)' * shown}" for a, b, shown in comparison.flips]
-        found.append(f"By NLL first as trained / first after scaling: {_some(pairs)}.")
+        pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
+        found.append(
+            f"By NLL first as trained / first after scaling: {_some(pairs)}. !: beyond seed noise "
+            "both times, by single 95 % intervals."
+        )
     return found
 
 
@@ -116,6 +116,8 @@ def _maps(rows: Sequence[Row]) -> str:
     maps: dict[str, list[str]] = {}
     for row in rows:
         maps.setdefault(row.scaled_map, []).append(row.label)
+    if not maps:
+        return "softmax(z / T)"
     most = max(maps, key=lambda each: len(maps[each]))
     others = [f"{each} for {', '.join(maps[each])}" for each in maps if each != most]
     return ", ".join([most, *others])

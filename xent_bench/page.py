@@ -20,7 +20,7 @@ from xent_bench.colours import palette
 from xent_bench.comparison import Comparison
 from xent_bench.conclusion import conclusion
 from xent_bench.evidence import Evidence, folder_of, gather
-from xent_bench.notes import notes, warnings
+from xent_bench.notes import explanations, warnings
 from xent_bench.page_tables import configurations, contrasts_table, costs, origins, ranks
 from xent_bench.report_tables import levels, trials
 from xent_bench.runs import Run
@@ -60,7 +60,7 @@ def _parts(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
         "conclusion": conclusion(comparison),
         "warnings": warnings(comparison),
         "levels": levels(comparison, keys),
-        "notes": notes(comparison)[len(warnings(comparison)) :],
+        "notes": explanations(comparison),
         "contrasts": contrasts_table(comparison, evidence),
         "ranks": ranks(comparison),
         "trials": trials(comparison) if len(comparison.trials) > len(comparison.rows) else None,

@@ -12,7 +12,7 @@ from xent_bench.stats import estimate
 from xent_bench.tables import Table
 from xent_bench.yardsticks import Yardstick
 
-VERSIONS = ("pytorch-lightning", "torchvision", "mlflow", "data_sha256", "split_sha256")
+ALSO = ("mlflow", "data_sha256", "split_sha256")
 
 
 def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
@@ -66,7 +66,7 @@ def ranks(comparison: Comparison) -> Table | None:
     cells = [
         [str(place), *pair] for place, pair in enumerate(zip_longest(*orders, fillvalue=""), 1)
     ]
-    shown = " (shown by both intervals)"
+    shown = " (beyond seed noise both times, by single 95 % intervals)"
     flips = [f"{a} and {b}{shown * is_shown}" for a, b, is_shown in comparison.flips]
     notes = [
         f"Pairs whose order flips, the better as trained first: {'; '.join(flips)}."
@@ -132,7 +132,7 @@ def _own(params: Mapping[str, Any]) -> str:
 def origins(comparison: Comparison) -> Table:
     """Versions, machines and data; several where runs differ."""
     rows = []
-    for tag in (*MUST_AGREE, *VERSIONS):
+    for tag in (*MUST_AGREE, *ALSO):
         values = sorted({run.tags[tag] for run in comparison.runs if tag in run.tags})
         if values:
             rows.append([tag, ", ".join(value[:40] for value in values)])

@@ -43,9 +43,11 @@ def publish(
 
 
 def _uri(comparisons: Sequence[Comparison]) -> str:
-    folder = comparisons[0].runs[0].folder
-    config = OmegaConf.load(folder / "config.yaml") if folder is not None else None
-    return tracking_uri(config.machine.tracking if config is not None else None)
+    """What the config of the first run says; else the default."""
+    folders = [run.folder for each in comparisons for run in each.runs if run.folder is not None]
+    configs = [folder / "config.yaml" for folder in folders]
+    found = next((config for config in configs if config.exists()), None)
+    return tracking_uri(OmegaConf.load(found).machine.tracking if found else None)
 
 
 def _publish(
@@ -56,6 +58,8 @@ def _publish(
     if found is None:
         raise Unavailable(f"no experiment {experiment} in MLflow at {uri}")
     experiment_id = str(found.experiment_id)
+    for comparison in comparisons:  # first: it fails where a run is not in the store
+        _mark(client, comparison)
     run_id = _report_run(client, experiment_id)
     with tempfile.TemporaryDirectory() as folder:
         write_page(comparisons, Path(folder) / PAGE, folder_of)
@@ -67,8 +71,6 @@ def _publish(
     losses = sorted({run.params["loss"] for each in comparisons for run in each.runs})
     client.set_experiment_tag(experiment_id, TAG, view_tag(CHOSEN, losses))
     client.set_experiment_tag(experiment_id, NOTE, description(experiment_id, text, report))
-    for comparison in comparisons:
-        _mark(client, comparison)
     return f"{uri}, experiment {experiment}, run {REPORT}; xent-ui opens it"
 
 
@@ -87,6 +89,9 @@ def _mark(client: MlflowClient, comparison: Comparison) -> None:
     colours = palette(sorted({run.params["loss"] for run in comparison.runs}))
     chosen = {id(run) for row in comparison.rows for run in row.trial.runs}
     for run in comparison.runs:
+        run_id = run.tags.get("mlflow_run_id")
+        if run_id is None:
+            raise Unavailable(f"{run.name} does not know its run in MLflow: nothing was published")
         tags = {"mlflow.runColor": colours[run.params["loss"]]}
         tags["chosen"] = str(id(run) in chosen).lower()
-        client.log_batch(run.tags["mlflow_run_id"], tags=[RunTag(k, v) for k, v in tags.items()])
+        client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])

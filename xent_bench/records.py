@@ -1,12 +1,13 @@
 """A comparison as records, in full precision: what a CSV file or a data frame wants."""
 
+from statistics import fmean
 from typing import Any
 
-from xent_bench.comparison import VERDICT, Comparison
+from xent_bench.comparison import VERDICT, Comparison, Row
 from xent_bench.contrasts import Contrast
 
 
-def flat(comparison: Comparison) -> list[dict[str, Any]]:
+def losses(comparison: Comparison) -> list[dict[str, Any]]:
     """One a loss: every metric with the half-width of its interval, and the differences."""
     against = {
         (each.label, column): value
@@ -23,6 +24,7 @@ def flat(comparison: Comparison) -> list[dict[str, Any]]:
             "n": row.n,
             "begun": row.trial.begun,
             "trials": row.trials,
+            **_cost(row),
         }
         | {
             column: value
@@ -35,12 +37,39 @@ def flat(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
+def _cost(row: Row) -> dict[str, float]:
+    """Means over the finished runs."""
+    speeds = [r.examples_per_second for r in row.trial.runs if r.examples_per_second is not None]
+    found = {"seconds": fmean(run.seconds for run in row.trial.runs)} if row.n else {}
+    return found | ({"examples_per_second": fmean(speeds)} if speeds else {})
+
+
+def trials(comparison: Comparison) -> list[dict[str, Any]]:
+    """One a trial: its score on val, and whether it was chosen."""
+    chosen = [row.trial for row in comparison.rows]
+    return [
+        {
+            "experiment": comparison.experiment,
+            "setting": comparison.setting,
+            "loss": trial.loss,
+            **trial.varied,
+            "n": len(trial.runs),
+            "begun": trial.begun,
+            comparison.options.choose_by: trial.score and trial.score.mean,
+            f"{comparison.options.choose_by}/half_width": trial.score and trial.score.half_width,
+            "chosen": any(trial is each for each in chosen),
+        }
+        for trial in comparison.trials
+    ]
+
+
 def _columns(contrast: Contrast) -> dict[str, Any]:
     found, key = contrast.difference, contrast.yardstick.key
     return {
         f"{key}/difference": found.mean,
         f"{key}/difference/half_width": found.half_width,
         f"{key}/difference/n": found.n,
+        f"{key}/difference/spread": found.spread,
         f"{key}/difference/p_holm": contrast.p,
         f"{key}/difference/p_tie_holm": contrast.p_tie,
         f"{key}/difference/effect_size": found.effect_size,

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xent_bench.failures import Unavailable
+from xent_bench.report_options import parser
+from xent_bench.yardsticks import with_ties
 
 if TYPE_CHECKING:
     from xent_bench.comparison import Comparison, Options
     from xent_bench.runs import Run, Unfinished
     from xent_bench.tables import Table
 
-FORMS = ("table", "markdown", "latex", "csv")
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         report(options)
     except BrokenPipeError:  # xent-report | head
@@ -32,10 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """All that was asked for, of the runs of a folder or of a store."""
-    from xent_bench.comparison import compare  # SciPy and statsmodels take a second or two
+    from xent_bench.comparison import compare  # SciPy takes a while
 
-    comparisons = compare(*_load(options.runs, options.experiment), _options(options))
+    runs, unfinished = _load(options.runs, options.experiment)
+    comparisons = compare(runs, unfinished, _options(options))
     _print(comparisons, options)
+    unknown = [run.name for run in unfinished if "loss" not in run.params]
+    if unknown:  # of a version that kept less
+        print(f"Begun without a result: {', '.join(unknown)}", file=sys.stderr)
     if options.picture is not None:
         from xent_bench.plots import draw
 
@@ -99,7 +103,6 @@ def _is_store(place: str) -> bool:
 
 def _options(options: argparse.Namespace) -> "Options":
     from xent_bench.comparison import Options
-    from xent_bench.yardsticks import with_ties
 
     return Options(
         options.baseline, with_ties(dict(options.tie)), options.choose_by, options.rank_anyway
@@ -108,10 +111,11 @@ def _options(options: argparse.Namespace) -> "Options":
 
 def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> None:
     if options.form == "csv":
-        from xent_bench.records import flat
+        from xent_bench import records
         from xent_bench.tables import print_csv
 
-        print_csv([record for comparison in comparisons for record in flat(comparison)])
+        of = records.trials if options.trials else records.losses
+        print_csv([record for comparison in comparisons for record in of(comparison)])
         return
     from xent_bench.tables import FORMS as SHOW
 
@@ -124,69 +128,17 @@ def _show(
 ) -> None:
     from xent_bench import report_tables as tables
     from xent_bench.conclusion import conclusion
-    from xent_bench.notes import notes
+    from xent_bench.notes import explanations, warnings
     from xent_bench.tables import TEXT
 
+    if options.power is not None:
+        show(tables.power(comparison, options.power))
     if options.trials:
         show(tables.trials(comparison))
+    if options.trials or options.power is not None:
         return
     show(tables.levels(comparison))
     if comparison.contrasts:
         show(tables.differences(comparison))
-    if options.power is not None:
-        show(tables.power(comparison, options.power))
-    TEXT[options.form](notes(comparison))
+    TEXT[options.form]([*warnings(comparison), *explanations(comparison)])
     TEXT[options.form]([f"In short. {conclusion(comparison)}"])
-
-
-def _tie(text: str) -> tuple[str, float]:
-    metric, _, value = text.partition("=")
-    return metric, float(value)  # argparse says what is wrong with the rest
-
-
-def _points(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 100:
-        raise argparse.ArgumentTypeError(f"expected points above 0, to 100, got {text}")
-    return value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="xent-report",
-        description="Which loss is better? Finished runs compared: means over seeds with 95 % "
-        "intervals, differences to a baseline paired by seed, and what follows from them.",
-        epilog="Exit codes: 0 done, 2 bad usage, 3 no runs or unreadable ones, 4 a file or a store "
-        "cannot be written or reached.",
-    )
-    add = parser.add_argument
-    add(
-        "runs",
-        nargs="?",
-        default="runs",
-        help="a folder with runs (runs), or a store of MLflow: sqlite:///mlflow.db, http://...",
-    )
-    add("--experiment", metavar="NAME", help="of these runs, those of one experiment")
-    add("--format", choices=FORMS, default="table", dest="form", help="table: for the terminal")
-    add("--page", type=Path, metavar="FILE", help="also write all of it as one HTML page")
-    add("--picture", type=Path, metavar="FILE", help="also draw it, as png, svg or pdf")
-    add("--publish", action="store_true", help="also keep the page in MLflow, with a saved view")
-    add("--baseline", metavar="LOSS", help="what the others are compared with (ce)")
-    add(
-        "--tie",
-        type=_tie,
-        action="append",
-        default=[],
-        metavar="METRIC=D",
-        help="differences below D do not matter: top1=0.3 (points)",
-    )
-    add(
-        "--choose-by",
-        default="val/top1",
-        metavar="METRIC",
-        help="score by which the hyper-parameters of each loss are chosen (val/top1)",
-    )
-    add("--rank-anyway", action="store_true", help="also where one loss was tuned more than others")
-    add("--trials", action="store_true", help="instead: every trial, with its score on val")
-    add("--power", type=_points, metavar="POINTS", help="also: seeds needed for such a difference")
-    return parser

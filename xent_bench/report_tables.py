@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.contrasts import Contrast
-from xent_bench.stats import largest_spread, seeds_needed
+from xent_bench.stats import LEVEL, largest_spread, seeds_needed
 from xent_bench.tables import Best, Table
-from xent_bench.yardsticks import Yardstick
+from xent_bench.yardsticks import COMPARED, Yardstick
 
 MARKS = {
     "over-confident": "↑",
@@ -16,7 +16,6 @@ MARKS = {
     "undecided": "?",
 }
 BRIEF = ("test/top1", "test/top5", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece")
-AGAINST = ("test/top1", "test_ts/nll", "test_ts/brier", "test_ts/ece")  # defined for every loss
 WORDS = {"better": "better", "worse": "worse", "inconclusive": "?"}  # else it is a tie
 
 
@@ -44,12 +43,13 @@ def _level(comparison: Comparison, row: Row, by: Yardstick) -> str:
     mark = MARKS[row.verdicts.get(prefix, "undecided")] if metric == "ece" else ""
     half = "" if found.half_width is None else f"±{by.shown(found.half_width)}"
     cell = f"{by.shown(found.mean)}{half}{mark}"
-    return Best(cell) if row.label in comparison.leaders[by.key] else cell
+    best, tied = comparison.leaders[by.key]
+    return Best(cell) if row.label == best else f"{cell.rstrip()}≈" if row.label in tied else cell
 
 
 def differences(comparison: Comparison) -> Table:
     """One row a loss: what it gains or loses against the baseline."""
-    shown = [each for each in comparison.options.yardsticks if each.key in AGAINST]
+    shown = [each for each in comparison.options.yardsticks if each.key in COMPARED]
     by_label: dict[str, dict[str, Contrast]] = {}
     for each in comparison.contrasts:
         by_label.setdefault(each.label, {})[each.yardstick.key] = each
@@ -107,20 +107,27 @@ def trials(comparison: Comparison) -> Table:
 
 def power(comparison: Comparison, points: float) -> Table:
     """How many seeds would show a difference of so many points of top-1, by the spread at hand."""
-    rows = []
-    for each in comparison.contrasts:
-        spread, n = each.difference.spread, each.difference.n
-        if each.yardstick.key != "test/top1" or each.same or spread is None:
-            continue
-        most = largest_spread(spread, n)
-        needed = [seeds_needed(points / 100, value) for value in (spread, most)]
-        cells = [f"{100 * value:.2f}" for value in (spread, most)]
-        words = ["more than can be" if count is None else str(count) for count in needed]
-        rows.append([each.label, str(n), cells[0], words[0], cells[1], words[1]])
+    found = [e for e in comparison.contrasts if e.yardstick.key == "test/top1" and not e.same]
+    level = LEVEL / max(1, len(found))
+    rows = [[each.label, str(each.difference.n), *_needed(each, points, level)] for each in found]
     headings = ["loss", "pairs", "spread\npoints", "seeds", "spread\nat most", "seeds\nat most"]
     notes = [
-        f"Seeds with which a two-sided paired t test at 5 % sees a difference of {points:g} points "
-        f"to {comparison.baseline} in 80 % of sweeps. Spread: standard deviation of the "
-        "differences in top-1 over these pairs; at most: the end of its one-sided 80 % interval."
+        f"Seeds with which a difference of {points:g} points to {comparison.baseline} would be "
+        "called better or worse in 80 % of sweeps: a two-sided paired t test at 5 % over "
+        f"{len(found)} losses (Bonferroni). Spread: standard deviation of the differences in top-1 "
+        "over these pairs; at most: the end of its one-sided 80 % interval. -: these pairs, one or "
+        "all alike, tell no spread."
     ]
     return Table(f"Seeds needed for {points:g} points of top-1", headings, rows, notes)
+
+
+def _needed(contrast: Contrast, points: float, level: float) -> list[str]:
+    """Spread and seeds, as found and at most."""
+    spread, n = contrast.difference.spread, contrast.difference.n
+    if spread is None:
+        return ["-"] * 4
+    cells = []
+    for value in (spread, largest_spread(spread, n)):
+        needed = seeds_needed(points / 100, value, level)
+        cells += [f"{100 * value:.2f}", "too many" if needed is None else str(needed)]
+    return cells

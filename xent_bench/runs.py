@@ -19,7 +19,7 @@ class Run:
     tags: dict[str, str]
     command: str
     n_test: int
-    seconds: float  # of all processes that trained or evaluated it
+    seconds: float  # of all its epochs, and of the process that ended it
     examples_per_second: float | None = None  # in training, validation included
     folder: Path | None = field(default=None, compare=False)  # where it was read from
 

@@ -4,11 +4,16 @@ from collections.abc import Sequence
 
 from xent_bench.runs import Run
 
-MUST_AGREE = ("commit", "dirty", "hardware", "torch", "xent-bench", "numpy", "python")
+MUST_AGREE = (
+    *("commit", "dirty", "hardware", "torch", "torchvision", "pytorch-lightning", "xent-bench"),
+    *("numpy", "python"),
+)
 
 
 def provenance(runs: Sequence[Run]) -> str:
     """Runs, images, machines, versions, commits; of several, all."""
+    if not runs:
+        return "No run has finished."
     commits = {run.tags.get("commit", "unknown")[:10] for run in runs}
     dirty = any(run.tags.get("dirty") == "true" for run in runs)
     sizes = sorted({run.n_test for run in runs})
@@ -21,12 +26,17 @@ def provenance(runs: Sequence[Run]) -> str:
 
 def mixed(runs: Sequence[Run]) -> list[str]:
     """What differs between the runs that should not: 'commit (a and b)'."""
-    return [
+    found = [
         f"{tag} ({_named(runs, tag)})"
         for tag in MUST_AGREE
         if len({run.tags.get(tag) for run in runs}) > 1
     ]
+    splits: dict[str, set[str | None]] = {}
+    for run in runs:
+        splits.setdefault(str(run.params["seed"]), set()).add(run.tags.get("split_sha256"))
+    seeds = [seed for seed, hashes in splits.items() if len(hashes) > 1]
+    return found + [f"splits of seed {', '.join(seeds)}"] * bool(seeds)
 
 
 def _named(runs: Sequence[Run], tag: str) -> str:
-    return " and ".join(sorted({run.tags.get(tag, "unknown")[:40] for run in runs}))
+    return " and ".join(sorted({run.tags.get(tag, "unknown") for run in runs}))

@@ -62,8 +62,11 @@ def difference(
     values: Sequence[float], baseline: Sequence[float], margin: float, better: int
 ) -> Difference:
     """Of two losses' runs, pair by pair; `better` is the sign of an improvement, 1 or -1."""
-    deltas = [value - base for value, base in zip(values, baseline, strict=True)]
-    wins = fmean((better * delta > 0) + 0.5 * (delta == 0) for delta in deltas)
+    pairs = list(zip(values, baseline, strict=True))
+    wins = fmean((better * value > better * base) + 0.5 * (value == base) for value, base in pairs)
+    deltas = [value - base for value, base in pairs]
+    if not all(map(math.isfinite, deltas)):  # fmean refuses to add infinities of both signs
+        return Difference(sum(deltas), None, len(pairs), None, None, None, None, wins)
     mean, half_width, n = estimate(deltas)
     spread = 0.0 if half_width is None else stdev(deltas)
     if spread <= EQUAL * max(map(abs, (*values, *baseline))):
@@ -95,14 +98,14 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def seeds_needed(effect: float, spread: float) -> int | None:
-    """Pairs with which a two-sided t test at LEVEL sees this mean difference in POWER of cases.
+def seeds_needed(effect: float, spread: float, level: float = LEVEL) -> int | None:
+    """Pairs with which a two-sided t test at a level sees this mean difference in POWER of cases.
 
     None if MOST_SEEDS do not suffice.
     """
 
     def power(n: int) -> float:
-        critical, centre = stdtrit(n - 1, 1 - LEVEL / 2), effect / spread * math.sqrt(n)
+        critical, centre = stdtrit(n - 1, 1 - level / 2), effect / spread * math.sqrt(n)
         return float(1 - nctdtr(n - 1, centre, critical) + nctdtr(n - 1, centre, -critical))
 
     n = 2 + bisect_left(range(2, MOST_SEEDS), POWER, key=power)

@@ -13,14 +13,13 @@ from mlflow.entities import Run as StoredRun
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
-from xent_bench.curves import FILE
+from xent_bench.curves import DRAWN, FILE
 from xent_bench.failures import Unavailable
 from xent_bench.runs import Run, Unfinished
 from xent_bench.saved_view import TRAINED
 from xent_bench.tracking_store import existing_store
 
 NOT_OF_TEST = ("train/", "time/")
-CURVES = ("val/nll", "val/top1")  # which the page draws
 REASONS = {"RUNNING": "killed or still running", "KILLED": "interrupted"}
 
 
@@ -59,9 +58,10 @@ def fetch(run: Run, uri: str, folder: Path) -> Path:
     with suppress(MlflowException, OSError):  # the page says what it lacks
         client.download_artifacts(run_id, "predictions.npz", str(own))
     steps: dict[int, dict[str, float]] = {}
-    for key in CURVES:
-        for point in client.get_metric_history(run_id, key):
-            steps.setdefault(point.step, {})[key] = point.value
+    with suppress(MlflowException):
+        for key in DRAWN:
+            for point in client.get_metric_history(run_id, key):
+                steps.setdefault(point.step, {})[key] = point.value
     if steps:
         (own / FILE).write_text(json.dumps(steps))
     return own

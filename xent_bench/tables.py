@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 BAR = r"\|"  # one that is no border of a cell
 LATEX = str.maketrans(
     {each: f"\\{each}" for each in "#$%&_{}"}
-    | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "±": r"$\pm$", "∞": r"$\infty$"}
+    | {
+        "\\": r"\textbackslash{}",
+        "^": r"\^{}",
+        "~": r"\~{}",
+        "±": r"$\pm$",
+        "∞": r"$\infty$",
+        "≈": r"$\approx$",
+    }
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "↕": r"$\updownarrow$", "→": r"$\to$"}
 )
 

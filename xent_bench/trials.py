@@ -28,8 +28,10 @@ class Trial(NamedTuple):
 
     @property
     def hyper(self) -> str:
-        """What varies, by the last word of its key."""
-        return " ".join(f"{_last(key)}={value}" for key, value in self.varied.items())
+        """What varies, by the last word of its key where that tells it from others."""
+        short = [key.rpartition(".")[2] for key in self.varied]
+        names = short if len(set(short)) == len(short) else list(self.varied)
+        return " ".join(map("=".join, zip(names, self.varied.values(), strict=True)))
 
     @property
     def begun(self) -> int:
@@ -51,7 +53,7 @@ def is_hyper(key: str) -> bool:
 
 
 def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: str) -> list[Trial]:
-    """By loss, in the order in which they are met."""
+    """Runs that differ in their seed alone, finished or not, together."""
     everything: list[Run | Unfinished] = [*runs, *unfinished]
     varying = {key for key in _keys(everything) if is_hyper(key) and _varies(key, everything)}
     cells: dict[tuple[str, ...], tuple[list[Run], list[Unfinished]]] = {}
@@ -146,7 +148,3 @@ def _varied(
         for key, value in params.items()
         if key in varying and (not key.startswith("loss.") or _varies(key, peers))
     }
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]

@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from xent_bench.trials import Trial
 
-CHOOSE_BY = "val/top1"  # which every loss has: the scores of a hinge are no probabilities
-LARGER_IS_BETTER = {"top1", "top5", "balanced_top1", "auroc_correct"}
+LARGER_IS_BETTER = ("top1", "top5", "balanced_top1", "auroc_correct")
+SMALLER_IS_BETTER = (
+    *("nll", "brier", "ece", "ece_equal_mass", "ece_classwise", "ece_debiased", "mce", "smece"),
+    *("ks", "aurc", "eaurc"),
+)
+CHOICES = tuple(f"val/{metric}" for metric in (*LARGER_IS_BETTER, *SMALLER_IS_BETTER))
 
 
 def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Trial]:
-    """Of each loss the trial with the best mean score on val; one that failed comes last.
+    """Of each loss the trial with the best mean score on val, of those with most finished seeds.
 
     A ValueError if there is a choice and a trial has no such score.
     """
@@ -24,12 +28,12 @@ def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Trial]:
                 f"cannot choose among the {len(own)} trials of {loss} by {choose_by}, which "
                 f"{unscored[0].label} lacks; scores on val that it has: {known}"
             )
-        chosen[loss] = min(own, key=lambda trial: (len(trial.unfinished), cost(trial, choose_by)))
+        chosen[loss] = min(own, key=lambda trial: (-len(trial.runs), cost(trial, choose_by)))
     return chosen
 
 
 def cost(trial: Trial, choose_by: str) -> float:
-    """The score with the sign that makes the smallest the best; infinite if there is none."""
+    """The score, negative if the largest is best: to be minimised. Infinite if there is none."""
     if trial.score is None:
         return float("inf")
     larger = choose_by.partition("/")[2] in LARGER_IS_BETTER
@@ -63,7 +67,7 @@ def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
 
 
 def number(text: str | None) -> float | None:
-    """If it is one."""
+    """The number that a text says; None if it says none."""
     try:
         return None if text is None else float(text)
     except ValueError:

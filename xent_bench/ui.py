@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 
 from xent_bench.failures import Unavailable
 
@@ -20,6 +21,9 @@ LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETR
 def main() -> None:
     """The console script."""
     options, rest = _parser().parse_known_args()
+    if any("--host" in word for word in rest):  # within options of a server below
+        print(f"xent-ui: {' '.join(rest)}: another host than loopback is refused", file=sys.stderr)
+        sys.exit(2)
     try:
         sys.exit(serve(options.store, options.host, options.port, rest))
     except Unavailable as error:
@@ -38,7 +42,7 @@ def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
     if uri.startswith("http"):
         raise Unavailable(f"{uri} is a server already: open it in a browser")
     client = existing_store(uri)
-    address = f"http://{host}:{port}"
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     views = [
         f"  {each.name}: {address}/{view_address(each.experiment_id)}"
         for each in client.search_experiments()
@@ -75,9 +79,10 @@ def _await(server: "subprocess.Popen[bytes]", address: str) -> None:
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2):
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"{address}/health", timeout=2):
             return True
-    except urllib.error.HTTPError:
+    except (urllib.error.HTTPError, HTTPException):  # it is something else, but it answers
         return True
     except OSError:
         return False
@@ -95,5 +100,5 @@ def _parser() -> argparse.ArgumentParser:
         "--store", metavar="URI", help="MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
     )
     parser.add_argument("--host", choices=LOOPBACK, default=LOOPBACK[0])
-    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--port", "-p", type=int, default=5000)
     return parser

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 POINTS = " points"  # of a share in per cent
+CHOOSE_BY = "val/top1"  # which every loss has: the scores of a hinge are no probabilities
+COMPARED = ("test/top1", "test_ts/nll", "test_ts/brier", "test_ts/ece")  # defined for every loss
 
 
 class Yardstick(NamedTuple):
@@ -49,7 +51,7 @@ METRICS = tuple(dict.fromkeys(each.key.partition("/")[2] for each in YARDSTICKS)
 
 
 def by_key(yardsticks: Sequence[Yardstick] = YARDSTICKS) -> dict[str, Yardstick]:
-    """To look one up."""
+    """The yardsticks by their keys."""
     return {each.key: each for each in yardsticks}
 
 

@@ -35,13 +35,15 @@ def pareto(comparison: Comparison, colours: Colours) -> go.Figure | None:
     chance = [row.estimates[CHANCE].mean for row in comparison.rows if CHANCE in row.estimates]
     if chance:
         figure.add_hrect(0, 100 * max(chance), fillcolor=LIGHT, line_width=0, layer="below")
+    if comparison.unranked:
+        return styled(figure, 430 + 12 * len(comparison.rows))
     front = _front([(point.x.mean, point.y.mean) for point in points])
     figure.add_scatter(
         x=[100 * x for x, _ in front],
         y=[100 * y for _, y in front],
-        name="Pareto front",
+        name="Pareto front of the means",
         mode="lines",
-        line={"color": GREY, "width": 1, "shape": "vh"},
+        line={"color": GREY, "width": 1, "shape": "hv"},
         hoverinfo="skip",
     )
     figure.update_xaxes(title="top-1 (%)")

@@ -1,0 +1,67 @@
+"""What xent-report can be asked for."""
+
+import argparse
+from pathlib import Path
+
+from xent_bench.yardsticks import CHOOSE_BY
+
+FORMS = ("table", "markdown", "latex", "csv")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the console script."""
+    made = argparse.ArgumentParser(
+        prog="xent-report",
+        description="Which loss is better? Finished runs compared: means over seeds with 95 % "
+        "intervals, differences to a baseline paired by seed, and what follows from them.",
+        epilog="Exit codes: 0 done, 2 bad usage, 3 no runs or unreadable ones, 4 a file or a store "
+        "cannot be written or reached.",
+    )
+    add = made.add_argument
+    add(
+        "runs",
+        nargs="?",
+        default="runs",
+        help="a folder with runs (runs), or a store of MLflow: sqlite:///mlflow.db, http://...",
+    )
+    add("--experiment", metavar="NAME", help="of these runs, those of one experiment")
+    add("--format", choices=FORMS, default="table", dest="form", help="table: for the terminal")
+    add("--page", type=Path, metavar="FILE", help="also write all of it as one HTML page")
+    add("--picture", type=Path, metavar="FILE", help="also draw it, as png, svg or pdf")
+    add("--publish", action="store_true", help="also keep the page in MLflow, with a saved view")
+    add("--baseline", metavar="LOSS", help="what the others are compared with (ce)")
+    add(
+        "--tie",
+        type=_tie,
+        action="append",
+        default=[],
+        metavar="METRIC=D",
+        help="differences below D do not matter: top1=0.3 (points)",
+    )
+    add(
+        "--choose-by",
+        default=CHOOSE_BY,
+        metavar="METRIC",
+        help=f"score by which the hyper-parameters of each loss are chosen ({CHOOSE_BY})",
+    )
+    add("--rank-anyway", action="store_true", help="also where one loss was tuned more than others")
+    add("--trials", action="store_true", help="instead: every trial, with its score on val")
+    add(
+        "--power",
+        type=_points,
+        metavar="POINTS",
+        help="instead: seeds needed to see such a difference",
+    )
+    return made
+
+
+def _tie(text: str) -> tuple[str, float]:
+    metric, _, value = text.partition("=")
+    return metric, float(value)  # argparse says what is wrong with the rest
+
+
+def _points(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"expected points above 0, to 100, got {text}")
+    return value

@@ -1,0 +1,35 @@
+"""What one comparison is about: an experiment, images, a net and its precision."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from xent_bench.runs import Run, Unfinished
+from xent_bench.trials import SETTING
+
+Setting: TypeAlias = tuple[str, ...]
+
+
+def setting_of(run: Run | Unfinished) -> Setting:
+    """Experiment, data, model, their parameters, and last the hash of the images, if it is known.
+
+    Other images are other data, whatever they are called.
+    """
+    keys = sorted(key for key in run.params if key.partition(".")[0] in SETTING)
+    parts = [f"{key}={run.params[key]}" for key in keys]
+    sha256 = run.tags.get("data_sha256", "") if isinstance(run, Run) else ""
+    return run.experiment, run.params["data"], run.params["model"], *parts, sha256
+
+
+def identity_of(run: Run | Unfinished) -> tuple[str, list[tuple[str, str]]]:
+    """The same for a run that was read from its folder or from a store."""
+    return run.params["loss"], sorted((key, str(value)) for key, value in run.params.items())
+
+
+def name_of(setting: Setting, settings: Sequence[Setting]) -> str:
+    """Data and model, and whatever else tells this setting from one that is called the same."""
+    namesakes = {other for other in settings if other[:3] == setting[:3]}
+    common = set.intersection(*map(set, namesakes))
+    own = [part for part in setting[3:-1] if part not in common]
+    if len({other[:-1] for other in namesakes}) < len(namesakes):
+        own.append(f"images {setting[-1][:8]}")
+    return ", ".join([f"{setting[1]} with {setting[2]}", *own])
