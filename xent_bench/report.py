@@ -141,4 +141,4 @@ def _show(
     if comparison.contrasts:
         show(tables.differences(comparison))
     TEXT[options.form]([*warnings(comparison), *explanations(comparison)])
-    TEXT[options.form]([f"In short. {conclusion(comparison)}"])
+    TEXT[options.form]([f"\nIn short. {conclusion(comparison)}"])
