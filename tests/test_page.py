@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from xent_bench.report import main
 from xent_bench.saved_view import TAG, view_address
+from xent_bench.yardsticks import YARDSTICKS
 
 
 class Tables(HTMLParser):
@@ -21,6 +22,7 @@ class Tables(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.tables: list[list[list[str]]] = []
+        self.in_cell = False
 
     def handle_starttag(self, tag, attrs):
         if tag == "table":
@@ -29,15 +31,19 @@ class Tables(HTMLParser):
             self.tables[-1].append([])
         elif tag in ("td", "th"):
             self.tables[-1][-1].append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag):
+        self.in_cell = self.in_cell and tag not in ("td", "th")
 
     def handle_data(self, data):
-        if self.tables and self.tables[-1] and self.tables[-1][-1] and self.lasttag != "p":
+        if self.in_cell:
             self.tables[-1][-1][-1] += data
 
 
-def csv_of(place: object, capsys) -> list[dict[str, str]]:
+def csv_of(place: object, capsys, *arguments: str) -> list[dict[str, str]]:
     capsys.readouterr()
-    main([str(place), "--format", "csv"])
+    main([str(place), "--format", "csv", *arguments])
     return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
@@ -93,6 +99,39 @@ def test_every_mean_on_the_page_is_that_of_mlflow_and_of_the_csv(swept, tmp_path
                 compared += 1
 
     assert compared >= 20
+
+
+def test_every_difference_cost_and_trial_on_the_page_is_that_of_the_csv(swept, tmp_path, capsys):
+    folder = swept[0]
+    main([str(folder), "--rank-anyway", "--page", str(tmp_path / "page.html")])
+    tables = {tuple(table[0][:3]): table[1:] for table in tables_of(tmp_path / "page.html")}
+    rows = {row["loss"]: row for row in csv_of(folder, capsys, "--rank-anyway")}
+    by_name = {f"{each.above.removesuffix(' %')} {each.below}": each for each in YARDSTICKS}
+    compared = 0
+    for label, metric, *cells in tables["loss", "metric", "difference"]:
+        by = by_name[metric]
+        digits = by.decimals + 1
+        parts = ("", "/half_width", None, "/n", "/p_holm", "/p_tie_holm", "/effect_size")
+        forms = (f"+.{digits}f", f".{digits}f", "", "", ".3f", ".3f", ".2f")
+        for part, form, cell in zip(parts, forms, cells, strict=False):
+            value = "" if part is None else rows[label][f"{by.key}/difference{part}"]
+            if part is not None and value:
+                scale = by.scale if part in ("", "/half_width") else 1
+                assert cell == (format(scale * float(value), form) if form else value)
+                compared += 1
+            else:
+                assert part is None or cell == "-"
+        assert cells[-1] == rows[label][f"{by.key}/difference/verdict"]
+
+    assert compared > 60
+    for label, _, seconds, speed in tables["loss", "n", "seconds a run"]:
+        assert seconds == f"{float(rows[label]['seconds']):.1f}"
+        assert speed == f"{float(rows[label]['examples_per_second']):,.0f}"
+    trials = csv_of(folder, capsys, "--trials")
+    scores = [f"{float(row['val/top1']):.4f}" for row in trials if row["val/top1"]]
+    shown = [row[2].partition("±")[0] for row in tables["loss", "n", "val/top1"] if row[2] != "-"]
+    assert sorted(shown) == sorted(scores)
+    assert len([row for row in trials if row["chosen"] == "True" and row["n"] != "0"]) == 4
 
 
 def test_the_page_is_whole_in_itself(swept, tmp_path):
