@@ -139,6 +139,8 @@ def test_the_page_opens_from_disk_and_prints(tab: Page, swept, tmp_path):
         (["--store", "sqlite:///none.db"], 4, "no store at sqlite:///none.db"),
         (["--store", "http://127.0.0.1:9"], 4, "is a server already"),
         (["--host", "0.0.0.0"], 2, "--host"),
+        (["--port", "99999"], 2, "expected a port from 1 to 65535, got 99999"),
+        (["--uvicorn-opts", "--host 0.0.0.0"], 2, "another host than loopback"),
     ],
 )
 def test_a_mistake_gets_a_line(tmp_path, arguments, code, complaint):

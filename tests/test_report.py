@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,7 @@ from written_run import edit, write_run
 
 from xent_bench.report import main
 from xent_bench.scorecard import METRICS
-from xent_bench.tuning import CHOICES
-from xent_bench.yardsticks import YARDSTICKS
+from xent_bench.yardsticks import CHOICES, YARDSTICKS
 
 
 def show(folder: Path, *arguments: object) -> None:
@@ -209,6 +209,45 @@ def test_one_experiment_of_several_is_shown_when_named(tmp_path, capsys):
     assert "one: digits" not in shown
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"metrics": {"test/top1": float("nan")}}, "expected a number as test/top1, got nan"),
+        ({"metrics": {"test/nll": 1e308}}, "expected a number below 1e+100 as test/nll"),
+        ({"metrics": {"test/nll": "0.4"}}, "expected a number as test/nll, got '0.4'"),
+        ({"params": {"seed": "abc"}}, "expected a seed of 0 or more, got 'abc'"),
+        ({"params": {"seed": 1.5}}, "expected a seed of 0 or more, got 1.5"),
+        ({"params": {"loss": None}}, "expected a text, got None"),
+        ({"experiment": ["a"]}, "expected a text, got ['a']"),
+        ({"n_test": -5}, "one test image at least"),
+        ({"seconds": "long"}, "expected a number as seconds, got 'long'"),
+    ],
+)
+def test_a_result_that_no_run_writes_is_named_with_its_fault(tmp_path, capsys, changes, complaint):
+    folder = write_run(tmp_path, "ce", 0)
+    edit(folder, **changes)
+    with pytest.raises(SystemExit, match="3"):
+        show(tmp_path, "--format", "csv")
+    said = capsys.readouterr().err
+
+    assert complaint in said
+    assert str(folder / "result.json") in said
+    assert said.count("\n") == 1
+
+
+def test_a_metric_that_some_runs_lack_is_said_to_be_left_out(tmp_path, capsys):
+    for seed in range(2):
+        folder = write_run(tmp_path, "ce", seed, 0.01 * seed)
+    content = json.loads((folder / "result.json").read_text())
+    del content["metrics"]["test/nll"]
+    (folder / "result.json").write_text(json.dumps(content))
+    show(tmp_path)
+    shown = one_line(capsys.readouterr().out)
+
+    assert "Not every run has every metric, which is left out: ce test/nll" in shown
+    assert "are no probabilities" not in shown
+
+
 def xent_report(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("xent-report")), *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
@@ -231,20 +270,31 @@ def test_no_runs_or_a_damaged_one_get_one_line(tmp_path, content):
     [
         (["--baseline", "mse"], 3, "--baseline: expected one of ce, got mse"),
         (["--experiment", "other"], 3, "--experiment: expected one of tested, got other"),
-        (["--tie", "top9=1"], 3, "--tie: expected one of top1, top5, nll, brier, ece"),
-        (["--tie", "top1=-1"], 3, "a number above 0, got top1=-1"),
+        (
+            ["--tie", "top9=1"],
+            2,
+            "expected METRIC=D with one of top1, top5, nll, brier, ece",
+        ),
+        (["--tie", "top1=-1"], 2, "a number above 0, got top1=-1"),
+        (["--tie", "top1=inf"], 2, "a number above 0, got top1=inf"),
         (["--tie", "top1"], 2, "--tie"),
         (["--power", "0"], 2, "expected points above 0"),
-        (["--choose-by", "test/top1"], 3, "--choose-by: expected one of val/top1"),
-        (["--choose-by", "val/confidence"], 3, "got val/confidence"),
-        (["--picture", "no/such/folder.png"], 4, "no/such/folder.png"),
-        (["--page", "no/such/folder.html"], 4, "no/such/folder.html"),
+        (["--choose-by", "test/top1"], 2, "--choose-by: invalid choice: 'test/top1'"),
+        (["--choose-by", "val/confidence"], 2, "invalid choice"),
+        (["--picture", "no/such/folder.png"], 2, "no/such/folder.png"),
+        (["--picture", "drawn"], 2, "ends in .png or .svg or .pdf"),
+        (["--page", "no/such/folder.html"], 2, "no/such/folder.html"),
+        (["--page", "/dev/null"], 2, "ends in .html"),
+        (["--page", "folder.html"], 2, "expected a file in a folder that is there"),
         (["sqlite:///none.db"], 4, "no store at sqlite:///none.db"),
         (["gopher://nowhere"], 4, "no store at gopher://nowhere"),
+        (["sqlite:////tmp"], 4, "no store at sqlite:////tmp"),
+        (["sqlite+pysqlite:///none.db"], 4, "no store at"),
     ],
 )
 def test_a_mistake_gets_a_line_that_says_what_was_expected(tmp_path, arguments, code, complaint):
     write_run(tmp_path / "runs", "ce", 0)
+    (tmp_path / "folder.html").mkdir()
     refused = xent_report(*arguments, cwd=tmp_path)
 
     assert refused.returncode == code

@@ -46,7 +46,10 @@ def load_curves(folder: Path) -> dict[int, dict[str, float]]:
     """By step, in their order; a ValueError if they cannot be read."""
     file = folder / FILE
     try:
-        steps = {int(step): dict(values) for step, values in json.loads(file.read_text()).items()}
-    except (OSError, AttributeError, TypeError, ValueError) as error:
+        steps = {
+            int(step): {key: float(value) for key, value in values.items()}
+            for step, values in json.loads(file.read_text()).items()
+        }
+    except (OSError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"expected the curves of a run in {file}: {error}") from error
     return dict(sorted(steps.items()))

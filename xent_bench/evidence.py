@@ -88,7 +88,11 @@ def _add_predictions(found: Evidence, label: str, folders: Mapping[str, Path]) -
         except ValueError:
             found.absent.append(f"{name}: {PREDICTIONS}")
             continue
-        read.append(readings(predictions, fit_temperature(predictions.calib, predictions.link)))
+        found_here = readings(predictions, fit_temperature(predictions.calib, predictions.link))
+        if read and len(found_here["test"].target) != len(read[0]["test"].target):
+            found.absent.append(f"{name}: {PREDICTIONS}, which has another number of images")
+            continue
+        read.append(found_here)
     if not read:
         return
     found.reliability[label] = {

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.sources import mixed, provenance
+from xent_bench.yardsticks import YARDSTICKS
 
 ERROR = "test_se/top1"
 MOST = 8  # failures or missing runs in a note
@@ -25,6 +26,9 @@ def warnings(comparison: Comparison) -> list[str]:
     if comparison.missing:
         cells = [f"{each.label} s{each.seed} [{each.command}]" for each in comparison.missing]
         found.append("Missing from the sweep: " + _some(cells))
+    holes = [hole for row in comparison.rows if (hole := _absent(row))]
+    if holes:
+        found.append("Not every run has every metric, which is left out: " + "; ".join(holes))
     if comparison.confounded:
         found.append(
             "Not only the loss differs between losses: " + "; ".join(comparison.confounded)
@@ -36,6 +40,14 @@ def warnings(comparison: Comparison) -> list[str]:
     return found + [
         f"These runs are of different origin: {what}." for what in mixed(comparison.runs)
     ]
+
+
+def _absent(row: Row) -> str:
+    """Yardsticks that some runs of a loss have and some have not."""
+    keys = [each.key for each in YARDSTICKS]
+    runs = row.trial.runs
+    lacking = [k for k in keys if 0 < sum(k in run.metrics for run in runs) < len(runs)]
+    return f"{row.label} {', '.join(lacking)}" if lacking else ""
 
 
 def _some(items: Sequence[str]) -> str:
@@ -87,7 +99,9 @@ def _chosen(comparison: Comparison) -> list[str]:
 
 def _holes(rows: Sequence[Row]) -> list[str]:
     found = []
-    unscored = [row.label for row in rows if "test/nll" not in row.estimates]
+    unscored = [
+        row.label for row in rows if not any("test/nll" in run.metrics for run in row.trial.runs)
+    ]
     if unscored:
         found.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
     infinite = [row.label for row in rows if _is_infinite(row)]

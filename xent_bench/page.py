@@ -33,8 +33,9 @@ def write_page(
     comparisons: Sequence[Comparison], file: Path, where: Callable[[Run], Path] = folder_of
 ) -> None:
     """It appears whole; `where` says in which folder the files of a run are."""
+    text = page(comparisons, where)
     part = file.with_name(f"{file.name}.part")
-    part.write_text(page(comparisons, where), encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     part.rename(file)
 
 

@@ -47,7 +47,10 @@ def _uri(comparisons: Sequence[Comparison]) -> str:
     folders = [run.folder for each in comparisons for run in each.runs if run.folder is not None]
     configs = [folder / "config.yaml" for folder in folders]
     found = next((config for config in configs if config.exists()), None)
-    return tracking_uri(OmegaConf.load(found).machine.tracking if found else None)
+    try:
+        return tracking_uri(OmegaConf.load(found).machine.tracking if found else None)
+    except Exception as error:  # of YAML, of what an edited file holds
+        raise Unavailable(f"cannot read {found}: {str(error).partition(chr(10))[0]}") from error
 
 
 def _publish(

@@ -3,6 +3,7 @@
 from statistics import fmean
 from typing import Any
 
+from xent_bench import report_tables
 from xent_bench.comparison import VERDICT, Comparison, Row
 from xent_bench.contrasts import Contrast
 
@@ -61,6 +62,14 @@ def trials(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for trial in comparison.trials
     ]
+
+
+def power(comparison: Comparison, points: float) -> list[dict[str, Any]]:
+    """One a loss: the seeds needed, as the table shows them."""
+    table = report_tables.power(comparison, points)
+    names = [heading.replace("\n", " ") for heading in table.headings]
+    where = {"experiment": comparison.experiment, "setting": comparison.setting}
+    return [where | dict(zip(names, row, strict=True)) for row in table.rows]
 
 
 def _columns(contrast: Contrast) -> dict[str, Any]:

@@ -5,8 +5,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xent_bench.failures import Unavailable
 from xent_bench.report_options import parser
@@ -114,7 +115,11 @@ def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> 
         from xent_bench import records
         from xent_bench.tables import print_csv
 
-        of = records.trials if options.trials else records.losses
+        of: Callable[[Comparison], list[dict[str, Any]]] = records.losses
+        if options.power is not None:
+            of = partial(records.power, points=options.power)
+        elif options.trials:
+            of = records.trials
         print_csv([record for comparison in comparisons for record in of(comparison)])
         return
     from xent_bench.tables import FORMS as SHOW

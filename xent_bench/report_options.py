@@ -1,9 +1,11 @@
 """What xent-report can be asked for."""
 
 import argparse
+from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
-from xent_bench.yardsticks import CHOOSE_BY
+from xent_bench.yardsticks import CHOICES, CHOOSE_BY, METRICS
 
 FORMS = ("table", "markdown", "latex", "csv")
 
@@ -26,8 +28,18 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--experiment", metavar="NAME", help="of these runs, those of one experiment")
     add("--format", choices=FORMS, default="table", dest="form", help="table: for the terminal")
-    add("--page", type=Path, metavar="FILE", help="also write all of it as one HTML page")
-    add("--picture", type=Path, metavar="FILE", help="also draw it, as png, svg or pdf")
+    add(
+        "--page",
+        type=_file("html", "htm"),
+        metavar="FILE",
+        help="also write all of it as one HTML page",
+    )
+    add(
+        "--picture",
+        type=_file("png", "svg", "pdf"),
+        metavar="FILE",
+        help="also draw it, as png, svg or pdf",
+    )
     add("--publish", action="store_true", help="also keep the page in MLflow, with a saved view")
     add("--baseline", metavar="LOSS", help="what the others are compared with (ce)")
     add(
@@ -41,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--choose-by",
         default=CHOOSE_BY,
+        choices=CHOICES,
         metavar="METRIC",
         help=f"score by which the hyper-parameters of each loss are chosen ({CHOOSE_BY})",
     )
@@ -55,13 +68,39 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _file(*suffixes: str) -> Callable[[str], Path]:
+    """A file that can be written, or written anew: no folder, no device."""
+
+    def checked(text: str) -> Path:
+        file = Path(text)
+        if file.suffix[1:] not in suffixes:
+            raise argparse.ArgumentTypeError(
+                f"expected a name that ends in .{' or .'.join(suffixes)}, got {text!r}"
+            )
+        if not file.parent.is_dir() or (file.exists() and not file.is_file()):
+            raise argparse.ArgumentTypeError(f"expected a file in a folder that is there: {text}")
+        return file
+
+    return checked
+
+
 def _tie(text: str) -> tuple[str, float]:
-    metric, _, value = text.partition("=")
-    return metric, float(value)  # argparse says what is wrong with the rest
+    metric, _, shown = text.partition("=")
+    try:
+        margin = float(shown)
+    except ValueError:
+        margin = 0.0
+    if metric not in METRICS or not 0 < margin < inf:
+        expected = f"METRIC=D with one of {', '.join(METRICS)} and a number above 0"
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
+    return metric, margin
 
 
 def _points(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 100:
         raise argparse.ArgumentTypeError(f"expected points above 0, to 100, got {text}")
     return value

@@ -1,6 +1,7 @@
 """A comparison as tables: levels, differences to the baseline, trials, seeds needed."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.contrasts import Contrast
@@ -83,6 +84,8 @@ def _against(contrast: Contrast | None) -> str:
     found, by = contrast.difference, contrast.yardstick
     if contrast.same:
         return "same  "
+    if not isfinite(found.mean):
+        return "-       "
     half = "" if found.half_width is None else f"±{by.shown(found.half_width)}"
     word = WORDS.get(contrast.verdict, "tie")
     return f"{by.shown(found.mean, '+')}{half} {word:6}"

@@ -1,11 +1,15 @@
 """Finished runs, kept in their folders. No torch, no MLflow: a report starts at once."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+LARGEST = 1e100  # of a metric that is one
+DAMAGED = (OSError, AttributeError, TypeError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def _load_begun(folder: Path) -> Unfinished:
         return Unfinished(folder.name, folder.parent.name, {}, "")
     try:
         run = Unfinished(**json.loads(file.read_text()))
-    except (OSError, TypeError, ValueError) as error:
+    except DAMAGED as error:
         raise ValueError(f"expected what a run began with in {file}: {error}") from error
     return replace(run, reason="still running") if _is_held(folder / ".lock") else run
 
@@ -112,9 +116,9 @@ def load_run(file: Path) -> Run:
     """From its `result.json`; a ValueError if that cannot be read."""
     try:
         run = Run(**json.loads(file.read_text()))
-        _check(run)
+        check(run)
         return replace(run, folder=file.parent)
-    except (OSError, TypeError, ValueError) as error:
+    except DAMAGED as error:
         raise ValueError(f"expected a run's result in {file}: {error}") from error
 
 
@@ -131,12 +135,21 @@ def _write(file: Path, content: dict[str, Any]) -> None:
     part.rename(file)
 
 
-def _check(run: Run) -> None:
-    """That it is what a run writes, where somebody has edited it."""
-    for name, content in (("metrics", int | float), ("tags", str), ("params", object)):
-        found = getattr(run, name)
-        if not isinstance(found, dict) or not all(isinstance(v, content) for v in found.values()):
-            raise TypeError(f"its {name} are not what they should be")
-    missing = {"loss", "data", "model", "seed"} - run.params.keys()
-    if missing or not isinstance(run.n_test, int):
-        raise TypeError(f"it lacks {', '.join(sorted(missing)) or 'n_test'}")
+def check(run: Run) -> None:
+    """That it is what a run writes, where somebody has edited it; a ValueError if not."""
+    words = (run.name, run.experiment, run.command, *run.tags.values())
+    names = [run.params.get(key) for key in ("loss", "data", "model")]
+    for value in (*words, *names):
+        if not isinstance(value, str):
+            raise ValueError(f"expected a text, got {value!r}"[:200])
+    if not str(run.params.get("seed")).isdecimal():
+        raise ValueError(f"expected a seed of 0 or more, got {run.params.get('seed')!r}"[:200])
+    counts = {"n_test": run.n_test, "seconds": run.seconds}
+    speed = {} if run.examples_per_second is None else {"speed": run.examples_per_second}
+    for key, value in (run.metrics | counts | speed).items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            raise ValueError(f"expected a number as {key}, got {value!r}"[:200])
+        if LARGEST < abs(value) < math.inf:
+            raise ValueError(f"expected a number below {LARGEST:g} as {key}, got {value!r}"[:200])
+    if "test/top1" not in run.metrics or run.n_test < 1:
+        raise ValueError("expected test/top1 among its metrics, of one test image at least")

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from xent_bench.curves import DRAWN, FILE
 from xent_bench.failures import Unavailable
-from xent_bench.runs import Run, Unfinished
+from xent_bench.runs import Run, Unfinished, check
 from xent_bench.saved_view import TRAINED
 from xent_bench.tracking_store import existing_store
 
@@ -33,12 +33,14 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
         names = {str(each.experiment_id): each.name for each in client.search_experiments()}
         wanted = [key for key, name in names.items() if experiment in (None, name)]
         stored = _search(client, wanted) if wanted else []
-    except MlflowException as error:
+    except Exception as error:  # of MLflow, of the database below it
         raise Unavailable(f"MLflow at {uri}: {str(error).partition(chr(10))[0]}") from error
     runs, unfinished = {}, {}
     for each in reversed(stored):  # newest first: it overwrites
+        if "key" not in each.data.tags:  # somebody else's, who has a parameter of this name
+            continue
         name = names[str(each.info.experiment_id)]
-        key = name, each.data.tags.get("key", each.info.run_id)
+        key = name, each.data.tags["key"]
         if each.info.status == RunStatus.to_string(RunStatus.FINISHED):
             runs[key] = _run(each, name)
         else:
@@ -91,17 +93,22 @@ def _run(stored: StoredRun, experiment: str) -> Run:
     scores = {k: v for k, v in metrics.items() if not k.startswith(NOT_OF_TEST)}
     scores.pop("val/loss", None)
     scores |= dict.fromkeys(tags.get("infinite", "").split(), math.inf)
-    return Run(
+    run = Run(
         name=str(stored.info.run_name),
         experiment=experiment,
         params=dict(stored.data.params),
         metrics=scores,
         tags=tags | {"mlflow_run_id": str(stored.info.run_id)},
         command=tags.get("command", ""),
-        n_test=int(tags["n_test"]),
-        seconds=metrics.get("time/seconds", math.nan),
+        n_test=int(tags["n_test"]) if tags["n_test"].isdecimal() else 0,
+        seconds=metrics.get("time/seconds", 0.0),
         examples_per_second=metrics.get("time/examples_per_second"),
     )
+    try:
+        check(run)
+    except ValueError as error:
+        raise ValueError(f"run {stored.info.run_id} of {experiment}: {error}") from error
+    return run
 
 
 def _unfinished(stored: StoredRun, experiment: str) -> Unfinished:

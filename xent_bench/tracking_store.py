@@ -52,8 +52,10 @@ def open_store(uri: str | None, experiment: str, folder: Path) -> tuple[MlflowCl
 
 def existing_store(uri: str) -> MlflowClient:
     """A client of a store, Unavailable where there is none: MLflow would make an empty one."""
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise Unavailable(f"no store at {uri}")
+    if uri.startswith("sqlite"):
+        prefix, _, file = uri.partition(":///")
+        if not (prefix and file and Path(file).is_file()):
+            raise Unavailable(f"no store at {uri}: expected sqlite:///FILE")
     try:
         return MlflowClient(uri)
     except Exception as error:  # of MLflow, of SQLAlchemy: no such scheme, no database

@@ -3,13 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from xent_bench.trials import Trial
-
-LARGER_IS_BETTER = ("top1", "top5", "balanced_top1", "auroc_correct")
-SMALLER_IS_BETTER = (
-    *("nll", "brier", "ece", "ece_equal_mass", "ece_classwise", "ece_debiased", "mce", "smece"),
-    *("ks", "aurc", "eaurc"),
-)
-CHOICES = tuple(f"val/{metric}" for metric in (*LARGER_IS_BETTER, *SMALLER_IS_BETTER))
+from xent_bench.yardsticks import LARGER_IS_BETTER
 
 
 def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Trial]:

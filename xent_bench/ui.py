@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,11 +49,12 @@ def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
         for each in client.search_experiments()
         if each.name != "Default"
     ]
-    if _answers(address):
+    if _is_taken(host, port):
         raise Unavailable(f"something answers at {address} already: --port chooses another")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", host, "--port", str(port), "--workers", "1", *rest]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of finally
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))  # by way of finally
     server = subprocess.Popen(  # out of Ctrl-C's reach, which would make it print a traceback
         command, env=os.environ | LIGHT, stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -65,6 +67,14 @@ def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
     finally:
         server.terminate()
         server.wait()
+
+
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def _await(server: "subprocess.Popen[bytes]", address: str) -> None:
@@ -88,17 +98,24 @@ def _answers(address: str) -> bool:
         return False
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xent-ui",
         description="MLflow's UI on the store of your runs, reachable from this machine alone. "
         "Options that are not listed here go to `mlflow ui`.",
-        epilog="Exit codes: 0 stopped, 2 bad usage, 4 no such store, or no server.",
+        epilog="Exit codes: 0 stopped, 2 bad usage, 4 no such store, or no server, 129 and "
+        "143 ended by a signal.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "--store", metavar="URI", help="MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
     )
     parser.add_argument("--host", choices=LOOPBACK, default=LOOPBACK[0])
-    parser.add_argument("--port", "-p", type=int, default=5000)
+    parser.add_argument("--port", "-p", type=_port, default=5000)
     return parser
