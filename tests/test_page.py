@@ -215,16 +215,22 @@ def test_the_runs_that_the_report_is_about_are_marked(swept, published, capsys):
     assert len(set(colours.values())) == len(colours)
 
 
-def test_runs_of_an_older_version_are_refused_by_a_line(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("tags", "complaint"),
+    [({"key": "0a1b"}, "ce-s0 ("), ({}, "no finished run in")],
+    ids=["an older version's", "somebody else's"],
+)
+def test_runs_that_are_not_as_ours_are_refused_by_a_line(tmp_path, capsys, tags, complaint):
     store = f"sqlite:///{tmp_path}/mlflow.db"
     client = MlflowClient(store)
-    run = client.create_run(client.create_experiment("old"), run_name="ce-s0")
+    run = client.create_run(client.create_experiment("old"), run_name="ce-s0", tags=tags)
     client.log_param(run.info.run_id, "loss", "ce")
     client.set_terminated(run.info.run_id)
     with pytest.raises(SystemExit, match="3"):
         main([store])
 
-    assert "ce-s0" in capsys.readouterr().err
+    assert complaint in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
 
 
 def test_a_store_without_runs_names_its_experiments(tmp_path, capsys):

@@ -110,7 +110,8 @@ def leaders(runs: Runs, yardstick: Yardstick) -> Leaders:
     twins = {k for k, pair in others.items() if all(_same(*two) for two in pair)}
     found = {k: paired_difference(others[k], yardstick) for k in others if k not in twins}
     ps = dict(zip(found, holm([each.p for each in found.values()]), strict=True))
-    beaten = {k for k, p in ps.items() if not isfinite(found[k].mean) or (p or 1.0) < LEVEL}
+    shown = {k for k, p in ps.items() if p is not None and p < LEVEL}
+    beaten = shown | {k for k, each in found.items() if not isfinite(each.mean)}
     if not beaten:
         return Leaders()
     return Leaders(best, frozenset(others.keys() - beaten))
