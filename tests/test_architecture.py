@@ -70,7 +70,7 @@ OURS = {
     "comparison": {
         *("contrasts", "control", "runs", "settings", "stats", "trials", "tuning", "yardsticks"),
     },
-    "conclusion": {"comparison", "contrasts"},
+    "conclusion": {"comparison", "contrasts", "yardsticks"},
     "records": {"comparison", "contrasts", "report_tables"},
     "sources": {"runs"},
     "colours": set(),

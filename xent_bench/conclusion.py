@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.contrasts import Contrast
+from xent_bench.yardsticks import COMPARED
 
-SAID = ("test/top1", "test_ts/nll", "test_ts/ece")  # one sentence each
 MOST = 3  # losses named with their numbers; of more their count
 CALIBRATED = "within noise"
 WORDS = {
     "mixed": "too sure here and not sure enough there",
-    "undecided": "without a verdict that most seeds share",
+    "undecided": "judged otherwise from seed to seed",
 }
 
 
@@ -63,20 +63,26 @@ def _differences(comparison: Comparison) -> list[str]:
 
 
 def _verdicts(own: Sequence[Contrast], baseline: str) -> list[str]:
-    by_key = {key: [each for each in own if each.yardstick.key == key] for key in SAID}
-    found = [_sentence(group, baseline) for group in by_key.values() if group]
-    said = [each for group in by_key.values() for each in group]
+    """What is decided by each yardstick; what by none; what it comes to."""
+    by_key = {key: [each for each in own if each.yardstick.key == key] for key in COMPARED}
+    groups = [group for group in by_key.values() if group]
+    found = [sentence for group in groups if (sentence := _decided(group, baseline))]
+    said = [each for group in groups for each in group]
+    open_ = [[each for each in group if each.verdict == "inconclusive"] for group in groups]
+    left = [f"{group[0].yardstick.name} ({_labels(group)})" for group in open_ if group]
+    if left:
+        found.append(f"Inconclusive with these seeds: {'; '.join(left)}.")
     if said and not any(each.verdict == "better" for each in said):
-        found.append(f"So no loss is shown to be better than {baseline} in any of these.")
-    if any(each.verdict == "inconclusive" for each in said):
+        found.append(f"So no loss is shown to be better than {baseline}.")
+    if left:
         found.append("How many seeds would tell more: xent-report --power 0.3.")
     if any(each.difference.n == 2 for each in own):
         found.append("Two seeds tell little: their intervals are wide for a reason.")
     return found
 
 
-def _sentence(own: Sequence[Contrast], baseline: str) -> str:
-    """All verdicts by one yardstick."""
+def _decided(own: Sequence[Contrast], baseline: str) -> str:
+    """Which losses are better, worse or as good by one yardstick; nothing if that is open."""
     by = own[0].yardstick
     parts = []
     for verdict in ("better", "worse"):
@@ -91,16 +97,7 @@ def _sentence(own: Sequence[Contrast], baseline: str) -> str:
     if ties:
         tie = "ties" if len(ties) == 1 else "tie"
         parts.append(f"{_labels(ties)} {tie} with {baseline} within {by.margin()}")
-    open_ = [each for each in own if each.verdict == "inconclusive"]
-    if open_:
-        most = max(open_, key=lambda each: abs(each.difference.mean))
-        found = f"{by.shown(most.difference.mean, '+')}{_half(most)}{by.unit}"
-        which = f"{most.label}, " if len(open_) > 1 else ""
-        parts.append(
-            f"{_labels(open_)} {_is(open_)} inconclusive against {baseline} (largest difference: "
-            f"{which}{found})"
-        )
-    return f"In {by.name}, {'; '.join(parts)}."
+    return f"In {by.name}, {'; '.join(parts)}." if parts else ""
 
 
 def _labels(group: Sequence[Contrast]) -> str:
@@ -158,5 +155,5 @@ def _miscalibrated(rows: Sequence[Row], prefix: str) -> str:
 def _others(judged: Sequence[Row], off: Sequence[Row]) -> str:
     rest = [row.label for row in judged if row not in off]
     if not rest:
-        return "none is calibrated within noise"
+        return "with most seeds none is calibrated within noise"
     return f"{_joined(rest)} {_is(rest)} calibrated within noise"

@@ -66,7 +66,7 @@ def _reading(comparison: Comparison) -> list[str]:
         found.append("±: 95 % interval, Student's t over n seeds. " + _other_images(rows))
     if any(row.n == 1 for row in rows):
         found.append("n = 1: no interval over seeds; xent-rescore RUN has that over test images.")
-    found.append(f"scaled: {_maps(rows)}, T fitted on calib.")
+    found.append(f"scaled: {_maps(rows)}, T fitted on calib. Rows by scaled NLL.")
     found.append(
         "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; ? no majority; "
         "unmarked: not to be told from a calibrated net with so many images."
@@ -75,8 +75,9 @@ def _reading(comparison: Comparison) -> list[str]:
     if comparison.flips:
         pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
         found.append(
-            f"By NLL first as trained / first after scaling: {_some(pairs)}. !: beyond seed noise "
-            "both times, by single 95 % intervals."
+            f"By NLL first as trained / first after scaling: {_some(pairs)}."
+            + " !: beyond seed noise both times, by single 95 % intervals."
+            * any(flip.shown for flip in comparison.flips)
         )
     return found
 

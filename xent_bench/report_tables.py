@@ -65,9 +65,21 @@ def differences(comparison: Comparison) -> Table:
         "Difference to the baseline, paired by seed, ± 95 % interval. better, worse: p < 0.05 "
         "after Holm's correction over the losses of a column. tie: smaller than "
         + ", ".join(dict.fromkeys(f"{each.margin()} ({each.above})" for each in shown))
-        + " (TOST, corrected too; --tie sets it). ?: inconclusive."
+        + " (TOST, corrected too; --tie sets it). ?: inconclusive; corrected for several losses, a "
+        "verdict asks for more than that ± leaves out 0."
     ]
+    alike = [each for each in comparison.contrasts if each.yardstick in shown and _is_alike(each)]
+    if alike:
+        notes.append(
+            "Without ±: the differences of all seeds are the same, as a few images make them, and "
+            "leave no spread to judge by."
+        )
     return Table(f"Against {comparison.baseline}", headings, rows, notes)
+
+
+def _is_alike(contrast: Contrast) -> bool:
+    found = contrast.difference
+    return not contrast.same and found.n > 1 and found.spread is None and isfinite(found.mean)
 
 
 def _pairs(found: dict[str, Contrast]) -> int:

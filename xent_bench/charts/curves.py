@@ -20,7 +20,9 @@ def curves(evidence: Evidence, colours: Colours) -> go.Figure | None:
                 named = key == "val/top1"  # which every loss has
                 _band(figure, values, label, colours[label], column, named=named)
     figure.update_xaxes(title="epoch")
-    return styled(figure, 400) if evidence.curves else None
+    styled(figure, 430)
+    figure.update_layout(legend_y=1.1, margin_t=80)  # above the titles of both
+    return figure if evidence.curves else None
 
 
 def _band(
