@@ -23,7 +23,13 @@ from xent_bench.runs import Run
 
 PREDICTIONS = "predictions.npz"
 COVERAGES = np.linspace(0.01, 1, 100)
-BY_IMAGE = ("test/top1", "test_ts/nll", "test_ts/brier")  # means over images, defined for all
+BY_IMAGE = (
+    "test/top1",
+    "test/nll",
+    "test/brier",
+    "test_ts/nll",
+    "test_ts/brier",
+)  # means over images
 
 
 @dataclass
@@ -101,9 +107,9 @@ def _add_predictions(found: Evidence, label: str, folders: Mapping[str, Path]) -
         if examples.probabilistic is not None
     }
     found.risks[label] = np.mean([_risks(each["test"]) for each in read], axis=0)
-    found.by_image[label] = {
-        key: np.mean([_by_image(each, key) for each in read], axis=0) for key in BY_IMAGE
-    }
+    values = {key: [_by_image(each, key) for each in read] for key in BY_IMAGE}
+    there = {key: [v for v in own if v is not None] for key, own in values.items()}
+    found.by_image[label] = {key: np.mean(own, axis=0) for key, own in there.items() if own}
 
 
 def _risks(examples: Examples) -> Values:
@@ -112,9 +118,10 @@ def _risks(examples: Examples) -> Values:
     return np.asarray(curve[places])
 
 
-def _by_image(read: dict[str, Examples], key: str) -> Values:
+def _by_image(read: dict[str, Examples], key: str) -> Values | None:
+    """A metric of each image; None where there are no probabilities."""
     prefix, _, metric = key.partition("/")
     examples = read[prefix]
     source = examples if metric == "top1" else examples.probabilistic
-    values: Values = getattr(source, metric)
+    values: Values | None = getattr(source, metric, None)
     return values
