@@ -16,7 +16,7 @@ OURS = {
     "randomness": set(),
     "stats": set(),
     "runs": set(),
-    "curves": set(),
+    "curves": {"failures"},
     "provenance": set(),
     "checkpoint": {"failures"},
     "progress": set(),
@@ -83,7 +83,7 @@ OURS = {
         *("charts", "colours", "comparison", "evidence", "metrics", "stats", "trials", "tuning"),
         "yardsticks",
     },
-    "page_tables": {"comparison", "evidence", "sources", "stats", "tables", "yardsticks"},
+    "page_tables": {"comparison", "evidence", "sources", "tables", "yardsticks"},
     "page": {
         *("charts", "colours", "comparison", "conclusion", "evidence", "notes", "page_tables"),
         *("report_tables", "runs", "tables"),
@@ -102,7 +102,7 @@ OURS = {
         *("scorecard", "tables", "tracking_store"),
     },
     "tables": set(),
-    "report_tables": {"comparison", "contrasts", "stats", "tables", "yardsticks"},
+    "report_tables": {"comparison", "contrasts", "stats", "tables", "trials", "yardsticks"},
     "notes": {"comparison", "sources", "yardsticks"},
     "report_options": {"yardsticks"},
     "report": {

@@ -201,7 +201,12 @@ def test_losses_tuned_with_unequal_budgets_are_not_ranked_unless_told(tmp_path, 
     assert "Not ranked, since budgets differ" in conclusion(fair)
     assert contrast(told, "gce").verdict == "better"
     main([str(tmp_path)])
-    assert "Against ce" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Against ce" not in shown
+    assert "Rows by name: not ranked." in shown
+    assert "the best mean" not in shown  # none is marked
+    main([str(tmp_path), "--power", "0.3"])
+    assert "No difference at hand" in capsys.readouterr().out
 
 
 def test_what_differs_between_losses_beside_the_loss_is_flagged(tmp_path):

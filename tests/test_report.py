@@ -319,6 +319,17 @@ def test_the_report_starts_without_torch_or_mlflow(tmp_path):
     assert shown.stdout.endswith("[]\n")
 
 
+def test_a_reader_that_stops_early_takes_no_picture_away(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, "ce", seed, 0.01 * seed)
+    command = f"{Path(sys.executable).with_name('xent-report')} . --picture p.png | head -1"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+
+    assert "Picture: p.png" in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert (tmp_path / "p.png").exists()
+
+
 def test_help_names_the_forms(tmp_path):
     shown = xent_report("--help", cwd=tmp_path)
 

@@ -5,6 +5,7 @@ Prints nothing.
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from xent_bench.contrasts import Contrast, Flip, Leaders, contrasts, flips, leaders
@@ -47,6 +48,18 @@ class Row(NamedTuple):
     def n(self) -> int:
         """Seeds that finished."""
         return len(self.trial.runs)
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean of a whole run; None without one."""
+        return fmean(run.seconds for run in self.trial.runs) if self.n else None
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """Mean over the runs that know it; None without one."""
+        found = [run.examples_per_second for run in self.trial.runs]
+        known = [speed for speed in found if speed is not None]
+        return fmean(known) if known else None
 
     @property
     def at_bound(self) -> int:

@@ -20,7 +20,7 @@ def conclusion(comparison: Comparison) -> str:
     if comparison.unranked:
         sentences.append(
             f"Not ranked, since budgets differ ({comparison.unranked}): the loss that was tuned "
-            "more would seem better. --rank-anyway compares all the same."
+            "more would seem better. --rank-anyway compares them nevertheless."
         )
     elif comparison.baseline is None:
         sentences.append("There is no baseline to compare with: --baseline LOSS names one.")

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from xent_bench.failures import DataError
+
 FILE = "curves.json"
 DRAWN = ("val/nll", "val/top1")  # by a report
 SECONDS = "time/epoch_seconds"
@@ -43,7 +45,7 @@ class Curves:
 
 
 def load_curves(folder: Path) -> dict[int, dict[str, float]]:
-    """By step, in their order; a ValueError if they cannot be read."""
+    """By step, in their order; a DataError if they cannot be read."""
     file = folder / FILE
     try:
         steps = {
@@ -51,5 +53,5 @@ def load_curves(folder: Path) -> dict[int, dict[str, float]]:
             for step, values in json.loads(file.read_text()).items()
         }
     except (OSError, AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"expected the curves of a run in {file}: {error}") from error
+        raise DataError(f"cannot read {file}, delete it to go on without: {error}") from error
     return dict(sorted(steps.items()))

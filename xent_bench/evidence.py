@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xent_bench.arrays import Values
+from xent_bench.arrays import Labels, Values
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison import Comparison
 from xent_bench.curves import DRAWN, load_curves
@@ -23,13 +23,8 @@ from xent_bench.runs import Run
 
 PREDICTIONS = "predictions.npz"
 COVERAGES = np.linspace(0.01, 1, 100)
-BY_IMAGE = (
-    "test/top1",
-    "test/nll",
-    "test/brier",
-    "test_ts/nll",
-    "test_ts/brier",
-)  # means over images
+# means over images
+BY_IMAGE = ("test/top1", "test/nll", "test/brier", "test_ts/nll", "test_ts/brier")
 
 
 @dataclass
@@ -40,6 +35,7 @@ class Evidence:
     reliability: dict[str, dict[str, Reliability]] = field(default_factory=dict)  # of one seed
     risks: dict[str, Values] = field(default_factory=dict)  # at COVERAGES, mean over seeds
     by_image: dict[str, dict[str, Values]] = field(default_factory=dict)  # mean over seeds
+    images: dict[str, Labels] = field(default_factory=dict)  # their ids
     absent: list[str] = field(default_factory=list)  # files that cannot be read
 
     def image_error(self, label: str, baseline: str, key: str) -> float | None:
@@ -47,7 +43,9 @@ class Evidence:
         the same: s / sqrt(n) of the differences image by image.
         """
         pair = [self.by_image.get(each, {}).get(key) for each in (label, baseline)]
-        if pair[0] is None or pair[1] is None or pair[0].shape != pair[1].shape:
+        if pair[0] is None or pair[1] is None:
+            return None
+        if not np.array_equal(self.images[label], self.images[baseline]):
             return None
         deltas = pair[0] - pair[1]
         if len(deltas) < 2 or not np.isfinite(deltas).all():
@@ -94,11 +92,11 @@ def _add_predictions(found: Evidence, label: str, folders: Mapping[str, Path]) -
         except ValueError:
             found.absent.append(f"{name}: {PREDICTIONS}")
             continue
-        found_here = readings(predictions, fit_temperature(predictions.calib, predictions.link))
-        if read and len(found_here["test"].target) != len(read[0]["test"].target):
-            found.absent.append(f"{name}: {PREDICTIONS}, which has another number of images")
+        images = found.images.setdefault(label, predictions.test.id)
+        if not np.array_equal(images, predictions.test.id):
+            found.absent.append(f"{name}: {PREDICTIONS}, which is of other images")
             continue
-        read.append(found_here)
+        read.append(readings(predictions, fit_temperature(predictions.calib, predictions.link)))
     if not read:
         return
     found.reliability[label] = {

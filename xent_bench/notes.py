@@ -58,15 +58,16 @@ def _some(items: Sequence[str]) -> str:
 def _reading(comparison: Comparison) -> list[str]:
     rows = [row for row in comparison.rows if row.n]
     found = _chosen(comparison)
-    found.append(
-        "* or bold: the best mean; ≈: not told from it by these seeds (paired, Holm). A column "
-        "without either: none is told from the best."
-    )
+    if not comparison.unranked and sum(row.n > 1 for row in rows) > 1:
+        found.append(
+            "* or bold: the best mean; ≈: not told from it by these seeds (paired, Holm). A column "
+            "without either: none is told from the best."
+        )
     if any(row.n > 1 for row in rows):
         found.append("±: 95 % interval, Student's t over n seeds. " + _other_images(rows))
     if any(row.n == 1 for row in rows):
         found.append("n = 1: no interval over seeds; xent-rescore RUN has that over test images.")
-    found.append(f"scaled: {_maps(rows)}, T fitted on calib. Rows by scaled NLL.")
+    found.append(f"scaled: {_maps(rows)}, T fitted on calib. {_order(comparison)}")
     found.append(
         "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; ? no majority; "
         "unmarked: not to be told from a calibrated net with so many images."
@@ -80,6 +81,10 @@ def _reading(comparison: Comparison) -> list[str]:
             * any(flip.shown for flip in comparison.flips)
         )
     return found
+
+
+def _order(comparison: Comparison) -> str:
+    return "Rows by name: not ranked." if comparison.unranked else "Rows by scaled NLL."
 
 
 def _chosen(comparison: Comparison) -> list[str]:

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from itertools import zip_longest
-from statistics import fmean
 from typing import Any
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.evidence import Evidence
 from xent_bench.sources import MUST_AGREE
-from xent_bench.stats import estimate
 from xent_bench.tables import Table
 from xent_bench.yardsticks import Yardstick
 
@@ -87,13 +85,10 @@ def costs(comparison: Comparison) -> Table:
     """Seconds a run, and how fast it trained."""
     rows = []
     for row in comparison.rows:
-        runs = row.trial.runs
-        if not runs:
-            continue
-        speeds = [run.examples_per_second for run in runs if run.examples_per_second is not None]
-        seconds = estimate([run.seconds for run in runs])
-        speed = f"{fmean(speeds):,.0f}" if speeds else "-"
-        rows.append([row.label, str(row.n), f"{seconds.mean:.1f}", speed])
+        if row.seconds is not None:
+            speed = row.examples_per_second
+            shown = "-" if speed is None else f"{speed:,.0f}"
+            rows.append([row.label, str(row.n), f"{row.seconds:.1f}", shown])
     notes = ["Of whole runs, evaluation included; examples: trained on, validation included."]
     return Table("Cost", ["loss", "n", "seconds a run", "examples / s"], rows, notes)
 

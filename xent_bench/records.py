@@ -1,10 +1,9 @@
 """A comparison as records, in full precision: what a CSV file or a data frame wants."""
 
-from statistics import fmean
 from typing import Any
 
 from xent_bench import report_tables
-from xent_bench.comparison import VERDICT, Comparison, Row
+from xent_bench.comparison import VERDICT, Comparison
 from xent_bench.contrasts import Contrast
 
 
@@ -25,7 +24,8 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             "n": row.n,
             "begun": row.trial.begun,
             "trials": row.trials,
-            **_cost(row),
+            "seconds": row.seconds,
+            "examples_per_second": row.examples_per_second,
         }
         | {
             column: value
@@ -36,13 +36,6 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         | {column: against.get((row.label, column)) for column in keys}
         for row in comparison.rows
     ]
-
-
-def _cost(row: Row) -> dict[str, float]:
-    """Means over the finished runs."""
-    speeds = [r.examples_per_second for r in row.trial.runs if r.examples_per_second is not None]
-    found = {"seconds": fmean(run.seconds for run in row.trial.runs)} if row.n else {}
-    return found | ({"examples_per_second": fmean(speeds)} if speeds else {})
 
 
 def trials(comparison: Comparison) -> list[dict[str, Any]]:

@@ -24,8 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     try:
         report(options)
-    except BrokenPipeError:  # xent-report | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, Unavailable) as error:
         print(f"xent-report: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, ValueError) else 4)
@@ -37,7 +35,11 @@ def report(options: argparse.Namespace) -> None:
 
     runs, unfinished = _load(options.runs, options.experiment)
     comparisons = compare(runs, unfinished, _options(options))
-    _print(comparisons, options)
+    try:
+        _print(comparisons, options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # xent-report | head; the files below are wanted all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     unknown = [run.name for run in unfinished if "loss" not in run.params]
     if unknown:  # of a version that kept less
         print(f"Begun without a result: {', '.join(unknown)}", file=sys.stderr)

@@ -7,6 +7,7 @@ from xent_bench.comparison import Comparison, Row
 from xent_bench.contrasts import Contrast
 from xent_bench.stats import LEVEL, largest_spread, seeds_needed
 from xent_bench.tables import Best, Table
+from xent_bench.trials import Trial
 from xent_bench.yardsticks import COMPARED, Yardstick
 
 MARKS = {
@@ -25,15 +26,16 @@ def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
     shown = [each for each in comparison.options.yardsticks if each.key in keys]
     headings = ["loss", "n", *(f"{each.above}\n{each.below}" for each in shown)]
     rows = [
-        [row.label, _seeds(row), *(_level(comparison, row, by) for by in shown)]
+        [row.label, _seeds(row.trial), *(_level(comparison, row, by) for by in shown)]
         for row in comparison.rows
     ]
     return Table(f"{comparison.experiment}: {comparison.setting}", headings, rows, [])
 
 
-def _seeds(row: Row) -> str:
+def _seeds(trial: Trial) -> str:
     """How many finished; of how many, if others were begun."""
-    return str(row.n) if row.n == row.trial.begun else f"{row.n}/{row.trial.begun}"
+    n = len(trial.runs)
+    return str(n) if n == trial.begun else f"{n}/{trial.begun}"
 
 
 def _level(comparison: Comparison, row: Row, by: Yardstick) -> str:
@@ -113,8 +115,7 @@ def trials(comparison: Comparison) -> Table:
         cell = "-" if score is None else f"{score.mean:.4f}"
         if score is not None and score.half_width is not None:
             cell += f"±{score.half_width:.4f}"
-        n = str(len(trial.runs)) if not trial.unfinished else f"{len(trial.runs)}/{trial.begun}"
-        rows.append([trial.label, n, Best(cell) if id(trial) in chosen else cell])
+        rows.append([trial.label, _seeds(trial), Best(cell) if id(trial) in chosen else cell])
     title = f"Trials on {comparison.setting}"
     notes = [f"Mean {metric} over seeds; marked: the trial of its loss that was chosen by it."]
     return Table(title, ["loss", "n", metric], rows, notes)
@@ -123,7 +124,11 @@ def trials(comparison: Comparison) -> Table:
 def power(comparison: Comparison, points: float) -> Table:
     """How many seeds would show a difference of so many points of top-1, by the spread at hand."""
     found = [e for e in comparison.contrasts if e.yardstick.key == "test/top1" and not e.same]
-    level = LEVEL / max(1, len(found))
+    title = f"Seeds needed for {points:g} points of top-1"
+    if not found:
+        why = "No difference at hand: the baseline is missing, or losses are not ranked."
+        return Table(title, ["loss"], [], [why])
+    level = LEVEL / len(found)
     rows = [[each.label, str(each.difference.n), *_needed(each, points, level)] for each in found]
     headings = ["loss", "pairs", "spread\npoints", "seeds", "spread\nat most", "seeds\nat most"]
     notes = [
@@ -133,7 +138,7 @@ def power(comparison: Comparison, points: float) -> Table:
         "over these pairs; at most: the end of its one-sided 80 % interval. -: these pairs, one or "
         "all alike, tell no spread."
     ]
-    return Table(f"Seeds needed for {points:g} points of top-1", headings, rows, notes)
+    return Table(title, headings, rows, notes)
 
 
 def _needed(contrast: Contrast, points: float, level: float) -> list[str]:

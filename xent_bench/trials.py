@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from xent_bench.runs import Run, Unfinished
 from xent_bench.stats import Estimate, estimate
@@ -55,10 +55,10 @@ def is_hyper(key: str) -> bool:
 def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: str) -> list[Trial]:
     """Runs that differ in their seed alone, finished or not, together."""
     everything: list[Run | Unfinished] = [*runs, *unfinished]
-    varying = {key for key in _keys(everything) if is_hyper(key) and _varies(key, everything)}
+    varying = _varying(everything)
     cells: dict[tuple[str, ...], tuple[list[Run], list[Unfinished]]] = {}
     for run in everything:
-        varied = _varied(run.params, varying, everything)
+        varied = _varied(run, varying)
         cell = cells.setdefault((run.params["loss"], *map("=".join, varied.items())), ([], []))
         if isinstance(run, Run):
             cell[0].append(run)
@@ -66,11 +66,10 @@ def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: 
             cell[1].append(run)
     found = []
     for finished, ended in cells.values():
-        params = (finished or ended)[0].params
+        first: Run | Unfinished = finished[0] if finished else ended[0]
         scores = [run.metrics[choose_by] for run in finished if choose_by in run.metrics]
         score = estimate(scores) if finished and len(scores) == len(finished) else None
-        varied = _varied(params, varying, everything)
-        found.append(Trial(params["loss"], varied, finished, ended, score))
+        found.append(Trial(first.params["loss"], _varied(first, varying), finished, ended, score))
     return found
 
 
@@ -125,26 +124,23 @@ def _seed(run: Run | Unfinished) -> str:
     return str(run.params["seed"])
 
 
-def _keys(runs: Sequence[Run | Unfinished]) -> dict[str, None]:
-    return dict.fromkeys(key for run in runs for key in run.params)
-
-
-def _varies(key: str, runs: Sequence[Run | Unfinished]) -> bool:
-    """Between runs of a loss; or, if it is no parameter of the loss, between any."""
-    if not key.startswith("loss."):
-        return len({str(run.params.get(key)) for run in runs}) > 1
-    values: dict[str, set[str]] = {}
+def _varying(runs: Sequence[Run | Unfinished]) -> dict[str, set[str]]:
+    """By loss: its own parameters that differ between its runs, and all others that differ."""
+    by_loss: dict[str, list[Run | Unfinished]] = {}
     for run in runs:
-        values.setdefault(run.params["loss"], set()).add(str(run.params.get(key)))
-    return any(len(own) > 1 for own in values.values())
-
-
-def _varied(
-    params: Mapping[str, Any], varying: set[str], runs: Sequence[Run | Unfinished]
-) -> dict[str, str]:
-    peers = [run for run in runs if run.params["loss"] == params["loss"]]
+        by_loss.setdefault(run.params["loss"], []).append(run)
+    shared = {key for key in _differing(runs) if is_hyper(key) and not key.startswith("loss.")}
     return {
-        key: str(value)
-        for key, value in params.items()
-        if key in varying and (not key.startswith("loss.") or _varies(key, peers))
+        loss: shared | {key for key in _differing(own) if key.startswith("loss.")}
+        for loss, own in by_loss.items()
     }
+
+
+def _differing(runs: Sequence[Run | Unfinished]) -> set[str]:
+    keys = {key for run in runs for key in run.params}
+    return {key for key in keys if len({str(run.params.get(key)) for run in runs}) > 1}
+
+
+def _varied(run: Run | Unfinished, varying: Mapping[str, set[str]]) -> dict[str, str]:
+    own = varying[run.params["loss"]]
+    return {key: str(value) for key, value in run.params.items() if key in own}

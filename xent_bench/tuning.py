@@ -53,8 +53,8 @@ def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
             numbers = sorted(value for value in tried if value is not None)
             if len(numbers) < 2 or len(numbers) < len(tried):
                 continue
-            ends = {numbers[0]: "smallest", numbers[-1]: "largest"}
-            end = ends.get(number(text) or 0.0)
+            ends: dict[float | None, str] = {numbers[0]: "smallest", numbers[-1]: "largest"}
+            end = ends.get(number(text))
             if end:
                 found.setdefault(f"{key}={text}, the {end} tried", []).append(loss)
     return [f"{what}, for {', '.join(losses)}" for what, losses in found.items()]
