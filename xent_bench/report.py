@@ -38,7 +38,8 @@ def report(options: argparse.Namespace) -> None:
     try:
         _print(comparisons, options)
         sys.stdout.flush()
-    except BrokenPipeError:  # xent-report | head; the files below are wanted all the same
+    except (BrokenPipeError, SystemExit):  # xent-report | head; Rich makes an exit of it
+        # the files below are wanted nevertheless
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     unknown = [run.name for run in unfinished if "loss" not in run.params]
     if unknown:  # of a version that kept less
