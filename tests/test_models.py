@@ -1,4 +1,4 @@
-"""What holds for every model in conf/model; and the stem of ResNet-18."""
+"""What holds for every model in conf/model; and the stem of the ResNets."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from xent_bench.configure import configured
-from xent_bench.models.resnet18 import resnet18
+from xent_bench.models.resnet import resnet18, resnet50
 from xent_bench.schema import CONF
 
 FILES = sorted((CONF / "model").glob("*.yaml"))
@@ -23,10 +23,18 @@ def test_a_model_gives_one_raw_score_a_class(file, shape):
     assert not isinstance(list(net.modules())[-1], nn.Softmax | nn.LogSoftmax | nn.Sigmoid)
 
 
-def test_resnet18_keeps_small_images_whole_and_has_the_original_stem_for_large_ones():
-    small, large, grey = (resnet18(shape, 10) for shape in [(3, 32, 32), (3, 64, 64), (1, 96, 96)])
+@pytest.mark.parametrize("resnet", [resnet18, resnet50])
+def test_a_resnet_keeps_small_images_whole_and_has_the_original_stem_for_large_ones(resnet):
+    small, large, grey = (resnet(shape, 10) for shape in [(3, 32, 32), (3, 64, 64), (1, 96, 96)])
 
     assert (small.conv1.stride, type(small.maxpool)) == ((1, 1), nn.Identity)
     assert (large.conv1.stride, type(large.maxpool)) == ((2, 2), nn.MaxPool2d)
     assert (grey.conv1.stride, grey.conv1.in_channels) == ((2, 2), 1)
-    assert sum(weight.numel() for weight in large.parameters()) == 11_181_642
+
+
+# 1,000 classes at 224 pixels: torchvision's table of models
+@pytest.mark.parametrize(("resnet", "weights"), [(resnet18, 11_689_512), (resnet50, 25_557_032)])
+def test_the_imagenet_forms_have_the_published_numbers_of_weights(resnet, weights):
+    net = resnet((3, 224, 224), 1000)
+
+    assert sum(weight.numel() for weight in net.parameters()) == weights

@@ -1,0 +1,171 @@
+"""60,000 photographs, 32 x 32 pixels, of 10 or of 100 classes.  Krizhevsky, 2009, Toronto."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from xent_bench.data.augment import Augmentation
+from xent_bench.data.cifar_files import (
+    Batch,
+    binary_batch,
+    pickled_batch,
+    pickled_names,
+    written_names,
+)
+from xent_bench.data.image_set import ImageSet
+from xent_bench.failures import DataError
+from xent_bench.ranges import NaturalNumber
+
+DOWNLOADS = Path("data")  # where torchvision puts what it fetches when no root is given
+
+
+def cifar10(
+    *,
+    root: str | None = None,
+    download: bool = False,
+    flip: bool = True,
+    crop: NaturalNumber = 4,
+) -> ImageSet:
+    """50,000 images to train with, 10,000 the official test split: 6,000 of each class.
+
+    Read from `root` or its folder of the published name, else from an earlier download.
+    """
+    return _image_set("CIFAR10", root, download, Augmentation(flip, crop))
+
+
+def cifar100(
+    *,
+    root: str | None = None,
+    download: bool = False,
+    flip: bool = True,
+    crop: NaturalNumber = 4,
+) -> ImageSet:
+    """The same of 100 classes, 600 images each; its 20 superclasses are left out."""
+    return _image_set("CIFAR100", root, download, Augmentation(flip, crop))
+
+
+class Version(NamedTuple):
+    """One published form of a set: a folder with batches, of which the last is test, and names."""
+
+    folder: str
+    batches: tuple[str, ...]
+    names: str
+    read_batch: Callable[[Path], Batch]
+    read_names: Callable[[Path], tuple[str, ...]]
+
+
+VERSIONS = {
+    "CIFAR10": (
+        Version(
+            "cifar-10-batches-py",
+            (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
+            "batches.meta",
+            partial(pickled_batch, key=b"labels"),
+            partial(pickled_names, key=b"label_names"),
+        ),
+        Version(
+            "cifar-10-batches-bin",
+            (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
+            "batches.meta.txt",
+            partial(binary_batch, label_bytes=1),
+            written_names,
+        ),
+    ),
+    "CIFAR100": (
+        Version(
+            "cifar-100-python",
+            ("train", "test"),
+            "meta",
+            partial(pickled_batch, key=b"fine_labels"),
+            partial(pickled_names, key=b"fine_label_names"),
+        ),
+        Version(
+            "cifar-100-binary",
+            ("train.bin", "test.bin"),
+            "fine_label_names.txt",
+            partial(binary_batch, label_bytes=2),
+            written_names,
+        ),
+    ),
+}
+CLASSES = {"CIFAR10": 10, "CIFAR100": 100}
+
+
+def _image_set(name: str, root: str | None, download: bool, augmentation: Augmentation) -> ImageSet:
+    folder = DOWNLOADS if root is None else Path(root).expanduser()
+    found = _find(name, folder)
+    if found is None and download:
+        _download(name, folder)
+        found = _find(name, folder)
+    if found is None:
+        raise DataError(_missing(name, folder))
+    place, version = found
+    classes = _classes(place / version.names, version, CLASSES[name])
+    batches = [_batch(place / file, version, len(classes)) for file in version.batches]
+    pixels = np.concatenate([batch.pixels for batch in batches]).reshape(-1, 3, 32, 32)
+    labels = [label for batch in batches for label in batch.labels]
+    n, test = len(pixels), len(batches[-1].labels)
+    return ImageSet(
+        torch.from_numpy(pixels),
+        torch.tensor(labels),
+        classes,
+        test=torch.arange(n - test, n),
+        augmentation=augmentation,
+    )
+
+
+def _places(name: str, folder: Path) -> list[tuple[Path, Version]]:
+    versions = VERSIONS[name]
+    return [(place, each) for each in versions for place in (folder, folder / each.folder)]
+
+
+def _lacking(place: Path, version: Version) -> list[str]:
+    files = (*version.batches, version.names)
+    return [file for file in files if not (place / file).is_file()]
+
+
+def _find(name: str, folder: Path) -> tuple[Path, Version] | None:
+    """The first place that has every file of a version, and which."""
+    return next((each for each in _places(name, folder) if not _lacking(*each)), None)
+
+
+def _missing(name: str, folder: Path) -> str:
+    """What to say when no place has them all: the files that one which has some lacks."""
+    places = _places(name, folder)
+    python, binary = (version.folder for version in VERSIONS[name])
+    ways = f"set data.root=FOLDER to where {python} or {binary} lies, or set data.download=true"
+    place, version = min(places, key=lambda each: len(_lacking(*each)))
+    lacking = _lacking(place, version)
+    if len(lacking) <= len(version.batches):  # one is there
+        return f"{name} is not complete: no {', '.join(lacking)} in {place}: {ways}"
+    searched = ", ".join(dict.fromkeys(str(place) for place, _ in places))
+    return f"{name}'s files not found in {searched}: {ways}"
+
+
+def _download(name: str, folder: Path) -> None:
+    from torchvision import datasets  # seconds of import
+
+    try:
+        getattr(datasets, name)(folder, download=True)
+    except (OSError, RuntimeError) as error:  # no network, no room, a damaged file
+        reason = " ".join(str(error).split())
+        raise DataError(f"cannot download {name} into {folder}: {reason}") from error
+
+
+def _classes(file: Path, version: Version, expected: int) -> tuple[str, ...]:
+    classes = version.read_names(file)
+    if len(classes) != expected:
+        raise DataError(f"expected the names of {expected} classes in {file}, got {len(classes)}")
+    return classes
+
+
+def _batch(file: Path, version: Version, classes: int) -> Batch:
+    batch = version.read_batch(file)
+    low, high = min(batch.labels), max(batch.labels)
+    if not 0 <= low <= high < classes:
+        raise DataError(f"expected labels from 0 to {classes - 1} in {file}, got {low} to {high}")
+    return batch
