@@ -25,6 +25,15 @@ def one_thread() -> None:
     threadpool_limits(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of templates of new stores: the tests leave the user's alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XENT_BENCH_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One MLflow store for all tests: making its tables takes seconds."""

@@ -3,42 +3,50 @@
 import getpass
 import logging
 import os
-import platform
-import uuid
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
-from mlflow.entities import Param, RunTag
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.curves import Curves
 from xent_bench.failures import Unavailable
+from xent_bench.own_run import OwnRun, own_run
 from xent_bench.tracking_store import open_store, points, tracking_uri
 
 SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
+PATIENCE = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
 
 
 class Tracking(Logger):
-    """An open MLflow run, as Lightning's logger.
+    """An open MLflow run, as Lightning's logger. What is logged waits, to be written together.
 
     A point that is there already is not written again: a run killed between the logging of an
     epoch and its checkpoint repeats that epoch, to the same numbers.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, curves: Curves) -> None:
-        """Learn what an earlier process logged; `curves` keep what is logged after an epoch."""
+    def __init__(self, client: MlflowClient, run: OwnRun, curves: Curves) -> None:
+        """Go on after an earlier process; `curves` keep what is logged after an epoch."""
         super().__init__()
-        self.client, self.run_id, self.curves = client, run_id, curves
-        self.written = {
-            (point.key, point.step)
-            for key in client.get_run(run_id).data.metrics
-            for point in client.get_metric_history(run_id, key)
-        }
+        self.client, self.run, self.curves = client, run, curves
+        self.written = set(run.written)
+        self.waiting: list[Metric] = []
+        self.tags: dict[str, str] = {}
+        self.flushed = time.monotonic()
+        for step, metrics in curves.steps.items():  # of a process killed before it wrote them
+            self._await(metrics, step)
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's."""
+        return self.run.id
 
     @property
     def name(self) -> str:
@@ -54,21 +62,43 @@ class Tracking(Logger):
         """Nothing: `open_run` has written the parameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """All points of a step in one request, and in the folder; at step 0 what is no curve."""
+        """The points of a step, in the folder at once; at step 0 what is no curve."""
         step = step or 0
         if step:
             self.curves.add(step, metrics)
-        new = {key: value for key, value in metrics.items() if (key, step) not in self.written}
-        self.client.log_batch(self.run_id, metrics=points(new, step))
-        self.written |= {(key, step) for key in new}
+        self._await(metrics, step)
+        if time.monotonic() - self.flushed > PATIENCE:
+            self.flush()
 
     def log_file(self, file: Path, folder: str | None = None) -> None:
         """Keep a file with the run, in a folder of its artifacts."""
-        self.client.log_artifact(self.run_id, str(file), folder)
+        if self.run.artifacts.startswith("file:"):  # the client would ask the store where they are
+            keep: Any = LocalArtifactRepository(self.run.artifacts).log_artifact  # has no types
+            keep(str(file), folder)
+        else:
+            self.client.log_artifact(self.run_id, str(file), folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add or replace."""
-        self.client.log_batch(self.run_id, tags=[RunTag(key, tags[key]) for key in tags])
+        self.tags |= tags
+
+    def flush(self, params: Sequence[Param] = ()) -> None:
+        """Write what waits, in one request. If that fails it waits on, with its times: MLflow keeps
+        once what is sent twice.
+        """
+        tags = [RunTag(key, value) for key, value in self.tags.items()]
+        self.client.log_batch(self.run_id, self.waiting, params, tags)
+        self.waiting, self.tags, self.flushed = [], {}, time.monotonic()
+
+    def end(self, status: str) -> None:
+        """Write what waits, and how it ended."""
+        self.flush()
+        self.client.set_terminated(self.run_id, status)
+
+    def _await(self, metrics: Mapping[str, float], step: int) -> None:
+        new = {key: value for key, value in metrics.items() if (key, step) not in self.written}
+        self.waiting += points(new, step)
+        self.written |= {(key, step) for key in new}
 
 
 @contextmanager
@@ -89,16 +119,15 @@ def open_run(
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         client, experiment_id = open_store(uri, experiment, folder)
-        run_id = _run_id(client, experiment_id, folder, name)
-        tracking = Tracking(client, run_id, Curves(folder))
-        parameters = [Param(key, str(value)) for key, value in params.items()]
-        client.log_batch(tracking.run_id, params=parameters)
-        tracking.set_tags(tags | SOURCE | {"mlflow.user": _user()})
+        tags = tags | SOURCE | {"mlflow.user": _user()}
+        run = own_run(client, experiment_id, folder, name, tags)
+        tracking = Tracking(client, run, Curves(folder))
+        tracking.flush([Param(key, str(value)) for key, value in params.items()])
     except (MlflowException, OSError) as error:
         raise _unavailable(uri, error) from error
     try:
         yield tracking
-        client.set_terminated(tracking.run_id, "FINISHED")
+        tracking.end("FINISHED")
     except MlflowException as error:  # gone meanwhile: it cannot be told
         raise _unavailable(uri, error) from error
     except BaseException as error:
@@ -106,7 +135,7 @@ def open_run(
         with suppress(MlflowException):  # what went wrong first is what the user must see
             if not interrupted:
                 tracking.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
-            client.set_terminated(tracking.run_id, "KILLED" if interrupted else "FAILED")
+            tracking.end("KILLED" if interrupted else "FAILED")
         raise
 
 
@@ -120,44 +149,8 @@ def _unavailable(uri: str | None, error: Exception) -> Unavailable:
     return Unavailable(message.replace(f":{password}@", ":***@") if password else message)
 
 
-def _reopened(client: MlflowClient, run_id: str) -> str | None:
-    """The run, as running again; None if it was deleted or the store is another one."""
-    try:
-        client.update_run(run_id, status="RUNNING")
-        if "failure" in client.get_run(run_id).data.tags:
-            client.delete_tag(run_id, "failure")
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-    return run_id
-
-
 def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         return str(os.getuid())
-
-
-def _run_id(client: MlflowClient, experiment_id: str, folder: Path, name: str) -> str:
-    """Of the run begun in this folder, else of a new one."""
-    file = folder / "mlflow_run_id"
-    begun = _reopened(client, file.read_text()) if file.exists() else None
-    if begun is not None:
-        return begun
-    # A process killed between create_run and the rename below leaves a run that only this tells.
-    owner = str(uuid.uuid5(uuid.NAMESPACE_URL, f"//{platform.node()}{folder.resolve()}"))
-    orphans = client.search_runs(
-        [experiment_id], f"tags.owner = '{owner}' and attributes.status = 'RUNNING'", max_results=1
-    )
-    run = (
-        orphans[0]
-        if orphans
-        else client.create_run(experiment_id, run_name=name, tags={"owner": owner})
-    )
-    run_id = str(run.info.run_id)
-    part = file.with_suffix(".part")
-    part.write_text(run_id)
-    part.rename(file)
-    return run_id

@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
+from xent_bench.new_store import make_store
 from xent_bench.saved_view import TAG as VIEW
 from xent_bench.saved_view import description, view_tag
 
@@ -40,10 +41,7 @@ def open_store(uri: str | None, experiment: str, folder: Path) -> tuple[MlflowCl
     # First runs in parallel would race to create the tables, and leave the file broken.
     with FileLock(f"{file}.lock"):
         if not file.exists():  # a kill would leave half of the tables, which MLflow cannot mend
-            part = Path(f"{file}.part")
-            part.unlink(missing_ok=True)
-            MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
-            part.rename(file)
+            make_store(file)
         client = MlflowClient(uri)
         # beside the runs; MLflow would put them under whatever directory one happens to be in
         artifacts = (folder.parent / "mlflow").resolve().as_uri()
