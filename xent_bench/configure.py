@@ -5,20 +5,25 @@ keys there are. No `instantiate`: Hydra's partial looks its target up again on e
 costs more than a loss does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
-from functools import partial
+from functools import cache, partial
 from inspect import Parameter, signature
-from typing import Any, NotRequired, Required, get_type_hints
+from typing import TYPE_CHECKING, Any, NotRequired, Required, get_type_hints
 from urllib.parse import urlsplit
 
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from xent_bench.schema import GROUPS, Train, choice, plain
+from xent_bench.schema import GROUPS, Train, plain
+from xent_bench.signatures import read_parameters
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter  # below where it is used: a sixth of what --help costs
+
+    Rules = tuple[TypeAdapter[Any], list[str]]  # of values, and the keys there are
 
 # What the harness passes by position: (logits, target), (), (shape, classes), (net), (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
@@ -55,7 +60,7 @@ def check_top_level(config: DictConfig) -> None:
     missing = OmegaConf.missing_keys(ours) | {name for name in known if name not in ours}
     if missing:
         raise ConfigError(min(missing), "has to be given")
-    _validate(TypeAdapter(Train), plain(ours), prefix="", known=known)
+    _validate(_top_level(), plain(ours), prefix="")
     for group in GROUPS:
         target = config[group].get("_target_")
         if not isinstance(target, str):
@@ -71,34 +76,79 @@ def check_top_level(config: DictConfig) -> None:
         )
 
 
+def check_sources(config: DictConfig) -> None:
+    """Refuse what the targets' sources alone show to be wrong; imports none of them."""
+    for group in GROUPS:
+        target, values = _target_and_values(config, group)
+        rules = _rules_in_source(group, target)
+        if rules is not None:
+            _validate(rules, values, prefix=f"{group}.")
+
+
 def configured(config: DictConfig, group: str) -> "partial[Any]":
     """The group's choice as a callable, its hyper-parameters bound."""
-    values = plain(config[group])
-    target = values.pop("_target_", None)
-    values.pop("_partial_", None)
+    target, values = _target_and_values(config, group)
     try:
         function = get_method(target)
-        hyper = list(signature(function).parameters.values())[POSITIONAL[group] :]
         hints = get_type_hints(function, include_extras=True)
+        parameters = [
+            each.replace(annotation=hints.get(each.name, Any))
+            for each in signature(function).parameters.values()
+        ]
     except Exception as error:  # whatever somebody's module raises when it is imported
         raise ConfigError(f"{group}._target_", f"cannot use {target}: {error}") from error
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in hyper):
+    rules = _rules(group, parameters)
+    if rules is None:
         return partial(function, **values)
+    return partial(function, **_validate(rules, values, prefix=f"{group}."))
+
+
+def _target_and_values(config: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
+    values = plain(config[group])
+    values.pop("_partial_", None)
+    return values.pop("_target_", None), values
+
+
+@cache  # the runs of a sweep share most targets
+def _rules_in_source(group: str, target: str) -> "Rules | None":
+    try:
+        parameters = read_parameters(target)
+        return None if parameters is None else _rules(group, parameters)
+    except Exception:  # what pydantic cannot use before the module's own names are there
+        return None
+
+
+def _rules(group: str, parameters: Sequence[Parameter]) -> "Rules | None":
+    """Of the parameters that a user sets; None where any keyword will do."""
+    from pydantic import TypeAdapter
+
+    hyper = parameters[POSITIONAL[group] :]
+    if any(each.kind is Parameter.VAR_KEYWORD for each in hyper):
+        return None
     offered = OFFERED.get(group, set())
-    named = {each.name: _field(each, hints) for each in hyper if each.name not in offered}
-    options = TypedDict(choice(config, group), named)  # type: ignore[misc]  # made at run time
-    rules = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
-    setattr(options, "__pydantic_config__", rules)  # noqa: B010  a TypedDict has it nowhere else
-    bound = _validate(TypeAdapter(options), values, prefix=f"{group}.", known=named)
-    return partial(function, **bound)
+    named = {each.name: _field(each) for each in hyper if each.name not in offered}
+    options = TypedDict(group, named)  # type: ignore[misc]  # made at run time
+    strict = {"extra": "forbid", "allow_inf_nan": False, "arbitrary_types_allowed": True}
+    setattr(options, "__pydantic_config__", strict)  # noqa: B010  a TypedDict has it nowhere else
+    return TypeAdapter(options), list(named)
 
 
-def _field(parameter: Parameter, hints: dict[str, Any]) -> Any:
-    hint = hints.get(parameter.name, Any)
+def _field(parameter: Parameter) -> Any:
+    hint = parameter.annotation
     return Required[hint] if parameter.default is Parameter.empty else NotRequired[hint]
 
 
-def _validate(adapter: TypeAdapter[Any], values: Any, prefix: str, known: Iterable[str]) -> Any:
+@cache  # for all runs of a sweep
+def _top_level() -> "Rules":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Train), [each.name for each in fields(Train)]
+
+
+def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
+    from pydantic import ValidationError
+
+    adapter, known = rules
     try:
         return adapter.validate_python(values)
     except ValidationError as error:

@@ -8,18 +8,19 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
-from hydra import compose
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.calibrators import PREFIXES
-from xent_bench.configure import check_top_level, checked
+from xent_bench.configure import check_sources, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
+from xent_bench.finished import recall, remember
 from xent_bench.schema import run_folder, run_name
-from xent_bench.sweep import combinations_of, differing
+from xent_bench.sweep import combinations_of, composed, differing
 
 LEGEND = "Scores on test: as trained → after temperature scaling."
 
@@ -38,8 +39,7 @@ class Console(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse at once what can be seen without PyTorch, and soon what cannot."""
         try:
-            check_top_level(config)
-            if not _is_done(config):
+            if not _checked_done(config):
                 _say("Loading PyTorch ...")
                 checked(config)
                 _say(LEGEND)
@@ -47,24 +47,36 @@ class Console(Callback):
             refuse(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check every combination and count those still to be trained."""
+        """Check every combination and count those still to be trained; with none, that is all."""
+        if folders := recall(config):
+            self._end_done_before(config, folders)
         try:
             combinations = combinations_of(config)
-            configs = [compose(config.hydra.job.config_name, each) for each in combinations]
-            for each in configs:
-                check_top_level(each)
-            missing = [each for each in configs if not _is_done(each)]
+            runs = [(each, _checked_done(each)) for each in composed(config, combinations)]
+            configs, missing = [run for run, _ in runs], [run for run, done in runs if not done]
             if missing:
                 _say(f"{_runs(len(configs))}, {len(missing)} to train; loading PyTorch ...")
             for each in missing:
                 checked(each)
         except CONFIG_ERRORS as error:
             refuse(error)
+        if len(configs) > 1 and remember(config, configs):
+            self._end_done_before(config, [run_folder(each) for each in configs])
         self.total, self.to_train = len(configs), len(missing)
         self.swept = differing(combinations)
+        self.sweep, self.configs = config, configs
         if missing:
             _say(LEGEND)
         self.start = time.monotonic()
+
+    def _end_done_before(self, config: DictConfig, folders: list[Path]) -> NoReturn:
+        """Say what Hydra would after it has composed every run twice more."""
+        with suppress(FileNotFoundError):  # runs of a swept experiment lie elsewhere
+            OmegaConf.save(config, Path(config.hydra.sweep.dir) / "multirun.yaml")
+        took = _duration(time.monotonic() - self.start)
+        _say(f"{_runs(len(folders))}: {len(folders)} done before; {took}")
+        _say(f"Compare: xent-report {folders[-1].parent}")
+        sys.exit(0)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember whether there is anything to train."""
@@ -81,6 +93,8 @@ class Console(Callback):
             _say(f"{self._name(config)}{result}{self._time_left()}")
         if self.ended == self.total:
             self._say_sum(config)
+            if self.total > 1:
+                remember(self.sweep, self.configs)
             if self.failures:
                 sys.exit(exit_code(self.failures[0]))
 
@@ -135,6 +149,14 @@ class Console(Callback):
 
 def _runs(n: int) -> str:
     return "1 run" if n == 1 else f"{n} runs"
+
+
+def _checked_done(config: DictConfig) -> bool:
+    """Whether there is nothing to train; if there is, its sources have been checked too."""
+    check_top_level(config)
+    if not (done := _is_done(config)):
+        check_sources(config)
+    return done
 
 
 def _is_done(config: DictConfig) -> bool:

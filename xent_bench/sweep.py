@@ -1,5 +1,8 @@
 """Which runs a sweep consists of, known before the first of them starts."""
 
+from collections.abc import Iterator
+
+from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,7 +22,24 @@ def combinations_of(config: DictConfig) -> list[list[str]]:
     return combinations
 
 
+def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[DictConfig]:
+    """Each run's config, in an order that meets a mistake soon."""
+    for combination in _novel_first(combinations):
+        yield compose(config.hydra.job.config_name, combination)
+
+
 def differing(combinations: list[list[str]]) -> set[str]:
     """The overrides that are not in every combination."""
     sets = [set(combination) for combination in combinations]
     return set().union(*sets) - sets[0].intersection(*sets) if sets else set()
+
+
+def _novel_first(combinations: list[list[str]]) -> list[list[str]]:
+    """Those before the others that hold an override which none before them holds."""
+    seen: set[str] = set()
+    novel: list[list[str]] = []
+    others: list[list[str]] = []
+    for combination in combinations:
+        (others if seen.issuperset(combination) else novel).append(combination)
+        seen.update(combination)
+    return novel + others

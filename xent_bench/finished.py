@@ -1,0 +1,75 @@
+"""A sweep that is finished, remembered: Hydra takes 0.1 s a run to say which runs it has.
+
+The record lies beside `multirun.yaml` and holds for what was typed and for every file that may
+have a say in it, byte by byte; with anything else, the sweep is composed again. A run whose
+result is gone is never taken for done.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from xent_bench import schema
+from xent_bench.calibrators import PREFIXES
+from xent_bench.schema import run_folder
+
+RECORD = ".finished.json"
+
+
+def remember(sweep: DictConfig, runs: Iterable[DictConfig]) -> bool:
+    """Record the sweep if every run of it is finished, and say whether it is."""
+    found = [(str(run_folder(each)), str(each.calibrator.name)) for each in runs]
+    if not _all_done(found):
+        return False
+    folder = Path(sweep.hydra.sweep.dir)
+    key = _key(sweep)
+    if key and folder.is_dir():
+        part = folder / f"{RECORD}.part"
+        part.write_text(json.dumps({"key": key, "runs": found}))
+        part.rename(folder / RECORD)
+    return True
+
+
+def recall(sweep: DictConfig) -> list[Path]:
+    """The folders of a sweep that is finished still; none of one that is not known to be."""
+    try:
+        record = json.loads((Path(sweep.hydra.sweep.dir) / RECORD).read_text())
+        same = record["key"] == _key(sweep)
+        runs = [(folder, calibrator) for folder, calibrator in record["runs"]]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or cut off: it is only a shortcut
+        return []
+    return [Path(folder) for folder, _ in runs] if same and _all_done(runs) else []
+
+
+def _all_done(runs: list[tuple[str, str]]) -> bool:
+    return bool(runs) and all(_is_done(Path(folder), calibrator) for folder, calibrator in runs)
+
+
+def _is_done(folder: Path, calibrator: str) -> bool:
+    """Readable, and with the numbers of the calibrator that is asked for."""
+    try:
+        metrics = json.loads((folder / "result.json").read_text())["metrics"]
+        return f"{PREFIXES[calibrator]}/top1" in metrics
+    except (OSError, ValueError, KeyError, TypeError):  # the run itself will say it
+        return False
+
+
+def _key(sweep: DictConfig) -> str | None:
+    """Of all that decides which runs there are; None where that is not in files alone."""
+    sources = sweep.hydra.runtime.config_sources
+    if {each.schema for each in sources if each.provider != "hydra"} - {"file", "structured"}:
+        return None
+    folders = [Path(each.path) for each in sources if each.schema == "file"]
+    files = [file for folder in folders for file in sorted(folder.rglob("*.yaml"))]
+    texts = [file.read_text(errors="replace") for file in files]
+    typed = list(sweep.hydra.overrides.task)
+    if any(re.search(r"\$\{[\w.]+:", text) for text in [*texts, *typed]):
+        return None  # the environment or the time of day decides
+    code = Path(schema.__file__).read_text()  # it names the folders
+    said = [hydra.__version__, code, OmegaConf.to_yaml(sweep), *map(str, files), *texts]
+    return sha256(json.dumps(said).encode()).hexdigest()
