@@ -1,18 +1,29 @@
 """What a user may write, and how a mistake is answered: one line, an exit code, nothing trained."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, SMALL
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.configure import ConfigError, checked
+from xent_bench.configure import (
+    OFFERED,
+    POSITIONAL,
+    ConfigError,
+    check_sources,
+    checked,
+    configured,
+)
 from xent_bench.explain import CONFIG_ERRORS, explain
-from xent_bench.schema import CONF, run_folder, run_key, science
+from xent_bench.schema import CONF, GROUPS, run_folder, run_key, science
+from xent_bench.signatures import read_parameters
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+SETS = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
 
 
 def xent_train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -28,7 +39,7 @@ def xent_train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ("lr=1", "lr: no such key; did you mean optimizer.lr?"),
         ("machine.acelerator=cpu", "did you mean machine.accelerator?"),
         ("loss=focl", "loss=focl: no such loss; did you mean focal?"),
-        ("data=imagenet22k", "no such data; there is digits, fashion_mnist, synthetic"),
+        ("data=flowers", f"no such data; there is {', '.join(SETS)}"),
         ("model.widht=3", "did you mean model.width?"),
         ("+model.widht=3", "model.widht: no such key; did you mean model.width?"),
         ("+epoch=3", "did you mean epochs?"),
@@ -147,21 +158,23 @@ def test_a_mistake_in_the_last_run_of_a_sweep_is_refused_before_the_first(tmp_pa
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_composes_and_its_header_is_its_command(composed, name):
-    config = composed(f"experiment={name}")
     header = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
+    command, *overrides = header[1].removeprefix("# xent-train -m ").split()
+    config = composed(command, *overrides)
 
-    assert config.experiment == name
     assert header[0] == "# @package _global_"
-    assert header[1] == f"# xent-train -m experiment={name}"
+    assert command == f"experiment={name}"
+    assert config.experiment == name
     checked(config)
 
 
 @pytest.mark.parametrize(
-    "group", sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+    "group", sorted({folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"experiment"})
 )
 def test_every_choice_composes(composed, group):
     for file in (CONF / group).glob("*.yaml"):
-        checked(composed(f"{group}={file.stem}"))
+        to_give = [f"{group}.{key}=given" for key in OmegaConf.missing_keys(OmegaConf.load(file))]
+        checked(composed(f"{group}={file.stem}", *to_give))
 
 
 def test_the_key_hashes_what_can_change_the_numbers_and_nothing_else(composed):
@@ -171,6 +184,15 @@ def test_the_key_hashes_what_can_change_the_numbers_and_nothing_else(composed):
 
     assert len({key, *(run_key(composed(each)) for each in science_changed)}) == 6
     assert {run_key(composed(each)) for each in machine_changed} == {key}
+
+
+def test_keys_that_came_later_leave_the_runs_of_before_their_names(composed):
+    assert run_key(composed("experiment=quickstart")) == "d302c68dc2"
+
+    later = ["accumulate=2", "clip_norm=1", "augmentation.cutout=2", "augmentation.mixup=0.1"]
+    keys = {run_key(composed(each)) for each in [*later, "augmentation.cutmix=0.1"]}
+    assert len(keys) == 5
+    assert run_key(composed()) not in keys
 
 
 def test_downloading_a_set_does_not_change_the_key_and_another_folder_does(composed):
@@ -228,6 +250,192 @@ def test_nothing_heavy_is_imported_before_something_is_trained(tmp_path):
     )
 
     assert shown.stdout.strip() == "[]"
+
+
+def without_torch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command where importing PyTorch is an error."""
+    probe = "import sys; sys.modules['torch'] = None; from xent_bench.train import main; main()"
+    command = [sys.executable, "-c", probe, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def finish(config: DictConfig, cwd: Path) -> Path:
+    """Write what the console reads of a finished run."""
+    scores = dict.fromkeys(("top1", "nll", "ece", "temperature_at_bound"), 0.5)
+    metrics = {
+        f"{split}/{key}": score for split in ("test", "test_ts") for key, score in scores.items()
+    }
+    result = cwd / run_folder(config) / "result.json"
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text(json.dumps({"metrics": metrics, "seconds": 1.0}))
+    return result
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "loss=focl",
+        "epoch=3",
+        "epochs=0",
+        "loss=focal loss.gamma=-1",
+        "loss=focal +loss.gama=2",
+        "loss=huber loss.delta=0",
+        "loss=taylor_ce loss.t=0",
+        "optimizer.lr=fast",
+        "model.width=2.5",
+        "schedule.warmup=1.5",
+        "+data.n=3",
+        "-m loss=focal loss.gamma=2,-1",
+    ],
+)
+def test_a_mistake_is_refused_without_pytorch(tmp_path, mistake):
+    refused = without_torch(*mistake.split(), cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert refused.stderr.startswith("xent-train: ")
+    assert refused.stderr.endswith(" (on the command line)\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_needs_no_pytorch(tmp_path):
+    assert without_torch("--help", cwd=tmp_path).stdout == xent_train("--help", cwd=tmp_path).stdout
+
+
+def test_a_finished_run_is_shown_without_pytorch(composed, tmp_path):
+    finish(composed("loss=focal"), tmp_path)
+    shown = without_torch("loss=focal", cwd=tmp_path)
+
+    assert shown.returncode == 0, shown.stderr
+    assert "done before: nothing was trained" in shown.stdout
+
+
+def test_a_finished_sweep_is_shown_without_pytorch_and_remembered(composed, tmp_path):
+    for seed in (0, 1):
+        finish(composed(f"seed={seed}"), tmp_path)
+    first, again = (without_torch("-m", "seed=0,1", cwd=tmp_path) for _ in range(2))
+
+    assert first.returncode == again.returncode == 0, first.stderr
+    assert "2 runs: 2 done before" in first.stdout
+    assert "2 runs: 2 done before" in again.stdout
+    assert (tmp_path / "runs" / "default" / ".finished.json").is_file()
+    assert OmegaConf.load(tmp_path / "runs" / "default" / "multirun.yaml").epochs == 20
+
+
+def test_a_remembered_sweep_is_forgotten_when_a_result_is_gone(composed, tmp_path):
+    results = [finish(composed(f"seed={seed}"), tmp_path) for seed in (0, 1)]
+    without_torch("-m", "seed=0,1", cwd=tmp_path)
+    results[1].unlink()
+
+    assert "2 runs, 1 to train" in without_torch("-m", "seed=0,1", cwd=tmp_path).stdout
+
+
+def test_a_remembered_sweep_is_forgotten_when_a_file_of_it_changes(composed, tmp_path):
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nepochs: 3\n")
+    command = ("-m", "--config-dir", "conf", "experiment=mine", "seed=0,1")
+    for seed in (0, 1):
+        finish(composed("epochs=3", f"seed={seed}"), tmp_path)
+    first, again = (without_torch(*command, cwd=tmp_path).stdout for _ in range(2))
+    file.write_text("# @package _global_\nepochs: 4\n")
+    changed = without_torch(*command, cwd=tmp_path).stdout
+
+    assert "2 done before" in first
+    assert "2 done before" in again
+    assert "2 runs, 2 to train" in changed
+
+
+CHOICES = [(group, file) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+each_choice = pytest.mark.parametrize(
+    ("group", "file"), CHOICES, ids=lambda each: each if isinstance(each, str) else each.stem
+)
+
+
+@each_choice
+def test_every_hyper_parameter_of_ours_is_read_from_the_source(group, file):
+    parameters = read_parameters(OmegaConf.load(file)["_target_"])
+
+    assert parameters is not None
+    hyper = [
+        each for each in parameters[POSITIONAL[group] :] if each.name not in OFFERED.get(group, ())
+    ]
+    assert [each.name for each in hyper if each.annotation is Any] == []
+
+
+def complaint(check, *arguments: Any) -> str:
+    try:
+        check(*arguments)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@each_choice
+def test_the_source_is_refused_in_the_words_of_the_imported_target(composed, group, file):
+    config, node = composed(), OmegaConf.load(file)
+    OmegaConf.set_struct(config, False)
+    for key in OmegaConf.missing_keys(node):
+        node[key] = "given"
+    keys = [key for key in node if not str(key).startswith("_")]
+    mistakes = [("nope", 1), *((key, value) for key in keys for value in (-2, 2.5, "x", None, []))]
+    for key, value in mistakes:
+        config[group] = {**node, key: value}
+
+        assert complaint(check_sources, config) == complaint(configured, config, group)
+
+
+FOREIGN = """
+import torch
+from functools import lru_cache
+from annotated_types import Ge
+from typing import Annotated as A
+Count = A[int, Ge(1)]
+class Unknown: pass
+def steep(logits, target, *, slope: Count = 2, given: "list[Unknown] | None" = None): ...
+def loose(logits, target, **anything): ...
+@lru_cache
+def wrapped(logits, target, *, slope: int = 2): ...
+def twice(logits, target): ...
+twice = steep
+"""
+
+
+def test_a_foreign_target_is_read_and_its_package_not_executed(composed, tmp_path, monkeypatch):
+    (tmp_path / "heavy").mkdir()
+    (tmp_path / "heavy" / "__init__.py").write_text("executed = True")
+    (tmp_path / "heavy" / "own.py").write_text(FOREIGN)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = composed()
+    OmegaConf.set_struct(config, False)
+
+    config.loss = {"_target_": "heavy.own.steep", "slope": 0}
+    with pytest.raises(ConfigError, match=r"^loss\.slope: should be greater than or equal to 1"):
+        check_sources(config)
+    assert "heavy" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["loose", "wrapped", "twice", "steep", "Unknown", "nowhere"])
+def test_what_the_source_does_not_tell_is_left_to_the_imported_target(
+    composed, tmp_path, monkeypatch, name
+):
+    (tmp_path / f"own_{name}.py").write_text(FOREIGN)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = composed()
+    OmegaConf.set_struct(config, False)
+    config.loss = {"_target_": f"own_{name}.{name}", "slope": 3, "given": [1]}
+
+    assert complaint(check_sources, config) == ""
+
+
+def test_a_foreign_target_is_checked_and_used(composed, tmp_path, monkeypatch):
+    (tmp_path / "own_loss.py").write_text(FOREIGN)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = composed()
+    OmegaConf.set_struct(config, False)
+    config.loss = {"_target_": "own_loss.steep", "slope": 3}
+
+    assert checked(config).loss.slope == 3
 
 
 def test_the_top_level_of_the_project_is_what_it_should_be():

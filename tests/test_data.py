@@ -1,22 +1,31 @@
 """Image sets, splits, batches, augmentation."""
 
 import gzip
+import itertools
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import beta
+from torch.nn import functional as F
 
-from xent_bench.data.augment import Augmentation, crop, flip
+from xent_bench.data.augment import Augmentation, cutout, mixup, rectangle
 from xent_bench.data.batches import Batches, Normalisation, ShuffledBatches
 from xent_bench.data.digits import digits
 from xent_bench.data.fashion_mnist import DEBIAN, fashion_mnist
+from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.mixing import Mixing
+from xent_bench.data.resident import Resident
 from xent_bench.data.split import split
 from xent_bench.data.synthetic import synthetic
 from xent_bench.failures import DataError
+from xent_bench.randomness import generator
+from xent_bench.targets import encoder
 
+CPU = torch.device("cpu")
 VARIED = Augmentation(flip=True, crop=2)
 
 
@@ -102,34 +111,43 @@ def test_a_crop_as_large_as_the_image_is_refused():
 
 def test_train_images_are_normalised_channel_by_channel():
     images = synthetic(n=500, channels=3).images
-    pixels = Normalisation.of(images)(images).transpose(0, 1).flatten(1)
+    pixels, *_ = next(iter(in_order(images)))
+    pixels = pixels.transpose(0, 1).flatten(1)
 
     torch.testing.assert_close(pixels.mean(dim=1), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(pixels.std(dim=1), torch.ones(3), atol=1e-5, rtol=0)
 
 
-def shuffled(seed: int = 0, augmentation: Augmentation = VARIED):
-    data = synthetic(n=100)
-    normalise = Normalisation.of(data.images)
+def shuffled(
+    seed: int = 0, augmentation: Augmentation = VARIED, channels: int = 1
+) -> ShuffledBatches:
+    data = synthetic(n=100, channels=channels)
     return ShuffledBatches(
-        *(data.images, (data.labels,), torch.arange(100), normalise, 16),
-        seed=seed,
+        Resident(data.images, CPU, augmentation),
+        data.labels,
+        Normalisation.of(data.images),
+        16,
+        encode=encoder("Distribution", 10, CPU),
         augmentation=augmentation,
+        seed=seed,
     )
 
 
-def one_pass(batches: Batches, epoch: int = 0) -> torch.Tensor:
+def one_pass(batches: ShuffledBatches, epoch: int = 0) -> torch.Tensor:
     batches.set_epoch(epoch)
     return torch.cat([images for images, _ in batches])
 
 
-def test_a_batch_is_a_function_of_seed_and_epoch_alone():
-    straight = shuffled()
+@pytest.mark.parametrize(
+    "augmentation", [VARIED, Augmentation(cutout=3), Augmentation(mixup=1.0, cutmix=0.5)], ids=str
+)
+def test_a_batch_is_a_function_of_seed_and_epoch_alone(augmentation):
+    straight, other = shuffled(0, augmentation), shuffled(1, augmentation)
     one_pass(straight, epoch=0)
 
-    assert torch.equal(one_pass(straight, epoch=1), one_pass(shuffled(), epoch=1))
-    assert not torch.equal(one_pass(shuffled(), epoch=0), one_pass(shuffled(), epoch=1))
-    assert not torch.equal(one_pass(shuffled(), epoch=0), one_pass(shuffled(seed=1), epoch=0))
+    assert torch.equal(one_pass(straight, epoch=1), one_pass(shuffled(0, augmentation), epoch=1))
+    assert not torch.equal(one_pass(straight, epoch=0), one_pass(straight, epoch=1))
+    assert not torch.equal(one_pass(straight, epoch=0), one_pass(other, epoch=0))
 
 
 def test_train_batches_are_full_and_hold_no_example_twice():
@@ -139,31 +157,150 @@ def test_train_batches_are_full_and_hold_no_example_twice():
     assert len(torch.cat([images for images, _ in batches]).flatten(1).unique(dim=0)) == 96
 
 
-def test_evaluation_batches_hold_every_example_once_in_order():
-    data = synthetic(n=100)
-    batches = Batches(
-        data.images, (data.labels,), torch.arange(100, 200), Normalisation.of(data.images), 16
-    )
+@pytest.mark.parametrize("seconds", [0, 0.1, 10])
+def test_groups_hold_the_same_minibatches_however_long_they_take(monkeypatch, seconds):
+    clock = itertools.count(step=seconds)
+    monkeypatch.setattr("xent_bench.data.groups.time.monotonic", lambda: next(clock))
+    whole = list(shuffled())
+    groups = [list(group) for group in Groups(shuffled())]
 
-    assert torch.equal(torch.cat([labels for _, labels, _ in batches]), data.labels)
-    assert torch.equal(torch.cat([ids for *_, ids in batches]), torch.arange(100, 200))
+    assert len(groups) == (6 if seconds else 3)  # of 1, of at most 4 times as many, of the rest
+    for ours, (images, target) in zip(itertools.chain(*groups), whole, strict=True):
+        assert torch.equal(ours[0], images)
+        assert torch.equal(ours[1], target)
+
+
+def test_groups_may_be_asked_for_before_the_epoch_is_told():
+    batches = shuffled()
+    groups = iter(Groups(batches))
+    first = next(groups)
+    batches.set_epoch(3)
+
+    assert torch.equal(next(first)[0], next(iter(batches))[0])
+
+
+def in_order(images: torch.Tensor, batch_size: int = 1000) -> Batches:
+    """Labels count the images, ids begin at 100."""
+    ids = torch.arange(len(images))
+    moments = Normalisation.of(images)
+    return Batches(Resident(images, CPU), (ids,), 100 + ids, moments, batch_size)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_evaluation_batches_hold_every_example_once_in_order(channels):
+    images = synthetic(n=100, channels=channels).images
+    batches = in_order(images, 16)
+    pixels, labels, ids = (torch.cat(part) for part in zip(*batches, strict=True))
+
+    mean, std = Normalisation.of(images)
+    assert torch.equal(pixels, (images - mean) / std)
+    assert torch.equal(labels, torch.arange(100))
+    assert torch.equal(ids, torch.arange(100, 200))
     assert len(batches) == len(list(batches)) == 7
 
 
-def test_only_the_chosen_images_are_mirrored():
-    images = torch.arange(8.0).reshape(2, 1, 1, 4)
-    mirrored = flip(images, torch.tensor([False, True]))
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("border", [0, 2])
+@pytest.mark.parametrize("shape", [(1, 6, 6), (3, 5, 8)], ids=str)
+def test_a_varied_image_is_mirrored_then_padded_by_reflection_then_cropped(flip, border, shape):
+    _, h, w = shape
+    images = torch.randint(256, (7, *shape), dtype=torch.uint8)
+    order = torch.randperm(7)
+    resident = Resident(images, CPU, Augmentation(flip, border))
+    found = torch.cat(list(resident.varied(order, 3, generator(0, "some"))))
 
-    assert mirrored.flatten(1).tolist() == [[0, 1, 2, 3], [7, 6, 5, 4]]
+    rng = generator(0, "some")
+    mirrored = torch.rand(7, generator=rng) < 0.5
+    corner = torch.randint(2 * border + 1, (7, 2), generator=rng)
+    expected = []
+    for image, over, (r, c) in zip(images[order], mirrored, corner.tolist(), strict=True):
+        turned = image.flip(-1) if flip and over else image
+        padded = F.pad(turned[None].float(), (border,) * 4, mode="reflect")[0].byte()
+        expected.append(padded[:, r : r + h, c : c + w] if border else turned)
+    rows = torch.stack(expected).permute(0, 2, 3, 1).flatten(2)
+    assert torch.equal(found, rows)
 
 
-def test_a_crop_is_a_shift_with_reflected_borders(rng):
-    images = torch.randn(5, 2, 6, 6, generator=rng)
-    padded = torch.nn.functional.pad(images, (2, 2, 2, 2), mode="reflect")
-    corner = torch.tensor([[0, 0], [2, 2], [4, 1], [0, 3], [4, 4]])
+def test_a_net_sees_channels_last_images():
+    images, _ = next(iter(shuffled(channels=3)))
 
-    expected = [padded[i, :, r : r + 6, c : c + 6] for i, (r, c) in enumerate(corner.tolist())]
-    assert torch.equal(crop(images, corner, padding=2), torch.stack(expected))
+    assert images.shape == (16, 3, 8, 8)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_rectangle_is_cut_off_at_the_border():
+    centre = torch.tensor([[0.5, 0.5], [0.0, 0.99]])
+    sides = torch.tensor([[2.0, 4.0], [2.0, 2.0]])
+    part = rectangle(centre, sides, (1, 4, 6))
+
+    inside, corner = part.inside.tolist()
+    assert inside == [[0] * 6, [0, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0], [0] * 6]
+    assert corner == [[0, 0, 0, 0, 0, 1], [0] * 6, [0] * 6, [0] * 6]
+    torch.testing.assert_close(part.share, torch.tensor([8 / 24, 1 / 24]))
+
+
+def test_a_rectangle_holds_all_channels_of_a_pixel():
+    part = rectangle(torch.tensor([[0.5, 0.5]]), torch.tensor([[2.0, 2.0]]), (3, 2, 4))
+
+    assert part.inside[0].tolist() == 2 * [3 * [0] + 6 * [1] + 3 * [0]]
+    assert part.share.tolist() == [0.5]
+
+
+def test_cutout_blanks_a_square_of_each_image_and_nothing_else(rng):
+    images = torch.randn(50, 8, 8, generator=rng)
+    square = rectangle(torch.rand(50, 2, generator=rng), torch.full((50, 2), 4.0), (1, 8, 8))
+    blanked = cutout(images, square)
+
+    changed = (blanked != images).flatten(1).sum(dim=1)
+    assert changed.max() == 16  # all of the square
+    assert changed.min() >= 4  # a quarter of it, in a corner
+    assert set(blanked[blanked != images].tolist()) == {0.0}
+
+
+def test_mixup_mixes_images_and_targets_by_the_same_share(rng):
+    images, target = torch.randn(4, 3, 9, generator=rng), torch.eye(4)
+    mixed, labels = mixup(images, target, torch.tensor([0.0, 0.25, 0.5, 1.0]))
+
+    torch.testing.assert_close(mixed[1], 0.75 * images[1] + 0.25 * images[0])
+    assert torch.equal(mixed[0], images[0])
+    assert torch.equal(mixed[3], images[2])
+    assert labels[1].tolist() == [0.25, 0.75, 0, 0]
+    torch.testing.assert_close(labels.sum(dim=1), torch.ones(4))
+
+
+def mixing(n: int, **recipe: float) -> Mixing:
+    shape = (1, 10, 10)
+    return Mixing(Augmentation(**recipe), n, n, shape=shape, seed=0, epoch=0, device=CPU)
+
+
+def test_cutmix_pastes_a_rectangle_and_its_area_is_the_share():
+    images = torch.arange(64.0)[:, None, None].expand(64, 10, 10)
+    mixed, target = mixing(64, cutmix=1.0)(0, images, torch.eye(64))
+
+    for number, (image, row) in enumerate(zip(mixed, target, strict=True)):
+        other = (number - 1) % 64
+        assert set(image.unique().tolist()) <= {float(number), float(other)}
+        torch.testing.assert_close(row[other], (image == other).float().mean())
+        torch.testing.assert_close(row[number] + row[other], torch.tensor(1.0))
+    assert len(target.amax(dim=1).unique()) > 20  # each example has a share of its own
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_shares_of_mixup_are_beta_distributed(alpha):
+    (share,) = mixing(20_000, mixup=alpha).share
+
+    tenths = np.linspace(0.1, 0.9, 9)
+    below = (share.numpy() < beta(alpha, alpha).ppf(tenths)[:, None]).mean(axis=1)
+    np.testing.assert_allclose(below, tenths, atol=0.015)  # four standard errors
+
+
+def test_with_mixup_and_cutmix_each_example_gets_one_of_them():
+    both = mixing(1000, mixup=1.0, cutmix=1.0)
+    (share,), (sides,) = both.share, both.sides
+
+    boxed = sides[:, 0] > 0
+    assert 0.45 < boxed.float().mean() < 0.55
+    assert torch.equal(boxed, share == 0)
 
 
 def test_the_synthetic_task_is_the_same_for_everyone():

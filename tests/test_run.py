@@ -354,22 +354,23 @@ def test_a_diverged_run_stops_with_epoch_and_step_and_is_failed_in_mlflow(config
     assert not (run_folder(wanted) / "result.json").exists()
 
 
-def test_bf16_trains_and_computes_the_loss_in_float32(config, monkeypatch):
-    from xent_bench import classifier
+def test_bf16_trains_and_computes_the_loss_in_float32(config, tmp_path, monkeypatch):
+    (tmp_path / "watching.py").write_text(
+        "import torch\n"
+        "from xent_bench.types import Index, Logits, PerExample\n"
+        "seen = set()\n"
+        "def watched(logits: Logits, target: Index) -> PerExample:\n"
+        "    product = logits @ torch.eye(logits.shape[1])\n"  # which autocast would cast
+        "    in_bf16 = torch.equal(logits, logits.bfloat16().float())\n"
+        "    seen.add((logits.dtype, product.dtype, in_bf16))\n"
+        "    return torch.nn.functional.cross_entropy(logits, target, reduction='none')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    metrics = run(config("precision=bf16", "loss._target_=watching.watched"))["metrics"]
 
-    seen = set()
-    per_example = classifier.Classifier.per_example
-
-    def watch(self: object, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        value = per_example(self, logits, target)
-        seen.add((self.training and logits.dtype, value.dtype))
-        return value
-
-    monkeypatch.setattr(classifier.Classifier, "per_example", watch)
-    metrics = run(config("precision=bf16"))["metrics"]
-
-    assert (torch.bfloat16, torch.float32) in seen
-    assert {dtype for _, dtype in seen} == {torch.float32}
+    seen = importlib.import_module("watching").seen
+    # the try-out's zeros, the net's outputs that had been bfloat16
+    assert seen == {(torch.float32, torch.float32, True)}
     assert math.isfinite(metrics["test/nll"])
 
 
@@ -466,6 +467,34 @@ def test_a_class_without_an_image_in_train_is_refused_by_a_loss_that_divides_by_
     assert math.isfinite(run(config("loss=sparse_ce"))["metrics"]["test/nll"])
     with pytest.raises(ConfigError, match="an image of every class in train, got none of class 9"):
         run(config("loss=weighted_ce"))
+
+
+def test_weights_are_kept_as_a_plain_state_dict_when_asked_for_also_afterwards(config):
+    wanted = config("machine.save_weights=true")
+    run(wanted)
+    file = run_folder(wanted) / "weights.pt"
+    state = torch.load(file, weights_only=True)
+    net = configured(wanted, "model")((1, 8, 8), 10)
+    net.load_state_dict(state)
+
+    assert {f"net.{name}" for name in state} == weights(wanted).keys()
+    kept = [
+        each.path
+        for each in MlflowClient(wanted.machine.tracking).list_artifacts(
+            mlflow_run(wanted).info.run_id
+        )
+    ]
+    assert "weights.pt" in kept
+    file.unlink()
+    run(wanted)
+    assert file.exists()
+
+
+def test_weights_are_not_kept_unasked(config):
+    wanted = config()
+    run(wanted)
+
+    assert not (run_folder(wanted) / "weights.pt").exists()
 
 
 def test_a_hyper_parameter_that_json_does_not_know_is_recorded(config, tmp_path, monkeypatch):

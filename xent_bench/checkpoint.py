@@ -10,6 +10,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from xent_bench.failures import DataError
 
+WEIGHTS = "weights.pt"
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write beside, flush to the disk, rename. (Lightning's own is atomic only within TMPDIR.)"""
@@ -19,22 +21,40 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Replace what is at `path`."""
         assert storage_options is None
-        path = Path(path)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        _save(checkpoint, Path(path))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Tensors and plain values alone."""
         del weights_only  # never otherwise
-        try:
-            loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-        except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(f"cannot read {path}, delete it to start again: {reason}") from error
-        return loaded
+        return _load(Path(path), map_location)
+
+
+def save_weights(folder: Path) -> Path:
+    """The trained net's state dict alone, from the run's checkpoint to `weights.pt` beside it.
+
+    For `net.load_state_dict(torch.load(FILE, weights_only=True))`.
+    """
+    state = _load(folder / "last.ckpt", "cpu")["state_dict"]
+    weights = {name.removeprefix("net."): tensor for name, tensor in state.items()}
+    _save(weights, folder / WEIGHTS)
+    return folder / WEIGHTS
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _load(path: Path, map_location: Any) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"cannot read {path}, delete it to start again: {reason}") from error
+    return loaded

@@ -1,17 +1,21 @@
-"""The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name."""
+"""The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name.
+
+Optimisation is manual, and a `training_step` takes several steps of the optimizer: what Lightning
+does around it costs as much as a step of a small net does. It holds nothing but arithmetic.
+"""
 
 import time
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from xent_bench.curves import SECONDS
 from xent_bench.data.batches import Batches
+from xent_bench.data.groups import Groups
 from xent_bench.failures import Diverged
 from xent_bench.links import BoundLink
 from xent_bench.metrics.score import score
@@ -24,8 +28,8 @@ CHECK_EVERY = 500  # steps
 
 
 class Classifier(LightningModule):
-    """Trains on (images, target as the loss wants it); validates on these with the true class and
-    the id of each example.
+    """Trains on groups of (images, target as the loss wants it); validates on images, labels,
+    true classes and ids of examples.
     """
 
     def __init__(
@@ -36,43 +40,83 @@ class Classifier(LightningModule):
         optimizer: Callable[[nn.Module], Optimizer],
         factor: Callable[[int], float],
         seed: int,
+        *,
+        encode: Callable[[Tensor], Tensor],
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        bf16: bool = False,
+        compile_mode: str | None = None,
     ) -> None:
-        """`factor` multiplies the learning rate at a step."""
+        """`factor` multiplies the learning rate at a step; `encode` makes targets of labels."""
         super().__init__()
+        self.automatic_optimization = False
         self.net, self.loss, self.link = net, loss, link
         self.optimizer, self.factor, self.seed = optimizer, factor, seed
+        self.encode, self.accumulate, self.clip_norm = encode, accumulate, clip_norm
+        self.bf16 = bf16
+        self.trained: Callable[[Pixels], Logits] = net.forward
+        if compile_mode:  # for training alone: evaluation's other shapes would be compiled too
+            self.trained = torch.compile(net.forward, mode=compile_mode)
         self.train_losses: list[Tensor] = []
         self.val_outputs: list[tuple[Logits, Tensor, Index, Index]] = []
 
-    def configure_optimizers(self) -> Any:
-        """The schedule moves at every step."""
+    def configure_optimizers(self) -> Optimizer:
+        """The schedule is a function of the step, and keeps nothing but where it began."""
         optimizer = self.optimizer(self.net)
-        schedule = {"scheduler": LambdaLR(optimizer, self.factor), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return optimizer
 
     def on_train_epoch_start(self) -> None:
         """Give dropout its own randomness in each epoch, so that a resumed run draws the same."""
-        self.epoch_start = time.monotonic()
+        self.epoch_start, self.checked = time.monotonic(), 0
         torch.manual_seed(derived_seed(self.seed, "dropout", self.current_epoch))
 
-    def training_step(self, batch: tuple[Pixels, Tensor]) -> Tensor:
-        """Nothing but arithmetic: what is logged stays on the device until the epoch's end."""
-        images, target = batch
-        loss = self.per_example(self.net(images), target).mean()
-        self.train_losses.append(loss.detach())
-        if len(self.train_losses) % CHECK_EVERY == 0:  # to look is to wait for the GPU
+    def training_step(self, minibatches: Iterator[tuple[Pixels, Tensor]]) -> None:
+        """Take a step for each; what is logged stays on the device until the epoch's end."""
+        optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
+        weights = list(self.net.parameters())
+        epoch = self.current_epoch * cast(Groups, self.trainer.train_dataloader).steps
+        losses = self.train_losses
+        before = len(losses)
+        for images, target in minibatches:
+            factor = self.factor(epoch + len(losses))
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            losses.append(self._backward(images, target))
+            if self.clip_norm is not None:
+                nn.utils.clip_grad_norm_(weights, self.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+        # Lightning counts the steps of its own wrapper of an optimizer only, which cost 0.1 ms each
+        loop = self.trainer.fit_loop.epoch_loop.manual_optimization
+        loop.optim_step_progress.increment_by(len(losses) - before)
+        if len(losses) - self.checked >= CHECK_EVERY:  # to look is to wait for the GPU
             self._refuse_divergence()
-        return loss
+
+    def _backward(self, images: Pixels, target: Tensor) -> Tensor:
+        """Gradient and value of the mean loss of a batch, in parts if it has to be."""
+        if self.accumulate == 1:
+            loss = self.loss(self._outputs(self.trained, images), target).mean()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's
+            return loss.detach()
+        parts = zip(images.chunk(self.accumulate), target.chunk(self.accumulate), strict=True)
+        losses = []
+        for some, theirs in parts:
+            loss = self.loss(self._outputs(self.trained, some), theirs).mean() / self.accumulate
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     def validation_step(self, batch: tuple[Pixels, Tensor, Index, Index]) -> None:
         """Keep the outputs: a metric is a function of the whole split."""
         images, *known = batch
-        self.val_outputs.append((self.net(images).float(), *known))
+        self.val_outputs.append((self.forward(images), *known))  # type: ignore[arg-type]  # three
 
     def on_validation_epoch_end(self) -> None:
         """Write one point of each curve; step 1 is the end of the first epoch."""
         parts = zip(*self.val_outputs, strict=True)
-        logits, target, index, ids = (torch.cat(part) for part in parts)
+        logits, labels, index, ids = (torch.cat(part) for part in parts)
         self.val_outputs.clear()
         train_loss = self._mean_train_loss()
         if not bool(logits.isfinite().all()):
@@ -83,7 +127,7 @@ class Classifier(LightningModule):
         arrays = (part.cpu().numpy() for part in (logits, index, ids, expected))
         val = predicted("val", *arrays)
         scores = score(val.outputs, val.target, self.link)
-        val_loss = self.per_example(logits, target).mean().item()
+        val_loss = self.loss(logits, self.encode(labels)).mean().item()
         curves = {"train/loss": train_loss, "val/loss": val_loss}
         curves |= {f"val/{key}": value for key, value in scores.items()}
         curves[SECONDS] = time.monotonic() - self.epoch_start  # the GPU is done: it was read from
@@ -93,12 +137,19 @@ class Classifier(LightningModule):
     def predict_step(self, batch: tuple[Pixels, Tensor, Index, Index]) -> tuple[Tensor, ...]:
         """Outputs in float32, true class and id of each example."""
         images, _, index, ids = batch
-        return self.net(images).float(), index, ids
+        return self.forward(images), index, ids
 
-    def per_example(self, logits: Logits, target: Tensor) -> PerExample:
-        """The loss of each example, in float32 whatever precision the net runs in."""
-        with torch.autocast(logits.device.type, enabled=False):
-            return self.loss(logits.float(), target)
+    def forward(self, images: Pixels) -> Logits:
+        """Raw outputs, in float32 whatever precision the net runs in; so is the loss of them."""
+        return self._outputs(self.net, images)
+
+    def _outputs(self, net: Callable[[Pixels], Logits], images: Pixels) -> Logits:
+        if not self.bf16:
+            return net(images)
+        # Not Lightning's, around a whole training_step: autocast keeps what it casts of the
+        # weights until it ends, and the second step would be taken with the first one's weights.
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return net(images).float()
 
     def _mean_train_loss(self) -> float:
         self._refuse_divergence()
@@ -108,6 +159,7 @@ class Classifier(LightningModule):
 
     def _refuse_divergence(self) -> None:
         losses = torch.stack(self.train_losses).cpu()
+        self.checked = len(losses)
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             step = int(bad[0])

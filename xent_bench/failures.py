@@ -15,3 +15,17 @@ class Diverged(ArithmeticError):
 
 # OSError: no room, no permission, no such folder
 EXIT_CODES: dict[type[Exception], int] = {DataError: 3, Unavailable: 4, OSError: 4, Diverged: 5}
+
+
+def named(error: BaseException) -> BaseException:
+    """What a library raised, as what a user can act on; other errors as they are."""
+    reason = str(error).partition("\n")[0]
+    kind = type(error)
+    if kind.__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return Unavailable(f"machine.compile: {kind.__name__}: {reason}")
+    if isinstance(error, RuntimeError | MemoryError):  # torch's OutOfMemoryError is the first
+        if "out of memory" in str(error) or "allocate" in str(error):
+            return Unavailable(f"not enough memory: {reason}")
+        if "DataLoader worker" in str(error):
+            return Unavailable("a process that decodes images died: fewer machine.workers may help")
+    return error

@@ -14,14 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from torch import nn
 
-from xent_bench.build import Loaders, build_classifier, build_loaders, build_trainer
+from xent_bench.build import Loaders, build_classifier, build_loaders
+from xent_bench.checkpoint import save_weights
 from xent_bench.classifier import ADVICE, Classifier
 from xent_bench.configure import ConfigError, configured
 from xent_bench.data.batches import Batches
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
 from xent_bench.evaluation import evaluate
-from xent_bench.failures import Diverged, Unavailable
+from xent_bench.failures import Diverged, named
 from xent_bench.predictions import Predicted, Predictions, predicted, save
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
@@ -29,6 +30,7 @@ from xent_bench.run_pictures import draw_pictures
 from xent_bench.runs import Run, Unfinished, save_begun, save_run
 from xent_bench.schema import run_key, run_name, science
 from xent_bench.tracking import open_run
+from xent_bench.trainer import build_trainer, use_threads
 
 
 def fit(config: DictConfig, folder: Path, command: str) -> None:
@@ -38,20 +40,12 @@ def fit(config: DictConfig, folder: Path, command: str) -> None:
     try:
         _fit(config, folder, command)
     except BaseException as error:
-        named = _named(error)
+        told = named(error)
         with suppress(OSError):  # what went wrong first is what the user must see
-            save_begun(replace(begun, reason=_reason(named)), folder)
-        if named is error:
+            save_begun(replace(begun, reason=_reason(told)), folder)
+        if told is error:
             raise
-        raise named from error
-
-
-def _named(error: BaseException) -> BaseException:
-    """Of a lack of memory that; torch's OutOfMemoryError is a RuntimeError."""
-    memory = isinstance(error, RuntimeError | MemoryError)
-    if memory and ("out of memory" in str(error) or "allocate" in str(error)):
-        return Unavailable(f"not enough memory: {str(error).partition(chr(10))[0]}")
-    return error
+        raise told from error
 
 
 def _reason(error: BaseException) -> str:
@@ -66,7 +60,8 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
     data = _load(config)
     splits = split(data, config.seed)
     loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
-    classifier = build_classifier(config, data, splits, loaders)
+    classifier, flops = build_classifier(config, data, splits, loaders)
+    use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
     _save_config(config, folder)
     tags = provenance(trainer.strategy.root_device) | {
         "key": run_key(config),
@@ -103,6 +98,8 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
             cost["time/examples_per_second"] = speed
         tracking.log_metrics(metrics | cost, step=0)
         tracking.log_file(folder / "predictions.npz")
+        if config.machine.save_weights:
+            tracking.log_file(save_weights(folder))
         for file in draw_pictures(evaluation, data.classes, science(config), folder / "pictures"):
             tracking.log_file(file, "pictures")
         infinite = [key for key, value in metrics.items() if value == math.inf]

@@ -1,11 +1,13 @@
 """How far a run is: a bar on a terminal, nothing elsewhere."""
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich import progress
 from rich.console import Console
+
+from xent_bench.data.groups import Groups
 
 REFRESH = 0.2  # seconds
 
@@ -29,6 +31,7 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin where a resumed run begins."""
+        self.steps = cast(Groups, trainer.train_dataloader).steps
         epochs = trainer.max_epochs
         self.task = self.bar.add_task("", total=epochs, completed=trainer.current_epoch)
         self.bar.start()
@@ -40,8 +43,7 @@ class Progress(Callback):
         now = time.monotonic()
         if now - self.shown > REFRESH:
             self.shown = now
-            done = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
-            self.bar.update(self.task, completed=done)
+            self.bar.update(self.task, completed=trainer.global_step / self.steps)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the line to the result."""

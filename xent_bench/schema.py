@@ -15,12 +15,28 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from xent_bench.ranges import NaturalNumber, NonEmpty, PositiveInt, ThreadCount
+from xent_bench.ranges import (
+    NaturalNumber,
+    NonEmpty,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    ThreadCount,
+    WorkerCount,
+)
 
 # The checkout's folder wins over the copy in the wheel.
 HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE.parent / "conf", HERE / "conf") if folder.is_dir())
 
+# What came later names a run only where it does something, so that older runs keep their keys.
+NEUTRAL = {
+    "accumulate": 1,
+    "clip_norm": None,
+    "augmentation.cutout": 0,
+    "augmentation.mixup": 0.0,
+    "augmentation.cutmix": 0.0,
+}
 GROUPS = ("loss", "data", "model", "optimizer", "schedule")
 
 
@@ -38,6 +54,15 @@ class Accelerator(Enum):
     auto = "auto"
     cpu = "cpu"
     gpu = "gpu"
+
+
+class Compile(Enum):
+    """What torch.compile makes of the net in training; its modes, and none."""
+
+    none = "none"
+    default = "default"
+    reduce_overhead = "reduce-overhead"  # with CUDA graphs
+    max_autotune = "max-autotune"
 
 
 class Calibrator(Enum):
@@ -58,10 +83,24 @@ class Machine:
     __pydantic_config__ = STRICT
 
     accelerator: Accelerator = Accelerator.auto
-    threads: ThreadCount | None = 1  # of the CPU; null: all cores. Tiny steps are fastest with one
+    threads: ThreadCount | None = None  # of the CPU; null: one for small steps, else all cores
+    workers: WorkerCount | None = None  # processes that decode images of files; null: all cores
     deterministic: bool = True  # the same numbers again, on the same hardware
+    compile: Compile = Compile.none  # the net; the first steps take long, later ones may be faster
+    save_weights: bool = False  # weights.pt, a plain state dict, in the run's folder and in MLflow
     runs: NonEmpty = "runs"  # the run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
+
+
+@dataclass
+class Recipe:
+    """Augmentation beyond what the data allow by themselves (data.flip, data.crop)."""
+
+    __pydantic_config__ = STRICT
+
+    cutout: NaturalNumber = 0  # pixels: the side of a blanked square
+    mixup: NonNegative = 0.0  # alpha of the Beta distribution of the shares; 0: not at all
+    cutmix: NonNegative = 0.0
 
 
 @dataclass
@@ -78,6 +117,9 @@ class Train:
     seed: NaturalNumber = MISSING
     epochs: PositiveInt = MISSING
     batch_size: PositiveInt = MISSING
+    accumulate: PositiveInt = MISSING
+    clip_norm: Positive | None = MISSING
+    augmentation: Recipe = field(default_factory=Recipe)
     precision: Precision = MISSING
     experiment: str = MISSING
     calibrator: Calibrator = MISSING
@@ -115,7 +157,13 @@ def science(config: DictConfig) -> dict[str, Any]:
             if key not in ("_target_", "_partial_") and (group, key) != ("data", "download"):
                 flat[f"{group}.{key}"] = value
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
+    flat |= {key: value for key, value in _later(config).items() if value != NEUTRAL[key]}
     return flat | {"precision": config.precision.name}
+
+
+def _later(config: DictConfig) -> dict[str, Any]:
+    recipe = {f"augmentation.{key}": value for key, value in plain(config.augmentation).items()}
+    return {key: config[key] for key in ("accumulate", "clip_norm")} | recipe
 
 
 def run_key(config: DictConfig) -> str:

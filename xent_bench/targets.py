@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, TypeAlias, get_type_hints
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,3 +42,15 @@ def encode(labels: Tensor, kind: Kind, classes: int) -> Tensor:
             )
         return labels.float()
     return F.one_hot(labels, classes).float() if kind == "Distribution" else labels
+
+
+def encoder(kind: Kind, classes: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """`encode` for one batch after the other: rows of ones are looked up, not made."""
+    one_hot = torch.eye(classes, device=device)
+
+    def encoded(labels: Tensor) -> Tensor:
+        if kind == "Distribution" and not labels.is_floating_point():
+            return one_hot.index_select(0, labels)
+        return encode(labels, kind, classes)
+
+    return encoded

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from filelock import FileLock
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -25,6 +25,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed at length
     logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it says what it then raises
     register_schema()
+    # Hydra copies its store, which it only reads, for every group of --help: half its time
+    setattr(ConfigStore, "__deepcopy__", lambda store, _: store)  # noqa: B010  not declared there
     try:
         _app()
     except CONFIG_ERRORS as error:  # the Console has caught what a run raises
@@ -58,6 +60,8 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     folder = run_folder(config)
     result = folder / "result.json"
     if not result.exists():
+        from filelock import FileLock
+
         config = checked(config)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # the same command in two windows: one of them trains
@@ -72,6 +76,10 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
         if rescore(folder, [config.calibrator.name]).changed:
             raise DataError(f"the numbers in {result} do not follow from its predictions")
         loaded = _read(result)
+    if config.machine.save_weights and not (folder / "weights.pt").exists():
+        from xent_bench.checkpoint import save_weights  # done before, without them
+
+        save_weights(folder)
     return loaded
 
 

@@ -5,7 +5,7 @@ n examples, c classes. The tests enforce the shapes; production pays nothing for
 
 from typing import TypeAlias
 
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 Logits: TypeAlias = Float[Tensor, "n c"]
@@ -16,3 +16,4 @@ PerExample: TypeAlias = Float[Tensor, " n"]
 
 Images: TypeAlias = UInt8[Tensor, "n channels h w"]
 Pixels: TypeAlias = Float[Tensor, "n channels h w"]  # normalised, as a net takes them
+Rows: TypeAlias = Shaped[Tensor, "n h wc"]  # of either, as they lie in channels-last memory

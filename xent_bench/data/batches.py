@@ -1,14 +1,16 @@
-"""Batches cut from an image set that lies on the training device: no workers, no copies."""
+"""Batches of a split: what a step of training or of evaluation sees, on the training device."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from xent_bench.data.augment import Augmentation, crop, flip
+from xent_bench.data.augment import Augmentation
+from xent_bench.data.mixing import Mixing
 from xent_bench.randomness import generator
-from xent_bench.types import Images, Index, Pixels
+from xent_bench.types import Images, Index, Pixels, Rows
 
 
 class Normalisation(NamedTuple):
@@ -24,13 +26,32 @@ class Normalisation(NamedTuple):
         mean, std = channels.mean(dim=1), channels.std(dim=1).clamp_min(1.0)
         return cls(mean.float()[:, None, None], std.float()[:, None, None])
 
-    def to(self, device: torch.device) -> "Normalisation":
-        """A copy there."""
-        return Normalisation(*(moment.to(device) for moment in self))
+    def along(self, source: "Source") -> "Normalisation":
+        """Of a whole row of pixels, on the source's device."""
+        return Normalisation(
+            *(of.flatten().repeat(source.shape[2]).to(source.device) for of in self)
+        )
 
-    def __call__(self, images: Images) -> Pixels:
+    def __call__(self, images: Rows) -> Rows:
         """(x - mean) / std."""
-        return (images - self.mean) / self.std
+        return images.float().sub_(self.mean).div_(self.std)
+
+
+@runtime_checkable  # for the tests, which enforce annotations
+class Source(Protocol):
+    """Where the images of a split come from: memory, or files."""
+
+    device: torch.device
+    shape: tuple[int, int, int]  # channels, height, width
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def batches(self, order: Index, batch_size: int) -> Iterator[Rows]:
+        """Those at the places `order`, as they are, on the device."""
+
+    def varied(self, order: Index, batch_size: int, rng: torch.Generator) -> Iterator[Rows]:
+        """The same, mirrored and cropped as random draws say."""
 
 
 class Batches:
@@ -38,71 +59,85 @@ class Batches:
 
     def __init__(
         self,
-        images: Images,
+        source: Source,
         labels: tuple[Tensor, ...],
         ids: Index,
         normalise: Normalisation,
         batch_size: int,
     ) -> None:
-        """Keep the tensors where they are."""
-        self.images, self.labels, self.ids = images, labels, ids
-        self.normalise, self.batch_size = normalise.to(images.device), batch_size
+        """`labels` and `ids` follow the source's order."""
+        self.source, self.batch_size = source, batch_size
+        self.normalise = normalise.along(source)
+        self.labels = tuple(of.to(source.device) for of in labels)
+        self.ids = ids.to(source.device)
 
     def __len__(self) -> int:
         """Number of batches."""
-        return -(-len(self.images) // self.batch_size)
+        return -(-len(self.source) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """One batch after the other."""
-        for start in range(0, len(self.images), self.batch_size):
-            cut = slice(start, start + self.batch_size)
-            yield self.normalise(self.images[cut]), *(of[cut] for of in self.labels), self.ids[cut]
+        images = self.source.batches(torch.arange(len(self.source)), self.batch_size)
+        known = [torch.split(of, self.batch_size) for of in (*self.labels, self.ids)]
+        for pixels, *rest in zip(images, *known, strict=True):
+            yield _pixels(self.normalise(pixels), self.source.shape), *rest
 
 
-class ShuffledBatches(Batches):
-    """Full batches in an order, and with an augmentation, that (seed, epoch) determine.
-
-    Lightning tells the epoch to a loader's `sampler`, also after a resume.
+class ShuffledBatches:
+    """Full batches (normalised images, target) in an order, and with an augmentation, that
+    (seed, epoch) determine.
     """
 
     def __init__(
         self,
-        images: Images,
-        labels: tuple[Tensor, ...],
-        ids: Index,
+        source: Source,
+        labels: Tensor,
         normalise: Normalisation,
         batch_size: int,
         *,
-        seed: int,
+        encode: Callable[[Tensor], Tensor],
         augmentation: Augmentation,
+        seed: int,
     ) -> None:
-        """Keep the tensors where they are."""
-        super().__init__(images, labels, ids, normalise, batch_size)
-        self.seed, self.augmentation = seed, augmentation
+        """`encode` makes of labels the target that a loss wants."""
+        self.source, self.batch_size = source, batch_size
+        self.normalise = normalise.along(source)
+        self.labels, self.encode = labels.to(source.device), encode
+        self.augmentation, self.seed = augmentation, seed
         self.epoch = 0
-        self.sampler = self
+
+    def __len__(self) -> int:
+        """Number of batches; what does not fill one is left for another epoch."""
+        return len(self.source) // self.batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass."""
         self.epoch = epoch
 
-    def __len__(self) -> int:
-        """Number of batches; what does not fill one is left for another epoch."""
-        return len(self.images) // self.batch_size
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+    def __iter__(self) -> Iterator[tuple[Pixels, Tensor]]:
         """One augmented batch after the other."""
-        n, device = len(self.images), self.images.device
-        padding = self.augmentation.crop
-        order = torch.randperm(n, generator=generator(self.seed, "order", self.epoch)).to(device)
+        n, device = len(self.source), self.source.device
+        order = torch.randperm(n, generator=generator(self.seed, "order", self.epoch))
         draws = generator(self.seed, "augmentation", self.epoch)
-        mirrored = (torch.rand(n, generator=draws) < 0.5).to(device)
-        corner = torch.randint(2 * padding + 1, (n, 2), generator=draws).to(device)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            cut = slice(start, start + self.batch_size)
-            images = self.normalise(self.images[order[cut]])
-            if self.augmentation.flip:
-                images = flip(images, mirrored[cut])
-            if padding:
-                images = crop(images, corner[cut], padding)
-            yield images, *(of[order[cut]] for of in self.labels)
+        images = self.source.varied(order, self.batch_size, draws)
+        labels = torch.split(self.labels.index_select(0, order.to(device)), self.batch_size)
+        mixing = Mixing(
+            self.augmentation,
+            n,
+            self.batch_size,
+            shape=self.source.shape,
+            seed=self.seed,
+            epoch=self.epoch,
+            device=device,
+        )
+        for step, (some, whose) in enumerate(islice(zip(images, labels, strict=True), len(self))):
+            rows, target = self.normalise(some), self.encode(whose)
+            if mixing.is_needed:
+                rows, target = mixing(step, rows, target)
+            yield _pixels(rows, self.source.shape), target
+
+
+def _pixels(rows: Rows, shape: tuple[int, int, int]) -> Pixels:
+    """As a net takes them, in channels-last layout."""
+    channels, h, w = shape
+    return rows.view(-1, h, w, channels).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""What a data set is to the harness: all of its images and labels, in memory."""
+"""What a data set is to the harness: its images, in memory or in files, and their labels."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,19 +7,25 @@ import torch
 from torch import Tensor
 
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
+from xent_bench.data.batches import Normalisation, Source
+from xent_bench.data.image_files import MEAN, STD, ImageFiles
+from xent_bench.data.resident import Resident
+from xent_bench.data.streamed import Streamed
 from xent_bench.failures import DataError
 from xent_bench.types import Index
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images (n, channels, h, w) in uint8 with their labels: an index or a distribution each.
+    """Images with their labels: an index or a distribution each.
+
+    The images are a tensor (n, channels, h, w) in uint8, or files that are read when wanted.
 
     An image's position is its id. `test` holds the ids of the official test split; without one
     (None) a fifth is drawn, the same for every seed.
     """
 
-    images: Tensor
+    images: Tensor | ImageFiles
     labels: Tensor
     classes: tuple[str, ...]
     test: Tensor | None = None
@@ -27,36 +33,59 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         """Refuse what training would swallow in silence: a label of -100, say."""
-        for name in ("images", "labels"):
-            if not isinstance(getattr(self, name), Tensor):
+        for name, kinds in (("images", (Tensor, ImageFiles)), ("labels", (Tensor,))):
+            if not isinstance(getattr(self, name), kinds):
                 got = type(getattr(self, name)).__name__
                 raise DataError(f"expected {name} as a torch tensor, got {got}")
-        _check_images(self.images, self.augmentation)
+        if isinstance(self.images, Tensor):
+            _check_images(self.images, self.augmentation)
         if len(self.classes) < 2:
             raise DataError(f"expected at least two classes, got {len(self.classes)}")
-        if self.labels.dtype == torch.bfloat16:  # NumPy has none, and three digits are too few
-            raise DataError("expected soft labels in float32 or float64, got bfloat16")
         n = len(self.images)
         if self.test is not None:
             _check_ids(self.test, n)
         if len(self.labels) != n:
             raise DataError(f"expected a label for each of {n} images, got {len(self.labels)}")
-        if self.labels.is_floating_point():
-            _check_soft_labels(self.labels, len(self.classes))
-        else:
-            _check_labels(self.labels, len(self.classes))
+        check = _check_soft_labels if self.labels.is_floating_point() else _check_labels
+        check(self.labels, len(self.classes))
 
     @property
     def index(self) -> Index:
         """The true class of each example; of soft labels, the likeliest one."""
         return self.labels.argmax(dim=1) if self.labels.is_floating_point() else self.labels
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        _, channels, h, w = self.images.shape
+        return channels, h, w
+
     def sha256(self) -> str:
-        """A hash of every pixel and label."""
+        """A hash of every pixel and label; of files the names."""
         content = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
-        for tensor in (self.images, self.labels):
-            content.update(tensor.contiguous().numpy().tobytes())
+        if isinstance(self.images, Tensor):
+            content.update(self.images.contiguous().numpy().tobytes())
+        else:
+            content.update(self.images.sha256().encode())
+        content.update(self.labels.contiguous().numpy().tobytes())
         return content.hexdigest()
+
+    def normalisation(self, ids: Index) -> Normalisation:
+        """By the moments of these images; of files by ImageNet's."""
+        if isinstance(self.images, Tensor):
+            return Normalisation.of(self.images[ids])
+        mean, std = (torch.tensor(moment)[:, None, None] for moment in (MEAN, STD))
+        return Normalisation(mean, std)
+
+    def source(
+        self, ids: Index, device: torch.device, workers: int | None, *, varied: bool = False
+    ) -> Source:
+        """These images as a loader reads them."""
+        if isinstance(self.images, Tensor):
+            augmentation = self.augmentation if varied else NO_AUGMENTATION
+            return Resident(self.images[ids], device, augmentation)
+        files = self.images.part(ids.numpy())
+        return Streamed(files, device, workers, flip=self.augmentation.flip)
 
 
 def _check_images(images: Tensor, augmentation: Augmentation) -> None:
@@ -86,6 +115,8 @@ def _check_labels(labels: Tensor, c: int) -> None:
 
 
 def _check_soft_labels(labels: Tensor, c: int) -> None:
+    if labels.dtype == torch.bfloat16:  # NumPy has none, and three digits are too few
+        raise DataError("expected soft labels in float32 or float64, got bfloat16")
     if labels.shape[1:] != (c,):
         got = tuple(labels.shape)
         raise DataError(f"expected soft labels of shape ({len(labels)}, {c}), got {got}")

@@ -1,0 +1,23 @@
+"""1.28 million photographs of 1000 classes.  Russakovsky et al., 2015, arXiv:1409.0575."""
+
+from pathlib import Path
+
+from xent_bench.data.image_folder import image_folder
+from xent_bench.data.image_set import ImageSet
+from xent_bench.failures import DataError
+from xent_bench.ranges import PositiveInt
+
+
+def imagenet(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageSet:
+    """ILSVRC 2012: root/train/n01440764/*.JPEG, and root/val likewise, which is the test split.
+
+    The test labels were never published, so val is what everybody reports; our own val and calib
+    are drawn from train. Classes are named by their WordNet ids.
+    """
+    val = Path(root).expanduser() / "val"
+    if not val.is_dir() or not any(entry.is_dir() for entry in val.iterdir()):
+        raise DataError(
+            f"expected {val}/n01440764/*.JPEG: a folder for each class, as "
+            "torchvision.datasets.ImageNet(ROOT, split='val') lays them out of the archive"
+        )
+    return image_folder(root=root, size=size, flip=flip)

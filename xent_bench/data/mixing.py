@@ -1,0 +1,67 @@
+"""The part of an augmentation that works on normalised batches: cutout, mixup and CutMix."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xent_bench.data.augment import Augmentation, cutmix, cutout, mixup, rectangle
+from xent_bench.randomness import derived_seed, generator
+from xent_bench.types import Rows
+
+
+class Mixing:
+    """An epoch's random draws for it, each batch's by its number.
+
+    With mixup and CutMix both, each example gets one of the two, by the toss of a coin.
+    """
+
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        n: int,
+        batch_size: int,
+        *,
+        shape: tuple[int, int, int],
+        seed: int,
+        epoch: int,
+        device: torch.device,
+    ) -> None:
+        """Drawn on the CPU, so that a GPU run sees the same. `shape` is (channels, h, w)."""
+        self.augmentation, self.shape = augmentation, shape
+        self.is_needed = any(augmentation[2:])
+        if not self.is_needed:
+            return
+
+        def batches(drawn: Tensor) -> tuple[Tensor, ...]:
+            return torch.split(drawn.to(device), batch_size)
+
+        rng = generator(seed, "mixing", epoch)
+        boxed = torch.rand(n, generator=rng) < 0.5
+        if not (augmentation.mixup and augmentation.cutmix):
+            boxed[:] = augmentation.cutmix > 0
+        centre = torch.rand(n, 4, generator=rng)
+        self.blank, self.centre = batches(centre[:, :2]), batches(centre[:, 2:])
+        self.side = batches(torch.full((n, 2), float(augmentation.cutout)))
+        self.share = batches(_shares(augmentation.mixup, n, seed, epoch) * ~boxed)
+        area = _shares(augmentation.cutmix, n, seed, epoch) * boxed
+        self.sides = batches(area.sqrt()[:, None] * torch.tensor(shape[1:]))
+
+    def __call__(self, step: int, images: Rows, target: Tensor) -> tuple[Rows, Tensor]:
+        """Of the batch of that number."""
+        if self.augmentation.cutout:
+            images = cutout(images, rectangle(self.blank[step], self.side[step], self.shape))
+        if self.augmentation.mixup:
+            images, target = mixup(images, target, self.share[step])
+        if self.augmentation.cutmix:
+            part = rectangle(self.centre[step], self.sides[step], self.shape)
+            images, target = cutmix(images, target, part)
+        return images, target
+
+
+def _shares(alpha: float, n: int, seed: int, epoch: int) -> Float[Tensor, " n"]:
+    """Of Beta(alpha, alpha); NumPy's, since torch's takes no generator."""
+    if not alpha:
+        return torch.zeros(n)
+    rng = np.random.default_rng(derived_seed(seed, f"shares {alpha}", epoch))
+    return torch.from_numpy(rng.beta(alpha, alpha, n)).float()

@@ -1,0 +1,85 @@
+"""Lightning's Trainer, and what torch is told about the machine."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.utils import deterministic
+
+from xent_bench.checkpoint import AtomicCheckpointIO
+from xent_bench.failures import Unavailable
+from xent_bench.schema import Precision
+
+# FLOPs of a step above which it takes a core more than about 5 ms. Below, threads wait for one
+# another longer than they work: beside other jobs a tiny step takes 6 to 70 times as long.
+WORTH_THREADS = 5e8
+
+
+def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Trainer:
+    """One device, a checkpoint at the end of every epoch."""
+    _quieten()
+    # torch's default is neither: TF32 in convolutions, not in matrix products
+    tf32 = config.precision is Precision.tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    # deterministic mode also writes NaN into all new memory, to show who reads it: nobody here
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        return Trainer(
+            accelerator=config.machine.accelerator.value,
+            devices=1,
+            precision="32-true",  # the Classifier casts: see there
+            deterministic=config.machine.deterministic,
+            benchmark=not config.machine.deterministic,
+            max_epochs=config.epochs,
+            callbacks=[_checkpoint_of_every_epoch(folder), callback],
+            # not SLURM's: its requeue saves inside a signal handler, in the middle of a step
+            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+            logger=False,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (RuntimeError, MisconfigurationException) as error:
+        raise _no_device(config, error) from error
+
+
+def use_threads(config: DictConfig, flops: float) -> None:
+    """As many as asked for; else one for a small step, all cores for a large one.
+
+    By the step's FLOPs and not by a clock: the same run gets the same number again, and with it
+    the same rounding.
+    """
+    chosen = config.machine.threads
+    if chosen is None:
+        chosen = len(os.sched_getaffinity(0)) if flops > WORTH_THREADS else 1
+    torch.set_num_threads(chosen)
+
+
+def _checkpoint_of_every_epoch(folder: Path) -> ModelCheckpoint:
+    """last.ckpt, replaced at the end of each epoch, after val was scored.
+
+    Not `save_last=True, save_top_k=0`, which in Lightning 2.6 saves after the last epoch alone.
+    """
+    return ModelCheckpoint(
+        folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
+
+
+def _no_device(config: DictConfig, error: Exception) -> Unavailable:
+    reason = str(error).partition("\n")[0]
+    return Unavailable(f"machine.accelerator={config.machine.accelerator.name}: {reason}")
+
+
+def _quieten() -> None:
+    """Silence what Lightning says to everybody: which devices there are, what else it sells."""
+    for noisy in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=noisy)
