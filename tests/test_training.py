@@ -101,6 +101,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(config):
             encode=classifier.encode,
             accumulate=parts,
         )
+        whole.share = torch.ones(len(images)) / len(images)
         losses.append(whole._backward(images, target))
         gradients.append([weight.grad for weight in each.parameters()])
 

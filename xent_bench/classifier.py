@@ -57,7 +57,7 @@ class Classifier(LightningModule):
         self.trained: Callable[[Pixels], Logits] = net.forward
         if compile_mode:  # for training alone: evaluation's other shapes would be compiled too
             self.trained = torch.compile(net.forward, mode=compile_mode)
-        self.train_losses: list[Tensor] = []
+        self.train_losses: list[PerExample] = []  # of each step of the epoch
         self.val_outputs: list[tuple[Logits, Tensor, Index, Index]] = []
 
     def configure_optimizers(self) -> Optimizer:
@@ -70,13 +70,16 @@ class Classifier(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Give dropout its own randomness in each epoch, so that a resumed run draws the same."""
         self.epoch_start, self.checked = time.monotonic(), 0
+        # the gradient of the mean by each loss; as an operation the mean would cost 30 us a step
+        batch_size = self._groups().batches.batch_size
+        self.share = torch.ones(batch_size, device=self.device) / batch_size
         torch.manual_seed(derived_seed(self.seed, "dropout", self.current_epoch))
 
     def training_step(self, minibatches: Iterator[tuple[Pixels, Tensor]]) -> None:
         """Take a step for each; what is logged stays on the device until the epoch's end."""
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
         weights = list(self.net.parameters())
-        epoch = self.current_epoch * cast(Groups, self.trainer.train_dataloader).steps
+        epoch = self.current_epoch * self._groups().steps
         losses = self.train_losses
         before = len(losses)
         for images, target in minibatches:
@@ -94,19 +97,20 @@ class Classifier(LightningModule):
         if len(losses) - self.checked >= CHECK_EVERY:  # to look is to wait for the GPU
             self._refuse_divergence()
 
-    def _backward(self, images: Pixels, target: Tensor) -> Tensor:
-        """Gradient and value of the mean loss of a batch, in parts if it has to be."""
+    def _groups(self) -> Groups:
+        return cast(Groups, self.trainer.train_dataloader)
+
+    def _backward(self, images: Pixels, target: Tensor) -> PerExample:
+        """The loss of each example; to the weights' gradients that of the mean is added."""
         if self.accumulate == 1:
-            loss = self.loss(self._outputs(self.trained, images), target).mean()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's
-            return loss.detach()
-        parts = zip(images.chunk(self.accumulate), target.chunk(self.accumulate), strict=True)
-        losses = []
-        for some, theirs in parts:
-            loss = self.loss(self._outputs(self.trained, some), theirs).mean() / self.accumulate
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's
-            losses.append(loss.detach())
-        return torch.stack(losses).sum()
+            return self._backward_part(images, target, self.share)
+        parts = (each.chunk(self.accumulate) for each in (images, target, self.share))
+        return torch.cat([self._backward_part(*part) for part in zip(*parts, strict=True)])
+
+    def _backward_part(self, images: Pixels, target: Tensor, share: PerExample) -> PerExample:
+        losses = self.loss(self._outputs(self.trained, images), target)
+        losses.backward(share)  # type: ignore[no-untyped-call]  # torch's
+        return losses.detach()
 
     def validation_step(self, batch: tuple[Pixels, Tensor, Index, Index]) -> None:
         """Keep the outputs: a metric is a function of the whole split."""
@@ -153,12 +157,15 @@ class Classifier(LightningModule):
 
     def _mean_train_loss(self) -> float:
         self._refuse_divergence()
-        mean = torch.stack(self.train_losses).double().mean().item()
+        mean = self._step_losses().double().mean().item()
         self.train_losses.clear()
         return mean
 
+    def _step_losses(self) -> Tensor:
+        return torch.stack(self.train_losses).mean(dim=1)
+
     def _refuse_divergence(self) -> None:
-        losses = torch.stack(self.train_losses).cpu()
+        losses = self._step_losses().cpu()
         self.checked = len(losses)
         bad = (~losses.isfinite()).nonzero()
         if len(bad):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from xent_bench.data.groups import Groups
 
-REFRESH = 0.2  # seconds
+REFRESH = 0.25  # seconds: to draw takes as long as ten steps of a small net
 
 
 class Progress(Callback):
@@ -25,7 +25,11 @@ class Progress(Callback):
         )
         console = Console(stderr=True)
         self.bar = progress.Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
+            *columns,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            refresh_per_second=1 / REFRESH,
         )
         self.shown = 0.0
 
