@@ -1,0 +1,229 @@
+"""A step of training: ours against a loop written by hand, and against Lightning's usual form."""
+
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from measure import Cost, by_turns, composed, ratio, typical
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import MLFlowLogger
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+from torchvision.transforms import v2
+
+from xent_bench.build import build_classifier, build_loaders
+from xent_bench.configure import configured
+from xent_bench.data.split import Splits, split
+from xent_bench.progress import Progress
+from xent_bench.tracking import open_run
+from xent_bench.trainer import build_trainer, use_threads
+
+CASES = {
+    "linear 784-10, batches of 64": ("model=linear", "batch_size=64", "data.n=24000"),
+    "small CNN, batches of 128": ("model=cnn", "batch_size=128", "data.n=6000"),
+}
+BASE = ("data=synthetic", "data.size=28", "loss=sparse_ce", "epochs=1", "optimizer=sgd")
+USUAL = 0.2  # of the images: the usual form is slow
+
+
+def measured(rounds: int) -> list[list[str]]:
+    """Rows: CPU a step in us, how much more than by hand, and the throughput against that."""
+    rows = []
+    for name, overrides in CASES.items():
+        config = composed(*BASE, *overrides)
+        with TemporaryDirectory() as folder:
+            works: dict[str, Callable[[], Cost]] = {
+                "by hand": partial(by_hand, config),
+                "by hand, on our minibatches": partial(by_hand_on_ours, config),
+                "xent_bench": partial(ours, config, Path(folder)),
+                "Lightning as usually written": partial(usual, config, Path(folder)),
+            }
+            found = by_turns(works, rounds)
+        for work, costs in found.items():
+            us, relative = 1e6 * typical(costs).cpu, ratio(costs, found["by hand"])
+            more = us - 1e6 * typical(found["by hand"]).cpu
+            rows.append(
+                [f"{name}: {work}", f"{us:,.0f}", f"{more:+,.0f}", f"{1 / relative.cpu:.3f}"]
+            )
+    return rows
+
+
+class Stopwatch(Callback):
+    """What the last epoch's training took, without validation."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin when the device has done what it was told before."""
+        finish(pl_module.device)
+        self.began = time.process_time(), time.perf_counter(), trainer.global_step
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End when the device has ended."""
+        finish(pl_module.device)
+        cpu, wall, step = self.began
+        steps = trainer.global_step - step
+        spent = time.process_time() - cpu, time.perf_counter() - wall
+        self.a_step = Cost(*(each / steps for each in spent))
+
+
+def finish(device: torch.device) -> None:
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def ours(config: DictConfig, folder: Path) -> Cost:
+    """With everything that a run has beside it: MLflow, progress, metrics, checkpoints."""
+    with TemporaryDirectory(dir=folder) as place:
+        watch = Stopwatch()
+        trainer = build_trainer(config, Path(place), Progress("bench"))
+        trainer.callbacks.append(watch)
+        data, splits = images_of(config)
+        loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
+        classifier, flops = build_classifier(config, data, splits, loaders)
+        use_threads(config, 3 * flops * config.batch_size)
+        with open_run(
+            Path(place),
+            uri=f"sqlite:///{folder}/mlflow.db",
+            experiment="bench",
+            name="bench",
+            params={},
+            tags={},
+        ) as tracking:
+            trainer.logger = tracking
+            trainer.fit(classifier, loaders.train, loaders.val)
+        return watch.a_step
+
+
+def by_hand(config: DictConfig) -> Cost:
+    """The tensors lie in memory; nothing is measured."""
+    data, splits = images_of(config)
+    images, labels = data.images[splits.train], data.labels[splits.train]
+    mean, std = images.float().mean(), images.float().std()
+
+    def minibatches() -> Any:
+        order = torch.randperm(len(images))
+        for start in range(0, len(images) - config.batch_size + 1, config.batch_size):
+            ids = order[start : start + config.batch_size]
+            yield (images[ids] - mean) / std, labels[ids]
+
+    return _trained(config, minibatches())
+
+
+def by_hand_on_ours(config: DictConfig) -> Cost:
+    """What the loop alone costs: minibatches come from where ours come from."""
+    data, splits = images_of(config)
+    return _trained(config, build_loaders(config, data, splits, torch.device("cpu")).train.batches)
+
+
+def _trained(config: DictConfig, minibatches: Any) -> Cost:
+    torch.use_deterministic_algorithms(False)
+    data, splits = images_of(config)
+    net = configured(config, "model")(data.shape, len(data.classes))
+    net = net.to(memory_format=torch.channels_last)
+    optimizer = configured(config, "optimizer")(net)
+    steps = len(splits.train) // config.batch_size
+    factor = partial(configured(config, "schedule"), steps=steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    cpu, wall = time.process_time(), time.perf_counter()
+    for images, labels in minibatches:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return Cost((time.process_time() - cpu) / steps, (time.perf_counter() - wall) / steps)
+
+
+class Usual(LightningModule):
+    """As tutorials have it: three metrics and the loss logged at every step."""
+
+    def __init__(self, net: nn.Module, optimizer: Any, factor: Any) -> None:
+        """What it trains, and how."""
+        super().__init__()
+        self.net, self.optimizer, self.factor = net, optimizer, factor
+        self.measures = nn.ModuleDict(
+            {
+                "top1": MulticlassAccuracy(10),
+                "top5": MulticlassAccuracy(10, top_k=5),
+                "ece": MulticlassCalibrationError(10, n_bins=15),
+            }
+        )
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One minibatch."""
+        images, labels = batch
+        outputs = self.net(images)
+        loss = F.cross_entropy(outputs, labels)
+        self.log("train/loss", loss, prog_bar=True)
+        for name, measure in self.measures.items():
+            measure(outputs, labels)
+            self.log(f"train/{name}", measure)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """One minibatch."""
+        images, labels = batch
+        self.log("val/loss", F.cross_entropy(self.net(images), labels))
+
+    def configure_optimizers(self) -> Any:
+        """The schedule moves at every step."""
+        optimizer = self.optimizer(self.net)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Transformed(Dataset[Any]):
+    """One image at a time."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        """In memory."""
+        self.images, self.labels = images.permute(0, 2, 3, 1).numpy(), labels
+        scaled = v2.ToDtype(torch.float32, scale=True)
+        self.transform = v2.Compose([v2.ToImage(), scaled, v2.Normalize([0.5], [0.25])])
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> Any:
+        """Through the transform."""
+        return self.transform(self.images[number]), self.labels[number]
+
+
+def usual(config: DictConfig, folder: Path) -> Cost:
+    """DataLoader in the process, which is the fastest for small images."""
+    data, splits = images_of(config)
+    train, val = (ids[: int(USUAL * len(ids))] for ids in splits[:2])
+    sets = [Transformed(data.images[ids], data.labels[ids]) for ids in (train, val)]
+    loaders = [DataLoader(each, config.batch_size, shuffle=each is sets[0]) for each in sets]
+    net = configured(config, "model")(data.shape, len(data.classes))
+    steps = len(loaders[0])
+    factor = partial(configured(config, "schedule"), steps=steps)
+    watch = Stopwatch()
+    with TemporaryDirectory(dir=folder) as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            logger=MLFlowLogger("usual", tracking_uri=f"sqlite:///{folder}/mlflow.db"),
+            callbacks=[watch, ModelCheckpoint(place)],
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(Usual(net, configured(config, "optimizer"), factor), *loaders)
+    return watch.a_step
+
+
+def images_of(config: DictConfig) -> tuple[Any, Splits]:
+    """The set and its splits."""
+    data = configured(config, "data")()
+    return data, split(data, config.seed)

@@ -1,0 +1,87 @@
+"""What MLflow costs a run: all of ours, against the least that its client can do."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from measure import Cost, by_turns, cost_of, typical
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from xent_bench.new_store import make_store
+from xent_bench.tracking import open_run
+
+EPOCHS, SCORES, PARAMS, TAGS, FILES = 20, 100, 30, 15, 5
+CASES = {"180 metrics": 4, "580 metrics": 24}  # so many an epoch, and the scores
+
+
+def measured(rounds: int) -> list[list[str]]:
+    """Rows: CPU of a run, medians over ten a round; of a metric; of a new store."""
+    rows = []
+    with TemporaryDirectory() as folder:
+        root, number = Path(folder), count()
+        store = root / "mlflow.db"
+        works: dict[str, Callable[[], Cost]] = {}
+        for name, curves in CASES.items():
+            works[name] = lambda c=curves: cost_of(lambda: _ours(root, store, next(number), c))
+            works[f"{name}, bare"] = lambda c=curves: cost_of(lambda: _bare(store, c))
+        found = by_turns(works, 10 * rounds)
+        ms = {name: 1000 * typical(costs).cpu for name, costs in found.items()}
+        rows += [
+            [
+                f"MLflow, a run with {name}",
+                f"{ms[name]:.0f} ms",
+                f"50 ms; its bare client: {ms[f'{name}, bare']:.0f} ms",
+            ]
+            for name in CASES
+        ]
+        small, large = CASES
+        each = (ms[large] - ms[small]) / (EPOCHS * (CASES[large] - CASES[small]))
+        bare = (ms[f"{large}, bare"] - ms[f"{small}, bare"]) / (EPOCHS * 20)
+        rows.append(["a metric more", f"{each:.2f} ms", f"0.1 ms; its bare client: {bare:.2f} ms"])
+        stores = by_turns(
+            {
+                "made by MLflow": lambda: cost_of(lambda: _migrated(root / f"{next(number)}.db")),
+                "copied": lambda: cost_of(lambda: make_store(root / f"{next(number)}.db")),
+            },
+            rounds,
+        )
+        made, copied = (typical(costs).cpu for costs in stores.values())
+        rows.append(["a new SQLite store", f"{copied:.2f} s", f"made by MLflow: {made:.2f} s"])
+    return rows
+
+
+def _ours(root: Path, store: Path, number: int, curves: int) -> None:
+    folder = root / "runs" / str(number)
+    folder.mkdir(parents=True)
+    files = [folder / f"file{i}.txt" for i in range(FILES)]
+    for file in files:
+        file.write_bytes(b"x" * 2000)
+    params = {f"group.param{i}": i for i in range(PARAMS)}
+    tags = {f"tag{i}": "value" for i in range(TAGS)}
+    with open_run(
+        folder, uri=f"sqlite:///{store}", experiment="ours", name="run", params=params, tags=tags
+    ) as tracking:
+        for epoch in range(EPOCHS):
+            values = {f"val/metric{i}": epoch + i / 100 for i in range(curves)}
+            tracking.log_metrics(values, step=epoch + 1)
+        tracking.log_metrics({f"test/metric{i}": i / 100 for i in range(SCORES)}, step=0)
+        for file in files:
+            tracking.log_file(file)
+
+
+def _bare(store: Path, curves: int) -> None:
+    """Four requests, no files."""
+    client = MlflowClient(f"sqlite:///{store}")
+    tags = {f"tag{i}": "value" for i in range(TAGS)}
+    run_id = client.create_run("0", tags=tags).info.run_id
+    points = [Metric(f"val/metric{i}", i, 1, e) for e in range(EPOCHS) for i in range(curves)]
+    points += [Metric(f"test/metric{i}", i, 1, 0) for i in range(SCORES)]
+    params = [Param(f"group.param{i}", str(i)) for i in range(PARAMS)]
+    client.log_batch(run_id, points, params, [RunTag("last", "value")])
+    client.set_terminated(run_id)
+
+
+def _migrated(file: Path) -> None:
+    MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)

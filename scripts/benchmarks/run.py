@@ -1,0 +1,139 @@
+"""scripts/bench: measure, and write .github/benchmarks.md."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from measure import where
+
+from xent_bench.tables import Table, print_markdown
+
+PACKAGES = ("torch", "torchvision", "torchmetrics", "pytorch-lightning", "mlflow")
+PAGE = Path(__file__).resolve().parents[2] / ".github" / "benchmarks.md"
+
+
+class Section(NamedTuple):
+    """A table: which modules measure its rows, in how many rounds."""
+
+    title: str
+    headings: list[str]
+    modules: dict[str, int]
+    note: str
+
+
+SECTIONS = {
+    "steps": Section(
+        "A step of training",
+        ["case", "CPU, us", "more than by hand, us", "throughput / by hand"],
+        {"loop": 11},
+        "One thread. By hand: images[order] of a tensor, forward, backward, optimizer, schedule.",
+    ),
+    "augmentation": Section(
+        "An augmented image, 3 x 32 x 32",
+        ["augmentation", "us of CPU", "one by one in torchvision", "times"],
+        {"augmentation": 7},
+        "Batches of 128, one thread; each image with its own draw in both.",
+    ),
+    "around": Section(
+        "Around the loop",
+        ["what", "CPU", "wanted, or against"],
+        {"start_up": 7, "mlflow_cost": 4, "sweep": 1},
+        "User and system time of all processes.",
+    ),
+    "metrics": Section(
+        "The metrics of a split",
+        [
+            "outputs and work",
+            "ms",
+            "/ pass, float32",
+            "/ pass, float64",
+            "/ torchmetrics",
+            "memory",
+        ],
+        {"metrics": 7},
+        "One thread; pass: the slowest of sort and log_softmax. Memory as a share of the outputs'.",
+    ),
+    "gpu": Section(
+        "On a GPU",
+        ["case", "images / s", "/ by hand", "limit", "/ limit"],
+        {"gpu": 3},
+        "By hand: the same precision, compilation, determinism. Limit: FLOPs and bytes, counted.",
+    ),
+}
+EMPTY = [["not measured yet", "", "", "", ""]]
+
+
+def main() -> None:
+    """Measure what is asked for; other tables of the page stay."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all but gpu")
+    parser.add_argument("--gpu", action="store_true", help="the table for a GPU alone")
+    parser.add_argument("--rounds", type=int, help="instead of each table's own number")
+    options = parser.parse_args()
+    wanted = ["gpu"] if options.gpu else options.sections or [s for s in SECTIONS if s != "gpu"]
+    if strange := set(wanted) - SECTIONS.keys():
+        parser.error(f"no such table: {min(strange)}; there is {', '.join(SECTIONS)}")
+    if "gpu" in wanted and not torch.cuda.is_available():
+        sys.exit("scripts/bench: no CUDA device")
+    os.environ["FORCE_COLOR"] = "1"  # progress bars are drawn, as on a terminal
+    warnings.simplefilter("ignore")
+    pages = _kept()
+    for name in wanted:
+        pages[name] = _measured(SECTIONS[name], options.rounds)
+        print(pages[name], flush=True)
+        _write(pages)
+
+
+def _measured(section: Section, rounds: int | None) -> str:
+    rows, counts = [], set()
+    for module, usual in section.modules.items():
+        measure: Callable[[int], list[list[str]]] = import_module(module).measured
+        counts.add(rounds or usual)
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            rows += measure(rounds or usual)
+    n = " to ".join(str(each) for each in sorted({min(counts), max(counts)}))
+    date = datetime.now(UTC).date()
+    note = f"{section.note} Medians of {n} rounds by turns, {date}; {_where()}."
+    return _page(section, rows, note)
+
+
+def _where() -> str:
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}; {where(*PACKAGES)}"
+    return f"{os.cpu_count()} cores, " + where(
+        "torch", "torchvision", "pytorch-lightning", "mlflow"
+    )
+
+
+def _page(section: Section, rows: list[list[str]], note: str) -> str:
+    with redirect_stdout(StringIO()) as written:
+        print_markdown(Table("", section.headings, rows, [note]))
+    return written.getvalue().strip()
+
+
+def _kept() -> dict[str, str]:
+    """The tables of the page as it is."""
+    text = PAGE.read_text() if PAGE.exists() else ""
+    parts = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in text.split("## ")}
+    return {
+        name: parts.get(section.title) or _page(section, EMPTY, section.note)
+        for name, section in SECTIONS.items()
+    }
+
+
+def _write(pages: dict[str, str]) -> None:
+    tables = [f"## {section.title}\n\n{pages[name]}" for name, section in SECTIONS.items()]
+    PAGE.write_text("\n\n".join(["# How fast\n\n`scripts/bench` writes this page.", *tables, ""]))
+
+
+if __name__ == "__main__":
+    main()
