@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from test_training import built
 
 from xent_bench.list_losses import load_losses
 from xent_bench.offer import offer
@@ -43,6 +44,50 @@ def test_a_gpu_learns_what_a_cpu_learns(config, loss):
     )
 
     assert gpu["metrics"]["test/top1"] == pytest.approx(cpu["metrics"]["test/top1"], abs=0.03)
+
+
+@pytest.mark.parametrize("mode", ["default", "reduce_overhead"])
+def test_a_compiled_net_learns_what_an_eager_one_learns(config, mode):
+    eager, compiled = (
+        run(config("model=cnn", "epochs=5", f"machine.compile={each}", base=BASE, folder=each))
+        for each in ("none", mode)
+    )
+
+    assert compiled["metrics"]["test/top1"] == pytest.approx(
+        eager["metrics"]["test/top1"], abs=0.03
+    )
+
+
+def test_a_gpu_sees_the_augmented_images_that_a_cpu_sees(config):
+    recipe = ("data.flip=true", "data.crop=2", "augmentation.mixup=0.4", "augmentation.cutmix=1")
+    passes = []
+    for device in ("cpu", "cuda"):
+        loaders, _ = built(config("loss=ce", *recipe, base=BASE), torch.device(device))
+        passes.append([part.cpu() for batch in loaders.train.batches for part in batch])
+
+    for one, other in zip(*passes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_steps_of_training_never_wait_for_the_gpu(config):
+    device = torch.device("cuda")
+    recipe = ("data.flip=true", "data.crop=2", "augmentation.cutout=4", "clip_norm=1")
+    loaders, classifier = built(config("loss=ce", *recipe, base=BASE), device)
+    classifier.to(device)
+    optimizer = classifier.configure_optimizers()
+    minibatches = iter(loaders.train.batches)
+    classifier.share = torch.ones(64, device=device) / 64
+    for step in range(6):
+        images, target = next(minibatches)
+        if step == 2:  # the first steps make what later ones use
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            classifier._backward(images, target)
+            torch.nn.utils.clip_grad_norm_(classifier.net.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.fixture

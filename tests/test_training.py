@@ -25,10 +25,10 @@ from xent_bench.trainer import WORTH_THREADS, build_trainer, use_threads
 CPU = torch.device("cpu")
 
 
-def built(config: DictConfig) -> tuple[Loaders, Classifier]:
+def built(config: DictConfig, device: torch.device = CPU) -> tuple[Loaders, Classifier]:
     data = configured(config, "data")()
     splits = split(data, config.seed)
-    loaders = build_loaders(config, data, splits, CPU)
+    loaders = build_loaders(config, data, splits, device)
     classifier, _ = build_classifier(config, data, splits, loaders)
     return loaders, classifier
 

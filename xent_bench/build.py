@@ -1,5 +1,6 @@
 """The parts of a run, built from its config: the only place that builds, and it names no part."""
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import nn
 from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError, configured
 from xent_bench.data.augment import Augmentation
-from xent_bench.data.batches import Batches, ShuffledBatches
+from xent_bench.data.batches import Batches, ShuffledBatches, pixels
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
@@ -21,7 +22,8 @@ from xent_bench.schema import Compile, Precision, plain
 from xent_bench.targets import Kind, encoder, target_kind
 from xent_bench.try_out import try_out
 
-EVALUATION_BATCH = 1000  # examples at a time where no gradient is kept
+# At a time where no gradient is kept: examples, and values of all their pixels.
+EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25
 
 
 class Loaders(NamedTuple):
@@ -59,11 +61,15 @@ def build_loaders(
             (data.labels[ids], data.index[ids]),
             ids,
             normalise,
-            EVALUATION_BATCH,
+            _evaluation_batch(data),
         )
         for ids in splits[1:]
     )
     return Loaders(Groups(train), *evaluated)
+
+
+def _evaluation_batch(data: ImageSet) -> int:
+    return max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // math.prod(data.shape)))
 
 
 def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
@@ -108,5 +114,9 @@ def build_classifier(
         bf16=config.precision is Precision.bf16,
         compile_mode=None if mode is Compile.none else mode.value,
     )
-    images, target = (part[:2] for part in next(iter(train)))
+    few = splits.train[:2]  # read here: the workers of train would begin an epoch for them
+    source = data.source(few, train.source.device, workers=0)
+    rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
+    images = pixels(train.normalise(rows), data.shape)
+    target = train.encode(data.labels[few].to(images.device))
     return classifier, try_out(classifier, images, target, len(data.classes))

@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from importlib import import_module
 from io import StringIO
@@ -98,7 +98,7 @@ def _measured(section: Section, rounds: int | None) -> str:
     for module, usual in section.modules.items():
         measure: Callable[[int], list[list[str]]] = import_module(module).measured
         counts.add(rounds or usual)
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             rows += measure(rounds or usual)
     n = " to ".join(str(each) for each in sorted({min(counts), max(counts)}))
     date = datetime.now(UTC).date()

@@ -79,8 +79,8 @@ class Batches:
         """One batch after the other."""
         images = self.source.batches(torch.arange(len(self.source)), self.batch_size)
         known = [torch.split(of, self.batch_size) for of in (*self.labels, self.ids)]
-        for pixels, *rest in zip(images, *known, strict=True):
-            yield _pixels(self.normalise(pixels), self.source.shape), *rest
+        for rows, *rest in zip(images, *known, strict=True):
+            yield pixels(self.normalise(rows), self.source.shape), *rest
 
 
 class ShuffledBatches:
@@ -134,10 +134,10 @@ class ShuffledBatches:
             rows, target = self.normalise(some), self.encode(whose)
             if mixing.is_needed:
                 rows, target = mixing(step, rows, target)
-            yield _pixels(rows, self.source.shape), target
+            yield pixels(rows, self.source.shape), target
 
 
-def _pixels(rows: Rows, shape: tuple[int, int, int]) -> Pixels:
+def pixels(rows: Rows, shape: tuple[int, int, int]) -> Pixels:
     """As a net takes them, in channels-last layout."""
     channels, h, w = shape
     return rows.view(-1, h, w, channels).permute(0, 3, 1, 2)

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from xent_bench.failures import DataError
 
 Decoded: TypeAlias = UInt8[np.ndarray, "n size size 3"]
 Box: TypeAlias = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
-Draw: TypeAlias = tuple[float, float, float, float, float]  # uniform in [0, 1)
+Draw: TypeAlias = Sequence[float]  # five, uniform in [0, 1)
 
 SEEN = 0.875  # of the shorter side, in evaluation
 LEAST_AREA = 0.08  # of a random crop

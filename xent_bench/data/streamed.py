@@ -2,31 +2,31 @@
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from xent_bench.data.image_files import Draw, ImageFiles
+from xent_bench.data.image_files import ImageFiles
 from xent_bench.failures import DataError
 from xent_bench.types import Index, Rows
 
-AHEAD = 4  # batches that each worker decodes ahead
+PART = 64  # images that a worker decodes at a time: whole batches would come late
+AHEAD = 4  # parts of each worker
 
 
 class Streamed:
-    """A split's images; the same in number of workers, since the draws come with the order."""
+    """A split's images; the same with any number of workers, since draws come with the order."""
 
     def __init__(
         self, files: ImageFiles, device: torch.device, workers: int | None, *, flip: bool
     ) -> None:
-        """Workers (None: one a core) start with the first pass and, for train, stay for others."""
+        """Workers (None: one a core) live for one pass."""
         self.files, self.device, self.flip = files, device, flip
         self.shape = 3, files.size, files.size
         self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        self.plan = _Plan()
-        self.loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -34,57 +34,43 @@ class Streamed:
 
     def batches(self, order: Index, batch_size: int) -> Iterator[Rows]:
         """Their middle."""
-        return self._read([(number, None) for number in order.tolist()], batch_size)
+        return self._read(order, None, batch_size)
 
     def varied(self, order: Index, batch_size: int, rng: torch.Generator) -> Iterator[Rows]:
         """Cropped to a random part and mirrored."""
         draws = torch.rand(len(order), 5, generator=rng)
         if not self.flip:
             draws[:, 4] = 1
-        wanted = zip(order.tolist(), map(tuple, draws.tolist()), strict=True)
-        return self._read(list(wanted), batch_size, stay=True)
+        return self._read(order, draws, batch_size)
 
-    def _read(
-        self, wanted: list[tuple[int, Draw | None]], batch_size: int, *, stay: bool = False
-    ) -> Iterator[Rows]:
-        self.plan.wanted, self.plan.batch_size = wanted, batch_size
-        if self.loader is None:
-            self.loader = DataLoader(
-                _Decoding(self.files),
-                batch_sampler=self.plan,
-                num_workers=self.workers,
-                collate_fn=_as_it_is,
-                pin_memory=self.device.type == "cuda",
-                prefetch_factor=AHEAD if self.workers else None,
-                persistent_workers=stay and self.workers > 0,
-                generator=torch.Generator(),  # not the global one, which is dropout's
-            )
-        return (images.flatten(2) for images in _copied(self.loader, self.device))
-
-
-class _Plan:
-    """Which images make which batch of the next pass."""
-
-    wanted: list[tuple[int, Draw | None]]
-    batch_size: int
-
-    def __len__(self) -> int:
-        return -(-len(self.wanted) // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[tuple[int, Draw | None]]]:
-        for start in range(0, len(self.wanted), self.batch_size):
-            yield self.wanted[start : start + self.batch_size]
+    def _read(self, order: Index, draws: Tensor | None, batch_size: int) -> Iterator[Rows]:
+        batches = torch.split(torch.arange(len(order)), batch_size)
+        plan = [torch.split(batch, PART) for batch in batches]
+        loader = DataLoader(
+            _Decoding(self.files, order, draws),
+            batch_sampler=[part.tolist() for parts in plan for part in parts],
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            pin_memory=self.device.type == "cuda",
+            prefetch_factor=AHEAD if self.workers else None,
+            generator=torch.Generator(),  # not the global one, which is dropout's
+        )
+        parts = _copied(loader, self.device)
+        for expected in plan:
+            yield torch.cat(list(islice(parts, len(expected)))).flatten(2)
 
 
 class _Decoding(Dataset[Any]):
     """What happens in a worker. A failure comes back as a value: raised, it would be a page."""
 
-    def __init__(self, files: ImageFiles) -> None:
-        self.files = files
+    def __init__(self, files: ImageFiles, order: Index, draws: Tensor | None) -> None:
+        self.files, self.order, self.draws = files, order, draws
 
-    def __getitems__(self, wanted: list[tuple[int, Draw | None]]) -> Tensor | str:
+    def __getitems__(self, places: list[int]) -> Tensor | str:
+        numbers = self.order[places].tolist()
+        draws = [None] * len(places) if self.draws is None else self.draws[places].tolist()
         try:
-            return torch.from_numpy(self.files.decode(wanted))
+            return torch.from_numpy(self.files.decode(list(zip(numbers, draws, strict=True))))
         except DataError as error:
             return str(error)
 
