@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,46 @@ def test_a_remembered_sweep_is_forgotten_when_a_result_is_gone(composed, tmp_pat
     results[1].unlink()
 
     assert "2 runs, 1 to train" in without_torch("-m", "seed=0,1", cwd=tmp_path).stdout
+
+
+def test_a_sweep_is_not_finished_while_its_weights_are_asked_for_and_not_kept(composed, tmp_path):
+    results = [finish(composed(f"seed={seed}"), tmp_path) for seed in (0, 1)]
+    command = ("-m", "seed=0,1", "machine.save_weights=true")
+    lacking = [without_torch(*command, cwd=tmp_path) for _ in range(2)]
+    for result in results:
+        result.with_name("weights.pt").touch()
+    kept = without_torch(*command, cwd=tmp_path)
+
+    assert {done.returncode for done in lacking} == {1}  # PyTorch is needed, and is not there
+    assert (kept.returncode, "2 done before" in kept.stdout) == (0, True)
+
+
+def test_a_file_that_cannot_be_read_is_no_obstacle_to_a_finished_sweep(composed, tmp_path):
+    folder = tmp_path / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "dangling.yaml").symlink_to(tmp_path / "nowhere")
+    for seed in (0, 1):
+        finish(composed(f"seed={seed}"), tmp_path)
+    shown = without_torch("-m", "--config-dir", "conf", "seed=0,1", cwd=tmp_path)
+
+    assert "2 done before" in shown.stdout
+    assert shown.stderr == ""
+
+
+@pytest.mark.parametrize("resolver", ["${oc.env:SEEDS}", "${ oc.env:SEEDS}"])
+def test_a_sweep_that_the_environment_decides_on_is_not_remembered(
+    composed, tmp_path, monkeypatch, resolver
+):
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"# @package _global_\nepochs: {resolver}\n")
+    for epochs, seed in product((3, 4), (0, 1)):
+        finish(composed(f"epochs={epochs}", f"seed={seed}"), tmp_path)
+    monkeypatch.setenv("SEEDS", "3")
+    shown = without_torch("-m", "--config-dir", "conf", "experiment=mine", "seed=0,1", cwd=tmp_path)
+
+    assert "2 done before" in shown.stdout, shown.stderr
+    assert not list(tmp_path.rglob(".finished.json"))
 
 
 def test_a_remembered_sweep_is_forgotten_when_a_file_of_it_changes(composed, tmp_path):

@@ -76,7 +76,6 @@ def test_steps_of_training_never_wait_for_the_gpu(config):
     classifier.to(device)
     optimizer = classifier.configure_optimizers()
     minibatches = iter(loaders.train.batches)
-    classifier.share = torch.ones(64, device=device) / 64
     for step in range(6):
         images, target = next(minibatches)
         if step == 2:  # the first steps make what later ones use

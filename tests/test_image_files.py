@@ -135,6 +135,34 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, workers, damage):
     assert "\n" not in str(refusal.value)
 
 
+def test_sixteen_bits_a_pixel_are_refused_and_not_cut_at_eight(tmp_path):
+    Image.fromarray(np.full((9, 9), 39_900, np.uint16)).save(tmp_path / "scan.png")
+
+    with pytest.raises(DataError, match="expected 8 bits a channel, got mode I;16"):
+        ImageFiles.of(tmp_path, ["scan.png"], 8).decode([(0, None)])
+
+
+def test_what_fills_no_batch_of_train_is_not_decoded(root, monkeypatch):
+    data = imagenet(root=str(root), size=16)
+    seen = []
+    decode = ImageFiles.decode
+    monkeypatch.setattr(
+        ImageFiles, "decode", lambda files, wanted: seen.extend(wanted) or decode(files, wanted)
+    )
+    read = source(data, torch.arange(36), 0).varied(torch.arange(36), 10, generator(0, "draws"))
+
+    assert [len(rows) for rows in read] == [10, 10, 10]
+    assert len(seen) == 30
+
+
+def test_val_is_imagenets_test_split_also_beside_a_folder_called_test(root, tmp_path):
+    for name in ("train", "val"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "test").mkdir()
+
+    assert len(imagenet(root=str(tmp_path)).test) == 12
+
+
 def test_a_set_without_a_test_folder_has_a_test_split_drawn(root, tmp_path):
     (tmp_path / "train").symlink_to(root / "train")
 

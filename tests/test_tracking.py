@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from xent_bench import tracking as tracking_module
 from xent_bench.curves import load_curves
 from xent_bench.failures import Diverged
-from xent_bench.new_store import make_store
+from xent_bench.store_template import make_store
 from xent_bench.tracking import open_run
 
 KILLED = """

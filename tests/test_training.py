@@ -1,5 +1,6 @@
 """The training loop against one written by hand: the same weights, bit for bit."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
@@ -99,9 +100,9 @@ def test_parts_of_a_batch_add_up_to_its_gradient(config):
         whole = Classifier(
             *(each, classifier.loss, classifier.link, classifier.optimizer, classifier.factor, 0),
             encode=classifier.encode,
+            batch_size=len(images),
             accumulate=parts,
         )
-        whole.share = torch.ones(len(images)) / len(images)
         losses.append(whole._backward(images, target))
         gradients.append([weight.grad for weight in each.parameters()])
 
@@ -143,6 +144,30 @@ def test_a_batch_that_cannot_be_cut_into_equal_parts_is_refused(config):
         run(config("accumulate=5"))
 
 
+def test_parts_are_refused_where_a_graph_would_overwrite_their_gradients(config):
+    with pytest.raises(ConfigError, match=r"expected machine\.compile=default or none"):
+        run(config("accumulate=4", "machine.compile=reduce_overhead"))
+
+
+def test_a_cutout_as_large_as_the_image_is_refused(config):
+    with pytest.raises(
+        ConfigError, match=r"augmentation\.cutout: expected below the images' 8 pix"
+    ):
+        run(config("augmentation.cutout=8"))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_a_compiled_net_learns_what_an_eager_one_learns(config):
+    eager, compiled = (
+        run(config("loss=ce", f"machine.compile={mode}", folder=mode))
+        for mode in ("none", "default")
+    )
+
+    assert compiled["tags"]["compile"] == "default"
+    assert compiled["tags"]["key"] == eager["tags"]["key"]
+    assert compiled["metrics"]["test/nll"] == pytest.approx(eager["metrics"]["test/nll"], rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("override", "work", "threads"),
     [
@@ -154,7 +179,7 @@ def test_a_batch_that_cannot_be_cut_into_equal_parts_is_refused(config):
 def test_a_small_step_gets_one_thread_and_a_large_one_all_cores(
     config, monkeypatch, override, work, threads
 ):
-    monkeypatch.setattr("xent_bench.trainer.os.sched_getaffinity", lambda _: set(range(7)))
+    monkeypatch.setattr("xent_bench.trainer.processors", lambda: 7)
     before = torch.get_num_threads()
     try:
         use_threads(config(override), work)

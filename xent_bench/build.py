@@ -25,6 +25,8 @@ from xent_bench.try_out import try_out
 # At a time where no gradient is kept: examples, and values of all their pixels.
 EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25
 
+WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
+
 
 class Loaders(NamedTuple):
     """The batches of each split, on the training device."""
@@ -45,6 +47,12 @@ def build_loaders(
     if config.batch_size % config.accumulate:
         got = f"{config.batch_size} and {config.accumulate}"
         raise ConfigError("accumulate", f"expected a divisor of batch_size, got {got}")
+    if config.accumulate > 1 and config.machine.compile in WITH_GRAPHS:
+        raise ConfigError(
+            "accumulate",
+            "a CUDA graph overwrites the gradient of the part before; "
+            "expected machine.compile=default or none",
+        )
     normalise = data.normalisation(splits.train)
     train = ShuffledBatches(
         data.source(splits.train, device, config.machine.workers, varied=True),
@@ -73,6 +81,10 @@ def _evaluation_batch(data: ImageSet) -> int:
 
 
 def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
+    size = min(data.shape[1:])
+    if config.augmentation.cutout >= size:
+        got = config.augmentation.cutout
+        raise ConfigError("augmentation.cutout", f"expected below the images' {size} pixels: {got}")
     return data.augmentation._replace(**plain(config.augmentation))
 
 
@@ -95,20 +107,21 @@ def build_classifier(
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
     net: nn.Module = configured(config, "model")(data.shape, len(data.classes))
     net = net.to(memory_format=torch.channels_last)
-    loss = configured(config, "loss")
     counts = data.index[splits.train].bincount(minlength=len(data.classes))
-    if "class_counts" in offer(loss, class_counts=counts).keywords and 0 in counts:
+    loss = offer(configured(config, "loss"), class_counts=counts)
+    if "class_counts" in loss.keywords and 0 in counts:
         absent = data.classes[int(counts.argmin())]
         raise ConfigError("loss", f"needs an image of every class in train, got none of {absent}")
     train, mode = loaders.train.batches, config.machine.compile
     classifier = Classifier(
         net,
-        offer(loss, class_counts=counts.to(train.source.device)),
-        link_of(offer(loss, class_counts=counts)),
+        offer(configured(config, "loss"), class_counts=counts.to(train.source.device)),
+        link_of(loss),
         configured(config, "optimizer"),
         partial(configured(config, "schedule"), steps=config.epochs * len(train)),
         config.seed,
         encode=train.encode,
+        batch_size=config.batch_size,
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
         bf16=config.precision is Precision.bf16,

@@ -36,7 +36,10 @@ def save_weights(folder: Path) -> Path:
 
     For `net.load_state_dict(torch.load(FILE, weights_only=True))`.
     """
-    state = _load(folder / "last.ckpt", "cpu")["state_dict"]
+    last = folder / "last.ckpt"
+    if not last.exists():
+        raise DataError(f"no weights to keep without {last}; delete result.json to train again")
+    state = _load(last, "cpu")["state_dict"]
     weights = {name.removeprefix("net."): tensor for name, tensor in state.items()}
     _save(weights, folder / WEIGHTS)
     return folder / WEIGHTS

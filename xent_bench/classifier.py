@@ -32,6 +32,8 @@ class Classifier(LightningModule):
     true classes and ids of examples.
     """
 
+    share: Tensor
+
     def __init__(
         self,
         net: nn.Module,
@@ -42,6 +44,7 @@ class Classifier(LightningModule):
         seed: int,
         *,
         encode: Callable[[Tensor], Tensor],
+        batch_size: int,
         accumulate: int = 1,
         clip_norm: float | None = None,
         bf16: bool = False,
@@ -54,8 +57,11 @@ class Classifier(LightningModule):
         self.optimizer, self.factor, self.seed = optimizer, factor, seed
         self.encode, self.accumulate, self.clip_norm = encode, accumulate, clip_norm
         self.bf16 = bf16
+        # the gradient of the mean by each loss; as an operation the mean would cost 30 us a step
+        self.register_buffer("share", torch.ones(batch_size) / batch_size, persistent=False)
         self.trained: Callable[[Pixels], Logits] = net.forward
         if compile_mode:  # for training alone: evaluation's other shapes would be compiled too
+            torch.compiler.reset()  # the graphs of the run before
             self.trained = torch.compile(net.forward, mode=compile_mode)
         self.train_losses: list[PerExample] = []  # of each step of the epoch
         self.val_outputs: list[tuple[Logits, Tensor, Index, Index]] = []
@@ -70,16 +76,13 @@ class Classifier(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Give dropout its own randomness in each epoch, so that a resumed run draws the same."""
         self.epoch_start, self.checked = time.monotonic(), 0
-        # the gradient of the mean by each loss; as an operation the mean would cost 30 us a step
-        batch_size = self._groups().batches.batch_size
-        self.share = torch.ones(batch_size, device=self.device) / batch_size
         torch.manual_seed(derived_seed(self.seed, "dropout", self.current_epoch))
 
     def training_step(self, minibatches: Iterator[tuple[Pixels, Tensor]]) -> None:
         """Take a step for each; what is logged stays on the device until the epoch's end."""
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
         weights = list(self.net.parameters())
-        epoch = self.current_epoch * self._groups().steps
+        epoch = self.current_epoch * cast(Groups, self.trainer.train_dataloader).steps
         losses = self.train_losses
         before = len(losses)
         for images, target in minibatches:
@@ -96,9 +99,6 @@ class Classifier(LightningModule):
         loop.optim_step_progress.increment_by(len(losses) - before)
         if len(losses) - self.checked >= CHECK_EVERY:  # to look is to wait for the GPU
             self._refuse_divergence()
-
-    def _groups(self) -> Groups:
-        return cast(Groups, self.trainer.train_dataloader)
 
     def _backward(self, images: Pixels, target: Tensor) -> PerExample:
         """The loss of each example; to the weights' gradients that of the mean is added."""

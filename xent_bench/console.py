@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.calibrators import PREFIXES
 from xent_bench.configure import check_sources, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
+from xent_bench.failures import release
 from xent_bench.finished import recall, remember
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweep import combinations_of, composed, differing
@@ -119,6 +120,7 @@ class Console(Callback):
         else:
             _say(f"{self._name(config)}FAILED: {type(error).__name__}: {error}")
             traceback.print_exception(error)
+        release(error)
 
     def _time_left(self) -> str:
         """From the second run on: the first bears the imports."""

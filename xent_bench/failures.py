@@ -1,5 +1,7 @@
 """What can go wrong with a run whose configuration is right, and the exit code of each."""
 
+import traceback
+
 
 class DataError(ValueError):
     """The data are not there, or not what they should be; the message says the way out."""
@@ -26,6 +28,15 @@ def named(error: BaseException) -> BaseException:
     if isinstance(error, RuntimeError | MemoryError):  # torch's OutOfMemoryError is the first
         if "out of memory" in str(error) or "allocate" in str(error):
             return Unavailable(f"not enough memory: {reason}")
+        if "does not have a deterministic implementation" in str(error):
+            return Unavailable(f"machine.deterministic=false may help: {reason}")
         if "DataLoader worker" in str(error):
             return Unavailable("a process that decodes images died: fewer machine.workers may help")
     return error
+
+
+def release(error: BaseException | None) -> None:
+    """Let go of what a failed run left in the frames that it passed: a net, a GPU's memory."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -10,20 +10,22 @@ import re
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench import schema
 from xent_bench.calibrators import PREFIXES
-from xent_bench.schema import run_folder
+from xent_bench.schema import GROUPS, run_folder
 
 RECORD = ".finished.json"
+RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 
 def remember(sweep: DictConfig, runs: Iterable[DictConfig]) -> bool:
     """Record the sweep if every run of it is finished, and say whether it is."""
-    found = [(str(run_folder(each)), str(each.calibrator.name)) for each in runs]
+    found = [(str(run_folder(each)), wanted_of(each)) for each in runs]
     if not _all_done(found):
         return False
     folder = Path(sweep.hydra.sweep.dir)
@@ -40,23 +42,29 @@ def recall(sweep: DictConfig) -> list[Path]:
     try:
         record = json.loads((Path(sweep.hydra.sweep.dir) / RECORD).read_text())
         same = record["key"] == _key(sweep)
-        runs = [(folder, calibrator) for folder, calibrator in record["runs"]]
+        runs = [(folder, dict(wanted)) for folder, wanted in record["runs"]]
     except (OSError, ValueError, KeyError, TypeError):  # none, or cut off: it is only a shortcut
         return []
     return [Path(folder) for folder, _ in runs] if same and _all_done(runs) else []
 
 
-def _all_done(runs: list[tuple[str, str]]) -> bool:
-    return bool(runs) and all(_is_done(Path(folder), calibrator) for folder, calibrator in runs)
+def wanted_of(run: DictConfig) -> dict[str, Any]:
+    """What is asked of a run beside its training."""
+    return {"calibrator": run.calibrator.name, "weights": run.machine.save_weights}
 
 
-def _is_done(folder: Path, calibrator: str) -> bool:
-    """Readable, and with the numbers of the calibrator that is asked for."""
+def _all_done(runs: list[tuple[str, dict[str, Any]]]) -> bool:
+    return bool(runs) and all(_is_done(Path(folder), **wanted) for folder, wanted in runs)
+
+
+def _is_done(folder: Path, calibrator: str, weights: bool) -> bool:
+    """Readable, with the numbers of the calibrator and the weights that are asked for."""
     try:
         metrics = json.loads((folder / "result.json").read_text())["metrics"]
-        return f"{PREFIXES[calibrator]}/top1" in metrics
     except (OSError, ValueError, KeyError, TypeError):  # the run itself will say it
         return False
+    kept = (folder / "weights.pt").exists()
+    return f"{PREFIXES[calibrator]}/top1" in metrics and (kept or not weights)
 
 
 def _key(sweep: DictConfig) -> str | None:
@@ -65,11 +73,19 @@ def _key(sweep: DictConfig) -> str | None:
     if {each.schema for each in sources if each.provider != "hydra"} - {"file", "structured"}:
         return None
     folders = [Path(each.path) for each in sources if each.schema == "file"]
-    files = [file for folder in folders for file in sorted(folder.rglob("*.yaml"))]
-    texts = [file.read_text(errors="replace") for file in files]
+    try:
+        texts = {str(file): file.read_text() for each in folders for file in _configs(each)}
+    except (OSError, ValueError):  # Hydra will say it, if it needs the file
+        return None
     typed = list(sweep.hydra.overrides.task)
-    if any(re.search(r"\$\{[\w.]+:", text) for text in [*texts, *typed]):
+    if any(RESOLVER.search(text) for text in [*texts.values(), *typed]):
         return None  # the environment or the time of day decides
     code = Path(schema.__file__).read_text()  # it names the folders
-    said = [hydra.__version__, code, OmegaConf.to_yaml(sweep), *map(str, files), *texts]
+    said = [hydra.__version__, code, OmegaConf.to_yaml(sweep), texts]
     return sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _configs(folder: Path) -> list[Path]:
+    """Of the groups that there are: a folder of the user's may hold other things, and many."""
+    groups = ["", *GROUPS, "machine", "experiment"]
+    return sorted(file for group in groups for file in (folder / group).glob("*.yaml"))

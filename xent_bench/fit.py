@@ -65,6 +65,7 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
     _save_config(config, folder)
     tags = provenance(trainer.strategy.root_device) | {
         "key": run_key(config),
+        "compile": config.machine.compile.value,
         "data_sha256": data.sha256(),
         "split_sha256": splits.sha256(),
     }

@@ -78,7 +78,11 @@ STRICT = {"extra": "forbid"}  # for pydantic: `+epoch=3` is no key either
 
 @dataclass
 class Machine:
-    """Where and how fast, never what. (Another number of threads may round differently.)"""
+    """Where and how fast, never what.
+
+    Other threads, another `compile`, and another machine may round differently. What a run had is
+    among its tags, and no part of its name.
+    """
 
     __pydantic_config__ = STRICT
 

@@ -18,7 +18,7 @@ from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.curves import Curves
 from xent_bench.failures import Unavailable
-from xent_bench.own_run import OwnRun, own_run
+from xent_bench.mlflow_run import OwnRun, own_run
 from xent_bench.tracking_store import open_store, points, tracking_uri
 
 SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
@@ -39,7 +39,7 @@ class Tracking(Logger):
         self.written = set(run.written)
         self.waiting: list[Metric] = []
         self.tags: dict[str, str] = {}
-        self.flushed = time.monotonic()
+        self.flushed, self.patience = time.monotonic(), PATIENCE
         for step, metrics in curves.steps.items():  # of a process killed before it wrote them
             self._await(metrics, step)
 
@@ -67,8 +67,11 @@ class Tracking(Logger):
         if step:
             self.curves.add(step, metrics)
         self._await(metrics, step)
-        if time.monotonic() - self.flushed > PATIENCE:
-            self.flush()
+        if time.monotonic() - self.flushed > self.patience:
+            try:
+                self.flush()
+            except MlflowException:  # a server may come back; at the end it must be there
+                self.patience *= 2
 
     def log_file(self, file: Path, folder: str | None = None) -> None:
         """Keep a file with the run, in a folder of its artifacts."""
@@ -132,7 +135,7 @@ def open_run(
         raise _unavailable(uri, error) from error
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
-        with suppress(MlflowException):  # what went wrong first is what the user must see
+        with suppress(MlflowException, OSError):  # what went wrong first is what the user must see
             if not interrupted:
                 tracking.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
             tracking.end("KILLED" if interrupted else "FAILED")

@@ -18,9 +18,9 @@ from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
-from xent_bench.new_store import make_store
 from xent_bench.saved_view import TAG as VIEW
 from xent_bench.saved_view import description, view_tag
+from xent_bench.store_template import make_store
 
 NOTE = "mlflow.note.content"
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -82,9 +82,13 @@ def points(metrics: Mapping[str, float], step: int) -> list[Metric]:
 
 
 def add_to_run(
-    folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]
+    folder: Path,
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    files: Sequence[Path],
+    place: str | None = "pictures",
 ) -> None:
-    """Add to the finished MLflow run of a run folder, what is not there; `files` to its pictures.
+    """Add to the finished MLflow run of a run folder, what is not there; `files` to `place`.
 
     Unavailable if that cannot be: no such store, no such run.
     """
@@ -95,7 +99,7 @@ def add_to_run(
         new = {key: value for key, value in metrics.items() if key not in there}
         client.log_batch(run_id, points(new, 0), tags=[RunTag(k, tags[k]) for k in tags])
         for file in files:
-            client.log_artifact(run_id, str(file), "pictures")
+            client.log_artifact(run_id, str(file), place)
     except Exception as error:  # of MLflow, of the database below it, of an edited config
         reason = str(error).partition("\n")[0]
         raise Unavailable(f"not added to its MLflow run, nor elsewhere: {reason}") from error

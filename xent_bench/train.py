@@ -78,8 +78,9 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
         loaded = _read(result)
     if config.machine.save_weights and not (folder / "weights.pt").exists():
         from xent_bench.checkpoint import save_weights  # done before, without them
+        from xent_bench.tracking_store import add_to_run
 
-        save_weights(folder)
+        add_to_run(folder, {}, {}, [save_weights(folder)], place=None)
     return loaded
 
 

@@ -1,7 +1,6 @@
 """Lightning's Trainer, and what torch is told about the machine."""
 
 import logging
-import os
 import warnings
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch.utils import deterministic
 
 from xent_bench.checkpoint import AtomicCheckpointIO
 from xent_bench.failures import Unavailable
+from xent_bench.processors import processors
 from xent_bench.schema import Precision
 
 # FLOPs of a step above which it takes a core more than about 5 ms. Below, threads wait for one
@@ -59,7 +59,7 @@ def use_threads(config: DictConfig, flops: float) -> None:
     """
     chosen = config.machine.threads
     if chosen is None:
-        chosen = len(os.sched_getaffinity(0)) if flops > WORTH_THREADS else 1
+        chosen = processors() if flops > WORTH_THREADS else 1
     torch.set_num_threads(chosen)
 
 

@@ -9,7 +9,7 @@ from measure import Cost, by_turns, cost_of, typical
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from xent_bench.new_store import make_store
+from xent_bench.store_template import make_store
 from xent_bench.tracking import open_run
 
 EPOCHS, SCORES, PARAMS, TAGS, FILES = 20, 100, 30, 15, 5

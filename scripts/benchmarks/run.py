@@ -1,4 +1,4 @@
-"""scripts/bench: measure, and write .github/benchmarks.md."""
+"""scripts/bench: measure, and write the README of this folder."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from measure import where
 from xent_bench.tables import Table, print_markdown
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "pytorch-lightning", "mlflow")
-PAGE = Path(__file__).resolve().parents[2] / ".github" / "benchmarks.md"
+PAGE = Path(__file__).resolve().parent / "README.md"
 
 
 class Section(NamedTuple):

@@ -27,12 +27,13 @@ class Groups:
     def __iter__(self) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
         """Lightning asks for the first group before it tells the epoch, and always one ahead."""
         minibatches = iter(self.batches)  # looks at nothing before its first minibatch is wanted
+        # sizes of the group that is trained between two requests, and of the one given before it
         left, running, size = self.steps, 1, 1
         asked = time.monotonic()
         while left:
             size = min(size, left)
             left -= size
             yield islice(minibatches, size)
-            now = time.monotonic()  # meanwhile the group before the one just given was trained
+            now = time.monotonic()
             wanted = int(SECONDS * running / max(now - asked, 1e-9))
             running, size, asked = size, max(1, min(wanted, 4 * size, AT_MOST)), now

@@ -77,6 +77,8 @@ class ImageFiles:
 
 def _resized(image: Any, box: Box, size: int) -> np.ndarray:
     """Only what the box holds is resized, with as wide a filter as that needs."""
+    if image.mode.startswith(("I", "F")):  # Pillow would cut at 255 what goes up to 65,535
+        raise ValueError(f"expected 8 bits a channel, got mode {image.mode}")
     colour = image.convert("RGB")
     resized: np.ndarray = np.asarray(colour.resize((size, size), Image.Resampling.BILINEAR, box))
     return resized

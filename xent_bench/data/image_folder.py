@@ -22,18 +22,25 @@ def image_folder(*, root: str, size: PositiveInt = 224, flip: bool = True) -> Im
     image, tested on its middle, both resized to `size` pixels.
     """
     folder = Path(root).expanduser()
+    split = next((name for name in TESTS if (folder / name).is_dir()), None)
+    return read_folder(folder, split, size, flip)
+
+
+def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> ImageSet:
+    """With the split of that name as test."""
     train = folder / "train"
     if not train.is_dir():
         raise DataError(f"expected {train}/CLASS/IMAGE.jpg: no folder {train}")
     classes = _classes(train)
     names, labels = _listed(folder, "train", classes)
-    split = next((name for name in TESTS if (folder / name).is_dir()), None)
     test = None
-    if split is not None:
-        strange = sorted(set(_classes(folder / split)) - set(classes))
+    if test_split is not None:
+        strange = sorted(set(_classes(folder / test_split)) - set(classes))
         if strange:
-            raise DataError(f"no class of train is called {strange[0]}, as in {folder / split}")
-        more_names, more_labels = _listed(folder, split, classes)
+            raise DataError(
+                f"no class of train is called {strange[0]}, as in {folder / test_split}"
+            )
+        more_names, more_labels = _listed(folder, test_split, classes)
         test = torch.arange(len(names), len(names) + len(more_names))
         names, labels = names + more_names, labels + more_labels
     return ImageSet(

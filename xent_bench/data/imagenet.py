@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from xent_bench.data.image_folder import image_folder
+from xent_bench.data.image_folder import read_folder
 from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
 from xent_bench.ranges import PositiveInt
@@ -20,4 +20,4 @@ def imagenet(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageS
             f"expected {val}/n01440764/*.JPEG: a folder for each class, as "
             "torchvision.datasets.ImageNet(ROOT, split='val') lays them out of the archive"
         )
-    return image_folder(root=root, size=size, flip=flip)
+    return read_folder(val.parent, "val", size, flip)

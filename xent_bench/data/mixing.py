@@ -29,7 +29,7 @@ class Mixing:
     ) -> None:
         """Drawn on the CPU, so that a GPU run sees the same. `shape` is (channels, h, w)."""
         self.augmentation, self.shape = augmentation, shape
-        self.is_needed = any(augmentation[2:])
+        self.is_needed = any((augmentation.cutout, augmentation.mixup, augmentation.cutmix))
         if not self.is_needed:
             return
 

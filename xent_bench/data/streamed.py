@@ -1,8 +1,9 @@
-"""Images of files on their way to the training device: decoded by workers, copied one ahead."""
+"""Images of files on their way to the training device: decoded by workers, copied ahead."""
 
-import os
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
+from multiprocessing import get_all_start_methods
 from typing import Any
 
 import torch
@@ -11,10 +12,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.failures import DataError
+from xent_bench.processors import processors
 from xent_bench.types import Index, Rows
 
 PART = 64  # images that a worker decodes at a time: whole batches would come late
 AHEAD = 4  # parts of each worker
+QUEUED = 64  # parts that a GPU has been given and not yet used: they take its memory
+# Quick, and safe here: a worker uses neither the GPU nor a lock of the process it comes from.
+CONTEXT = "fork" if "fork" in get_all_start_methods() else None
 
 
 class Streamed:
@@ -26,7 +31,7 @@ class Streamed:
         """Workers (None: one a core) live for one pass."""
         self.files, self.device, self.flip = files, device, flip
         self.shape = 3, files.size, files.size
-        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        self.workers = processors() if workers is None else workers
 
     def __len__(self) -> int:
         """Number of images."""
@@ -41,7 +46,8 @@ class Streamed:
         draws = torch.rand(len(order), 5, generator=rng)
         if not self.flip:
             draws[:, 4] = 1
-        return self._read(order, draws, batch_size)
+        whole = len(order) // batch_size * batch_size  # what fills no batch is not decoded
+        return self._read(order[:whole], draws, batch_size)
 
     def _read(self, order: Index, draws: Tensor | None, batch_size: int) -> Iterator[Rows]:
         batches = torch.split(torch.arange(len(order)), batch_size)
@@ -53,6 +59,7 @@ class Streamed:
             collate_fn=_as_it_is,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=AHEAD if self.workers else None,
+            multiprocessing_context=CONTEXT if self.workers else None,
             generator=torch.Generator(),  # not the global one, which is dropout's
         )
         parts = _copied(loader, self.device)
@@ -79,18 +86,22 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _copied(batches: Any, device: torch.device) -> Iterator[Tensor]:
-    """On a GPU the next batch is copied while the last one is computed with."""
+def _copied(parts: Any, device: torch.device) -> Iterator[Tensor]:
+    """On a GPU the next part is copied while the last one is computed with."""
     if device.type != "cuda":
-        yield from map(_whole, batches)
+        yield from map(_whole, parts)
         return
     beside, waiting = torch.cuda.Stream(device), None  # type: ignore[no-untyped-call]  # torch's
-    for batch in batches:
+    used: deque[Any] = deque()
+    for part in parts:
+        if len(used) > QUEUED:  # a net that is told faster than it works
+            used.popleft().synchronize()
         with torch.cuda.stream(beside):
-            coming = _whole(batch).to(device, non_blocking=True)
+            coming = _whole(part).to(device, non_blocking=True)
             arrived = beside.record_event()
         if waiting is not None:
             yield _awaited(*waiting)
+            used.append(torch.cuda.current_stream(device).record_event())
         waiting = coming, arrived
     if waiting is not None:
         yield _awaited(*waiting)
