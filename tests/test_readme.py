@@ -63,3 +63,23 @@ def test_the_table_of_metrics_names_what_is_scored():
 
     assert set(named) == METRICS.keys()
     assert len(named) == len(METRICS)
+
+
+def test_the_table_of_costs_quotes_the_benchmarks():
+    quoted = README.partition("### How fast")[2].partition("\n## ")[0]
+    page = (ROOT / "scripts/benchmarks/README.md").read_text()
+    cells = {
+        row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]]
+        for row in page.splitlines()
+        if row.startswith("| ")
+    }
+    linear = cells["linear 784-10, batches of 64: xent_bench"][2]
+    cnn = cells["small CNN, batches of 128: xent_bench"][2]
+    ours, one_by_one, _ = cells["crop, flip, normalise"]
+    sweep, commands = cells["40 runs in one sweep"]
+
+    assert f"{float(linear):.2f} times the throughput" in quoted
+    assert f"| {float(cnn):.2f} |" in quoted
+    assert f"{float(ours):.1f} us | {one_by_one} us one by one" in quoted
+    assert cells["MLflow, a run with 180 metrics"][0] in quoted
+    assert f"{sweep} | {commands.partition(':')[0]}" in quoted

@@ -150,9 +150,7 @@ def test_parts_are_refused_where_a_graph_would_overwrite_their_gradients(config)
 
 
 def test_a_cutout_as_large_as_the_image_is_refused(config):
-    with pytest.raises(
-        ConfigError, match=r"augmentation\.cutout: expected below the images' 8 pix"
-    ):
+    with pytest.raises(ConfigError, match=r"cutout: expected below the images' 8 pixels"):
         run(config("augmentation.cutout=8"))
 
 

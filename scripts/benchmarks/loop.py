@@ -47,12 +47,12 @@ def measured(rounds: int) -> list[list[str]]:
                 "by hand, on our minibatches": partial(by_hand_on_ours, config),
                 "xent_bench": partial(ours, config, Path(folder)),
             }
-            rows += _rows(name, by_turns(works, 2 * rounds))  # what is compared stays close by
+            rows += _rows(name, by_turns(works, rounds))  # what is compared stays close by
             works = {
                 "by hand": works["by hand"],
                 "Lightning as usually written": partial(usual, config, Path(folder)),
             }
-            rows += _rows(name, by_turns(works, rounds // 2))[1:]
+            rows += _rows(name, by_turns(works, max(rounds // 4, 1)))[1:]
     return rows
 
 

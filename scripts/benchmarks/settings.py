@@ -1,0 +1,32 @@
+"""What the settings of a CPU are worth: the small CNN's step, against the default."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from loop import BASE, CASES, ours
+from measure import Cost, by_turns, composed, ratio
+
+CASE = "small CNN, batches of 128"
+SETTINGS = {
+    "default (fp32, one thread, deterministic)": (),
+    "machine.deterministic=false": ("machine.deterministic=false",),
+    "precision=bf16": ("precision=bf16",),
+    "machine.threads=2": ("machine.threads=2",),
+}
+
+
+def measured(rounds: int) -> list[list[str]]:
+    """Rows: throughput by the clock and by the processor's time, default = 1."""
+    with TemporaryDirectory() as folder:
+        works: dict[str, Callable[[], Cost]] = {
+            name: partial(ours, composed(*BASE, *CASES[CASE], *chosen), Path(folder))
+            for name, chosen in SETTINGS.items()
+        }
+        found = by_turns(works, rounds)
+    default, *_ = found.values()
+    return [
+        [name, *(f"{1 / each:.2f}" for each in reversed(ratio(costs, default)))]
+        for name, costs in found.items()
+    ]
