@@ -127,7 +127,8 @@ def build_classifier(
         bf16=config.precision is Precision.bf16,
         compile_mode=None if mode is Compile.none else mode.value,
     )
-    few = splits.train[:2]  # read here: the workers of train would begin an epoch for them
+    # read here, since the workers of train would begin an epoch for them
+    few = splits.train[: min(2, config.batch_size)]
     source = data.source(few, train.source.device, workers=0)
     rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
     images = pixels(train.normalise(rows), data.shape)

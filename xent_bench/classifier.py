@@ -157,7 +157,7 @@ class Classifier(LightningModule):
 
     def _mean_train_loss(self) -> float:
         self._refuse_divergence()
-        mean = self._step_losses().double().mean().item()
+        mean = self._step_losses().cpu().double().mean().item()
         self.train_losses.clear()
         return mean
 
