@@ -343,6 +343,38 @@ def test_a_sweep_is_not_finished_while_its_weights_are_asked_for_and_not_kept(co
     assert (kept.returncode, "2 done before" in kept.stdout) == (0, True)
 
 
+@pytest.mark.parametrize(
+    "runs", ['[["x", {"bogus": 1}]]', "[[1, {}]]", '[["x", []]]', "[1]", '{"a": 1}']
+)
+def test_an_edited_record_is_ignored(composed, tmp_path, runs):
+    for seed in (0, 1):
+        finish(composed(f"seed={seed}"), tmp_path)
+    without_torch("-m", "seed=0,1", cwd=tmp_path)
+    record = tmp_path / "runs" / "default" / ".finished.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"runs": json.loads(runs)}))
+    shown = without_torch("-m", "seed=0,1", cwd=tmp_path)
+
+    assert "2 runs: 2 done before" in shown.stdout
+    assert shown.stderr == ""
+
+
+def test_a_remembered_sweep_is_forgotten_when_a_choice_in_a_folder_of_its_own_changes(
+    composed, tmp_path
+):
+    folder = tmp_path / "conf" / "loss" / "sub"
+    folder.mkdir(parents=True)
+    target = "_target_: xent_bench.losses.focal.focal\n_partial_: true\n"
+    for name, gamma in (("f", 2.0), ("g", 3.0)):
+        (folder / f"{name}.yaml").write_text(f"{target}gamma: {gamma}\n")
+        finish(composed("loss=focal", f"loss.gamma={gamma}"), tmp_path)
+    command = ("-m", "--config-dir", "conf", "loss=sub/f,sub/g")
+    before = without_torch(*command, cwd=tmp_path).stdout
+    (folder / "f.yaml").write_text(f"{target}gamma: 5.0\n")
+
+    assert "2 done before" in before
+    assert "2 runs, 1 to train" in without_torch(*command, cwd=tmp_path).stdout
+
+
 def test_a_file_that_cannot_be_read_is_no_obstacle_to_a_finished_sweep(composed, tmp_path):
     folder = tmp_path / "conf" / "experiment"
     folder.mkdir(parents=True)
@@ -488,3 +520,20 @@ def test_the_top_level_of_the_project_is_what_it_should_be():
 
     named = {"conf", "xent_bench", "scripts", "tests", "pyproject.toml", "README.md", "LICENSE"}
     assert visible <= named
+
+
+@pytest.mark.parametrize(
+    ("sweep", "complaint"),
+    [
+        ("loss=ce,sparse_ce augmentation.mixup=0.2", "augmentation.mixup: mixes labels"),
+        ("accumulate=1,5", "accumulate: expected a divisor of batch_size, got 64 and 5"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused_before_the_first_run_of_a_sweep(
+    tmp_path, sweep, complaint
+):
+    refused = xent_train("-m", *sweep.split(), cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert complaint in refused.stderr
+    assert not (tmp_path / "runs").exists()

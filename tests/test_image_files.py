@@ -1,5 +1,6 @@
 """Sets whose images stay in files: ImageNet's layout, decoding, workers."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,24 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, workers, damage):
     with pytest.raises(DataError, match=f"cannot read {file}") as refusal:
         list(reading)
     assert "\n" not in str(refusal.value)
+
+
+def test_what_cannot_be_read_as_an_image_is_named_before_training(tmp_path):
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "train" / "cat" / "a.jpg", rng)
+    pipe = tmp_path / "train" / "cat" / "b.jpg"
+    os.mkfifo(pipe)  # reading it would wait for ever
+
+    with pytest.raises(DataError, match=f"expected an image, {pipe} is no file"):
+        image_folder(root=str(tmp_path))
+
+
+def test_a_class_whose_name_nobody_can_write_is_refused(tmp_path):
+    name = os.fsdecode(b"\xff\xfe")
+    write_image(tmp_path / "train" / name / "a.jpg", np.random.default_rng(0))
+
+    with pytest.raises(DataError, match="the name of a class in UTF-8"):
+        image_folder(root=str(tmp_path))
 
 
 def test_sixteen_bits_a_pixel_are_refused_and_not_cut_at_eight(tmp_path):

@@ -144,6 +144,11 @@ def test_a_batch_that_cannot_be_cut_into_equal_parts_is_refused(config):
         run(config("accumulate=5"))
 
 
+def test_a_net_is_tried_on_as_few_images_as_a_part_of_a_batch_has(config):
+    with pytest.raises(ConfigError, match="model: cannot train on a batch of shape"):
+        run(config("batch_size=2", "accumulate=2", base=("data=digits", "model=resnet18")))
+
+
 def test_parts_are_refused_where_a_graph_would_overwrite_their_gradients(config):
     with pytest.raises(ConfigError, match=r"expected machine\.compile=default or none"):
         run(config("accumulate=4", "machine.compile=reduce_overhead"))

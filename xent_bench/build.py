@@ -19,13 +19,11 @@ from xent_bench.links import link_of
 from xent_bench.offer import offer
 from xent_bench.randomness import derived_seed
 from xent_bench.schema import Compile, Precision, plain
-from xent_bench.targets import Kind, encoder, target_kind
+from xent_bench.targets import checked_kind, encoder
 from xent_bench.try_out import try_out
 
 # At a time where no gradient is kept: examples, and values of all their pixels.
 EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25
-
-WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 
 
 class Loaders(NamedTuple):
@@ -44,22 +42,13 @@ def build_loaders(
     if config.batch_size > len(splits.train):
         n = len(splits.train)
         raise ConfigError("batch_size", f"expected at most the {n} images of train")
-    if config.batch_size % config.accumulate:
-        got = f"{config.batch_size} and {config.accumulate}"
-        raise ConfigError("accumulate", f"expected a divisor of batch_size, got {got}")
-    if config.accumulate > 1 and config.machine.compile in WITH_GRAPHS:
-        raise ConfigError(
-            "accumulate",
-            "a CUDA graph overwrites the gradient of the part before; "
-            "expected machine.compile=default or none",
-        )
     normalise = data.normalisation(splits.train)
     train = ShuffledBatches(
         data.source(splits.train, device, config.machine.workers, varied=True),
         data.labels[splits.train],
         normalise,
         config.batch_size,
-        encode=encoder(_kind(config), len(data.classes), device),
+        encode=encoder(checked_kind(config), len(data.classes), device),
         augmentation=_augmentation(config, data),
         seed=config.seed,
     )
@@ -86,18 +75,6 @@ def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
         got = config.augmentation.cutout
         raise ConfigError("augmentation.cutout", f"expected below the images' {size} pixels: {got}")
     return data.augmentation._replace(**plain(config.augmentation))
-
-
-def _kind(config: DictConfig) -> Kind:
-    kind = target_kind(configured(config, "loss").func)
-    mixing = [key for key in ("mixup", "cutmix") if config.augmentation[key]]
-    if mixing and kind == "Index":
-        raise ConfigError(
-            f"augmentation.{mixing[0]}",
-            "mixes labels, but the loss takes the index of one class; "
-            "choose a loss that takes a distribution, ce for one",
-        )
-    return kind
 
 
 def build_classifier(
@@ -128,7 +105,7 @@ def build_classifier(
         compile_mode=None if mode is Compile.none else mode.value,
     )
     # read here, since the workers of train would begin an epoch for them
-    few = splits.train[: min(2, config.batch_size)]
+    few = splits.train[: min(2, config.batch_size // config.accumulate)]
     source = data.source(few, train.source.device, workers=0)
     rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
     images = pixels(train.normalise(rows), data.shape)

@@ -17,7 +17,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from xent_bench.schema import GROUPS, Train, plain
+from xent_bench.schema import GROUPS, Compile, Train, plain
 from xent_bench.signatures import read_parameters
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Rules = tuple[TypeAdapter[Any], list[str]]  # of values, and the keys there are
 
+WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 # What the harness passes by position: (logits, target), (), (shape, classes), (net), (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
 # What it offers by name to a target that asks for it, and nobody sets.
@@ -65,6 +66,15 @@ def check_top_level(config: DictConfig) -> None:
         target = config[group].get("_target_")
         if not isinstance(target, str):
             raise ConfigError(f"{group}._target_", f"expected a dotted name, got {target}")
+    if config.batch_size % config.accumulate:
+        got = f"{config.batch_size} and {config.accumulate}"
+        raise ConfigError("accumulate", f"expected a divisor of batch_size, got {got}")
+    if config.accumulate > 1 and config.machine.compile in WITH_GRAPHS:
+        raise ConfigError(
+            "accumulate",
+            "a CUDA graph overwrites the gradient of the part before; "
+            "expected machine.compile=default or none",
+        )
     folder_name = str(config.experiment)
     if not folder_name or "/" in folder_name or folder_name.startswith("."):
         raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
@@ -125,6 +135,7 @@ def _rules(group: str, parameters: Sequence[Parameter]) -> "Rules | None":
     hyper = parameters[POSITIONAL[group] :]
     if any(each.kind is Parameter.VAR_KEYWORD for each in hyper):
         return None
+    hyper = [each for each in hyper if each.kind is not Parameter.VAR_POSITIONAL]
     offered = OFFERED.get(group, set())
     named = {each.name: _field(each) for each in hyper if each.name not in offered}
     options = TypedDict(group, named)  # type: ignore[misc]  # made at run time

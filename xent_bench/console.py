@@ -15,15 +15,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.calibrators import PREFIXES
 from xent_bench.configure import check_sources, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
 from xent_bench.failures import release
 from xent_bench.finished import recall, remember
+from xent_bench.run_line import LEGEND, duration, result_line
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweep import combinations_of, composed, differing
-
-LEGEND = "Scores on test: as trained → after temperature scaling."
 
 
 class Console(Callback):
@@ -42,7 +40,7 @@ class Console(Callback):
         try:
             if not _checked_done(config):
                 _say("Loading PyTorch ...")
-                checked(config)
+                _check_with_torch(config)
                 _say(LEGEND)
         except CONFIG_ERRORS as error:  # Hydra would make a warning of it
             refuse(error)
@@ -58,7 +56,7 @@ class Console(Callback):
             if missing:
                 _say(f"{_runs(len(configs))}, {len(missing)} to train; loading PyTorch ...")
             for each in missing:
-                checked(each)
+                _check_with_torch(each)
         except CONFIG_ERRORS as error:
             refuse(error)
         if len(configs) > 1 and remember(config, configs):
@@ -72,9 +70,9 @@ class Console(Callback):
 
     def _end_done_before(self, config: DictConfig, folders: list[Path]) -> NoReturn:
         """Say what Hydra would after it has composed every run twice more."""
-        with suppress(FileNotFoundError):  # runs of a swept experiment lie elsewhere
+        with suppress(OSError):  # runs of a swept experiment lie elsewhere; or may not be written
             OmegaConf.save(config, Path(config.hydra.sweep.dir) / "multirun.yaml")
-        took = _duration(time.monotonic() - self.start)
+        took = duration(time.monotonic() - self.start)
         _say(f"{_runs(len(folders))}: {len(folders)} done before; {took}")
         _say(f"Compare: xent-report {folders[-1].parent}")
         sys.exit(0)
@@ -90,7 +88,7 @@ class Console(Callback):
             self._end_in_failure(config, job_return._return_value)
         elif not self.was_done or self.total == 1:
             self.trained += not self.was_done
-            result = _result(job_return.return_value, config.calibrator.name)
+            result = result_line(job_return.return_value, config.calibrator.name)
             _say(f"{self._name(config)}{result}{self._time_left()}")
         if self.ended == self.total:
             self._say_sum(config)
@@ -130,7 +128,7 @@ class Console(Callback):
             return ""
         left = self.to_train - self.trained - len(self.failures)
         each = (now - self.first_trained) / (self.trained - 1)
-        return f", {_duration(each * left)} left" if left > 0 else ""
+        return f", {duration(each * left)} left" if left > 0 else ""
 
     def _say_sum(self, config: DictConfig) -> None:
         folder = run_folder(config)
@@ -144,7 +142,7 @@ class Console(Callback):
                 "failed": len(self.failures),
             }
             said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-            _say(f"{_runs(self.total)}: {said}; {_duration(time.monotonic() - self.start)}")
+            _say(f"{_runs(self.total)}: {said}; {duration(time.monotonic() - self.start)}")
         if self.total > len(self.failures):
             _say(f"Compare: xent-report {folder.parent}")
 
@@ -161,33 +159,15 @@ def _checked_done(config: DictConfig) -> bool:
     return done
 
 
+def _check_with_torch(config: DictConfig) -> None:
+    from xent_bench.targets import checked_kind  # seconds of import
+
+    checked(config)
+    checked_kind(config)
+
+
 def _is_done(config: DictConfig) -> bool:
     return (run_folder(config) / "result.json").exists()
-
-
-def _result(result: dict[str, Any], calibrator: str) -> str:
-    """As trained -> after temperature scaling; and after another calibrator that is asked for."""
-    metrics, prefix = result["metrics"], PREFIXES[calibrator]
-    more = ""
-    if calibrator != "temperature":
-        nll, ece = metrics[f"{prefix}/nll"], 100 * metrics[f"{prefix}/ece"]
-        more = f"  {calibrator}: NLL {nll:.3f}  ECE {ece:.2f} %"
-
-    def pair(key: str, factor: float, form: str) -> str:
-        raw, scaled = (metrics.get(f"{split}/{key}") for split in ("test", "test_ts"))
-        return f"{'-' if raw is None else format(factor * raw, form):>6} →{factor * scaled:{form}}"
-
-    return (
-        f"top-1 {100 * metrics['test/top1']:6.2f} %  NLL {pair('nll', 1, '6.3f')}"
-        f"  ECE {pair('ece', 100, '6.2f')} %  {_duration(result['seconds']):>7}"
-        f"{'  (calib leaves T open)' if metrics['test_ts/temperature_at_bound'] else ''}{more}"
-    )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _say(line: str) -> None:

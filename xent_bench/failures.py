@@ -30,6 +30,8 @@ def named(error: BaseException) -> BaseException:
             return Unavailable(f"not enough memory: {reason}")
         if "does not have a deterministic implementation" in str(error):
             return Unavailable(f"machine.deterministic=false may help: {reason}")
+        if "DataLoader worker" in str(error) and "Terminated" in str(error):
+            return KeyboardInterrupt()  # the whole process group was told to end
         if "DataLoader worker" in str(error):
             return Unavailable("a process that decodes images died: fewer machine.workers may help")
     return error

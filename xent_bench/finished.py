@@ -6,8 +6,10 @@ result is gone is never taken for done.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from xent_bench import schema
 from xent_bench.calibrators import PREFIXES
-from xent_bench.schema import GROUPS, run_folder
+from xent_bench.schema import run_folder
 
 RECORD = ".finished.json"
+MOST = 5000  # files that are looked at: somebody's folder of configs may hold their images too
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 
@@ -32,8 +35,9 @@ def remember(sweep: DictConfig, runs: Iterable[DictConfig]) -> bool:
     key = _key(sweep)
     if key and folder.is_dir():
         part = folder / f"{RECORD}.part"
-        part.write_text(json.dumps({"key": key, "runs": found}))
-        part.rename(folder / RECORD)
+        with suppress(OSError):  # somebody else's folder: then each run is asked again
+            part.write_text(json.dumps({"key": key, "runs": found}))
+            part.rename(folder / RECORD)
     return True
 
 
@@ -43,9 +47,10 @@ def recall(sweep: DictConfig) -> list[Path]:
         record = json.loads((Path(sweep.hydra.sweep.dir) / RECORD).read_text())
         same = record["key"] == _key(sweep)
         runs = [(folder, dict(wanted)) for folder, wanted in record["runs"]]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or cut off: it is only a shortcut
+        done = same and _all_done(runs)
+    except (OSError, ValueError, KeyError, TypeError):  # none, or edited: it is only a shortcut
         return []
-    return [Path(folder) for folder, _ in runs] if same and _all_done(runs) else []
+    return [Path(folder) for folder, _ in runs] if done else []
 
 
 def wanted_of(run: DictConfig) -> dict[str, Any]:
@@ -86,6 +91,11 @@ def _key(sweep: DictConfig) -> str | None:
 
 
 def _configs(folder: Path) -> list[Path]:
-    """Of the groups that there are: a folder of the user's may hold other things, and many."""
-    groups = ["", *GROUPS, "machine", "experiment"]
-    return sorted(file for group in groups for file in (folder / group).glob("*.yaml"))
+    """All there are, sorted; a ValueError of a folder that is no folder of configs alone."""
+    found, seen = [], 0
+    for place, _, names in os.walk(folder):
+        seen += 1 + len(names)
+        if seen > MOST:
+            raise ValueError(f"expected configs, found {seen} files in {folder}")
+        found += [Path(place, name) for name in names if name.endswith(".yaml")]
+    return sorted(found)

@@ -36,7 +36,10 @@ def _copied(file: Path) -> bool:
     """Whether there was a template to copy; gzip knows a damaged one by its length and its CRC."""
     copy = _nothing_at(f"{file}.copy")  # MLflow remembers addresses: not that of the slow way
     try:
-        copy.write_bytes(gzip.decompress(_template().read_bytes()))
+        content = gzip.decompress(_template().read_bytes())
+        if not content:  # of which MLflow would make a store without a word
+            raise ValueError("an empty template")
+        copy.write_bytes(content)
         _open(copy)
     except Exception:  # none there, damaged, refused by MLflow: which then makes the store itself
         copy.unlink(missing_ok=True)

@@ -18,6 +18,8 @@ Decoded: TypeAlias = UInt8[np.ndarray, "n size size 3"]
 Box: TypeAlias = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
 Draw: TypeAlias = Sequence[float]  # five, uniform in [0, 1)
 
+# What Pillow's readers raise, each of its kind
+BROKEN = (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError)
 SEEN = 0.875  # of the shorter side, in evaluation
 LEAST_AREA = 0.08  # of a random crop
 MOST_OBLONG = math.log(4 / 3)
@@ -68,7 +70,7 @@ class ImageFiles:
                 with Image.open(file) as image:
                     box = _centre(*image.size) if draw is None else _crop(*image.size, draw)
                     out[place] = _resized(image, box, self.size)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            except BROKEN as error:
                 raise DataError(f"cannot read {file}: {error}") from error
             if draw is not None and draw[4] < 0.5:
                 out[place] = out[place, :, ::-1]

@@ -54,9 +54,12 @@ def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> 
 
 def _classes(split: Path) -> tuple[str, ...]:
     """Names of the folders, sorted."""
-    found = tuple(sorted(entry.name for entry in os.scandir(split) if entry.is_dir()))
+    found = tuple(sorted(entry.name for entry in _entries(split) if Path(entry).is_dir()))
     if not found:
         raise DataError(f"expected a folder of images for each class in {split}, found no folder")
+    for name in found:
+        if name.encode(errors="replace").decode() != name:  # pictures and MLflow could not say it
+            raise DataError(f"expected the name of a class in UTF-8 in {split}, got {name!r}")
     return found
 
 
@@ -67,13 +70,19 @@ def _listed(root: Path, split: str, classes: tuple[str, ...]) -> tuple[list[str]
         folder = Path(split, name)
         if not (root / folder).is_dir():
             continue
-        files = sorted(
-            entry.name
-            for entry in os.scandir(root / folder)
-            if entry.name.lower().endswith(ENDINGS)
-        )
-        if not files:
+        images = [e for e in _entries(root / folder) if e.name.lower().endswith(ENDINGS)]
+        for image in images:
+            if not image.is_file():  # a folder, a link to nowhere, a pipe that would be waited for
+                raise DataError(f"expected an image, {image.path} is no file")
+        if not images:
             raise DataError(f"expected images in {root / folder}, found none ({' '.join(ENDINGS)})")
-        names += [f"{folder}/{file}" for file in files]
-        labels += [number] * len(files)
+        names += [f"{folder}/{file}" for file in sorted(image.name for image in images)]
+        labels += [number] * len(images)
     return names, labels
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        return list(os.scandir(folder))
+    except OSError as error:
+        raise DataError(f"cannot read {folder}: {error.strerror}") from error
