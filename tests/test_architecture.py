@@ -19,7 +19,7 @@ OURS = {
     "runs": set(),
     "curves": {"failures"},
     "provenance": set(),
-    "checkpoint": {"failures"},
+    "checkpoint": {"failures", "schema"},
     "progress": {"data"},
     "types": set(),
     "arrays": set(),

@@ -9,8 +9,7 @@ import torch
 from test_cifar import write_pickles
 from test_image_files import CLASSES, write_image
 
-from xent_bench.checkpoint import WEIGHTS
-from xent_bench.schema import run_folder
+from xent_bench.schema import WEIGHTS, run_folder
 from xent_bench.train import run
 
 BRIEF = ("epochs=1", "batch_size=8", "machine.workers=0", "machine.compile=none")

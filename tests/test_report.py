@@ -161,7 +161,9 @@ def test_a_temperature_at_its_bound_is_said(tmp_path, capsys):
     assert "open for ce (1 of 2), as where no" in one_line(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("what", [{"commit": "beef"}, {"torch": "3"}, {"hardware": "slide rule"}])
+@pytest.mark.parametrize(
+    "what", [{"commit": "beef"}, {"torch": "3"}, {"hardware": "slide rule"}, {"compile": "default"}]
+)
 def test_runs_of_different_origin_are_said_to_be_so(tmp_path, capsys, what):
     write_run(tmp_path, "ce", 0)
     write_run(tmp_path, "focal", 0, tags=what)

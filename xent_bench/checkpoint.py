@@ -9,8 +9,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from xent_bench.failures import DataError
-
-WEIGHTS = "weights.pt"
+from xent_bench.schema import WEIGHTS
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

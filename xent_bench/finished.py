@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from xent_bench import schema
 from xent_bench.calibrators import PREFIXES
-from xent_bench.schema import run_folder
+from xent_bench.schema import WEIGHTS, run_folder
 
 RECORD = ".finished.json"
 MOST = 5000  # files that are looked at: somebody's folder of configs may hold their images too
@@ -28,7 +28,7 @@ RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 def remember(sweep: DictConfig, runs: Iterable[DictConfig]) -> bool:
     """Record the sweep if every run of it is finished, and say whether it is."""
-    found = [(str(run_folder(each)), wanted_of(each)) for each in runs]
+    found = [(str(run_folder(each)), _wanted_of(each)) for each in runs]
     if not _all_done(found):
         return False
     folder = Path(sweep.hydra.sweep.dir)
@@ -53,7 +53,7 @@ def recall(sweep: DictConfig) -> list[Path]:
     return [Path(folder) for folder, _ in runs] if done else []
 
 
-def wanted_of(run: DictConfig) -> dict[str, Any]:
+def _wanted_of(run: DictConfig) -> dict[str, Any]:
     """What is asked of a run beside its training."""
     return {"calibrator": run.calibrator.name, "weights": run.machine.save_weights}
 
@@ -68,7 +68,7 @@ def _is_done(folder: Path, calibrator: str, weights: bool) -> bool:
         metrics = json.loads((folder / "result.json").read_text())["metrics"]
     except (OSError, ValueError, KeyError, TypeError):  # the run itself will say it
         return False
-    kept = (folder / "weights.pt").exists()
+    kept = (folder / WEIGHTS).exists()
     return f"{PREFIXES[calibrator]}/top1" in metrics and (kept or not weights)
 
 

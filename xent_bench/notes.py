@@ -118,7 +118,7 @@ def _holes(rows: Sequence[Row]) -> list[str]:
     if bound:
         found.append(
             f"Calib leaves the temperature open for {', '.join(bound)}, as where no answer is "
-            "wrong: it is fitted as if one more were."
+            "wrong, or images are few: it is fitted as if one more answer were wrong."
         )
     return found
 

@@ -37,6 +37,7 @@ NEUTRAL = {
     "augmentation.mixup": 0.0,
     "augmentation.cutmix": 0.0,
 }
+WEIGHTS = "weights.pt"
 GROUPS = ("loss", "data", "model", "optimizer", "schedule")
 
 
@@ -91,7 +92,7 @@ class Machine:
     workers: WorkerCount | None = None  # processes that decode images of files; null: all cores
     deterministic: bool = True  # the same numbers again, on the same hardware
     compile: Compile = Compile.none  # the net; the first steps take long, later ones may be faster
-    save_weights: bool = False  # weights.pt, a plain state dict, in the run's folder and in MLflow
+    save_weights: bool = False  # a plain state dict, WEIGHTS in the run's folder and in MLflow
     runs: NonEmpty = "runs"  # the run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
 
@@ -180,6 +181,11 @@ def run_key(config: DictConfig) -> str:
 def run_name(config: DictConfig) -> str:
     """The name to show, such as focal-s0."""
     return f"{choice(config, 'loss')}-s{config.seed}"
+
+
+def lacks_weights(config: DictConfig) -> bool:
+    """Whether weights are asked for that the run's folder has not."""
+    return bool(config.machine.save_weights) and not (run_folder(config) / WEIGHTS).exists()
 
 
 def run_folder(config: DictConfig) -> Path:

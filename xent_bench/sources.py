@@ -6,8 +6,9 @@ from xent_bench.runs import Run
 
 MUST_AGREE = (
     *("commit", "dirty", "hardware", "torch", "torchvision", "pytorch-lightning", "xent-bench"),
-    *("numpy", "python"),
+    *("numpy", "python", "compile"),
 )
+BEFORE = {"compile": "none"}  # of runs from before the tag was kept
 
 
 def provenance(runs: Sequence[Run]) -> str:
@@ -18,7 +19,8 @@ def provenance(runs: Sequence[Run]) -> str:
     dirty = any(run.tags.get("dirty") == "true" for run in runs)
     sizes = sorted({run.n_test for run in runs})
     return (
-        f"{len(runs)} runs, {' and '.join(f'{size:,}' for size in sizes)} test images; "
+        f"{len(runs)} run{'s' * (len(runs) > 1)}, "
+        f"{' and '.join(f'{size:,}' for size in sizes)} test images; "
         f"{_named(runs, 'hardware')}; torch {_named(runs, 'torch')}; "
         f"commit {' and '.join(sorted(commits))}{' with uncommitted changes' * dirty}."
     )
@@ -29,7 +31,7 @@ def mixed(runs: Sequence[Run]) -> list[str]:
     found = [
         f"{tag} ({_named(runs, tag)})"
         for tag in MUST_AGREE
-        if len({run.tags.get(tag) for run in runs}) > 1
+        if len({_tag(run, tag) for run in runs}) > 1
     ]
     splits: dict[str, set[str | None]] = {}
     for run in runs:
@@ -39,4 +41,8 @@ def mixed(runs: Sequence[Run]) -> list[str]:
 
 
 def _named(runs: Sequence[Run], tag: str) -> str:
-    return " and ".join(sorted({run.tags.get(tag, "unknown") for run in runs}))
+    return " and ".join(sorted({_tag(run, tag) for run in runs}))
+
+
+def _tag(run: Run, tag: str) -> str:
+    return run.tags.get(tag, BEFORE.get(tag, "unknown"))

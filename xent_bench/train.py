@@ -17,7 +17,7 @@ from xent_bench.calibrators import PREFIXES
 from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
-from xent_bench.schema import CONF, register_schema, run_folder
+from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
         if rescore(folder, [config.calibrator.name]).changed:
             raise DataError(f"the numbers in {result} do not follow from its predictions")
         loaded = _read(result)
-    if config.machine.save_weights and not (folder / "weights.pt").exists():
+    if lacks_weights(config):
         from xent_bench.checkpoint import save_weights  # done before, without them
         from xent_bench.tracking_store import add_to_run
 

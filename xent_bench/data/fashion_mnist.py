@@ -41,7 +41,7 @@ def fashion_mnist(
     """
     files = _find(root)
     if files is None and download:
-        _download(Path(root or DOWNLOADS))
+        _download(Path(root or DOWNLOADS).expanduser())
         files = _find(root)
     if files is None:
         places = ", ".join(str(place) for place in _places(root))
