@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from xent_bench.report import main
-from xent_bench.saved_view import TAG, view_address
+from xent_bench.tracking.saved_view import TAG, view_address
 from xent_bench.yardsticks import YARDSTICKS
 
 

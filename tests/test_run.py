@@ -34,7 +34,7 @@ from xent_bench.metrics.score import score
 from xent_bench.predictions import load
 from xent_bench.runs import load_unfinished
 from xent_bench.schema import run_folder, run_key
-from xent_bench.tracking import open_run
+from xent_bench.tracking.logger import open_run
 from xent_bench.train import run
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
@@ -292,7 +292,7 @@ def test_tracking_that_dies_in_the_middle_is_named(config, monkeypatch):
         raise MlflowException("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.tracking.Tracking.log_metrics", die)
+        patch.setattr("xent_bench.tracking.logger.Tracking.log_metrics", die)
         with pytest.raises(Unavailable, match=r"MLflow at sqlite:.*gone"):
             run(config())
 

@@ -17,16 +17,16 @@ import alembic.command
 import pytest
 from mlflow import MlflowClient
 
-from xent_bench import tracking as tracking_module
 from xent_bench.curves import load_curves
 from xent_bench.failures import Diverged
-from xent_bench.store_template import make_store
-from xent_bench.tracking import open_run
+from xent_bench.tracking import logger as tracking_module
+from xent_bench.tracking.logger import open_run
+from xent_bench.tracking.template import make_store
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from xent_bench import tracking
+from xent_bench.tracking import logger as tracking
 tracking.PATIENCE = float("inf")
 with tracking.open_run(
     Path(sys.argv[1]), uri=sys.argv[2], experiment="killed", name="one", params={}, tags={}
@@ -38,7 +38,7 @@ with tracking.open_run(
 OPENED = """
 import sys
 from pathlib import Path
-from xent_bench.tracking_store import open_store
+from xent_bench.tracking.store import open_store
 for folder in sys.argv[1:]:
     client, experiment = open_store(f"sqlite:///{folder}/mlflow.db", "one", Path(folder) / "a")
     client.create_run(experiment)
@@ -140,7 +140,7 @@ def test_a_short_run_is_written_in_two_requests_each_point_with_its_time(
     monkeypatch.setattr(tracking_module, "PATIENCE", float("inf"))
     monkeypatch.setattr(MlflowClient, "log_batch", watch)
     clock = iter(range(1000, 2000))
-    monkeypatch.setattr("xent_bench.tracking_store.time.time", lambda: next(clock))
+    monkeypatch.setattr("xent_bench.tracking.store.time.time", lambda: next(clock))
     with opened(tags={"key": "k"}) as tracking:
         for step in range(1, 4):
             tracking.log_metrics({"val/nll": 1.0, "val/top1": 0.5}, step=step)

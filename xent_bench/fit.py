@@ -29,7 +29,7 @@ from xent_bench.provenance import provenance
 from xent_bench.run_pictures import draw_pictures
 from xent_bench.runs import Run, Unfinished, save_begun, save_run
 from xent_bench.schema import run_key, run_name, science
-from xent_bench.tracking import open_run
+from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
 
 

@@ -16,8 +16,8 @@ from xent_bench.conclusion import conclusion
 from xent_bench.failures import Unavailable
 from xent_bench.page import write_page
 from xent_bench.runs import Run
-from xent_bench.saved_view import CHOSEN, TAG, description, view_tag
-from xent_bench.tracking_store import NOTE, existing_store, tracking_uri
+from xent_bench.tracking.saved_view import CHOSEN, TAG, description, view_tag
+from xent_bench.tracking.store import NOTE, existing_store, tracking_uri
 
 KIND, REPORT = "kind", "report"
 PAGE = "report.html"

@@ -79,7 +79,7 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
 
 def _keep(folder: Path, metrics: dict[str, float], words: dict[str, str], files: list[Path]) -> Run:
     """In MLflow first: were that out of reach, the same command would have to add it again."""
-    from xent_bench.tracking_store import add_to_run  # MLflow takes seconds
+    from xent_bench.tracking.store import add_to_run  # MLflow takes seconds
 
     with FileLock(folder / ".lock"):  # another may be adding something else
         add_to_run(folder, metrics, words, files)

@@ -16,8 +16,8 @@ from mlflow.exceptions import MlflowException
 from xent_bench.curves import DRAWN, FILE
 from xent_bench.failures import Unavailable
 from xent_bench.runs import Run, Unfinished, check
-from xent_bench.saved_view import TRAINED
-from xent_bench.tracking_store import existing_store
+from xent_bench.tracking.saved_view import TRAINED
+from xent_bench.tracking.store import existing_store
 
 NOT_OF_TEST = ("train/", "time/")
 REASONS = {"RUNNING": "killed or still running", "KILLED": "interrupted"}

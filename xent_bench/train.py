@@ -78,7 +78,7 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
         loaded = _read(result)
     if lacks_weights(config):
         from xent_bench.checkpoint import save_weights  # done before, without them
-        from xent_bench.tracking_store import add_to_run
+        from xent_bench.tracking.store import add_to_run
 
         add_to_run(folder, {}, {}, [save_weights(folder)], place=None)
     return loaded

@@ -25,7 +25,7 @@ from xent_bench.build import build_classifier, build_loaders
 from xent_bench.configure import configured
 from xent_bench.data.split import Splits, split
 from xent_bench.progress import Progress
-from xent_bench.tracking import open_run
+from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
 
 CASES = {

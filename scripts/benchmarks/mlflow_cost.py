@@ -9,8 +9,8 @@ from measure import Cost, by_turns, cost_of, typical
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from xent_bench.store_template import make_store
-from xent_bench.tracking import open_run
+from xent_bench.tracking.logger import open_run
+from xent_bench.tracking.template import make_store
 
 EPOCHS, SCORES, PARAMS, TAGS, FILES = 20, 100, 30, 15, 5
 CASES = {"180 metrics": 4, "580 metrics": 24}  # so many an epoch, and the scores

@@ -18,8 +18,8 @@ from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.curves import Curves
 from xent_bench.failures import Unavailable
-from xent_bench.mlflow_run import OwnRun, own_run
-from xent_bench.tracking_store import open_store, points, tracking_uri
+from xent_bench.tracking.own_run import OwnRun, own_run
+from xent_bench.tracking.store import open_store, points, tracking_uri
 
 SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
 PATIENCE = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes

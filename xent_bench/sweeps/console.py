@@ -18,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.configure import check_sources, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
 from xent_bench.failures import release
-from xent_bench.finished import recall, remember
-from xent_bench.run_line import LEGEND, duration, result_line
 from xent_bench.schema import run_folder, run_name
-from xent_bench.sweep import combinations_of, composed, differing
+from xent_bench.sweeps.combinations import combinations_of, composed, differing
+from xent_bench.sweeps.record import recall, remember
+from xent_bench.sweeps.run_line import LEGEND, duration, result_line
 
 
 class Console(Callback):

@@ -18,9 +18,9 @@ from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
-from xent_bench.saved_view import TAG as VIEW
-from xent_bench.saved_view import description, view_tag
-from xent_bench.store_template import make_store
+from xent_bench.tracking.saved_view import TAG as VIEW
+from xent_bench.tracking.saved_view import description, view_tag
+from xent_bench.tracking.template import make_store
 
 NOTE = "mlflow.note.content"
 DEFAULT_URI = "sqlite:///mlflow.db"
