@@ -88,13 +88,18 @@ class Machine:
     __pydantic_config__ = STRICT
 
     accelerator: Accelerator = Accelerator.auto
-    threads: ThreadCount | None = None  # of the CPU; null: one for small steps, else all cores
-    workers: WorkerCount | None = None  # processes that decode images of files; null: all cores
+    devices: ThreadCount = 1  # that train one run together, each a part of every batch
+    jobs: ThreadCount = 1  # runs of a sweep at a time
+    threads: ThreadCount | None = None  # of the CPU; null: one for small steps, else a job's share
+    workers: WorkerCount | None = None  # that decode images of files; null: a job's share of cores
     deterministic: bool = True  # the same numbers again, on the same hardware
     compile: Compile = Compile.none  # the net; the first steps take long, later ones may be faster
     save_weights: bool = False  # a plain state dict, WEIGHTS in the run's folder and in MLflow
+    checkpoint_minutes: Positive = 10.0  # within an epoch; at its end there always is one
+    retries: NaturalNumber = 2  # of a run of a sweep that was killed, or had no memory or no room
     runs: NonEmpty = "runs"  # the run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
+    offline: bool = False  # log to the run folders alone; xent-sync brings it to MLflow later
 
 
 @dataclass

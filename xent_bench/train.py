@@ -17,6 +17,7 @@ from xent_bench.calibrators import PREFIXES
 from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
+from xent_bench.preemption import EXIT_CODE, Preempted, raise_when_told
 from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
 
 
@@ -24,6 +25,7 @@ def main() -> None:
     """The console script: an error of the user's is one line and an exit code, not a traceback."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed at length
     logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it says what it then raises
+    raise_when_told()
     register_schema()
     # Hydra copies its store, which it only reads, for every group of --help: half its time
     setattr(ConfigStore, "__deepcopy__", lambda store, _: store)  # noqa: B010  not declared there
@@ -37,9 +39,10 @@ def main() -> None:
         refuse(ConfigError("a group", "expected the name of a choice, such as loss=focal"))
     except OSError as error:
         refuse(error)
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from the last finished epoch.")
-        sys.exit(130)  # the shell's own code for it
+    except (KeyboardInterrupt, Preempted) as told:
+        by_hand = isinstance(told, KeyboardInterrupt)
+        print(f"{'Interrupted' if by_hand else 'Preempted'}. The same command goes on from here.")
+        sys.exit(130 if by_hand else EXIT_CODE)  # 130: the shell's own for it
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")

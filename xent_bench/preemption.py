@@ -1,0 +1,80 @@
+"""Being told to end by a signal: noted at once, heeded where nothing is half done."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Self
+
+TOLD_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers use all three
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same again may succeed
+
+
+class Preempted(BaseException):
+    """A signal said to end. What was trained is kept, and the same command goes on with it.
+
+    No Exception, as KeyboardInterrupt is none: whoever goes on after a failure must not after this.
+    """
+
+    def __init__(self, signum: int) -> None:
+        """Which signal."""
+        super().__init__(f"told to end by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+def raise_when_told() -> None:
+    """From now on a signal raises Preempted wherever the program is, as Ctrl-C does its own."""
+    for each in TOLD_BY:
+        signal.signal(each, _raise)
+
+
+def _raise(signum: int, _: FrameType | None) -> None:
+    raise Preempted(signum)
+
+
+class Notice:
+    """Within it, signals and the first Ctrl-C are only noted: a run ends between two steps.
+
+    Whoever listened before hears of it afterwards: main(), or a scheduler's own handler that puts
+    the job back into its queue.
+    """
+
+    def __init__(self) -> None:
+        """Nothing noted."""
+        self.signum: int | None = None
+
+    def __enter__(self) -> Self:
+        """Listen, unless in a thread, where Python lets nobody."""
+        self.before = {}
+        if threading.current_thread() is threading.main_thread():
+            self.before = {each: signal.getsignal(each) for each in (*TOLD_BY, signal.SIGINT)}
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Again, after a library has listened in the meantime."""
+        for each in self.before:
+            signal.signal(each, self._note)
+
+    def heed(self) -> None:
+        """Raise Preempted if told to end."""
+        if self.signum is not None:
+            raise Preempted(self.signum)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if signum == self.signum == signal.SIGINT:  # Ctrl-C twice: at once
+            raise KeyboardInterrupt
+        self.signum = signum
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Pass it on; a failure of the run's own comes first."""
+        for each, handler in self.before.items():
+            signal.signal(each, handler)
+        if self.signum is None or not (error is None or isinstance(error, Preempted)):
+            return
+        handler = self.before[signal.Signals(self.signum)]
+        if callable(handler):
+            handler(self.signum, None)
+        if error is None:
+            raise Preempted(self.signum)

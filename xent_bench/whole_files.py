@@ -1,0 +1,28 @@
+"""Files that appear whole or not at all, whenever the process or the machine stops."""
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """A killed process leaves what was there before; a cut of the power may leave an empty file."""
+    _write(path, content, flush=False)
+
+
+def write_lasting(path: Path, content: str | bytes) -> None:
+    """The same for a cut of the power: it is on the disk before it has its name."""
+    _write(path, content, flush=True)
+
+
+def _write(path: Path, content: str | bytes, *, flush: bool) -> None:
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            if flush:
+                os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:  # no room: what there is of it takes some
+        part.unlink(missing_ok=True)
+        raise
