@@ -11,10 +11,11 @@ from torch import nn
 from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError, configured
 from xent_bench.data.augment import Augmentation
-from xent_bench.data.batches import Batches, ShuffledBatches, pixels
+from xent_bench.data.batches import WHOLE, Batches, Part, ShuffledBatches, pixels
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
+from xent_bench.gather import agreed
 from xent_bench.links import link_of
 from xent_bench.offer import offer
 from xent_bench.randomness import derived_seed
@@ -36,9 +37,12 @@ class Loaders(NamedTuple):
 
 
 def build_loaders(
-    config: DictConfig, data: ImageSet, splits: Splits, device: torch.device
+    config: DictConfig, data: ImageSet, splits: Splits, device: torch.device, part: Part = WHOLE
 ) -> Loaders:
-    """Images and labels moved to the device once; normalised as the train split says."""
+    """Images and labels moved to the device once; normalised as the train split says.
+
+    Of every batch and of every split to evaluate, the `part` of this process.
+    """
     if config.batch_size > len(splits.train):
         n = len(splits.train)
         raise ConfigError("batch_size", f"expected at most the {n} images of train")
@@ -51,18 +55,21 @@ def build_loaders(
         encode=encoder(checked_kind(config), len(data.classes), device),
         augmentation=_augmentation(config, data),
         seed=config.seed,
+        part=part,
     )
     evaluated = (
         Batches(
-            data.source(ids, device, config.machine.workers),
-            (data.labels[ids], data.index[ids]),
-            ids,
+            data.source(own, device, config.machine.workers),
+            (data.labels[own], data.index[own]),
+            own,
             normalise,
             _evaluation_batch(data),
+            ids,
         )
         for ids in splits[1:]
+        for own in [ids.tensor_split(part.of)[part.number]]
     )
-    return Loaders(Groups(train), *evaluated)
+    return Loaders(Groups(train, agreed if part.of > 1 else int), *evaluated)
 
 
 def _evaluation_batch(data: ImageSet) -> int:
@@ -84,6 +91,8 @@ def build_classifier(
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
     net: nn.Module = configured(config, "model")(data.shape, len(data.classes))
     net = net.to(memory_format=torch.channels_last)
+    if loaders.train.batches.part.of > 1:
+        net = _normalising_together(net, loaders.train.batches.source.device)
     counts = data.index[splits.train].bincount(minlength=len(data.classes))
     loss = offer(configured(config, "loss"), class_counts=counts)
     if "class_counts" in loss.keywords and 0 in counts:
@@ -99,16 +108,30 @@ def build_classifier(
         config.seed,
         groups=loaders.train,
         encode=train.encode,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size // train.part.of,
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
         bf16=config.precision is Precision.bf16,
         compile_mode=None if mode is Compile.none else mode.value,
     )
     # read here, since the workers of train would begin an epoch for them
-    few = splits.train[: min(2, config.batch_size // config.accumulate)]
+    few = splits.train[: min(2, config.batch_size // config.accumulate // train.part.of)]
     source = data.source(few, train.source.device, workers=0)
     rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
     return classifier, try_out(classifier, images, target, len(data.classes))
+
+
+def _normalising_together(net: nn.Module, device: torch.device) -> nn.Module:
+    """By the statistics of whole batches, of which each process has a part."""
+    if device.type == "cuda":
+        together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]  # torch's
+        return together
+    if any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in net.modules()):
+        raise ConfigError(
+            "machine.devices",
+            "the net normalises by the statistics of a batch, which PyTorch can share between "
+            "GPUs only; expected 1 on a CPU, or another model",
+        )
+    return net

@@ -6,25 +6,27 @@ does around it costs as much as a step of a small net does. It holds nothing but
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.overrides.distributed import prepare_for_backward
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from xent_bench.curves import SECONDS
 from xent_bench.data.batches import Batches
 from xent_bench.data.groups import Groups
-from xent_bench.failures import Diverged
+from xent_bench.divergence import refuse_infinite_losses, refuse_infinite_outputs
+from xent_bench.gather import gathered, gathered_columns
 from xent_bench.links import BoundLink
-from xent_bench.metrics.score import score
-from xent_bench.predictions import predicted
 from xent_bench.randomness import derived_seed
 from xent_bench.types import Index, Logits, PerExample, Pixels
+from xent_bench.validation import Seen, val_scores
 from xent_bench.within_epoch import WithinEpoch, keep, kept
 
-ADVICE = "a smaller optimizer.lr may help"
 CHECK_EVERY = 500  # steps
 
 
@@ -68,6 +70,7 @@ class Classifier(LightningModule):
         self.train_losses: list[PerExample] = []  # of each step of the epoch
         self.val_outputs: list[tuple[Logits, Tensor, Index, Index]] = []
         self.resumed: WithinEpoch | None = None
+        self.announce: Callable[[Tensor], None] = _alone
 
     def configure_optimizers(self) -> Optimizer:
         """The schedule is a function of the step, and keeps nothing but where it began."""
@@ -76,10 +79,16 @@ class Classifier(LightningModule):
             group["initial_lr"] = group["lr"]
         return optimizer
 
+    def on_train_start(self) -> None:
+        """Where processes train together, their gradients are averaged as they are computed."""
+        if isinstance(self.trainer.strategy.model, DistributedDataParallel):
+            self.announce = partial(prepare_for_backward, self.trainer.strategy.model)
+
     def on_train_epoch_start(self) -> None:
-        """Give dropout its own randomness in each epoch, so that a resumed run draws the same."""
+        """Give dropout its own randomness in each epoch and process, the same in a resumed run."""
         self.epoch_start, self.checked = time.monotonic(), 0
-        torch.manual_seed(derived_seed(self.seed, "dropout", self.current_epoch))
+        purpose = f"dropout {self.global_rank}" if self.global_rank else "dropout"
+        torch.manual_seed(derived_seed(self.seed, purpose, self.current_epoch))
 
     def training_step(self, minibatches: Iterator[tuple[Pixels, Tensor]]) -> None:
         """Take a step for each; what is logged stays on the device until the epoch's end."""
@@ -103,17 +112,23 @@ class Classifier(LightningModule):
         loop = self.trainer.fit_loop.epoch_loop.manual_optimization
         loop.optim_step_progress.increment_by(len(losses) - before)
         if len(losses) - self.checked >= CHECK_EVERY:  # to look is to wait for the GPU
-            self._refuse_divergence()
+            self._finite_losses()
 
     def _backward(self, images: Pixels, target: Tensor) -> PerExample:
         """The loss of each example; to the weights' gradients that of the mean is added."""
         if self.accumulate == 1:
-            return self._backward_part(images, target, self.share)
+            return self._backward_part(images, target, self.share, self.announce)
         parts = (each.chunk(self.accumulate) for each in (images, target, self.share))
-        return torch.cat([self._backward_part(*part) for part in zip(*parts, strict=True)])
+        *first, last = zip(*parts, strict=True)
+        losses = [self._backward_part(x, y, share, _alone) for x, y, share in first]
+        x, y, share = last
+        return torch.cat([*losses, self._backward_part(x, y, share, self.announce)])
 
-    def _backward_part(self, images: Pixels, target: Tensor, share: PerExample) -> PerExample:
+    def _backward_part(
+        self, images: Pixels, target: Tensor, share: PerExample, announce: Callable[[Tensor], None]
+    ) -> PerExample:
         losses = self.loss(self._outputs(self.trained, images), target)
+        announce(losses)
         losses.backward(share)  # type: ignore[no-untyped-call]  # torch's
         return losses.detach()
 
@@ -125,22 +140,16 @@ class Classifier(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Write one point of each curve; step 1 is the end of the first epoch."""
         parts = zip(*self.val_outputs, strict=True)
-        logits, labels, index, ids = (torch.cat(part) for part in parts)
+        seen = Seen(*(gathered(torch.cat(part)) for part in parts))
         self.val_outputs.clear()
         train_loss = self._mean_train_loss()
-        if not bool(logits.isfinite().all()):
-            raise Diverged(
-                f"outputs on val stopped being finite in epoch {self.current_epoch + 1}: {ADVICE}"
-            )
-        expected = cast(Batches, self.trainer.val_dataloaders).ids
-        arrays = (part.cpu().numpy() for part in (logits, index, ids, expected))
-        val = predicted("val", *arrays)
-        scores = score(val.outputs, val.target, self.link)
-        val_loss = self.loss(logits, self.encode(labels)).mean().item()
-        curves = {"train/loss": train_loss, "val/loss": val_loss}
-        curves |= {f"val/{key}": value for key, value in scores.items()}
+        refuse_infinite_outputs(seen.logits, "val", self.current_epoch)
+        if self.logger is None:  # another process writes
+            return
+        expected = cast(Batches, self.trainer.val_dataloaders).split_ids
+        curves = {"train/loss": train_loss}
+        curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
         curves[SECONDS] = time.monotonic() - self.epoch_start  # the GPU is done: it was read from
-        assert self.logger is not None
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
 
     def predict_step(self, batch: tuple[Pixels, Tensor, Index, Index]) -> tuple[Tensor, ...]:
@@ -163,8 +172,7 @@ class Classifier(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Within an epoch, what it has come to."""
         if self.train_losses:
-            seconds = time.monotonic() - self.epoch_start
-            keep(checkpoint, WithinEpoch.now(self.train_losses, seconds))
+            keep(checkpoint, self.train_losses, time.monotonic() - self.epoch_start)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what was taken of the epoch; the rest waits for the next step."""
@@ -173,26 +181,22 @@ class Classifier(LightningModule):
             self.groups.taken = len(self.resumed.losses)
 
     def _go_on(self, state: WithinEpoch) -> None:
-        self.train_losses = state.restored(self.device)
+        self.train_losses = state.restored(self.groups.batches.part, self.device)
         self.epoch_start, self.checked = time.monotonic() - state.seconds, len(self.train_losses)
         self.resumed = None
 
     def _mean_train_loss(self) -> float:
-        self._refuse_divergence()
-        mean = self._step_losses().cpu().double().mean().item()
+        mean = self._finite_losses().double().mean().item()
         self.train_losses.clear()
         return mean
 
-    def _step_losses(self) -> Tensor:
-        return torch.stack(self.train_losses).mean(dim=1)
-
-    def _refuse_divergence(self) -> None:
-        losses = self._step_losses().cpu()
+    def _finite_losses(self) -> Tensor:
+        """Of each step of the epoch, once looked at."""
+        losses = gathered_columns(torch.stack(self.train_losses)).mean(dim=1).cpu()
         self.checked = len(losses)
-        bad = (~losses.isfinite()).nonzero()
-        if len(bad):
-            step = int(bad[0])
-            raise Diverged(
-                f"the loss became {losses[step].item()} in epoch {self.current_epoch + 1}, "
-                f"step {step + 1}: {ADVICE}"
-            )
+        refuse_infinite_losses(losses, self.current_epoch)
+        return losses
+
+
+def _alone(_: Tensor) -> None:
+    """Nobody waits for the gradients."""

@@ -10,7 +10,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache, partial
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, NotRequired, Required, get_type_hints
+from typing import TYPE_CHECKING, Any, NotRequired, Required, Self, get_type_hints
 from urllib.parse import urlsplit
 
 from hydra.utils import get_method
@@ -38,7 +38,11 @@ class ConfigError(ValueError):
     def __init__(self, key: str, complaint: str) -> None:
         """`key` as the user would type it."""
         super().__init__(f"{key}: {complaint}")
-        self.key = key
+        self.key, self.complaint = key, complaint
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        """To cross from one process to another."""
+        return type(self), (self.key, self.complaint)
 
 
 def checked(config: DictConfig) -> DictConfig:
@@ -66,15 +70,7 @@ def check_top_level(config: DictConfig) -> None:
         target = config[group].get("_target_")
         if not isinstance(target, str):
             raise ConfigError(f"{group}._target_", f"expected a dotted name, got {target}")
-    if config.batch_size % config.accumulate:
-        got = f"{config.batch_size} and {config.accumulate}"
-        raise ConfigError("accumulate", f"expected a divisor of batch_size, got {got}")
-    if config.accumulate > 1 and config.machine.compile in WITH_GRAPHS:
-        raise ConfigError(
-            "accumulate",
-            "a CUDA graph overwrites the gradient of the part before; "
-            "expected machine.compile=default or none",
-        )
+    _check_batches(config)
     folder_name = str(config.experiment)
     if not folder_name or "/" in folder_name or folder_name.startswith("."):
         raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
@@ -83,6 +79,21 @@ def check_top_level(config: DictConfig) -> None:
             "machine.tracking",
             "holds a password, which every record of the run would show; expected it in the "
             "environment, as MLFLOW_TRACKING_PASSWORD or in MLFLOW_TRACKING_URI",
+        )
+
+
+def _check_batches(config: DictConfig) -> None:
+    if config.batch_size % config.accumulate:
+        got = f"{config.batch_size} and {config.accumulate}"
+        raise ConfigError("accumulate", f"expected a divisor of batch_size, got {got}")
+    if config.batch_size // config.accumulate % config.machine.devices:
+        got = f"{config.batch_size // config.accumulate} and {config.machine.devices}"
+        raise ConfigError("machine.devices", f"expected to share a batch equally, got {got}")
+    if config.accumulate > 1 and config.machine.compile in WITH_GRAPHS:
+        raise ConfigError(
+            "accumulate",
+            "a CUDA graph overwrites the gradient of the part before; "
+            "expected machine.compile=default or none",
         )
 
 

@@ -17,22 +17,26 @@ from torch import nn
 from xent_bench.build import Loaders, build_classifier, build_loaders
 from xent_bench.checkpoint import last_checkpoint, save_weights
 from xent_bench.checkpointing import Checkpointing
-from xent_bench.classifier import ADVICE, Classifier
+from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError, configured
-from xent_bench.data.batches import Batches
+from xent_bench.data.batches import Batches, Part
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
+from xent_bench.divergence import ADVICE
 from xent_bench.evaluation import evaluate
 from xent_bench.failures import Diverged, named
+from xent_bench.gather import gathered
 from xent_bench.predictions import Predicted, Predictions, predicted, save
 from xent_bench.preemption import Notice, Preempted
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
+from xent_bench.ranks import run_in_ranks
 from xent_bench.run_pictures import draw_pictures
 from xent_bench.runs import Run, Unfinished, save_begun, save_run
 from xent_bench.schema import run_key, run_name, science
 from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
+from xent_bench.whole_files import write_lasting
 
 
 def fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None:
@@ -40,7 +44,11 @@ def fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None:
     begun = Unfinished(run_name(config), config.experiment, science(config), command)
     save_begun(begun, folder)
     try:
-        _fit(config, folder, command, notice)
+        arguments = (config, folder, command, _newest_checkpoint(folder))
+        if config.machine.devices == 1:
+            _fit(*arguments, notice)
+        else:
+            run_in_ranks(_fit, *arguments, ranks=config.machine.devices, notice=notice)
     except BaseException as error:
         told = named(error)
         with suppress(OSError):  # what went wrong first is what the user must see
@@ -56,17 +64,23 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None:
+def _fit(
+    config: DictConfig, folder: Path, command: str, begun: Path | None, notice: Notice
+) -> None:
     start = time.monotonic()
     checkpointing = Checkpointing(folder, config.machine.checkpoint_minutes, notice)
     trainer = build_trainer(config, checkpointing, Progress(run_name(config)))
     data = _load(config)
     splits = split(data, config.seed)
-    loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
+    part = Part(trainer.global_rank, trainer.world_size)
+    loaders = build_loaders(config, data, splits, trainer.strategy.root_device, part)
     classifier, flops = build_classifier(config, data, splits, loaders)
     use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
+    if part.number > 0:  # the first process does all that is done once
+        _train(trainer, classifier, loaders, begun)
+        return
     _save_config(config, folder)
-    tags = provenance(trainer.strategy.root_device) | {
+    tags = provenance(trainer.strategy.root_device, part.of) | {
         "key": run_key(config),
         "compile": config.machine.compile.value,
         "data_sha256": data.sha256(),
@@ -85,11 +99,9 @@ def _fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None
         tracking.log_file(folder / "config.yaml")
         earlier = tracking.curves.seconds()
         trainer.logger = tracking
-        try:
-            trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=_begun(config, folder))
-        except SystemExit as stop:  # what Lightning makes of a second Ctrl-C
-            raise KeyboardInterrupt from stop
-        predictions = _predict(trainer, classifier, loaders, data.classes)
+        predictions = Predictions(
+            *_train(trainer, classifier, loaders, begun), classifier.link, data.classes
+        )
         save(predictions, folder / "predictions.npz")
         evaluation = evaluate(predictions, [config.calibrator.name])
         metrics, words, _ = evaluation
@@ -124,13 +136,36 @@ def _fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None
     save_run(result, folder)
 
 
-def _begun(config: DictConfig, folder: Path) -> Path | None:
-    """The checkpoint to go on from."""
-    last, damaged = last_checkpoint(folder)
+def _newest_checkpoint(folder: Path) -> Path | None:
+    newest, damaged = last_checkpoint(folder)
     for file in damaged:
-        where = f"from {last.name}" if last else "from the start"
-        print(f"{run_name(config)}: {file} is damaged; going on {where}", flush=True)
-    return last
+        where = f"from {newest.name}" if newest else "from the start"
+        print(f"{file} is damaged; going on {where}", flush=True)
+    return newest
+
+
+def _train(
+    trainer: Trainer, classifier: Classifier, loaders: Loaders, begun: Path | None
+) -> tuple[Predicted, Predicted]:
+    """From where it was interrupted; what is predicted on calib and on test, in float32."""
+    try:
+        trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=begun)
+    except SystemExit as stop:  # what Lightning makes of a second Ctrl-C
+        raise KeyboardInterrupt from stop
+    return (
+        _predict(trainer, classifier, "calib", loaders.calib),
+        _predict(trainer, classifier, "test", loaders.test),
+    )
+
+
+def _predict(trainer: Trainer, classifier: Classifier, split: str, batches: Batches) -> Predicted:
+    found = cast(Any, trainer.predict(classifier, cast(Any, batches)))
+    outputs, target, ids = (
+        gathered(torch.cat(part)).cpu().numpy() for part in zip(*found, strict=True)
+    )
+    if not np.isfinite(outputs).all():
+        raise Diverged(f"outputs on {split} are not finite: {ADVICE}")
+    return predicted(split, outputs, target, ids, batches.split_ids.cpu().numpy())
 
 
 def _load(config: DictConfig) -> ImageSet:
@@ -149,30 +184,9 @@ def weights_sha256(net: nn.Module) -> str:
     return content.hexdigest()
 
 
-def _predict(
-    trainer: Trainer, classifier: Classifier, loaders: Loaders, classes: tuple[str, ...]
-) -> Predictions:
-    """Outputs on calib and on test, in float32 on the CPU."""
-    calib, test = (
-        _predict_split(trainer, classifier, name, getattr(loaders, name))
-        for name in ("calib", "test")
-    )
-    return Predictions(calib, test, classifier.link, classes)
-
-
-def _predict_split(
-    trainer: Trainer, classifier: Classifier, split: str, batches: Batches
-) -> Predicted:
-    found = cast(Any, trainer.predict(classifier, cast(Any, batches)))
-    outputs, target, ids = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
-    if not np.isfinite(outputs).all():
-        raise Diverged(f"outputs on {split} are not finite: {ADVICE}")
-    return predicted(split, outputs, target, ids, batches.ids.cpu().numpy())
-
-
 def _save_config(config: DictConfig, folder: Path) -> None:
     """Everything that was asked for, resolved."""
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    write_lasting(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
 
 def _note(tags: dict[str, str], folder: Path, command: str) -> str:

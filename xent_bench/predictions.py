@@ -9,6 +9,7 @@ import json
 from functools import partial
 from importlib import import_module
 from inspect import isfunction
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from zipfile import BadZipFile
@@ -19,6 +20,7 @@ from jaxtyping import Int64
 from xent_bench.arrays import Labels, Outputs
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink
+from xent_bench.whole_files import write_lasting
 
 PARTS = ("logits", "target", "id")  # of a split, in the file
 
@@ -68,10 +70,9 @@ def save(predictions: Predictions, file: Path) -> None:
     arrays: dict[str, Any] = {"link": np.array(_name(link)), "classes": np.array(classes)}
     for split, *parts in (calib, test):
         arrays |= {f"{split}_{name}": part for name, part in zip(PARTS, parts, strict=True)}
-    part = file.with_suffix(".part")
-    with part.open("wb") as opened:
-        np.savez(opened, **arrays)
-    part.rename(file)
+    content = BytesIO()
+    np.savez(content, **arrays)
+    write_lasting(file, content.getbuffer())
 
 
 def load(file: Path) -> Predictions:

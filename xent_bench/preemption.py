@@ -20,6 +20,10 @@ class Preempted(BaseException):
         super().__init__(f"told to end by {signal.Signals(signum).name}")
         self.signum = signum
 
+    def __reduce__(self) -> tuple[type[Self], tuple[int]]:
+        """To cross from one process to another."""
+        return type(self), (self.signum,)
+
 
 def raise_when_told() -> None:
     """From now on a signal raises Preempted wherever the program is, as Ctrl-C does its own."""

@@ -11,10 +11,10 @@ CODE = ("conf", "xent_bench")  # a note left beside them changes no number
 PACKAGES = ("xent-bench", "torch", "torchvision", "pytorch-lightning", "mlflow", "numpy")
 
 
-def provenance(device: torch.device) -> dict[str, str]:
+def provenance(device: torch.device, devices: int) -> dict[str, str]:
     """Tags of a run; the commit is of the checkout that the code runs from, if it is one."""
     versions = {package: version(package) for package in PACKAGES}
-    tags = versions | {"python": platform.python_version(), "hardware": _hardware(device)}
+    tags = versions | {"python": platform.python_version(), "hardware": _hardware(device, devices)}
     commit = _git("rev-parse", "HEAD")
     if commit:
         tags |= {
@@ -24,15 +24,16 @@ def provenance(device: torch.device) -> dict[str, str]:
     return tags
 
 
-def _hardware(device: torch.device) -> str:
+def _hardware(device: torch.device, devices: int) -> str:
+    together = f", {devices} processes" if devices > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.get_device_name(device) + together
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     model = models[0] if models else platform.processor() or platform.machine()
     threads = torch.get_num_threads()
-    return f"{model}, {threads} thread{'s' * (threads > 1)}"
+    return f"{model}, {threads} thread{'s' * (threads > 1)}{together}"
 
 
 def _git(*arguments: str) -> str:

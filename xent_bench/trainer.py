@@ -7,6 +7,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
@@ -21,8 +22,9 @@ WORTH_THREADS = 5e8
 
 
 def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
-    """On one device."""
+    """On one device, or as one of the processes that train a run together."""
     _quieten()
+    devices = config.machine.devices
     # torch's default is neither: TF32 in convolutions, not in matrix products
     tf32 = config.precision is Precision.tf32
     torch.backends.cudnn.allow_tf32 = tf32
@@ -32,7 +34,9 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
     try:
         return Trainer(
             accelerator=config.machine.accelerator.value,
-            devices=1,
+            devices=devices,
+            strategy=_together() if devices > 1 else "auto",
+            use_distributed_sampler=False,
             precision="32-true",  # the Classifier casts: see there
             deterministic=config.machine.deterministic,
             benchmark=not config.machine.deterministic,
@@ -56,10 +60,22 @@ def use_threads(config: DictConfig, flops: float) -> None:
     By the step's FLOPs and not by a clock: the same run gets the same number again, and with it
     the same rounding.
     """
-    chosen = config.machine.threads
+    chosen: int | None = config.machine.threads
     if chosen is None:
-        chosen = processors() if flops > WORTH_THREADS else 1
+        chosen = share_of_processors(config) if flops > WORTH_THREADS else 1
     torch.set_num_threads(chosen)
+
+
+def share_of_processors(config: DictConfig) -> int:
+    """For one of the processes that run at a time."""
+    at_a_time: int = config.machine.jobs * config.machine.devices
+    return max(1, processors() // at_a_time)
+
+
+def _together() -> DDPStrategy:
+    return DDPStrategy(
+        broadcast_buffers=False,  # statistics of whole batches are the same everywhere
+    )
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:

@@ -26,6 +26,6 @@ def _write(path: Path, content: Content, *, flush: bool) -> None:
             if flush:
                 os.fsync(file.fileno())
         part.replace(path)
-    except OSError:  # no room: what there is of it takes some
+    except OSError as error:  # no room: what there is of it takes some
         part.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # which file, too

@@ -67,12 +67,14 @@ class Batches:
         ids: Index,
         normalise: Normalisation,
         batch_size: int,
+        split_ids: Places | None = None,
     ) -> None:
-        """`labels` and `ids` follow the source's order."""
+        """`labels` and `ids` follow the source's order; `split_ids`: all of a split."""
         self.source, self.batch_size = source, batch_size
         self.normalise = normalise.along(source)
         self.labels = tuple(of.to(source.device) for of in labels)
         self.ids = ids.to(source.device)
+        self.split_ids = self.ids if split_ids is None else split_ids
 
     def __len__(self) -> int:
         """Number of batches."""

@@ -1,7 +1,7 @@
 """Minibatches in groups: Lightning's own work on a step is then paid once a group."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from torch import Tensor
@@ -19,11 +19,14 @@ class Groups:
     their order are the same. So there is no length, but `steps`.
     """
 
-    def __init__(self, batches: ShuffledBatches) -> None:
-        """Lightning tells the epoch to a loader's `sampler`, also after a resume."""
+    def __init__(self, batches: ShuffledBatches, agree: Callable[[int], int] = int) -> None:
+        """Lightning tells the epoch to a loader's `sampler`, also after a resume. With `agree`
+        processes that train together, and so save together, make groups of one size.
+        """
         self.batches = self.sampler = batches
         self.steps = len(batches)
         self.taken = 0  # before the next pass, by a run that was interrupted within an epoch
+        self.agree = agree
 
     def __iter__(self) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
         """Lightning asks for the first group before it tells the epoch, and always one ahead."""
@@ -39,4 +42,4 @@ class Groups:
             yield islice(minibatches, size)
             now = time.monotonic()
             wanted = int(SECONDS * running / max(now - asked, 1e-9))
-            running, size, asked = size, max(1, min(wanted, 4 * size, AT_MOST)), now
+            running, size, asked = size, self.agree(max(1, min(wanted, 4 * size, AT_MOST))), now

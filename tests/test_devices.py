@@ -1,0 +1,134 @@
+"""Several processes that train one run: to the numbers of one, and they end as one."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import DictConfig
+
+from xent_bench.checkpoint import last_checkpoint
+from xent_bench.configure import ConfigError
+from xent_bench.failures import Diverged, Unavailable
+from xent_bench.predictions import load
+from xent_bench.preemption import Preempted
+from xent_bench.schema import run_folder
+from xent_bench.train import run
+
+# 605 images: splits that two processes cannot share equally
+BASE = ("data=synthetic", "data.n=605", "model=mlp", "model.width=16", "epochs=2")
+DROPPING = """
+from torch import nn
+def net(shape, classes, *, width=16, depth=2):
+    channels, h, w = shape
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(channels * h * w, width), nn.ReLU(), nn.Dropout(0.5),
+        nn.Linear(width, classes),
+    )
+"""
+
+
+@pytest.fixture
+def pair(config: Callable[..., DictConfig]) -> Callable[..., tuple[DictConfig, DictConfig]]:
+    """The same run on one device and on two."""
+    return lambda *overrides: (
+        config(*overrides, folder="one", base=BASE),
+        config(*overrides, "machine.devices=2", folder="two", base=BASE),
+    )
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        (),
+        (
+            *("loss=ce", "data.flip=true", "data.crop=1", "augmentation.mixup=0.4"),
+            *("augmentation.cutmix=1", "augmentation.cutout=2", "accumulate=2", "clip_norm=0.5"),
+        ),
+    ],
+    ids=["plain", "recipe"],
+)
+def test_two_processes_reach_the_numbers_of_one(pair, recipe):
+    alone, together = pair(*recipe)
+    one, two = run(alone), run(together)
+
+    assert one["tags"]["key"] == two["tags"]["key"]
+    for key in ("test/nll", "test/top1", "test/ece", "test_ts/nll", "val/nll"):
+        assert two["metrics"][key] == pytest.approx(one["metrics"][key], rel=1e-4, abs=1e-4), key
+    for split in ("calib", "test"):
+        mine, theirs = (
+            getattr(load(run_folder(each) / "predictions.npz"), split) for each in (alone, together)
+        )
+        np.testing.assert_array_equal(mine.target, theirs.target)
+        np.testing.assert_allclose(mine.outputs, theirs.outputs, rtol=1e-3, atol=1e-5)
+    assert "2 processes" in two["tags"]["hardware"]
+
+
+def in_background(act: Callable[[], None]) -> None:
+    threading.Thread(target=act, daemon=True).start()
+
+
+def once(found: Callable[[], Any], act: Callable[[Any], None]) -> Callable[[], None]:
+    def wait() -> None:
+        while not (what := found()):
+            time.sleep(0.01)
+        act(what)
+
+    return wait
+
+
+@pytest.fixture
+def dropout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "dropping.py").write_text(DROPPING)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "model._target_=dropping.net"
+
+
+def test_told_to_end_they_save_at_one_step_and_go_on_to_the_same_bits(config, dropout):
+    chosen = (dropout, "machine.devices=2", "epochs=200", "batch_size=10")
+    straight = config(*chosen, folder="straight", base=BASE)
+    cut = config(*chosen, folder="cut", base=BASE)
+    expected = run(straight)
+    begun = once(
+        lambda: list(run_folder(cut).glob("step*.ckpt")),
+        lambda _: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    in_background(begun)
+    with pytest.raises(Preempted):
+        run(cut)
+    last, _ = last_checkpoint(run_folder(cut))
+    again = run(cut)
+
+    assert last is not None
+    assert again["tags"]["weights_sha256"] == expected["tags"]["weights_sha256"]
+    assert again["metrics"] == expected["metrics"]
+
+
+def test_when_one_is_killed_the_others_end_and_the_same_command_goes_on(config):
+    wanted = config("machine.devices=2", "epochs=60", "batch_size=10", base=BASE)
+    straight = config("machine.devices=2", "epochs=60", "batch_size=10", folder="s", base=BASE)
+    begun = once(
+        lambda: list(run_folder(wanted).glob("step*.ckpt")),
+        lambda _: multiprocessing.active_children()[-1].kill(),
+    )
+    in_background(begun)
+    with pytest.raises(Unavailable, match="processes that train the run was ended by SIGKILL"):
+        run(wanted)
+
+    assert multiprocessing.active_children() == []
+    assert run(wanted)["metrics"] == run(straight)["metrics"]
+
+
+def test_what_fails_in_one_is_told_as_it_is_of_one(config):
+    with pytest.raises(Diverged, match="the loss became nan in epoch 1, step"):
+        run(config("machine.devices=2", "optimizer=sgd", "optimizer.lr=1e30", base=BASE))
+    with pytest.raises(ConfigError, match="batch, which PyTorch can share between GPUs only"):
+        run(config("machine.devices=2", "model=cnn", base=(*BASE[:2], "epochs=1")))
+    with pytest.raises(ConfigError, match=r"machine.devices: expected to share a batch equally"):
+        run(config("machine.devices=2", "batch_size=63", base=BASE))

@@ -1,0 +1,35 @@
+"""What is measured on val after an epoch, from the outputs on the whole of it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from xent_bench.links import BoundLink
+from xent_bench.metrics.score import score
+from xent_bench.predictions import predicted
+from xent_bench.types import Index, Logits, PerExample
+
+
+class Seen(NamedTuple):
+    """Of each example what the net put out, its label, its true class, and its id."""
+
+    logits: Logits
+    labels: Tensor
+    target: Index
+    ids: Index
+
+
+def val_scores(
+    seen: Seen,
+    expected: Index,
+    link: BoundLink,
+    loss: Callable[[Logits, Tensor], PerExample],
+    encode: Callable[[Tensor], Tensor],
+) -> dict[str, float]:
+    """The trained loss, and all that is reported; `expected` are the ids of the split."""
+    arrays = (part.cpu().numpy() for part in (seen.logits, seen.target, seen.ids, expected))
+    val = predicted("val", *arrays)
+    scores = score(val.outputs, val.target, link)  # first: a loss may write into its outputs
+    val_loss = loss(seen.logits, encode(seen.labels)).mean().item()
+    return {"val/loss": val_loss} | {f"val/{key}": value for key, value in scores.items()}
