@@ -18,8 +18,8 @@ OURS = {
     "processors": set(),
     "randomness": set(),
     "stats": set(),
-    "runs": set(),
-    "curves": {"failures"},
+    "runs": {"whole_files"},
+    "curves": {"failures", "whole_files"},
     "provenance": set(),
     "checkpoint": {"failures", "schema"},
     "progress": {"data"},
@@ -43,7 +43,8 @@ OURS = {
     "sweeps": {
         *("calibrators", "configure", "explain", "failures", "schema", "sweeps", "targets"),
     },
-    "tracking": {"curves", "failures", "scorecard", "tracking"},
+    "tracking": {"curves", "failures", "runs", "scorecard", "tracking", "whole_files"},
+    "sync": {"failures", "runs", "tracking"},
     "classifier": {
         *("curves", "data", "failures", "links", "metrics", "predictions", "randomness", "types"),
     },
@@ -76,6 +77,7 @@ OURS = {
         "preemption",
         "rescore",
         "schema",
+        "sync",
         "tracking",
     },
     "trials": {"runs", "stats"},

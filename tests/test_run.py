@@ -28,7 +28,7 @@ from xent_bench.curves import SECONDS, load_curves
 from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
-from xent_bench.failures import DataError, Diverged, Unavailable
+from xent_bench.failures import DataError, Diverged
 from xent_bench.links import projection
 from xent_bench.metrics.score import score
 from xent_bench.predictions import load
@@ -72,9 +72,9 @@ def curve(config: DictConfig, key: str) -> list[tuple[int, float]]:
 
 
 def untimed(config: DictConfig) -> list[tuple[int, dict[str, float]]]:
-    """The curves in the run's folder, without how long each epoch took."""
-    steps = load_curves(run_folder(config))
-    return [(k, {key: v for key, v in each.items() if key != SECONDS}) for k, each in steps.items()]
+    """The curves in the run's folder, without when, and how long it took."""
+    steps = load_curves(run_folder(config)).items()
+    return [(k, {key: v for key, v in each.items() if key[:5] != "time/"}) for k, each in steps]
 
 
 def test_ce_and_sparse_ce_end_with_the_same_weights_bit_for_bit(config):
@@ -287,16 +287,26 @@ def test_a_run_with_the_same_key_elsewhere_is_left_alone(config):
     assert client.get_run(theirs.info.run_id).info.status == "RUNNING"
 
 
-def test_tracking_that_dies_in_the_middle_is_named(config, monkeypatch):
+def test_a_run_whose_tracking_dies_in_the_middle_is_done_and_sent_when_typed_again(
+    config, monkeypatch, capsys
+):
     def die(*_: object, **__: object) -> None:
         raise MlflowException("gone")
 
+    wanted = config()
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.tracking.logger.Tracking.log_metrics", die)
-        with pytest.raises(Unavailable, match=r"MLflow at sqlite:.*gone"):
-            run(config())
+        patch.setattr("mlflow.MlflowClient.set_terminated", die)
+        done = run(wanted)
+    told = capsys.readouterr().err
+    status = mlflow_run(wanted).info.status
+    again = run(wanted)
 
-    assert math.isfinite(run(config())["metrics"]["test/nll"])
+    folder = run_folder(wanted)
+    assert f"ce-s0: MLflow at {wanted.machine.tracking}: gone; kept in {folder}" in told
+    assert status == "RUNNING"
+    assert mlflow_run(wanted).info.status == "FINISHED"
+    assert again == done
+    assert [step for step, _ in curve(wanted, "val/nll")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
