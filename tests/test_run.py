@@ -18,7 +18,7 @@ import torch
 from conftest import SMALL
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
@@ -32,7 +32,7 @@ from xent_bench.failures import DataError, Diverged
 from xent_bench.links import projection
 from xent_bench.metrics.score import score
 from xent_bench.predictions import load
-from xent_bench.runs import load_unfinished
+from xent_bench.runs import Run, Unfinished, load_unfinished, save_run
 from xent_bench.schema import run_folder, run_key
 from xent_bench.tracking.logger import open_run
 from xent_bench.train import run
@@ -56,7 +56,7 @@ def assert_same_weights(one: DictConfig, other: DictConfig) -> None:
         assert torch.equal(a[name], b[name]), name
 
 
-def mlflow_run(config: DictConfig) -> Run:
+def mlflow_run(config: DictConfig) -> StoredRun:
     """The only one of its key."""
     client = MlflowClient(config.machine.tracking)
     experiment = client.get_experiment_by_name(config.experiment)
@@ -641,9 +641,11 @@ def test_a_loss_that_writes_into_its_outputs_does_not_change_the_scores(
 
 
 def test_an_infinite_score_stays_out_of_the_charts(store, tmp_path):
-    with open_run(
-        tmp_path, uri=store, experiment=tmp_path.name, name="one", params={}, tags={}
-    ) as tracking:
-        tracking.log_metrics({"test/nll": math.inf, "test/top1": 0.5})
+    params = {"loss": "ce", "data": "digits", "model": "cnn", "seed": 0}
+    begun = Unfinished("one", tmp_path.name, params, "")
+    scores = {"test/nll": math.inf, "test/top1": 0.5}
+    with open_run(tmp_path, begun, store) as tracking:
+        save_run(Run("one", tmp_path.name, params, scores, {}, "", 9, 1.5), tmp_path)
 
-    assert MlflowClient(store).get_run(tracking.run_id).data.metrics == {"test/top1": 0.5}
+    logged = MlflowClient(store).get_run(tracking.run_id).data.metrics
+    assert logged == {"test/top1": 0.5, "time/seconds": 1.5}

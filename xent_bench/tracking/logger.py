@@ -1,7 +1,6 @@
 """Lightning's logger: a run's folder first, and MLflow as a view of it that catches up."""
 
 import getpass
-import logging
 import os
 import sys
 import time
@@ -87,8 +86,6 @@ def open_run(
 
 
 def _open(folder: Path, begun: Unfinished, uri: str) -> "View":
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     from xent_bench.tracking.view import OUT_OF_REACH, open_view  # MLflow takes seconds
 
     try:

@@ -69,7 +69,7 @@ def _ask_server(uri: str) -> None:
     place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     request = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
     try:
-        with urllib.request.urlopen(f"{place}/{request}", timeout=PATIENCE):
+        with urllib.request.urlopen(f"{place}/{request}", timeout=PATIENCE + 1):
             return
     except HTTPError as answer:
         answer.close()

@@ -9,6 +9,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")  # seconds
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ LOCK_PATIENCE = 120  # seconds: MLflow's migrations on a slow disk
 
 def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
     """A client of the store, and the id of the experiment in it; both are made if missing."""
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     # beside the runs; MLflow would put them under whatever directory one happens to be in
     artifacts = (folder.parent / "mlflow").resolve().as_uri()
     if not uri.startswith("sqlite:///"):
