@@ -65,7 +65,7 @@ OURS = {
     "fit": {
         *("build", "checkpoint", "classifier", "configure", "data", "evaluation", "failures"),
         *("predictions", "progress", "provenance", "run_pictures", "runs", "schema", "tracking"),
-        "trainer",
+        *("trainer", "whole_files"),
     },
     "train": {
         "checkpoint",

@@ -30,6 +30,7 @@ from xent_bench.runs import Run, Unfinished, keep_reason, save_begun, save_run
 from xent_bench.schema import run_key, run_name, science
 from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
+from xent_bench.whole_files import write_lasting
 
 
 def fit(config: DictConfig, folder: Path, command: str) -> None:
@@ -144,7 +145,7 @@ def _predict_split(
 
 def _save_config(config: DictConfig, folder: Path) -> None:
     """Everything that was asked for, resolved."""
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    write_lasting(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
 
 def _note(tags: dict[str, str], folder: Path, command: str) -> str:

@@ -6,6 +6,7 @@ reads the outputs, with its hyper-parameters. PyTorch is not needed to read it.
 """
 
 import json
+import os
 from functools import partial
 from importlib import import_module
 from inspect import isfunction
@@ -63,7 +64,7 @@ def required(split: str, given: Predicted) -> Predicted:
 
 
 def save(predictions: Predictions, file: Path) -> None:
-    """It appears whole."""
+    """It appears whole, and lasts: a result is written after it."""
     calib, test, link, classes = predictions
     arrays: dict[str, Any] = {"link": np.array(_name(link)), "classes": np.array(classes)}
     for split, *parts in (calib, test):
@@ -71,6 +72,8 @@ def save(predictions: Predictions, file: Path) -> None:
     part = file.with_suffix(".part")
     with part.open("wb") as opened:
         np.savez(opened, **arrays)
+        opened.flush()
+        os.fsync(opened.fileno())
     part.rename(file)
 
 

@@ -4,10 +4,8 @@ import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# The defaults hang for minutes, and a request that is retried unseen may create a run twice. What
-# fails is sent again by whoever sent it.
+# The default hangs for minutes, and a request that is retried unseen may create a run twice
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")  # seconds
 
 import logging
 import math
@@ -28,11 +26,13 @@ from xent_bench.tracking.saved_view import description, view_tag
 from xent_bench.tracking.template import make_store
 
 NOTE = "mlflow.note.content"
+PATIENCE = 8  # seconds that a run waits for a server; a reader may ask for more at a time
 LOCK_PATIENCE = 120  # seconds: MLflow's migrations on a slow disk
 
 
 def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
     """A client of the store, and the id of the experiment in it; both are made if missing."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE))
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # beside the runs; MLflow would put them under whatever directory one happens to be in
