@@ -18,8 +18,8 @@ OURS = {
     "processors": set(),
     "randomness": set(),
     "stats": set(),
-    "runs": set(),
-    "curves": {"failures"},
+    "runs": {"whole_files"},
+    "curves": {"failures", "whole_files"},
     "provenance": set(),
     "checkpoint": {"failures", "schema", "whole_files"},
     "checkpointing": {"preemption"},
@@ -49,7 +49,8 @@ OURS = {
     "sweeps": {
         *("calibrators", "configure", "explain", "failures", "schema", "sweeps", "targets"),
     },
-    "tracking": {"curves", "failures", "preemption", "scorecard", "tracking"},
+    "tracking": {"curves", "failures", "runs", "scorecard", "tracking", "whole_files"},
+    "sync": {"failures", "runs", "tracking"},
     "classifier": {
         *("curves", "data", "divergence", "gather", "links", "randomness", "types"),
         *("validation", "within_epoch"),
@@ -84,6 +85,7 @@ OURS = {
         "preemption",
         "rescore",
         "schema",
+        "sync",
         "tracking",
     },
     "trials": {"runs", "stats"},

@@ -18,7 +18,7 @@ import torch
 from conftest import SMALL
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,11 +28,11 @@ from xent_bench.curves import SECONDS, load_curves
 from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
-from xent_bench.failures import DataError, Diverged, Unavailable
+from xent_bench.failures import DataError, Diverged
 from xent_bench.links import projection
 from xent_bench.metrics.score import score
 from xent_bench.predictions import load
-from xent_bench.runs import load_unfinished
+from xent_bench.runs import Run, Unfinished, load_unfinished, save_run
 from xent_bench.schema import run_folder, run_key
 from xent_bench.tracking.logger import open_run
 from xent_bench.train import run
@@ -56,7 +56,7 @@ def assert_same_weights(one: DictConfig, other: DictConfig) -> None:
         assert torch.equal(a[name], b[name]), name
 
 
-def mlflow_run(config: DictConfig) -> Run:
+def mlflow_run(config: DictConfig) -> StoredRun:
     """The only one of its key."""
     client = MlflowClient(config.machine.tracking)
     experiment = client.get_experiment_by_name(config.experiment)
@@ -72,9 +72,9 @@ def curve(config: DictConfig, key: str) -> list[tuple[int, float]]:
 
 
 def untimed(config: DictConfig) -> list[tuple[int, dict[str, float]]]:
-    """The curves in the run's folder, without how long each epoch took."""
-    steps = load_curves(run_folder(config))
-    return [(k, {key: v for key, v in each.items() if key != SECONDS}) for k, each in steps.items()]
+    """The curves in the run's folder, without when, and how long it took."""
+    steps = load_curves(run_folder(config)).items()
+    return [(k, {key: v for key, v in each.items() if key[:5] != "time/"}) for k, each in steps]
 
 
 def test_ce_and_sparse_ce_end_with_the_same_weights_bit_for_bit(config):
@@ -287,16 +287,26 @@ def test_a_run_with_the_same_key_elsewhere_is_left_alone(config):
     assert client.get_run(theirs.info.run_id).info.status == "RUNNING"
 
 
-def test_tracking_that_dies_in_the_middle_is_named(config, monkeypatch):
+def test_a_run_whose_tracking_dies_in_the_middle_is_done_and_sent_when_typed_again(
+    config, monkeypatch, capsys
+):
     def die(*_: object, **__: object) -> None:
         raise MlflowException("gone")
 
+    wanted = config()
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.tracking.logger.Tracking.log_metrics", die)
-        with pytest.raises(Unavailable, match=r"MLflow at sqlite:.*gone"):
-            run(config())
+        patch.setattr("mlflow.MlflowClient.set_terminated", die)
+        done = run(wanted)
+    told = capsys.readouterr().err
+    status = mlflow_run(wanted).info.status
+    again = run(wanted)
 
-    assert math.isfinite(run(config())["metrics"]["test/nll"])
+    folder = run_folder(wanted)
+    assert f"ce-s0: MLflow at {wanted.machine.tracking}: gone; kept in {folder}" in told
+    assert status == "RUNNING"
+    assert mlflow_run(wanted).info.status == "FINISHED"
+    assert again == done
+    assert [step for step, _ in curve(wanted, "val/nll")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -654,9 +664,11 @@ def test_a_loss_that_writes_into_its_outputs_does_not_change_the_scores(
 
 
 def test_an_infinite_score_stays_out_of_the_charts(store, tmp_path):
-    with open_run(
-        tmp_path, uri=store, experiment=tmp_path.name, name="one", params={}, tags={}
-    ) as tracking:
-        tracking.log_metrics({"test/nll": math.inf, "test/top1": 0.5})
+    params = {"loss": "ce", "data": "digits", "model": "cnn", "seed": 0}
+    begun = Unfinished("one", tmp_path.name, params, "")
+    scores = {"test/nll": math.inf, "test/top1": 0.5}
+    with open_run(tmp_path, begun, store) as tracking:
+        save_run(Run("one", tmp_path.name, params, scores, {}, "", 9, 1.5), tmp_path)
 
-    assert MlflowClient(store).get_run(tracking.run_id).data.metrics == {"test/top1": 0.5}
+    logged = MlflowClient(store).get_run(tracking.run_id).data.metrics
+    assert logged == {"test/top1": 0.5, "time/seconds": 1.5}

@@ -9,40 +9,64 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import alembic.command
 import pytest
 from mlflow import MlflowClient
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from xent_bench.curves import load_curves
+from xent_bench.curves import SECONDS, WRITTEN, Curves, load_curves
 from xent_bench.failures import Diverged
-from xent_bench.tracking import logger as tracking_module
+from xent_bench.preemption import Preempted
+from xent_bench.runs import Run, Unfinished, save_run
+from xent_bench.tracking import view as view_module
 from xent_bench.tracking.logger import open_run
+from xent_bench.tracking.pending import is_pending
 from xent_bench.tracking.template import make_store
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from xent_bench.tracking import logger as tracking
-tracking.PATIENCE = float("inf")
-with tracking.open_run(
-    Path(sys.argv[1]), uri=sys.argv[2], experiment="killed", name="one", params={}, tags={}
-) as run:
+from xent_bench.runs import Unfinished
+from xent_bench.tracking.logger import open_run
+from xent_bench.tracking import view
+view.PATIENCE = float("inf")
+with open_run(Path(sys.argv[1]), Unfinished("one", "killed", {}, ""), sys.argv[2]) as run:
     for step in (1, 2, 3):
         run.log_metrics({"val/nll": 1 / step, "train/loss": 2 / step}, step=step)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-OPENED = """
-import sys
+EIGHT = """
+import os, sys, traceback
 from pathlib import Path
-from xent_bench.tracking.store import open_store
-for folder in sys.argv[1:]:
-    client, experiment = open_store(f"sqlite:///{folder}/mlflow.db", "one", Path(folder) / "a")
-    client.create_run(experiment)
+from xent_bench.runs import Unfinished
+from xent_bench.tracking.view import open_view
+ready, go = os.pipe()
+def begin(number):
+    os.close(go)
+    os.read(ready, 1)  # until all are there
+    for name in ("shared", f"own{number % 2}"):
+        folder = Path(sys.argv[1], name)
+        own = folder / "runs" / str(number)
+        own.mkdir(parents=True)
+        open_view(f"sqlite:///{folder}/mlflow.db", own, Unfinished("one", "one", {}, "")).send()
+children = []
+for number in range(8):
+    children.append(os.fork())
+    if not children[-1]:
+        try:
+            begin(number)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+os.close(go)
+codes = [os.waitpid(child, 0)[1] for child in children]
+assert codes == [0] * 8, codes
 """
+PARAMS = {"loss": "ce", "data": "digits", "model": "cnn", "seed": 0}
 
 
 class PowerCut(BaseException):
@@ -51,9 +75,19 @@ class PowerCut(BaseException):
 
 @pytest.fixture
 def opened(store: str, tmp_path: Path) -> Callable[..., Any]:
-    return partial(
-        open_run, tmp_path, uri=store, experiment=tmp_path.name, name="one", params={"loss": "ce"}
-    )
+    """A run of the folder tmp_path, with these tags."""
+
+    def make(tags: dict[str, str] | None = None) -> Any:
+        begun = Unfinished("one", tmp_path.name, {"loss": "ce"}, "", tags=tags or {})
+        return open_run(tmp_path, begun, store)
+
+    return make
+
+
+def end(folder: Path, scores: dict[str, float] | None = None, **tags: str) -> None:
+    """With a result."""
+    result = Run("one", folder.name, PARAMS, {"test/top1": 0.5} | (scores or {}), tags, "", 9, 1.5)
+    save_run(result, folder)
 
 
 def history(store: str, run_id: str, key: str) -> list[tuple[int, float]]:
@@ -63,18 +97,23 @@ def history(store: str, run_id: str, key: str) -> list[tuple[int, float]]:
 
 
 def cut_short(opened: Callable[..., Any], error: BaseException) -> None:
-    with opened(tags={}) as tracking:
+    with opened({"word": "said"}) as tracking:
         for step in (1, 2, 3):
             tracking.log_metrics({"val/nll": 1 / step}, step=step)
-        tracking.set_tags({"word": "said"})
         raise error
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(Diverged("nan"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+    ("error", "status", "failure"),
+    [
+        (Diverged("nan"), "FAILED", "Diverged: nan"),
+        (KeyboardInterrupt(), "KILLED", None),
+        (Preempted(signal.SIGTERM), "KILLED", None),
+        (RuntimeError("out of memory"), "FAILED", "Unavailable: not enough memory: out of memory"),
+    ],
 )
 def test_the_points_of_a_run_that_is_cut_short_are_all_there(
-    opened, store, tmp_path, error, status
+    opened, store, tmp_path, error, status, failure
 ):
     with pytest.raises(type(error)) as raised:
         cut_short(opened, error)
@@ -85,7 +124,8 @@ def test_the_points_of_a_run_that_is_cut_short_are_all_there(
     assert history(store, run_id, "val/nll") == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
     assert found.info.status == status
     assert found.data.tags["word"] == "said"
-    assert found.data.tags.get("failure") == ("Diverged: nan" if status == "FAILED" else None)
+    assert found.data.tags.get("failure") == failure
+    assert not is_pending(tmp_path)
 
 
 def test_the_points_of_a_killed_process_come_back_and_none_twice(store, tmp_path):
@@ -94,11 +134,10 @@ def test_the_points_of_a_killed_process_come_back_and_none_twice(store, tmp_path
     run_id = (tmp_path / "mlflow_run_id").read_text()
 
     assert killed.returncode == -signal.SIGKILL
+    assert is_pending(tmp_path)
     assert history(store, run_id, "val/nll") == []  # they waited
     for _ in range(2):
-        with open_run(
-            tmp_path, uri=store, experiment="killed", name="one", params={}, tags={}
-        ) as tracking:
+        with open_run(tmp_path, Unfinished("one", "killed", {}, ""), store) as tracking:
             for step in (3, 4):  # the checkpoint was of epoch 2
                 values = {"val/nll": 1 / step, "train/loss": 2 / step}
                 tracking.log_metrics(values, step=step)
@@ -108,11 +147,23 @@ def test_the_points_of_a_killed_process_come_back_and_none_twice(store, tmp_path
     assert list(load_curves(tmp_path)) == [1, 2, 3, 4]
 
 
+def test_an_epoch_that_is_repeated_keeps_its_times_and_other_numbers_replace_it(tmp_path):
+    curves = Curves(tmp_path)
+    curves.add(1, {"val/nll": 0.5, SECONDS: 3.0})
+    first = load_curves(tmp_path)
+    curves.add(1, {"val/nll": 0.5, SECONDS: 4.0})
+    second = load_curves(tmp_path)
+    curves.add(1, {"val/nll": 0.25, SECONDS: 4.0})
+
+    assert second == first
+    assert load_curves(tmp_path)[1]["val/nll"] == 0.25
+
+
 def test_a_curve_begun_in_a_run_that_was_deleted_is_whole_in_the_next(opened, store):
-    with opened(tags={}) as first:
+    with opened() as first:
         first.log_metrics({"val/nll": 0.5}, step=1)
     MlflowClient(store).delete_run(first.run_id)
-    with opened(tags={}) as second:
+    with opened() as second:
         second.log_metrics({"val/nll": 0.25}, step=2)
 
     assert second.run_id != first.run_id
@@ -120,8 +171,8 @@ def test_a_curve_begun_in_a_run_that_was_deleted_is_whole_in_the_next(opened, st
 
 
 def test_the_curve_of_a_long_run_can_be_seen_before_its_end(opened, store, monkeypatch):
-    monkeypatch.setattr(tracking_module, "PATIENCE", -1)
-    with opened(tags={}) as tracking:
+    monkeypatch.setattr(view_module, "PATIENCE", -1)
+    with opened() as tracking:
         for step in (1, 2):
             tracking.log_metrics({"val/nll": 1 / step}, step=step)
 
@@ -129,7 +180,7 @@ def test_the_curve_of_a_long_run_can_be_seen_before_its_end(opened, store, monke
 
 
 def test_a_short_run_is_written_in_two_requests_each_point_with_its_time(
-    opened, store, monkeypatch
+    opened, store, monkeypatch, tmp_path
 ):
     log_batch, sizes = MlflowClient.log_batch, []
 
@@ -137,27 +188,54 @@ def test_a_short_run_is_written_in_two_requests_each_point_with_its_time(
         sizes.append((len(metrics), len(params), len(tags)))
         log_batch(self, run_id, metrics, params, tags)
 
-    monkeypatch.setattr(tracking_module, "PATIENCE", float("inf"))
+    monkeypatch.setattr(view_module, "PATIENCE", float("inf"))
     monkeypatch.setattr(MlflowClient, "log_batch", watch)
     clock = iter(range(1000, 2000))
-    monkeypatch.setattr("xent_bench.tracking.store.time.time", lambda: next(clock))
-    with opened(tags={"key": "k"}) as tracking:
+    monkeypatch.setattr("xent_bench.curves.time.time", lambda: next(clock))
+    with opened({"key": "k"}) as tracking:
         for step in range(1, 4):
             tracking.log_metrics({"val/nll": 1.0, "val/top1": 0.5}, step=step)
-        tracking.log_metrics({"test/nll": 1.0}, step=0)
-        tracking.set_tags({"word": "said"})
+        end(tmp_path, word="said")
 
-    assert sizes == [(0, 1, 0), (7, 0, 1)]
+    assert sizes == [(0, 1, 0), (8, 0, 1)]
+    times = [values[WRITTEN] for values in load_curves(tmp_path).values()]
     points = MlflowClient(store).get_metric_history(tracking.run_id, "val/nll")
-    assert len({point.timestamp for point in points}) == 3
+    assert sorted(point.timestamp for point in points) == [1000 * each for each in times]
+    assert len(set(times)) == 3
     tags = MlflowClient(store).get_run(tracking.run_id).data.tags
     assert (tags["key"], tags["word"]) == ("k", "said")
+
+
+def test_finished_is_said_last_and_the_folder_has_its_result_before(opened, tmp_path, monkeypatch):
+    told = []
+    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / "predictions.npz").write_text("numbers")
+
+    def watch(owner: type, name: str) -> None:
+        true = getattr(owner, name)
+
+        def tell(*words: Any, **named: Any) -> Any:
+            told.append((name, (tmp_path / "result.json").exists(), is_pending(tmp_path)))
+            return true(*words, **named)
+
+        monkeypatch.setattr(owner, name, tell)
+
+    for name in ("create_run", "log_batch", "set_terminated"):
+        watch(MlflowClient, name)
+    watch(LocalArtifactRepository, "log_artifact")
+    with opened():
+        end(tmp_path)
+
+    begin = [(name, False, True) for name in ("create_run", "log_batch", "log_artifact")]
+    later = [(name, True, True) for name in ("log_batch", "log_artifact", "set_terminated")]
+    assert told == begin + later
+    assert not is_pending(tmp_path)
 
 
 def test_a_tag_longer_than_mlflow_allows_is_cut_in_a_new_run_as_in_a_continued_one(opened, store):
     lengths = []
     for _ in range(2):
-        with opened(tags={"command": "x" * 9000}) as tracking:
+        with opened({"command": "x" * 9000}) as tracking:
             pass
         found = MlflowClient(store).get_run(tracking.run_id)
         lengths.append(len(found.data.tags["command"]))
@@ -165,16 +243,23 @@ def test_a_tag_longer_than_mlflow_allows_is_cut_in_a_new_run_as_in_a_continued_o
     assert lengths == [8000, 8000]
 
 
-def test_a_process_killed_before_it_noted_its_run_goes_on_with_it(opened, store, monkeypatch):
-    def cut_the_power(*_: object) -> None:
+def test_a_process_killed_before_it_noted_its_run_goes_on_with_it_on_any_machine(
+    opened, store, monkeypatch, tmp_path
+):
+    create_run = MlflowClient.create_run
+
+    def cut_the_power(*words: Any, **named: Any) -> None:
+        create_run(*words, **named)
         raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", cut_the_power)
-        with pytest.raises(PowerCut), opened(tags={}):
+        patch.setattr(MlflowClient, "create_run", cut_the_power)
+        with pytest.raises(PowerCut), opened():
             pass
-    with opened(tags={"key": "k"}) as tracking:
+    monkeypatch.setattr("platform.node", lambda: "another")
+    with opened({"key": "k"}) as tracking:
         tracking.log_metrics({"val/nll": 1.0}, step=1)
+        end(tmp_path)
 
     client = MlflowClient(store)
     experiment = client.get_run(tracking.run_id).info.experiment_id
@@ -298,18 +383,10 @@ def test_what_a_process_left_that_was_killed_while_it_copied_is_no_store(tmp_pat
     assert not list(tmp_path.glob("new.db.copy*"))
 
 
-def test_processes_that_make_new_stores_at_once_all_find_them_whole(cache, tmp_path):
-    for name in ("shared", "left", "right"):
-        (tmp_path / name).mkdir()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPENED, str(tmp_path / "shared"), str(tmp_path / own)]
-        )
-        for own in ("left", "right")
-    ]
+def test_eight_processes_that_begin_at_once_all_find_their_new_stores_whole(cache, tmp_path):
+    subprocess.run([sys.executable, "-c", EIGHT, str(tmp_path)], check=True)
 
-    assert [process.wait() for process in processes] == [0, 0]
-    for name, runs in (("shared", 2), ("left", 1), ("right", 1)):
+    for name, runs in (("shared", 8), ("own0", 4), ("own1", 4)):
         client = MlflowClient(f"sqlite:///{tmp_path}/{name}/mlflow.db")
         experiment = client.get_experiment_by_name("one")
         assert len(client.search_runs([experiment.experiment_id])) == runs

@@ -59,8 +59,12 @@ class Classifier(LightningModule):
         self.automatic_optimization = False
         self.net, self.loss, self.link = net, loss, link
         self.optimizer, self.factor, self.seed, self.groups = optimizer, factor, seed, groups
-        self.encode, self.accumulate, self.clip_norm = encode, accumulate, clip_norm
-        self.bf16 = bf16
+        self.encode, self.accumulate, self.clip_norm, self.bf16 = (
+            encode,
+            accumulate,
+            clip_norm,
+            bf16,
+        )
         # the gradient of the mean by each loss; as an operation the mean would cost 30 us a step
         self.register_buffer("share", torch.ones(batch_size) / batch_size, persistent=False)
         self.trained: Callable[[Pixels], Logits] = net.forward
@@ -139,8 +143,7 @@ class Classifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Write one point of each curve; step 1 is the end of the first epoch."""
-        parts = zip(*self.val_outputs, strict=True)
-        seen = Seen(*(gathered(torch.cat(part)) for part in parts))
+        seen = Seen(*(gathered(torch.cat(part)) for part in zip(*self.val_outputs, strict=True)))
         self.val_outputs.clear()
         train_loss = self._mean_train_loss()
         refuse_infinite_outputs(seen.logits, "val", self.current_epoch)

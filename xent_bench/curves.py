@@ -1,20 +1,24 @@
 """The curves of a run, kept in its folder: what was measured after each epoch."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from xent_bench.failures import DataError
+from xent_bench.whole_files import write_lasting
 
 FILE = "curves.json"
 DRAWN = ("val/nll", "val/top1")  # by a report
 SECONDS = "time/epoch_seconds"
+WRITTEN = "time/written"  # unix seconds: of the step, and no curve
 
 
 class Curves:
     """One point of each curve a step; step 1 is the end of the first epoch.
 
-    A step that is written again, by a run that was killed before its checkpoint, replaces itself.
+    A step that is written again, by a run that was killed before its checkpoint, stays as it was,
+    with its times; on another machine it may have other numbers, and replaces itself.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -23,11 +27,11 @@ class Curves:
         self.steps = load_curves(folder) if self.file.exists() else {}
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep the points of a step; the file appears whole."""
-        self.steps[step] = dict(values)
-        part = self.file.with_suffix(".part")
-        part.write_text(json.dumps(self.steps))
-        part.rename(self.file)
+        """Keep the points of a step, and when; the file appears whole."""
+        if _untimed(self.steps.get(step, {})) == _untimed(values):
+            return
+        self.steps[step] = dict(values) | {WRITTEN: round(time.time(), 3)}
+        write_lasting(self.file, json.dumps(self.steps))
 
     def seconds(self) -> float:
         """Of all epochs, whichever process trained them."""
@@ -42,6 +46,10 @@ class Curves:
         """The scores on val after the last epoch, without the trained loss, whose unit differs."""
         last = self.steps[max(self.steps)] if self.steps else {}
         return {k: v for k, v in last.items() if k.startswith("val/") and k != "val/loss"}
+
+
+def _untimed(values: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if not key.startswith("time/")}
 
 
 def load_curves(folder: Path) -> dict[int, dict[str, float]]:

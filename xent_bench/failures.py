@@ -37,6 +37,14 @@ def named(error: BaseException) -> BaseException:
     return error
 
 
+def reason(error: BaseException) -> str:
+    """Why a run ended, in words."""
+    told = named(error)
+    if isinstance(told, KeyboardInterrupt):
+        return "interrupted"
+    return f"{type(told).__name__}: {told}"
+
+
 def release(error: BaseException | None) -> None:
     """Let go of what a failed run left in the frames that it passed: a net, a GPU's memory."""
     while error is not None:

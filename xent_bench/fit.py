@@ -4,7 +4,6 @@ import hashlib
 import math
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,15 +23,15 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
 from xent_bench.divergence import ADVICE
 from xent_bench.evaluation import evaluate
-from xent_bench.failures import Diverged, named
+from xent_bench.failures import Diverged, named, reason
 from xent_bench.gather import gathered
 from xent_bench.predictions import Predicted, Predictions, predicted, save
-from xent_bench.preemption import Notice, Preempted
+from xent_bench.preemption import Notice
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
 from xent_bench.ranks import run_in_ranks
 from xent_bench.run_pictures import draw_pictures
-from xent_bench.runs import Run, Unfinished, save_begun, save_run
+from xent_bench.runs import Run, Unfinished, keep_reason, save_begun, save_run
 from xent_bench.schema import run_key, run_name, science
 from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
@@ -41,10 +40,11 @@ from xent_bench.whole_files import write_lasting
 
 def fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None:
     """Train, evaluate, and move `result.json` into the folder when all else is written."""
-    begun = Unfinished(run_name(config), config.experiment, science(config), command)
+    known = {"key": run_key(config), "command": command}
+    begun = Unfinished(run_name(config), config.experiment, science(config), command, tags=known)
     save_begun(begun, folder)
     try:
-        arguments = (config, folder, command, _newest_checkpoint(folder))
+        arguments = (config, folder, begun, _newest_checkpoint(folder))
         if config.machine.devices == 1:
             _fit(*arguments, notice)
         else:
@@ -52,20 +52,18 @@ def fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None:
     except BaseException as error:
         told = named(error)
         with suppress(OSError):  # what went wrong first is what the user must see
-            save_begun(replace(begun, reason=_reason(told)), folder)
+            keep_reason(folder, reason(error))
         if told is error:
             raise
         raise told from error
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt | Preempted):
-        return str(error) or "interrupted"
-    return f"{type(error).__name__}: {error}"
-
-
 def _fit(
-    config: DictConfig, folder: Path, command: str, begun: Path | None, notice: Notice
+    config: DictConfig,
+    folder: Path,
+    begun: Unfinished,
+    checkpoint: Path | None,
+    notice: Notice,
 ) -> None:
     start = time.monotonic()
     checkpointing = Checkpointing(folder, config.machine.checkpoint_minutes, notice)
@@ -77,7 +75,7 @@ def _fit(
     classifier, flops = build_classifier(config, data, splits, loaders)
     use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
     if part.number > 0:  # the first process does all that is done once
-        _train(trainer, classifier, loaders, begun)
+        _train(trainer, classifier, loaders, checkpoint)
         return
     _save_config(config, folder)
     tags = provenance(trainer.strategy.root_device, part.of) | {
@@ -86,54 +84,42 @@ def _fit(
         "data_sha256": data.sha256(),
         "split_sha256": splits.sha256(),
     }
-    with open_run(
-        folder,
-        uri=config.machine.tracking,
-        experiment=config.experiment,
-        name=run_name(config),
-        params=science(config),
-        tags=tags
-        | {"command": command, "n_test": str(len(splits.test))}
-        | {"mlflow.note.content": _note(tags, folder, command)},
-    ) as tracking:
-        tracking.log_file(folder / "config.yaml")
+    begun.tags.update(tags, n_test=str(len(splits.test)))
+    begun.tags["mlflow.note.content"] = _note(tags, folder, begun.command)
+    machine = config.machine
+    with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
         earlier = tracking.curves.seconds()
         trainer.logger = tracking
         predictions = Predictions(
-            *_train(trainer, classifier, loaders, begun), classifier.link, data.classes
+            *_train(trainer, classifier, loaders, checkpoint), classifier.link, data.classes
         )
         save(predictions, folder / "predictions.npz")
         evaluation = evaluate(predictions, [config.calibrator.name])
         metrics, words, _ = evaluation
         speed = tracking.curves.speed(len(splits.train))
         seconds = round(earlier + time.monotonic() - start, 2)
-        cost = {"time/seconds": seconds}
-        if speed is not None:
-            cost["time/examples_per_second"] = speed
-        tracking.log_metrics(metrics | cost, step=0)
-        tracking.log_file(folder / "predictions.npz")
-        if config.machine.save_weights:
-            tracking.log_file(save_weights(folder))
-        for file in draw_pictures(evaluation, data.classes, science(config), folder / "pictures"):
-            tracking.log_file(file, "pictures")
+        if machine.save_weights:
+            save_weights(folder)
+        draw_pictures(evaluation, data.classes, begun.params, folder / "pictures")
         infinite = [key for key, value in metrics.items() if value == math.inf]
         if infinite:  # which MLflow would draw as 1.8e308
             words["infinite"] = " ".join(infinite)
         tags |= words
         tags["weights_sha256"] = weights_sha256(classifier.net)
-        tracking.set_tags(words | {"weights_sha256": tags["weights_sha256"]})
-    result = Run(
-        name=run_name(config),
-        experiment=config.experiment,
-        params=science(config),
-        metrics=tracking.curves.last_val() | metrics,
-        tags=tags | {"mlflow_run_id": tracking.run_id},
-        command=command,
-        n_test=len(splits.test),
-        seconds=seconds,
-        examples_per_second=speed,
-    )
-    save_run(result, folder)
+        if tracking.run_id is not None:
+            tags["mlflow_run_id"] = tracking.run_id
+        result = Run(
+            name=begun.name,
+            experiment=begun.experiment,
+            params=begun.params,
+            metrics=tracking.curves.last_val() | metrics,
+            tags=tags,
+            command=begun.command,
+            n_test=len(splits.test),
+            seconds=seconds,
+            examples_per_second=speed,
+        )
+        save_run(result, folder)  # done: what follows is MLflow's
 
 
 def _newest_checkpoint(folder: Path) -> Path | None:
@@ -145,11 +131,11 @@ def _newest_checkpoint(folder: Path) -> Path | None:
 
 
 def _train(
-    trainer: Trainer, classifier: Classifier, loaders: Loaders, begun: Path | None
+    trainer: Trainer, classifier: Classifier, loaders: Loaders, checkpoint: Path | None
 ) -> tuple[Predicted, Predicted]:
     """From where it was interrupted; what is predicted on calib and on test, in float32."""
     try:
-        trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=begun)
+        trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
     except SystemExit as stop:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt from stop
     return (

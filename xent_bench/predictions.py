@@ -65,7 +65,7 @@ def required(split: str, given: Predicted) -> Predicted:
 
 
 def save(predictions: Predictions, file: Path) -> None:
-    """It appears whole."""
+    """It appears whole, and lasts: a result is written after it."""
     calib, test, link, classes = predictions
     arrays: dict[str, Any] = {"link": np.array(_name(link)), "classes": np.array(classes)}
     for split, *parts in (calib, test):

@@ -16,8 +16,9 @@ from xent_bench.conclusion import conclusion
 from xent_bench.failures import Unavailable
 from xent_bench.page import write_page
 from xent_bench.runs import Run
+from xent_bench.tracking.reach import tracking_uri
 from xent_bench.tracking.saved_view import CHOSEN, TAG, description, view_tag
-from xent_bench.tracking.store import NOTE, existing_store, tracking_uri
+from xent_bench.tracking.store import NOTE, existing_store
 
 KIND, REPORT = "kind", "report"
 PAGE = "report.html"
@@ -94,7 +95,10 @@ def _mark(client: MlflowClient, comparison: Comparison) -> None:
     for run in comparison.runs:
         run_id = run.tags.get("mlflow_run_id")
         if run_id is None:
-            raise Unavailable(f"{run.name} does not know its run in MLflow: nothing was published")
+            raise Unavailable(
+                f"{run.name} does not know its run in MLflow: nothing was published; xent-sync "
+                "sends runs that were trained offline"
+            )
         tags = {"mlflow.runColor": colours[run.params["loss"]]}
         tags["chosen"] = str(id(run) in chosen).lower()
         client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])

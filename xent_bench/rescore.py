@@ -18,6 +18,7 @@ from filelock import FileLock
 from xent_bench.calibrators import PREFIXES
 from xent_bench.failures import Unavailable
 from xent_bench.runs import Run, load_run, save_run
+from xent_bench.tracking.pending import is_pending
 
 ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
@@ -79,10 +80,11 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
 
 def _keep(folder: Path, metrics: dict[str, float], words: dict[str, str], files: list[Path]) -> Run:
     """In MLflow first: were that out of reach, the same command would have to add it again."""
-    from xent_bench.tracking.store import add_to_run  # MLflow takes seconds
-
     with FileLock(folder / ".lock"):  # another may be adding something else
-        add_to_run(folder, metrics, words, files)
+        if not is_pending(folder):  # else it goes there with the rest
+            from xent_bench.tracking.store import add_to_run  # MLflow takes seconds
+
+            add_to_run(folder, metrics, words, files)
         run = load_run(folder / "result.json")
         run = dataclasses.replace(run, metrics=run.metrics | metrics, tags=run.tags | words)
         save_run(run, folder)

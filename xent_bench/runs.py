@@ -8,6 +8,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from xent_bench.whole_files import write_lasting
+
 LARGEST = 1e100  # of a metric that is one
 DAMAGED = (OSError, AttributeError, TypeError, ValueError, RecursionError)
 
@@ -37,6 +39,8 @@ class Unfinished:
     params: dict[str, Any]
     command: str
     reason: str = "killed"  # why it ended
+    tags: dict[str, str] = field(default_factory=dict)  # of its run in MLflow
+    started: float | None = None  # unix seconds
 
 
 def load_runs(folder: Path) -> list[Run]:
@@ -68,20 +72,30 @@ def load_unfinished(folder: Path) -> list[Unfinished]:
     named = ("begun.json", "config.yaml")  # the second of those before the first was written
     begun = sorted({file.parent for name in named for file in folder.rglob(name)})
     return [
-        _load_begun(each)
+        _as_it_is(each)
         for each in begun
         if not _is_artifact(each.relative_to(folder)) and not _ended(each)
     ]
 
 
-def _load_begun(folder: Path) -> Unfinished:
+def load_begun(folder: Path) -> Unfinished:
+    """What a run began with; a ValueError if that cannot be read."""
     file = folder / "begun.json"
     if not file.exists():  # older than this file
         return Unfinished(folder.name, folder.parent.name, {}, "")
     try:
-        run = Unfinished(**json.loads(file.read_text()))
+        return Unfinished(**json.loads(file.read_text()))
     except DAMAGED as error:
         raise ValueError(f"expected what a run began with in {file}: {error}") from error
+
+
+def was_stopped(run: Unfinished) -> bool:
+    """Killed, interrupted or preempted: it did not fail, and the same command goes on with it."""
+    return run.reason.startswith(("killed", "interrupted", "Preempted"))
+
+
+def _as_it_is(folder: Path) -> Unfinished:
+    run = load_begun(folder)
     return replace(run, reason="still running") if _is_held(folder / ".lock") else run
 
 
@@ -103,6 +117,13 @@ def save_begun(run: Unfinished, folder: Path) -> None:
     _write(folder / "begun.json", asdict(run))
 
 
+def keep_reason(folder: Path, reason: str) -> None:
+    """Why it ended, in its `begun.json`."""
+    begun = load_begun(folder)
+    if begun.reason != reason:
+        save_begun(replace(begun, reason=reason), folder)
+
+
 def _is_artifact(place: Path) -> bool:
     """Whether it lies among MLflow's copies, in the folder `mlflow` of an experiment."""
     return "mlflow" in place.parts
@@ -117,9 +138,15 @@ def load_run(file: Path) -> Run:
     try:
         run = Run(**json.loads(file.read_text()))
         check(run)
-        return replace(run, folder=file.parent)
+        return replace(run, tags=run.tags | _own_id(file.parent), folder=file.parent)
     except DAMAGED as error:
         raise ValueError(f"expected a run's result in {file}: {error}") from error
+
+
+def _own_id(folder: Path) -> dict[str, str]:
+    """Its run in MLflow, which may have come later than its result."""
+    file = folder / "mlflow_run_id"
+    return {"mlflow_run_id": file.read_text()} if file.exists() else {}
 
 
 def save_run(run: Run, folder: Path) -> None:
@@ -130,9 +157,7 @@ def save_run(run: Run, folder: Path) -> None:
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2, default=str))
-    part.rename(file)
+    write_lasting(file, json.dumps(content, indent=2, default=str))
 
 
 def check(run: Run) -> None:

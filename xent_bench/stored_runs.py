@@ -20,7 +20,7 @@ from xent_bench.tracking.saved_view import TRAINED
 from xent_bench.tracking.store import existing_store
 
 NOT_OF_TEST = ("train/", "time/")
-REASONS = {"RUNNING": "killed or still running", "KILLED": "interrupted"}
+REASONS = {"RUNNING": "killed or still running", "KILLED": "stopped"}
 
 
 def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[Unfinished]]:

@@ -19,6 +19,7 @@ from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
 from xent_bench.preemption import EXIT_CODE, Notice, Preempted, raise_when_told
 from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
+from xent_bench.tracking.pending import is_pending
 
 
 def main() -> None:
@@ -62,7 +63,8 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     check_top_level(config)
     folder = run_folder(config)
     result = folder / "result.json"
-    if not result.exists():
+    done_before = result.exists()
+    if not done_before:
         from filelock import FileLock
 
         config = checked(config)
@@ -82,10 +84,20 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
         loaded = _read(result)
     if lacks_weights(config):
         from xent_bench.checkpoint import save_weights  # done before, without them
+
+        _tell(folder, save_weights(folder))
+    if done_before and is_pending(folder) and not config.machine.offline:
+        from xent_bench.sync import bring  # MLflow takes seconds
+
+        bring(folder, config.machine.tracking)
+    return loaded
+
+
+def _tell(folder: Path, weights: Path) -> None:
+    if not is_pending(folder):  # else they go with the rest
         from xent_bench.tracking.store import add_to_run
 
-        add_to_run(folder, {}, {}, [save_weights(folder)], place=None)
-    return loaded
+        add_to_run(folder, {}, {}, [weights], place=None)
 
 
 def _read(result: Path) -> dict[str, Any]:

@@ -36,8 +36,9 @@ def main() -> None:
 
 def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
     """Start the server, say where it is when it answers, and wait until it ends: its exit code."""
+    from xent_bench.tracking.reach import tracking_uri
     from xent_bench.tracking.saved_view import view_address
-    from xent_bench.tracking.store import existing_store, tracking_uri  # MLflow takes seconds
+    from xent_bench.tracking.store import existing_store  # MLflow takes seconds
 
     uri = tracking_uri(store)
     if uri.startswith("http"):

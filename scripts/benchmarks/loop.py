@@ -25,6 +25,7 @@ from xent_bench.build import build_classifier, build_loaders
 from xent_bench.configure import configured
 from xent_bench.data.split import Splits, split
 from xent_bench.progress import Progress
+from xent_bench.runs import Unfinished
 from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
 
@@ -102,14 +103,8 @@ def ours(config: DictConfig, folder: Path) -> Cost:
         loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
         classifier, flops = build_classifier(config, data, splits, loaders)
         use_threads(config, 3 * flops * config.batch_size)
-        with open_run(
-            Path(place),
-            uri=f"sqlite:///{folder}/mlflow.db",
-            experiment="bench",
-            name="bench",
-            params={},
-            tags={},
-        ) as tracking:
+        begun = Unfinished("bench", "bench", {}, "")
+        with open_run(Path(place), begun, f"sqlite:///{folder}/mlflow.db") as tracking:
             trainer.logger = tracking
             trainer.fit(classifier, loaders.train, loaders.val)
         return watch.a_step

@@ -9,10 +9,12 @@ from measure import Cost, by_turns, cost_of, typical
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from xent_bench.runs import Run, Unfinished, save_run
 from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.template import make_store
 
 EPOCHS, SCORES, PARAMS, TAGS, FILES = 20, 100, 30, 15, 5
+KNOWN = {"loss": "ce", "data": "digits", "model": "cnn", "seed": 0}
 CASES = {"180 metrics": 4, "580 metrics": 24}  # so many an epoch, and the scores
 
 
@@ -55,20 +57,20 @@ def measured(rounds: int) -> list[list[str]]:
 def _ours(root: Path, store: Path, number: int, curves: int) -> None:
     folder = root / "runs" / str(number)
     folder.mkdir(parents=True)
-    files = [folder / f"file{i}.txt" for i in range(FILES)]
-    for file in files:
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    files = [folder / "config.yaml", folder / "predictions.npz"]
+    for file in (*files, *(pictures / f"file{i}.txt" for i in range(FILES - len(files)))):
         file.write_bytes(b"x" * 2000)
-    params = {f"group.param{i}": i for i in range(PARAMS)}
+    params = KNOWN | {f"group.param{i}": i for i in range(PARAMS - len(KNOWN))}
     tags = {f"tag{i}": "value" for i in range(TAGS)}
-    with open_run(
-        folder, uri=f"sqlite:///{store}", experiment="ours", name="run", params=params, tags=tags
-    ) as tracking:
+    begun = Unfinished("run", "ours", params, "", tags=tags)
+    with open_run(folder, begun, f"sqlite:///{store}") as tracking:
         for epoch in range(EPOCHS):
             values = {f"val/metric{i}": epoch + i / 100 for i in range(curves)}
             tracking.log_metrics(values, step=epoch + 1)
-        tracking.log_metrics({f"test/metric{i}": i / 100 for i in range(SCORES)}, step=0)
-        for file in files:
-            tracking.log_file(file)
+        scores = {"test/top1": 0.5} | {f"test/metric{i}": i / 100 for i in range(SCORES - 2)}
+        save_run(Run("run", "ours", params, scores, tags, "", 9, 1.5), folder)
 
 
 def _bare(store: Path, curves: int) -> None:

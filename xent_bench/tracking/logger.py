@@ -1,53 +1,42 @@
-"""MLflow, the write side: one run for each run folder, whatever happens in between."""
+"""Lightning's logger: a run's folder first, and MLflow as a view of it that catches up."""
 
 import getpass
-import logging
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.curves import Curves
-from xent_bench.failures import Unavailable
-from xent_bench.preemption import Preempted
-from xent_bench.tracking.own_run import OwnRun, own_run
-from xent_bench.tracking.store import open_store, points, tracking_uri
+from xent_bench.failures import Unavailable, reason
+from xent_bench.runs import Unfinished, keep_reason, save_begun
+from xent_bench.tracking.pending import set_pending
+from xent_bench.tracking.reach import complaint, said, tracking_uri
+
+if TYPE_CHECKING:
+    from xent_bench.tracking.view import View
 
 SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
-PATIENCE = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
+WAY_OUT = "machine.offline=true logs to the run's folder alone"
 
 
 class Tracking(Logger):
-    """An open MLflow run, as Lightning's logger. What is logged waits, to be written together.
+    """What is logged is in the folder at once; `view` follows, or none does."""
 
-    A point that is there already is not written again: a run killed between the logging of an
-    epoch and its checkpoint repeats that epoch, to the same numbers.
-    """
-
-    def __init__(self, client: MlflowClient, run: OwnRun, curves: Curves) -> None:
-        """Go on after an earlier process; `curves` keep what is logged after an epoch."""
+    def __init__(self, curves: Curves, view: "View | None") -> None:
+        """Go on after an earlier process."""
         super().__init__()
-        self.client, self.run, self.curves = client, run, curves
-        self.written = set(run.written)
-        self.waiting: list[Metric] = []
-        self.tags: dict[str, str] = {}
-        self.flushed, self.patience = time.monotonic(), PATIENCE
-        for step, metrics in curves.steps.items():  # of a process killed before it wrote them
-            self._await(metrics, step)
+        self.curves, self.view = curves, view
 
     @property
-    def run_id(self) -> str:
+    def run_id(self) -> str | None:
         """MLflow's."""
-        return self.run.id
+        return self.view.id if self.view else None
 
     @property
     def name(self) -> str:
@@ -55,7 +44,7 @@ class Tracking(Logger):
         return "mlflow"
 
     @property
-    def version(self) -> str:
+    def version(self) -> str | None:
         """The run's id."""
         return self.run_id
 
@@ -63,94 +52,61 @@ class Tracking(Logger):
         """Nothing: `open_run` has written the parameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """The points of a step, in the folder at once; at step 0 what is no curve."""
-        step = step or 0
-        if step:
-            self.curves.add(step, metrics)
-        self._await(metrics, step)
-        if time.monotonic() - self.flushed > self.patience:
-            try:
-                self.flush()
-            except MlflowException:  # a server may come back; at the end it must be there
-                self.patience *= 2
-
-    def log_file(self, file: Path, folder: str | None = None) -> None:
-        """Keep a file with the run, in a folder of its artifacts."""
-        if self.run.artifacts.startswith("file:"):  # the client would ask the store where they are
-            keep: Any = LocalArtifactRepository(self.run.artifacts).log_artifact  # has no types
-            keep(str(file), folder)
-        else:
-            self.client.log_artifact(self.run_id, str(file), folder)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Add or replace."""
-        self.tags |= tags
-
-    def flush(self, params: Sequence[Param] = ()) -> None:
-        """Write what waits, in one request. If that fails it waits on, with its times: MLflow keeps
-        once what is sent twice.
-        """
-        tags = [RunTag(key, value) for key, value in self.tags.items()]
-        self.client.log_batch(self.run_id, self.waiting, params, tags)
-        self.waiting, self.tags, self.flushed = [], {}, time.monotonic()
-
-    def end(self, status: str) -> None:
-        """Write what waits, and how it ended."""
-        self.flush()
-        self.client.set_terminated(self.run_id, status)
-
-    def _await(self, metrics: Mapping[str, float], step: int) -> None:
-        new = {key: value for key, value in metrics.items() if (key, step) not in self.written}
-        self.waiting += points(new, step)
-        self.written |= {(key, step) for key in new}
+        """The points of a step; what is no curve stands in `result.json`."""
+        assert step, "step 1 is the end of the first epoch"
+        self.curves.add(step, metrics)
+        if self.view:
+            self.view.follow(self.curves)
 
 
 @contextmanager
 def open_run(
-    folder: Path,
-    *,
-    uri: str | None,
-    experiment: str,
-    name: str,
-    params: Mapping[str, Any],
-    tags: dict[str, str],
+    folder: Path, begun: Unfinished, uri: str | None, *, offline: bool = False
 ) -> Iterator[Tracking]:
-    """The MLflow run of a run folder: the one that was begun there, else a new one.
+    """Log a run in its folder, and in MLflow unless offline.
 
-    It ends FINISHED, or FAILED with the reason as the tag `failure`, or, interrupted, KILLED.
+    At its end the folder says how it went: a result, or a reason. Then MLflow catches up: its run
+    ends FINISHED, or FAILED with the reason as the tag `failure`, or KILLED if it was stopped.
     """
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        client, experiment_id = open_store(uri, experiment, folder)
-        tags = tags | SOURCE | {"mlflow.user": _user()}
-        run = own_run(client, experiment_id, folder, name, tags)
-        tracking = Tracking(client, run, Curves(folder))
-        tracking.flush([Param(key, str(value)) for key, value in params.items()])
-    except (MlflowException, OSError) as error:
-        raise _unavailable(uri, error) from error
-    try:
-        yield tracking
-        tracking.end("FINISHED")
-    except MlflowException as error:  # gone meanwhile: it cannot be told
-        raise _unavailable(uri, error) from error
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | Preempted)
-        with suppress(MlflowException, OSError):  # what went wrong first is what the user must see
-            if not interrupted:
-                tracking.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
-            tracking.end("KILLED" if interrupted else "FAILED")
-        raise
-
-
-def _unavailable(uri: str | None, error: Exception) -> Unavailable:
+    begun = replace(begun, tags=begun.tags | SOURCE | {"mlflow.user": _user()}, started=time.time())
+    save_begun(begun, folder)
     place = tracking_uri(uri)
-    password = urlsplit(place).password
-    reason = str(error).partition("\n")[0]
-    if "Max retries exceeded" in reason:
-        reason = "no answer"
-    message = f"MLflow at {place}: {reason}"
-    return Unavailable(message.replace(f":{password}@", ":***@") if password else message)
+    if not offline and (wrong := complaint(place)):
+        raise Unavailable(f"{wrong}; {WAY_OUT}")
+    set_pending(folder)
+    view = None if offline else _open(folder, begun, place)
+    try:
+        yield Tracking(Curves(folder), view)
+    except BaseException as error:
+        with suppress(OSError):  # what went wrong first is what the user must see
+            keep_reason(folder, reason(error))
+        _catch_up(view, folder, begun, place)
+        raise
+    _catch_up(view, folder, begun, place)
+
+
+def _open(folder: Path, begun: Unfinished, uri: str) -> "View":
+    from xent_bench.tracking.view import OUT_OF_REACH, open_view  # MLflow takes seconds
+
+    try:
+        view = open_view(uri, folder, begun)
+        view.resume()
+    except OUT_OF_REACH as error:
+        raise Unavailable(f"{said(uri, error)}; {WAY_OUT}") from error
+    return view
+
+
+def _catch_up(view: "View | None", folder: Path, begun: Unfinished, uri: str) -> None:
+    """If nobody answers, the run is none the worse: say how to send it later."""
+    if view is None:
+        return
+    from xent_bench.tracking.view import OUT_OF_REACH, catch_up
+
+    try:
+        catch_up(view, folder)
+    except OUT_OF_REACH as error:
+        kept = f"kept in {folder}: xent-sync {folder} uploads it"
+        print(f"{begun.name}: {said(uri, error)}; {kept}", file=sys.stderr)
 
 
 def _user() -> str:

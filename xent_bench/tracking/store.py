@@ -4,8 +4,10 @@ import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default hangs for 4 minutes
+# The default hangs for minutes, and a request that is retried unseen may create a run twice
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -18,33 +20,33 @@ from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
+from xent_bench.tracking.reach import tracking_uri
 from xent_bench.tracking.saved_view import TAG as VIEW
 from xent_bench.tracking.saved_view import description, view_tag
 from xent_bench.tracking.template import make_store
 
 NOTE = "mlflow.note.content"
-DEFAULT_URI = "sqlite:///mlflow.db"
+PATIENCE = 8  # seconds that a run waits for a server; a reader may ask for more at a time
+LOCK_PATIENCE = 120  # seconds: MLflow's migrations on a slow disk
 
 
-def tracking_uri(configured: str | None) -> str:
-    """What machine.tracking says, else MLFLOW_TRACKING_URI, else a file beside the runs."""
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-
-
-def open_store(uri: str | None, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
+def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
     """A client of the store, and the id of the experiment in it; both are made if missing."""
-    uri = tracking_uri(uri)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE))
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # beside the runs; MLflow would put them under whatever directory one happens to be in
+    artifacts = (folder.parent / "mlflow").resolve().as_uri()
     if not uri.startswith("sqlite:///"):
         client = MlflowClient(uri)
-        return client, _experiment_id(client, experiment, artifacts=None)
+        own = None if uri.startswith("http") else artifacts  # a server has its own
+        return client, _experiment_id(client, experiment, own)
     file = Path(uri.removeprefix("sqlite:///"))
     # First runs in parallel would race to create the tables, and leave the file broken.
-    with FileLock(f"{file}.lock"):
+    with FileLock(f"{file}.lock", timeout=LOCK_PATIENCE):
         if not file.exists():  # a kill would leave half of the tables, which MLflow cannot mend
             make_store(file)
         client = MlflowClient(uri)
-        # beside the runs; MLflow would put them under whatever directory one happens to be in
-        artifacts = (folder.parent / "mlflow").resolve().as_uri()
         return client, _experiment_id(client, experiment, artifacts)
 
 
@@ -75,10 +77,13 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
         return str(found.experiment_id)
 
 
-def points(metrics: Mapping[str, float], step: int) -> list[Metric]:
-    """Of those that are finite: MLflow would draw the others as 1.8e308 and flatten the rest."""
-    now = int(time.time() * 1000)
-    return [Metric(k, v, now, step) for k, v in metrics.items() if math.isfinite(v)]
+def points(metrics: Mapping[str, float], step: int, written: float) -> list[Metric]:
+    """Of those that are finite: MLflow would draw the others as 1.8e308 and flatten the rest.
+
+    `written` when, in unix seconds: a point that is sent twice with one time is kept once.
+    """
+    when = round(1000 * written)
+    return [Metric(k, v, when, step) for k, v in metrics.items() if math.isfinite(v)]
 
 
 def add_to_run(
@@ -97,7 +102,9 @@ def add_to_run(
         client, run_id = existing_store(uri), (folder / "mlflow_run_id").read_text()
         there = client.get_run(run_id).data.metrics
         new = {key: value for key, value in metrics.items() if key not in there}
-        client.log_batch(run_id, points(new, 0), tags=[RunTag(k, tags[k]) for k in tags])
+        client.log_batch(
+            run_id, points(new, 0, time.time()), tags=[RunTag(k, tags[k]) for k in tags]
+        )
         for file in files:
             client.log_artifact(run_id, str(file), place)
     except Exception as error:  # of MLflow, of the database below it, of an edited config
