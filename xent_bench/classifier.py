@@ -59,12 +59,8 @@ class Classifier(LightningModule):
         self.automatic_optimization = False
         self.net, self.loss, self.link = net, loss, link
         self.optimizer, self.factor, self.seed, self.groups = optimizer, factor, seed, groups
-        self.encode, self.accumulate, self.clip_norm, self.bf16 = (
-            encode,
-            accumulate,
-            clip_norm,
-            bf16,
-        )
+        self.encode, self.accumulate = encode, accumulate
+        self.clip_norm, self.bf16 = clip_norm, bf16
         # the gradient of the mean by each loss; as an operation the mean would cost 30 us a step
         self.register_buffer("share", torch.ones(batch_size) / batch_size, persistent=False)
         self.trained: Callable[[Pixels], Logits] = net.forward
@@ -184,9 +180,9 @@ class Classifier(LightningModule):
             self.groups.taken = len(self.resumed.losses)
 
     def _go_on(self, state: WithinEpoch) -> None:
+        self.resumed, self.checked = None, len(state.losses)
         self.train_losses = state.restored(self.groups.batches.part, self.device)
-        self.epoch_start, self.checked = time.monotonic() - state.seconds, len(self.train_losses)
-        self.resumed = None
+        self.epoch_start = time.monotonic() - state.seconds
 
     def _mean_train_loss(self) -> float:
         mean = self._finite_losses().double().mean().item()
