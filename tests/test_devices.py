@@ -22,7 +22,9 @@ from xent_bench.schema import run_folder
 from xent_bench.train import run
 
 # 605 images: splits that two processes cannot share equally
-BASE = ("data=synthetic", "data.n=605", "model=mlp", "model.width=16", "epochs=2")
+SMALL = ("data=synthetic", "data.n=605", "model=mlp", "model.width=16", "epochs=2")
+# AdamW would make a full step of a difference in the last digit of a gradient that is nearly 0
+BASE = (*SMALL, "optimizer=sgd", "optimizer.lr=0.1")
 DROPPING = """
 from torch import nn
 def net(shape, classes, *, width=16, depth=2):
@@ -66,7 +68,7 @@ def test_two_processes_reach_the_numbers_of_one(pair, recipe):
             getattr(load(run_folder(each) / "predictions.npz"), split) for each in (alone, together)
         )
         np.testing.assert_array_equal(mine.target, theirs.target)
-        np.testing.assert_allclose(mine.outputs, theirs.outputs, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(mine.outputs, theirs.outputs, rtol=1e-4, atol=1e-5)
     assert "2 processes" in two["tags"]["hardware"]
 
 
@@ -91,7 +93,7 @@ def dropout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_told_to_end_they_save_at_one_step_and_go_on_to_the_same_bits(config, dropout):
-    chosen = (dropout, "machine.devices=2", "epochs=200", "batch_size=10")
+    chosen = (dropout, "machine.devices=2", "epochs=30", "batch_size=10")
     straight = config(*chosen, folder="straight", base=BASE)
     cut = config(*chosen, folder="cut", base=BASE)
     expected = run(straight)
@@ -111,8 +113,8 @@ def test_told_to_end_they_save_at_one_step_and_go_on_to_the_same_bits(config, dr
 
 
 def test_when_one_is_killed_the_others_end_and_the_same_command_goes_on(config):
-    wanted = config("machine.devices=2", "epochs=60", "batch_size=10", base=BASE)
-    straight = config("machine.devices=2", "epochs=60", "batch_size=10", folder="s", base=BASE)
+    wanted = config("machine.devices=2", "epochs=20", "batch_size=10", base=BASE)
+    straight = config("machine.devices=2", "epochs=20", "batch_size=10", folder="s", base=BASE)
     begun = once(
         lambda: list(run_folder(wanted).glob("step*.ckpt")),
         lambda _: multiprocessing.active_children()[-1].kill(),
@@ -127,7 +129,7 @@ def test_when_one_is_killed_the_others_end_and_the_same_command_goes_on(config):
 
 def test_what_fails_in_one_is_told_as_it_is_of_one(config):
     with pytest.raises(Diverged, match="the loss became nan in epoch 1, step"):
-        run(config("machine.devices=2", "optimizer=sgd", "optimizer.lr=1e30", base=BASE))
+        run(config("machine.devices=2", "optimizer.lr=1e30", base=BASE))
     with pytest.raises(ConfigError, match="batch, which PyTorch can share between GPUs only"):
         run(config("machine.devices=2", "model=cnn", base=(*BASE[:2], "epochs=1")))
     with pytest.raises(ConfigError, match=r"machine.devices: expected to share a batch equally"):

@@ -31,9 +31,7 @@ CHECK_EVERY = 500  # steps
 
 
 class Classifier(LightningModule):
-    """Trains on groups of (images, target as the loss wants it); validates on images, labels,
-    true classes and ids of examples.
-    """
+    """Trains on groups of (images, target); validates on images, labels, true classes and ids."""
 
     share: Tensor
 

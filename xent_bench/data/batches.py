@@ -162,13 +162,13 @@ class ShuffledBatches:
             yield pixels(rows[-own:], self.source.shape), target[-own:]
 
     def _columns(self) -> Index:
-        """The places in a batch that are read: one more than the part has where an example is mixed
-        with the one before it, which in the first case is another process's.
+        """The places in a batch that are read: one more than the part has for each time that an example
+        is mixed with the one before it, which may be another process's.
         """
         own = self.batch_size // self.part.of
         first = self.part.number * own
-        mixed = self.augmentation.mixup or self.augmentation.cutmix
-        before = 1 if mixed and self.part.of > 1 else 0
+        mixed = bool(self.augmentation.mixup) + bool(self.augmentation.cutmix)
+        before = mixed if self.part.of > 1 else 0
         return torch.arange(first - before, first + own) % self.batch_size
 
 
