@@ -22,7 +22,12 @@ OURS = {
     "curves": {"failures"},
     "provenance": set(),
     "checkpoint": {"failures", "schema"},
-    "progress": {"data"},
+    "progress": {"data", "pace"},
+    "pace": {"whole_files"},
+    "planned": {"calibrators", "whole_files"},
+    "command": set(),
+    "standing": {"pace", "planned", "runs"},
+    "status": {"standing"},
     "types": set(),
     "arrays": set(),
     "links": {"arrays", "offer"},
@@ -41,7 +46,8 @@ OURS = {
     "targets": {"configure", "types"},
     "explain": {"configure", "failures", "schema"},
     "sweeps": {
-        *("calibrators", "configure", "explain", "failures", "schema", "sweeps", "targets"),
+        *("calibrators", "command", "configure", "explain", "failures", "pace", "planned"),
+        *("preemption", "schema", "sweeps", "targets", "train"),
     },
     "tracking": {"curves", "failures", "scorecard", "tracking"},
     "classifier": {
@@ -58,8 +64,8 @@ OURS = {
     "trainer": {"checkpoint", "failures", "processors", "schema"},
     "try_out": {"classifier", "configure", "types"},
     "build": {
-        *("classifier", "configure", "data", "links", "offer", "randomness", "schema", "targets"),
-        "try_out",
+        *("classifier", "configure", "data", "links", "offer", "processors", "randomness"),
+        *("schema", "targets", "try_out"),
     },
     "fit": {
         *("build", "checkpoint", "classifier", "configure", "data", "evaluation", "failures"),
@@ -69,6 +75,7 @@ OURS = {
     "train": {
         "checkpoint",
         "calibrators",
+        "command",
         "configure",
         "explain",
         "failures",
@@ -141,10 +148,10 @@ THEIRS = {
     "torch": {
         *("build", "catalogue", "certificate", "checkpoint", "classifier", "data", "fit"),
         *("geometry", "list_losses", "losses", "models", "optimizers", "population"),
-        *("posteriors", "provenance", "randomness", "schedules", "targets", "trainer"),
+        *("posteriors", "provenance", "randomness", "schedules", "sweeps", "targets", "trainer"),
         *("try_out", "types"),
     },
-    "hydra": {"configure", "explain", "schema", "sweeps", "train"},
+    "hydra": {"command", "configure", "explain", "schema", "sweeps", "train"},
     "mlflow": {"publish", "stored_runs", "tracking"},
     "pytorch_lightning": {"checkpoint", "classifier", "fit", "progress", "tracking", "trainer"},
     "matplotlib": {"pictures", "plots"},
@@ -154,7 +161,7 @@ THEIRS = {
     "sklearn": {"calibrators", "data"},
     "scipy": {"calibrators", "links", "metrics", "population", "stats"},
     "threadpoolctl": {"certificate"},
-    "rich": {"list_losses", "progress", "tables"},
+    "rich": {"list_losses", "progress", "status", "sweeps", "tables"},
     "pydantic": {"configure"},
 }
 

@@ -79,10 +79,16 @@ class Progress(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the line to the result."""
-        self.bar.stop()
+        self._stop(trainer)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Leave the line to the error."""
+        if hasattr(self, "task"):  # it had begun
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
         self.bar.stop()
+        if trainer.is_global_zero:
+            self._save(trainer, time.monotonic())

@@ -68,13 +68,14 @@ def load_unfinished(folder: Path) -> list[Unfinished]:
     named = ("begun.json", "config.yaml")  # the second of those before the first was written
     begun = sorted({file.parent for name in named for file in folder.rglob(name)})
     return [
-        _load_begun(each)
+        load_begun(each)
         for each in begun
         if not _is_artifact(each.relative_to(folder)) and not _ended(each)
     ]
 
 
-def _load_begun(folder: Path) -> Unfinished:
+def load_begun(folder: Path) -> Unfinished:
+    """What is known of a run that has begun, from its folder."""
     file = folder / "begun.json"
     if not file.exists():  # older than this file
         return Unfinished(folder.name, folder.parent.name, {}, "")

@@ -47,7 +47,7 @@ def plan_of(sweep: DictConfig) -> Plan | None:
         if not found[place].is_done():
             check_sources(config)
             missing[place] = config
-            fork_server.start()  # it imports while we compose
+            fork_server.start(config)  # it imports while we compose
     all_runs = [found[place] for place in sorted(found)]
     pairs = [(found[place], missing[place]) for place in sorted(missing)]
     gpus = 0
