@@ -131,9 +131,9 @@ def test_a_killed_run_and_one_without_memory_are_tried_again_with_the_reason(hur
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        ("left", "its process left with exit code 3"),
+        ("left", "its process left with exit code 3 and no result"),
         ("exited", "ended by sys.exit(7)"),
-        ("mistaken", "ZeroDivisionError: a mistake; see runs/default/net-"),
+        ("mistaken", "ZeroDivisionError: a mistake; see runs/default/ce-synthetic-net-"),
     ],
 )
 def test_a_run_that_ends_itself_is_not_tried_again(hurt, end, reason):
@@ -152,46 +152,44 @@ def test_what_a_failed_run_printed_is_kept_in_its_folder(hurt):
     assert not [f for f in folder.glob("runs/default/*/log.txt") if not f.stat().st_size]
 
 
-def test_retyping_a_sweep_starts_what_is_missing_alone(hurt):
-    folder, _ = hurt
-    before = {file: file.stat().st_mtime_ns for file in folder.rglob("result.json")}
-    ends = "+model.end=none,killed_once,left"
-    again = sweep(folder, *LINEAR, "model._target_=users.net", ends, "epochs=2")
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A sweep, two runs at a time; then with one more seed, one run at a time."""
+    folder = tmp_path_factory.mktemp("grown")
+    first = sweep(folder, *CHEAP, "seed=0,1", "machine.jobs=2")
+    assert first.returncode == 0, first.stderr
+    for result in folder.rglob("result.json"):
+        result.with_name("seen").touch()
+    return folder, sweep(folder, *CHEAP, "seed=0,1,2")
+
+
+def test_runs_beside_others_have_the_numbers_of_a_run_alone(grown, config):
+    found = results(grown[0])
+    assert len(found) == 3
+    for seed in (0, 1, 2):
+        wanted = config(f"seed={seed}")
+        alone, beside = run(wanted), found[run_folder(wanted).name]
+
+        assert beside["metrics"] == alone["metrics"]
+        assert beside["tags"]["weights_sha256"] == alone["tags"]["weights_sha256"]
+
+
+def test_as_many_runs_train_at_a_time_as_there_are_jobs(grown):
+    together = [file.parent for file in grown[0].glob("runs/default/*/seen")]
+    begun = [(folder / "config.yaml").stat().st_mtime for folder in together]
+    ended = [(folder / "result.json").stat().st_mtime for folder in together]
+
+    assert len(together) == 2
+    assert max(begun) < min(ended)
+
+
+def test_retyping_a_sweep_starts_what_is_missing_alone(grown):
+    folder, again = grown
 
     assert "3 runs, 1 to train" in again.stdout
-    assert "3 runs: 2 done before, 1 failed" in again.stdout
-    assert {file: file.stat().st_mtime_ns for file in folder.rglob("result.json")} == before
-
-
-@pytest.fixture(scope="module")
-def paired(tmp_path_factory) -> tuple[Path, Path]:
-    """The same sweep, two runs at a time and one after the other."""
-    two, one = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("one")
-    for folder, jobs in ((two, 2), (one, 1)):
-        done = sweep(folder, *CHEAP, "seed=0,1", f"machine.jobs={jobs}")
-        assert done.returncode == 0, done.stderr
-    return two, one
-
-
-def test_runs_at_a_time_have_the_numbers_of_runs_one_after_the_other(paired, config):
-    two, one = (results(folder) for folder in paired)
-    for seed in (0, 1):
-        wanted = config(f"seed={seed}")
-        alone, name = run(wanted), run_folder(wanted).name
-
-        for each in (two[name], one[name]):
-            assert each["metrics"] == alone["metrics"]
-            assert each["tags"]["weights_sha256"] == alone["tags"]["weights_sha256"]
-
-
-def test_as_many_runs_train_at_a_time_as_there_are_jobs(paired):
-    overlaps = []
-    for folder in paired:
-        begun = [file.stat().st_mtime for file in folder.glob("runs/default/*/config.yaml")]
-        ended = [file.stat().st_mtime for file in folder.glob("runs/default/*/result.json")]
-        overlaps.append(max(begun) < min(ended))
-
-    assert overlaps == [True, False]
+    assert "3 runs: 1 trained, 2 done before" in again.stdout
+    for seen in folder.rglob("seen"):
+        assert seen.with_name("result.json").stat().st_mtime < seen.stat().st_mtime
 
 
 @contextmanager
@@ -211,7 +209,7 @@ def running(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     finally:
         for each in processes_in(folder):
             os.kill(each, signal.SIGKILL)
-        process.wait()
+        process.communicate()
 
 
 @pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 75)])

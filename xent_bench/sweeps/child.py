@@ -51,9 +51,6 @@ def train(
         signal.signal(each, signal.SIG_IGN)
     outcome.send(failure)
     outcome.close()
-    log = folder / LOG
-    if log.is_file() and not log.stat().st_size:
-        log.unlink()
 
 
 def check(configs: list[DictConfig], answer: Connection) -> None:
@@ -81,7 +78,7 @@ def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
     except Preempted as told:
         return Failure(str(told), EXIT_CODE, again=True)
     except SystemExit as end:
-        return Failure(f"ended by sys.exit({end.code!r}); see {folder / LOG}", 1)
+        return Failure(f"ended by sys.exit({end.code!r})", 1)
     except USER_ERRORS as error:
         reason = explain(error, sys.argv[1:])[:LONGEST]
         return Failure(reason, exit_code(error), worth_another_try(error))

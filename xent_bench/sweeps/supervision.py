@@ -147,16 +147,18 @@ class Supervision:
 
 
 def _outcome_of(ended: Running) -> Failure | None:
-    """What it has said, or how it ended without a word."""
+    """What it has said, or how it ended without a word; an empty log is not kept."""
+    log = ended.job.run.folder / LOG
+    if log.exists() and not log.stat().st_size:
+        log.unlink()
     with suppress(EOFError, OSError):
         if ended.outcome.poll():
             said: Failure | None = ended.outcome.recv()
             return said
-    code, log = ended.process.exitcode, ended.job.run.folder / LOG
+    code, where = ended.process.exitcode, f"; see {log}" if log.exists() else ""
     assert code is not None
     if code >= 0:
-        return Failure(f"its process left with exit code {code}; see {log}", 1)
+        return Failure(f"its process left with exit code {code} and no result{where}", 1)
     name = signal.Signals(-code).name
     guess = " (out of memory?)" if name == "SIGKILL" else ""
-    where = f"; see {log}" if log.exists() else ""
     return Failure(f"killed by {name}{guess}{where}", 4, again=True)
