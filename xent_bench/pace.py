@@ -19,6 +19,8 @@ class Pace(NamedTuple):
 
     def __str__(self) -> str:
         """As a person reads it."""
+        if self.epoch >= self.epochs:
+            return f"epoch {self.epochs}/{self.epochs}, scoring"
         left = "" if self.left is None else f", {duration(self.left)} left"
         return f"epoch {self.epoch:.1f}/{self.epochs}{left}"
 

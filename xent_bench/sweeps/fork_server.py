@@ -93,5 +93,6 @@ def _end() -> None:
     """Not after its imports, which a refusal has made useless."""
     pid = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009  not declared
     if pid is not None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)  # so that `time` knows what the runs have cost

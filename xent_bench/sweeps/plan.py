@@ -13,6 +13,8 @@ from xent_bench.sweeps.combinations import combinations_of, composed, differing
 from xent_bench.sweeps.record import recall, remember
 from xent_bench.sweeps.say import runs, say
 
+MANY = 50  # which take Hydra about 5 s
+
 
 class Plan(NamedTuple):
     """All runs of a sweep; of those that are missing also the configs."""
@@ -40,6 +42,8 @@ def plan_of(sweep: DictConfig) -> Plan | None:
     found = dict(enumerate(known))
     missing = {}
     places = [place for place in range(len(combinations)) if place not in done]
+    if len(places) > MANY:
+        say(f"{runs(len(places))} to compose and check ...")
     for at, config in composed(sweep, [combinations[place] for place in places]):
         place = places[at]
         check_top_level(config)
