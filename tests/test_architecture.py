@@ -28,7 +28,12 @@ OURS = {
     "divergence": {"failures", "types"},
     "validation": {"links", "metrics", "predictions", "types"},
     "ranks": {"failures", "preemption"},
-    "progress": {"data"},
+    "progress": {"data", "pace"},
+    "pace": {"whole_files"},
+    "planned": {"calibrators", "whole_files"},
+    "command": set(),
+    "standing": {"pace", "planned", "runs"},
+    "status": {"standing"},
     "types": set(),
     "arrays": set(),
     "links": {"arrays", "offer"},
@@ -47,7 +52,8 @@ OURS = {
     "targets": {"configure", "types"},
     "explain": {"configure", "failures", "schema"},
     "sweeps": {
-        *("calibrators", "configure", "explain", "failures", "schema", "sweeps", "targets"),
+        *("calibrators", "command", "configure", "explain", "failures", "pace", "planned"),
+        *("preemption", "schema", "sweeps", "targets", "train"),
     },
     "tracking": {"curves", "failures", "runs", "scorecard", "tracking", "whole_files"},
     "sync": {"failures", "runs", "tracking"},
@@ -66,8 +72,8 @@ OURS = {
     "trainer": {"checkpoint", "failures", "processors", "schema"},
     "try_out": {"classifier", "configure", "types"},
     "build": {
-        *("classifier", "configure", "data", "gather", "links", "offer", "randomness", "schema"),
-        *("targets", "try_out"),
+        *("classifier", "configure", "data", "gather", "links", "offer", "processors"),
+        *("randomness", "schema", "targets", "try_out"),
     },
     "fit": {
         *("build", "checkpoint", "checkpointing", "classifier", "configure", "data"),
@@ -78,6 +84,7 @@ OURS = {
     "train": {
         "checkpoint",
         "calibrators",
+        "command",
         "configure",
         "explain",
         "failures",
@@ -150,11 +157,12 @@ OURS = {
 THEIRS = {
     "torch": {
         *("build", "catalogue", "certificate", "checkpoint", "classifier", "data", "divergence"),
+        "checkpointing",
         *("fit", "gather", "geometry", "list_losses", "losses", "models", "optimizers"),
-        *("population", "posteriors", "provenance", "randomness", "schedules", "targets"),
+        *("population", "posteriors", "provenance", "randomness", "schedules", "sweeps", "targets"),
         *("trainer", "try_out", "types", "validation", "within_epoch"),
     },
-    "hydra": {"configure", "explain", "schema", "sweeps", "train"},
+    "hydra": {"command", "configure", "explain", "schema", "sweeps", "train"},
     "mlflow": {"publish", "stored_runs", "tracking"},
     "pytorch_lightning": {
         "checkpoint",
@@ -172,7 +180,7 @@ THEIRS = {
     "sklearn": {"calibrators", "data"},
     "scipy": {"calibrators", "links", "metrics", "population", "stats"},
     "threadpoolctl": {"certificate"},
-    "rich": {"list_losses", "progress", "tables"},
+    "rich": {"list_losses", "progress", "status", "sweeps", "tables"},
     "pydantic": {"configure"},
 }
 

@@ -1,8 +1,10 @@
 """What a user may write, and how a mistake is answered: one line, an exit code, nothing trained."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from xent_bench.configure import (
     configured,
 )
 from xent_bench.explain import CONFIG_ERRORS, explain
+from xent_bench.planned import load_sweep
 from xent_bench.schema import CONF, GROUPS, run_folder, run_key, science
 from xent_bench.signatures import read_parameters
 
@@ -254,10 +257,19 @@ def test_nothing_heavy_is_imported_before_something_is_trained(tmp_path):
 
 
 def without_torch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command where importing PyTorch is an error."""
-    probe = "import sys; sys.modules['torch'] = None; from xent_bench.train import main; main()"
-    command = [sys.executable, "-c", probe, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    """The command where importing PyTorch is an error, in every process of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "torch.py").write_text("raise ImportError('there is no torch')")
+        path = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
+        command = [str(Path(sys.executable).with_name("xent-train")), *arguments]
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=os.environ | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
 
 def finish(config: DictConfig, cwd: Path) -> Path:
@@ -319,7 +331,7 @@ def test_a_finished_sweep_is_shown_without_pytorch_and_remembered(composed, tmp_
     assert first.returncode == again.returncode == 0, first.stderr
     assert "2 runs: 2 done before" in first.stdout
     assert "2 runs: 2 done before" in again.stdout
-    assert (tmp_path / "runs" / "default" / ".finished.json").is_file()
+    assert (tmp_path / "runs" / "default" / ".sweep.json").is_file()
     assert OmegaConf.load(tmp_path / "runs" / "default" / "multirun.yaml").epochs == 20
 
 
@@ -344,14 +356,14 @@ def test_a_sweep_is_not_finished_while_its_weights_are_asked_for_and_not_kept(co
 
 
 @pytest.mark.parametrize(
-    "runs", ['[["x", {"bogus": 1}]]', "[[1, {}]]", '[["x", []]]', "[1]", '{"a": 1}']
+    "edited", ['[["x", {"bogus": 1}]]', "[[1, {}]]", '[["x", []]]', "[1]", '{"a": 1}']
 )
-def test_an_edited_record_is_ignored(composed, tmp_path, runs):
+def test_an_edited_record_is_ignored(composed, tmp_path, edited):
     for seed in (0, 1):
         finish(composed(f"seed={seed}"), tmp_path)
     without_torch("-m", "seed=0,1", cwd=tmp_path)
-    record = tmp_path / "runs" / "default" / ".finished.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"runs": json.loads(runs)}))
+    record = tmp_path / "runs" / "default" / ".sweep.json"
+    record.write_text(edited)
     shown = without_torch("-m", "seed=0,1", cwd=tmp_path)
 
     assert "2 runs: 2 done before" in shown.stdout
@@ -400,7 +412,7 @@ def test_a_sweep_that_the_environment_decides_on_is_not_remembered(
     shown = without_torch("-m", "--config-dir", "conf", "experiment=mine", "seed=0,1", cwd=tmp_path)
 
     assert "2 done before" in shown.stdout, shown.stderr
-    assert not list(tmp_path.rglob(".finished.json"))
+    assert load_sweep(tmp_path / "runs" / "default").key is None
 
 
 def test_a_remembered_sweep_is_forgotten_when_a_file_of_it_changes(composed, tmp_path):

@@ -4,9 +4,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from xent_bench.preemption import Notice
+
+THREADS = "threads"
 
 
 class Checkpointing(Callback):
@@ -15,10 +19,24 @@ class Checkpointing(Callback):
     Where several processes train a run, all of them save, or end, at the same step.
     """
 
-    def __init__(self, folder: Path, minutes: float, notice: Notice) -> None:
+    def __init__(self, folder: Path, machine: DictConfig, notice: Notice) -> None:
         """`notice` is what tells to end."""
-        self.folder, self.seconds, self.notice = folder, 60 * minutes, notice
+        self.folder, self.notice = folder, notice
+        self.seconds, self.threads = 60 * machine.checkpoint_minutes, machine.threads
         self.saved = time.monotonic()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """With the number of threads, by which numbers round."""
+        checkpoint[THREADS] = torch.get_num_threads()
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on with as many, whatever a job's share is now; unless told otherwise."""
+        if self.threads is None:
+            torch.set_num_threads(checkpoint[THREADS])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen in Lightning's place, whose own answer to SIGTERM loses the epoch."""

@@ -66,8 +66,8 @@ def _fit(
     notice: Notice,
 ) -> None:
     start = time.monotonic()
-    checkpointing = Checkpointing(folder, config.machine.checkpoint_minutes, notice)
-    trainer = build_trainer(config, checkpointing, Progress(run_name(config)))
+    checkpointing = Checkpointing(folder, config.machine, notice)
+    trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
     data = _load(config)
     splits = split(data, config.seed)
     part = Part(trainer.global_rank, trainer.world_size)

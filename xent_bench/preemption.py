@@ -1,7 +1,10 @@
 """Being told to end by a signal: noted at once, heeded where nothing is half done."""
 
+import os
 import signal
 import threading
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -33,6 +36,18 @@ def raise_when_told() -> None:
 
 def _raise(signum: int, _: FrameType | None) -> None:
     raise Preempted(signum)
+
+
+def end_with_parent() -> None:
+    """Told by nobody, since it was killed: from now on a process that it started is told then."""
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Notice:

@@ -14,7 +14,7 @@ from typing import Any
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 from xent_bench.failures import Unavailable
-from xent_bench.preemption import Notice, Preempted
+from xent_bench.preemption import Notice, Preempted, end_with_parent
 
 PATIENCE = 0.2  # seconds until a signal is passed on
 PRELOADED = ["xent_bench.fit"]
@@ -58,6 +58,10 @@ def _run_rank(
     os.environ |= environment
     try:
         with Notice() as notice:
+            signal.pthread_sigmask(
+                signal.SIG_UNBLOCK, notice.before
+            )  # a sweep's server blocks them
+            end_with_parent()
             function(*arguments, notice)
     except BaseException as error:
         outcome.send(error)

@@ -72,7 +72,7 @@ def load_unfinished(folder: Path) -> list[Unfinished]:
     named = ("begun.json", "config.yaml")  # the second of those before the first was written
     begun = sorted({file.parent for name in named for file in folder.rglob(name)})
     return [
-        _as_it_is(each)
+        as_it_is(each)
         for each in begun
         if not _is_artifact(each.relative_to(folder)) and not _ended(each)
     ]
@@ -94,7 +94,8 @@ def was_stopped(run: Unfinished) -> bool:
     return run.reason.startswith(("killed", "interrupted", "Preempted"))
 
 
-def _as_it_is(folder: Path) -> Unfinished:
+def as_it_is(folder: Path) -> Unfinished:
+    """The same, or that it is still running."""
     run = load_begun(folder)
     return replace(run, reason="still running") if _is_held(folder / ".lock") else run
 

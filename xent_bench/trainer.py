@@ -55,21 +55,16 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
 
 
 def use_threads(config: DictConfig, flops: float) -> None:
-    """As many as asked for; else one for a small step, all cores for a large one.
+    """As many as asked for; else one for a small step, a job's share for a large one.
 
     By the step's FLOPs and not by a clock: the same run gets the same number again, and with it
     the same rounding.
     """
     chosen: int | None = config.machine.threads
     if chosen is None:
-        chosen = share_of_processors(config) if flops > WORTH_THREADS else 1
+        at_a_time = config.machine.jobs * config.machine.devices
+        chosen = processors(at_a_time) if flops > WORTH_THREADS else 1
     torch.set_num_threads(chosen)
-
-
-def share_of_processors(config: DictConfig) -> int:
-    """For one of the processes that run at a time."""
-    at_a_time: int = config.machine.jobs * config.machine.devices
-    return max(1, processors() // at_a_time)
 
 
 def _together() -> DDPStrategy:

@@ -162,8 +162,8 @@ class ShuffledBatches:
             yield pixels(rows[-own:], self.source.shape), target[-own:]
 
     def _columns(self) -> Index:
-        """The places in a batch that are read: one more than the part has for each time that an example
-        is mixed with the one before it, which may be another process's.
+        """The places in a batch that are read: one more than the part has for each time that an
+        example is mixed with the one before it, which may be another process's.
         """
         own = self.batch_size // self.part.of
         first = self.part.number * own

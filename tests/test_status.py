@@ -1,0 +1,124 @@
+"""xent-status: what of a sweep is done, what is not, and what to type for it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from xent_bench.pace import Pace, load_pace, save_pace
+from xent_bench.planned import NOT_IN_MLFLOW, Planned, Sweep, load_sweep, save_sweep
+from xent_bench.runs import Unfinished, save_begun
+from xent_bench.standing import State, experiments_in
+from xent_bench.status import main
+
+SWEEP = "xent-train -m seed=0,1,2,3,4,5,6"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A sweep of seven runs, each of which stands otherwise; seed 0 is done."""
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    planned = [
+        Planned(
+            *(f"ce-s{seed}", f"xent-train seed={seed}", [f"seed={seed}"]),
+            *(Path("runs", "mine", f"ce-{seed}"), "temperature", False, False),
+        )
+        for seed in range(7)
+    ]
+    save_sweep(folder, Sweep("key", SWEEP, planned))
+    reasons = {1: "killed", 2: "Preempted: told to end by SIGTERM", 3: "Diverged: at step 3"}
+    for seed, reason in ({0: "", 6: "", 4: "killed"} | reasons).items():
+        run = folder / f"ce-{seed}"
+        run.mkdir()
+        save_begun(Unfinished(f"ce-s{seed}", "mine", {}, "", reason), run)
+    for seed in (0, 6):
+        (folder / f"ce-{seed}" / "result.json").write_text('{"metrics": {"test_ts/top1": 0.5}}')
+    (folder / "ce-6" / NOT_IN_MLFLOW).touch()
+    save_pace(folder / "ce-1", Pace(2.5, 20, 70.0, time.time()))
+    save_pace(folder / "ce-4", Pace(3.5, 20, 66.0, time.time()))
+    return tmp_path / "runs"
+
+
+def test_each_run_stands_as_its_folder_says(runs):
+    with FileLock(runs / "mine" / "ce-4" / ".lock"):
+        (found,) = experiments_in(runs)
+
+    assert [(run.name, run.state, run.why) for run in found.runs] == [
+        ("ce-s0", State.DONE, ""),
+        ("ce-s1", State.STOPPED, "killed at epoch 2.5/20"),
+        ("ce-s2", State.STOPPED, "told to end by SIGTERM"),
+        ("ce-s3", State.FAILED, "Diverged: at step 3"),
+        ("ce-s4", State.RUNNING, "epoch 3.5/20, 66 s left"),
+        ("ce-s5", State.MISSING, ""),
+        ("ce-s6", State.NOT_IN_MLFLOW, "trained; its upload is missing"),
+    ]
+    assert not found.is_done
+
+
+def test_what_to_type_is_said_for_all_and_for_each(runs, capsys):
+    with FileLock(runs / "mine" / "ce-4" / ".lock"), pytest.raises(SystemExit) as end:
+        main([str(runs)])
+    shown = capsys.readouterr().out
+
+    assert end.value.code == 1
+    assert f"To finish all of them: {SWEEP}\n" in shown
+    typed = [line.strip() for line in shown.splitlines() if line.startswith("  xent-train")]
+    assert typed == [f"xent-train seed={seed}" for seed in (1, 2, 3, 5)]
+    assert "7 runs: 1 done, 1 running, 2 stopped, 1 failed, 1 missing, 1 not in MLflow" in shown
+    assert f"xent-sync {runs / 'mine'}" in shown
+
+
+def test_all_done_is_said_in_one_line_and_by_the_exit_code(runs, capsys):
+    sweep = load_sweep(runs / "mine")
+    save_sweep(runs / "mine", sweep._replace(runs=sweep.runs[:1]))
+    for seed in range(1, 7):
+        for file in (runs / "mine").glob(f"ce-{seed}/*"):
+            file.unlink()
+    with pytest.raises(SystemExit) as end:
+        main([str(runs)])
+
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"\n{runs / 'mine'}\n1 run: 1 done\n"
+
+
+def test_runs_of_no_recorded_sweep_are_shown_too(runs):
+    (runs / "mine" / ".sweep.json").write_text("{")
+    (found,) = experiments_in(runs / "mine")
+
+    assert [run.state for run in found.runs].count(State.DONE) == 2
+    assert found.command == ""
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "."])
+def test_a_folder_without_runs_is_named(tmp_path, monkeypatch, capsys, folder):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main([folder])
+
+    assert end.value.code == 3
+    assert capsys.readouterr().err.startswith("xent-status: ")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"epoch": "x"}', '{"epoch": 1, "epochs": 2}'])
+def test_a_damaged_progress_is_none(tmp_path, content):
+    (tmp_path / "progress.json").write_text(content)
+
+    assert load_pace(tmp_path) is None
+
+
+def test_it_imports_nothing_heavy(runs):
+    probe = (
+        "import sys; from xent_bench.status import main\n"
+        "try: main(['runs'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'mlflow', 'hydra', 'omegaconf', 'numpy'} & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", probe], cwd=runs.parent, capture_output=True, text=True, check=True
+    )
+
+    assert shown.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,100 @@
+"""How each run in a folder stands: done, running, stopped, failed, or not begun."""
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+from xent_bench.pace import load_pace
+from xent_bench.planned import NOT_IN_MLFLOW, Planned, Sweep, load_sweep
+from xent_bench.runs import as_it_is
+
+MARKS = ("result.json", "begun.json", "config.yaml")  # of a run's folder
+
+
+class State(Enum):
+    """In the order in which they are counted."""
+
+    DONE = "done"
+    RUNNING = "running"
+    STOPPED = "stopped"  # killed, preempted or interrupted: it goes on from where it was
+    FAILED = "failed"
+    MISSING = "missing"
+    NOT_IN_MLFLOW = "not in MLflow"
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether somebody has to type something to have its result."""
+        return self in (State.STOPPED, State.FAILED, State.MISSING)
+
+
+class Standing(NamedTuple):
+    """Of one run."""
+
+    name: str
+    state: State
+    why: str  # how far, or the reason
+    command: str
+
+
+class Experiment(NamedTuple):
+    """The runs in one folder, and the command that finishes those of its last sweep."""
+
+    folder: Path
+    runs: list[Standing]
+    command: str
+    to_sync: int  # results that MLflow lacks
+
+    @property
+    def is_done(self) -> bool:
+        """All of it."""
+        return all(run.state is State.DONE for run in self.runs)
+
+
+def experiments_in(folder: Path) -> list[Experiment]:
+    """Of a folder of experiments, or of one; a ValueError if there is none."""
+    if not folder.is_dir():
+        raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
+    below = sorted(each for each in folder.iterdir() if each.is_dir())
+    found = [made for each in (folder, *below) if (made := _experiment(each)).runs]
+    if not found:
+        raise ValueError(f"no run in {folder}")
+    return found
+
+
+def _experiment(folder: Path) -> Experiment:
+    sweep = load_sweep(folder) or Sweep(None, "", [])
+    # as seen from here, wherever the sweep was typed
+    planned = {run.folder.name: run for run in sweep.runs if run.folder.parent.name == folder.name}
+    begun = dict.fromkeys(each.name for each in _run_folders(folder))
+    names = [*planned, *(name for name in begun if name not in planned)]
+    runs = [_standing(folder / name, planned.get(name)) for name in names]
+    to_sync = sum((folder / name / NOT_IN_MLFLOW).exists() for name in begun)
+    return Experiment(folder, runs, sweep.command, to_sync)
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    for each in sorted(folder.iterdir()):
+        if each.is_dir() and any((each / mark).exists() for mark in MARKS):
+            yield each
+
+
+def _standing(folder: Path, planned: Planned | None) -> Standing:
+    name, command = (planned.name, planned.command) if planned else (folder.name, "")
+    if (folder / "result.json").exists():
+        if planned is None or planned.is_done(folder):
+            return Standing(name, State.DONE, "", command)
+        if (folder / NOT_IN_MLFLOW).exists() and planned._replace(offline=True).is_done(folder):
+            return Standing(name, State.NOT_IN_MLFLOW, "trained; its upload is missing", command)
+        return Standing(name, State.STOPPED, "a part of its result is missing", command)
+    if not any((folder / mark).exists() for mark in MARKS):
+        return Standing(name, State.MISSING, "", command)
+    begun = as_it_is(folder)
+    pace = load_pace(folder)
+    if begun.reason == "still running":
+        return Standing(name, State.RUNNING, str(pace or "starting"), command)
+    how = begun.reason.removeprefix("Preempted: ")
+    stopped = begun.reason in ("killed", "interrupted") or how != begun.reason
+    at = f" at epoch {pace.epoch:.1f}/{pace.epochs}" if stopped and pace else ""
+    state = State.STOPPED if stopped else State.FAILED
+    return Standing(name, state, f"{how}{at}", command or begun.command)
