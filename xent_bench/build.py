@@ -17,6 +17,7 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
 from xent_bench.links import link_of
 from xent_bench.offer import offer
+from xent_bench.processors import processors
 from xent_bench.randomness import derived_seed
 from xent_bench.schema import Compile, Precision, plain
 from xent_bench.targets import checked_kind, encoder
@@ -43,8 +44,11 @@ def build_loaders(
         n = len(splits.train)
         raise ConfigError("batch_size", f"expected at most the {n} images of train")
     normalise = data.normalisation(splits.train)
+    workers = config.machine.workers
+    if workers is None:
+        workers = processors(config.machine.jobs)
     train = ShuffledBatches(
-        data.source(splits.train, device, config.machine.workers, varied=True),
+        data.source(splits.train, device, workers, varied=True),
         data.labels[splits.train],
         normalise,
         config.batch_size,
@@ -54,7 +58,7 @@ def build_loaders(
     )
     evaluated = (
         Batches(
-            data.source(ids, device, config.machine.workers),
+            data.source(ids, device, workers),
             (data.labels[ids], data.index[ids]),
             ids,
             normalise,

@@ -11,6 +11,10 @@ class Unavailable(RuntimeError):
     """The tracking store or the device cannot be had."""
 
 
+class OutOfMemory(Unavailable):
+    """Others may have had it, or have ended a part of the run for its sake: worth another try."""
+
+
 class Diverged(ArithmeticError):
     """The loss stopped being a number."""
 
@@ -27,14 +31,20 @@ def named(error: BaseException) -> BaseException:
         return Unavailable(f"machine.compile: {kind.__name__}: {reason}")
     if isinstance(error, RuntimeError | MemoryError):  # torch's OutOfMemoryError is the first
         if "out of memory" in str(error) or "allocate" in str(error):
-            return Unavailable(f"not enough memory: {reason}")
+            return OutOfMemory(f"not enough memory: {reason}")
         if "does not have a deterministic implementation" in str(error):
             return Unavailable(f"machine.deterministic=false may help: {reason}")
         if "DataLoader worker" in str(error) and "Terminated" in str(error):
             return KeyboardInterrupt()  # the whole process group was told to end
         if "DataLoader worker" in str(error):
-            return Unavailable("a process that decodes images died: fewer machine.workers may help")
+            return OutOfMemory("a process that decodes images died: fewer machine.workers may help")
     return error
+
+
+def worth_another_try(error: BaseException) -> bool:
+    """Whether the same run may succeed a little later: memory, room, a disk that is away."""
+    lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
+    return isinstance(error, OutOfMemory | OSError) and not isinstance(error, lasting)
 
 
 def release(error: BaseException | None) -> None:

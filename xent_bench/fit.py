@@ -56,7 +56,7 @@ def _reason(error: BaseException) -> str:
 
 def _fit(config: DictConfig, folder: Path, command: str) -> None:
     start = time.monotonic()
-    trainer = build_trainer(config, folder, Progress(run_name(config)))
+    trainer = build_trainer(config, folder, Progress(run_name(config), folder))
     data = _load(config)
     splits = split(data, config.seed)
     loaders = build_loaders(config, data, splits, trainer.strategy.root_device)

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from xent_bench.calibrators import PREFIXES
+from xent_bench.command import command_of
 from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
@@ -48,9 +48,7 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _app(config: DictConfig) -> dict[str, Any]:
     hydra_config = HydraConfig.get()
-    folders = [s.path for s in hydra_config.runtime.config_sources if s.provider == "command-line"]
-    flags = [word for folder in folders for word in ("--config-dir", folder)]
-    return run(config, shlex.join(["xent-train", *flags, *hydra_config.overrides.task]))
+    return run(config, command_of(hydra_config, hydra_config.overrides.task))
 
 
 def run(config: DictConfig, command: str = "") -> dict[str, Any]:

@@ -52,14 +52,14 @@ def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Train
 
 
 def use_threads(config: DictConfig, flops: float) -> None:
-    """As many as asked for; else one for a small step, all cores for a large one.
+    """As many as asked for; else one for a small step, a job's share for a large one.
 
     By the step's FLOPs and not by a clock: the same run gets the same number again, and with it
     the same rounding.
     """
     chosen = config.machine.threads
     if chosen is None:
-        chosen = processors() if flops > WORTH_THREADS else 1
+        chosen = processors(config.machine.jobs) if flops > WORTH_THREADS else 1
     torch.set_num_threads(chosen)
 
 

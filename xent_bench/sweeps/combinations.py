@@ -9,11 +9,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 
-def combinations_of(config: DictConfig) -> list[list[str]]:
-    """The overrides of each run of a sweep, by Hydra's own expansion of it."""
+def combinations_of(config: DictConfig) -> list[list[str]] | None:
+    """The overrides of each run of a sweep, by Hydra's own expansion of it.
+
+    None of another sweeper, which chooses as it goes: each run is checked when it starts.
+    """
     sweeper = config.hydra.sweeper
-    if not sweeper._target_.endswith(".BasicSweeper"):
-        return []  # another sweeper chooses as it goes; each run is checked when it starts
+    if not sweeper._target_.endswith((".BasicSweeper", ".Missing")):
+        return None
     arguments = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     arguments += config.hydra.overrides.task
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
@@ -22,10 +25,10 @@ def combinations_of(config: DictConfig) -> list[list[str]]:
     return combinations
 
 
-def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[DictConfig]:
-    """Each run's config, in an order that meets a mistake soon."""
-    for combination in _novel_first(combinations):
-        yield compose(config.hydra.job.config_name, combination)
+def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[tuple[int, DictConfig]]:
+    """Each run's place and config, in an order that meets a mistake soon."""
+    for place in _novel_first(combinations):
+        yield place, compose(config.hydra.job.config_name, combinations[place])
 
 
 def differing(combinations: list[list[str]]) -> set[str]:
@@ -34,12 +37,12 @@ def differing(combinations: list[list[str]]) -> set[str]:
     return set().union(*sets) - sets[0].intersection(*sets) if sets else set()
 
 
-def _novel_first(combinations: list[list[str]]) -> list[list[str]]:
+def _novel_first(combinations: list[list[str]]) -> list[int]:
     """Those before the others that hold an override which none before them holds."""
     seen: set[str] = set()
-    novel: list[list[str]] = []
-    others: list[list[str]] = []
-    for combination in combinations:
-        (others if seen.issuperset(combination) else novel).append(combination)
+    novel: list[int] = []
+    others: list[int] = []
+    for place, combination in enumerate(combinations):
+        (others if seen.issuperset(combination) else novel).append(place)
         seen.update(combination)
     return novel + others

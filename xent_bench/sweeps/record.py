@@ -1,75 +1,43 @@
-"""A sweep that is finished, remembered: Hydra takes 0.1 s a run to say which runs it has.
+"""A sweep that was composed before is not composed again: Hydra takes 0.1 s a run to do it.
 
-The record lies beside `multirun.yaml` and holds for what was typed and for every file that may
-have a say in it, byte by byte; with anything else, the sweep is composed again. A run whose
-result is gone is never taken for done.
+Its record holds for what was typed and for every file that may have a say in it, byte by byte;
+with anything else, the sweep is composed again.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterable
+import shlex
+import sys
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench import schema
-from xent_bench.calibrators import PREFIXES
-from xent_bench.schema import WEIGHTS, run_folder
+from xent_bench.planned import Planned, Sweep, load_sweep, save_sweep
 
-RECORD = ".finished.json"
 MOST = 5000  # files that are looked at: somebody's folder of configs may hold their images too
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 
-def remember(sweep: DictConfig, runs: Iterable[DictConfig]) -> bool:
-    """Record the sweep if every run of it is finished, and say whether it is."""
-    found = [(str(run_folder(each)), _wanted_of(each)) for each in runs]
-    if not _all_done(found):
-        return False
+def remember(sweep: DictConfig, runs: list[Planned]) -> None:
+    """Record which runs the sweep has."""
     folder = Path(sweep.hydra.sweep.dir)
-    key = _key(sweep)
-    if key and folder.is_dir():
-        part = folder / f"{RECORD}.part"
-        with suppress(OSError):  # somebody else's folder: then each run is asked again
-            part.write_text(json.dumps({"key": key, "runs": found}))
-            part.rename(folder / RECORD)
-    return True
+    typed = shlex.join(["xent-train", *sys.argv[1:]])
+    with suppress(OSError):  # somebody else's folder: then each run is composed again
+        folder.mkdir(parents=True, exist_ok=True)
+        save_sweep(folder, Sweep(_key(sweep), typed, runs))
 
 
-def recall(sweep: DictConfig) -> list[Path]:
-    """The folders of a sweep that is finished still; none of one that is not known to be."""
-    try:
-        record = json.loads((Path(sweep.hydra.sweep.dir) / RECORD).read_text())
-        same = record["key"] == _key(sweep)
-        runs = [(folder, dict(wanted)) for folder, wanted in record["runs"]]
-        done = same and _all_done(runs)
-    except (OSError, ValueError, KeyError, TypeError):  # none, or edited: it is only a shortcut
+def recall(sweep: DictConfig) -> list[Planned]:
+    """The runs of a sweep that is known still; none of one that is not."""
+    record = load_sweep(Path(sweep.hydra.sweep.dir))
+    if record is None or record.key is None or record.key != _key(sweep):
         return []
-    return [Path(folder) for folder, _ in runs] if done else []
-
-
-def _wanted_of(run: DictConfig) -> dict[str, Any]:
-    """What is asked of a run beside its training."""
-    return {"calibrator": run.calibrator.name, "weights": run.machine.save_weights}
-
-
-def _all_done(runs: list[tuple[str, dict[str, Any]]]) -> bool:
-    return bool(runs) and all(_is_done(Path(folder), **wanted) for folder, wanted in runs)
-
-
-def _is_done(folder: Path, calibrator: str, weights: bool) -> bool:
-    """Readable, with the numbers of the calibrator and the weights that are asked for."""
-    try:
-        metrics = json.loads((folder / "result.json").read_text())["metrics"]
-    except (OSError, ValueError, KeyError, TypeError):  # the run itself will say it
-        return False
-    kept = (folder / WEIGHTS).exists()
-    return f"{PREFIXES[calibrator]}/top1" in metrics and (kept or not weights)
+    return record.runs
 
 
 def _key(sweep: DictConfig) -> str | None:

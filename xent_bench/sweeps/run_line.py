@@ -3,6 +3,7 @@
 from typing import Any
 
 from xent_bench.calibrators import PREFIXES
+from xent_bench.pace import duration
 
 LEGEND = "Scores on test: as trained → after temperature scaling."
 
@@ -24,10 +25,3 @@ def result_line(result: dict[str, Any], calibrator: str) -> str:
         f"  ECE {pair('ece', 100, '6.2f')} %  {duration(result['seconds']):>7}"
         f"{'  (calib leaves T open)' if metrics['test_ts/temperature_at_bound'] else ''}{more}"
     )
-
-
-def duration(seconds: float) -> str:
-    """As a person says it."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

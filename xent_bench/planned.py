@@ -1,0 +1,77 @@
+"""What a sweep is to do: the record that lies beside its runs, as `.sweep.json`.
+
+It is of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xent_bench.calibrators import PREFIXES
+from xent_bench.whole_files import write_whole
+
+RECORD = ".sweep.json"
+NOT_IN_MLFLOW = "not_in_mlflow"  # beside a result of which MLflow lacks something
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+class Planned(NamedTuple):
+    """One run of a sweep, and what is asked of it beside its training."""
+
+    name: str  # as it is shown: focal-s0 loss.gamma=2
+    command: str  # that trains it alone
+    overrides: list[str]
+    folder: Path
+    calibrator: str
+    weights: bool
+    offline: bool
+
+    def is_done(self, folder: Path | None = None) -> bool:
+        """Readable, with the calibrator's numbers, the weights, and MLflow's share of it.
+
+        `folder` is where it lies, seen from elsewhere than where the sweep was typed.
+        """
+        folder = folder or self.folder
+        try:
+            metrics = json.loads((folder / "result.json").read_text())["metrics"]
+        except DAMAGED:  # the run itself will say it
+            return False
+        kept = not self.weights or (folder / "weights.pt").exists()
+        known = self.offline or not (folder / NOT_IN_MLFLOW).exists()
+        return f"{PREFIXES[self.calibrator]}/top1" in metrics and kept and known
+
+
+class Sweep(NamedTuple):
+    """All of its runs; `key` is of all that decided which they are, None if that was not files."""
+
+    key: str | None
+    command: str
+    runs: list[Planned]
+
+
+def save_sweep(folder: Path, sweep: Sweep) -> None:
+    """Beside its runs."""
+    write_whole(folder / RECORD, json.dumps(sweep, default=str))
+
+
+def load_sweep(folder: Path) -> Sweep | None:
+    """None where there is none, or an edited one: it is only a shortcut."""
+    try:
+        key, command, runs = json.loads((folder / RECORD).read_text())
+        return Sweep(key, str(command), [_read(*run) for run in runs])
+    except DAMAGED:
+        return None
+
+
+def _read(
+    name: str,
+    command: str,
+    overrides: Any,
+    folder: str,
+    calibrator: str,
+    weights: Any,
+    offline: Any,
+) -> Planned:
+    PREFIXES[calibrator]
+    words = [str(each) for each in overrides]
+    return Planned(name, command, words, Path(folder), calibrator, bool(weights), bool(offline))

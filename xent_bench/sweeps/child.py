@@ -1,0 +1,119 @@
+"""What happens in the process of one run of a sweep."""
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from xent_bench.configure import checked
+from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
+from xent_bench.failures import worth_another_try
+from xent_bench.preemption import EXIT_CODE, Preempted, raise_when_told
+from xent_bench.sweeps.fork_server import SIGNALS
+from xent_bench.train import run
+
+LOG = "log.txt"
+LONGEST = 2000  # characters of a reason
+
+
+class Failure(NamedTuple):
+    """Why a run has no result, its exit code, and whether it may have one another time."""
+
+    reason: str
+    code: int
+    again: bool = False
+
+
+def train(
+    config: DictConfig, command: str, folder: Path, gpus: str | None, outcome: Connection
+) -> None:
+    """One run; its outcome is None or a Failure, what it prints goes to a file of its folder."""
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+    failure: Failure | None = Failure("told to end", EXIT_CODE, again=True)
+    try:
+        _listen()
+        _print_into(folder)
+        failure = _outcome(config, command, folder)
+    except Preempted:  # before or after its training
+        pass
+    except OSError as error:  # its folder
+        failure = Failure(explain(error, sys.argv[1:]), exit_code(error), worth_another_try(error))
+    for each in SIGNALS:  # it is over: what comes now must not tear the message
+        signal.signal(each, signal.SIG_IGN)
+    outcome.send(failure)
+    outcome.close()
+    log = folder / LOG
+    if log.is_file() and not log.stat().st_size:
+        log.unlink()
+
+
+def check(configs: list[DictConfig], answer: Connection) -> None:
+    """Answer with the number of GPUs, or with the line and the exit code of a refusal."""
+    import torch  # the server has it
+
+    from xent_bench.targets import checked_kind
+
+    _listen()
+    try:
+        for config in configs:
+            checked(config)
+            checked_kind(config)
+    except CONFIG_ERRORS as error:
+        answer.send((explain(error, sys.argv[1:]), exit_code(error)))
+    else:
+        answer.send(torch.cuda.device_count())
+
+
+def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
+    try:
+        run(config, command)
+    except KeyboardInterrupt:
+        return Failure("interrupted", 130, again=True)
+    except Preempted as told:
+        return Failure(str(told), EXIT_CODE, again=True)
+    except SystemExit as end:
+        return Failure(f"ended by sys.exit({end.code!r}); see {folder / LOG}", 1)
+    except USER_ERRORS as error:
+        reason = explain(error, sys.argv[1:])[:LONGEST]
+        return Failure(reason, exit_code(error), worth_another_try(error))
+    except BaseException as error:
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"[:LONGEST]
+        return Failure(f"{reason}; see {folder / LOG}", 1)
+    return None
+
+
+def _listen() -> None:
+    """To the parent: Ctrl-C on a terminal is told to all, and the parent tells us what is meant."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise_when_told()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed tells nobody."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _print_into(folder: Path) -> None:
+    """Also what a crash leaves: the bar and the lines of the sweep are the parent's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(log, stream.fileno())
+    os.close(log)
+    faulthandler.enable()

@@ -1,0 +1,85 @@
+"""A process that has imported PyTorch, Lightning and MLflow, and forks one of ours for each run.
+
+So a run costs 50 ms to start, not 8 s; it has a process of its own, which may be killed or leave;
+and the parent, which trains nothing, imports nothing. Not by an executor: one of
+concurrent.futures or joblib fails all that is to come when one process is killed, Pebble's are
+daemons, which may have no children, and a run has (workers that decode, ranks of one training);
+submitit's local one starts a new interpreter for each run, and all at once.
+"""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from omegaconf import DictConfig
+
+from xent_bench.failures import Unavailable
+from xent_bench.preemption import TOLD_BY
+
+CONTEXT = multiprocessing.get_context("forkserver")
+SIGNALS = {signal.SIGINT, *TOLD_BY}
+
+
+def start() -> None:
+    """Let it import, in the background; it ends with this process."""
+    CONTEXT.set_forkserver_preload(["xent_bench.fit", "xent_bench.targets", "xent_bench.rescore"])
+    resource_tracker.ensure_running()  # which would unblock the signals
+    # It and its children are told by us alone: Ctrl-C reaches the whole process group, and would
+    # interrupt an import with a page of its own.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    atexit.register(_end)
+
+
+def fork(function: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
+    """A process that runs `function(*arguments, connection)`, and our end of its connection.
+
+    Unavailable if the server is gone, which a system that is out of memory may kill.
+    """
+    start()  # nothing if it runs
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=function, args=(*arguments, theirs), daemon=False)
+    try:
+        process.start()
+    except (EOFError, OSError) as error:
+        raise Unavailable(f"cannot start a process: {error!r}") from error
+    finally:
+        theirs.close()
+    return process, ours
+
+
+def examine(configs: list[DictConfig]) -> int:
+    """Refuse what only PyTorch can see to be wrong; the number of its GPUs."""
+    from xent_bench.sweeps.child import check  # which the server imports for it
+
+    process, connection = fork(check, configs)
+    try:
+        answer = connection.recv()
+    except EOFError:  # it has said on the terminal why
+        process.join()
+        sys.exit(1)
+    process.join()
+    if isinstance(answer, tuple):
+        line, code = answer
+        print(f"xent-train: {line}", file=sys.stderr)
+        sys.exit(code)
+    return int(answer)
+
+
+def _end() -> None:
+    """Not after its imports, which a refusal has made useless."""
+    pid = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009  not declared
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,66 @@
+"""The launcher of xent-train -m on one machine: machine.jobs runs at a time, each in a process."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from xent_bench.planned import Planned
+from xent_bench.schema import Accelerator
+from xent_bench.sweeps.combinations import differing
+from xent_bench.sweeps.fork_server import examine
+from xent_bench.sweeps.gpus import slots
+from xent_bench.sweeps.plan import Plan, planned
+from xent_bench.sweeps.shared import console_of
+from xent_bench.sweeps.supervision import Job, Supervision
+from xent_bench.sweeps.tally import Tally
+
+
+class Processes(Launcher):
+    """One parent that trains nothing; see Supervision for what it survives."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """What Hydra has."""
+        self.context, self.config = hydra_context, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Train them all; leave with the exit code of the first failure, if there is one."""
+        combinations = [list(each) for each in job_overrides]
+        console = console_of(self.context)
+        plan, tally = console.plan, console.tally
+        if plan is None or tally is None:  # of a sweeper that chooses as it goes
+            plan = self._plan(combinations)
+            tally = Tally(len(combinations), len(combinations))
+        chosen = [plan.config_of(each) for each in combinations]
+        jobs = [Job(run, config, config.machine.retries) for run, config in chosen]
+        machine = chosen[0][1].machine
+        gpus = 0 if machine.accelerator is Accelerator.cpu else plan.gpus
+        Supervision(jobs, slots(machine.jobs, machine.devices, gpus), tally).train_all()
+        tally.say_sum(jobs[-1].run.folder.parent)
+        if tally.codes:
+            sys.exit(tally.codes[0])
+        return [_returned(run, config) for run, config in chosen]
+
+    def _plan(self, combinations: list[list[str]]) -> Plan:
+        loader, tells = self.context.config_loader, differing(combinations)
+        runs = []
+        for each in combinations:
+            config = loader.load_sweep_config(self.config, each)
+            with open_dict(config):
+                del config["hydra"]
+            runs.append((planned(self.config, config, each, tells), config))
+        return Plan([run for run, _ in runs], runs, examine([config for _, config in runs]))
+
+
+def _returned(run: Planned, config: DictConfig) -> JobReturn:
+    made = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
+    made.return_value = json.loads((run.folder / "result.json").read_text())
+    return made

@@ -1,0 +1,75 @@
+"""A sweep before it begins: which runs it has, which of them are missing, and that all can be."""
+
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from xent_bench.command import command_of
+from xent_bench.configure import check_sources, check_top_level
+from xent_bench.planned import Planned
+from xent_bench.schema import run_folder, run_name
+from xent_bench.sweeps import fork_server
+from xent_bench.sweeps.combinations import combinations_of, composed, differing
+from xent_bench.sweeps.record import recall, remember
+from xent_bench.sweeps.say import runs, say
+
+
+class Plan(NamedTuple):
+    """All runs of a sweep; of those that are missing also the configs."""
+
+    runs: list[Planned]
+    missing: list[tuple[Planned, DictConfig]]
+    gpus: int  # that this machine has, if there is anything to train
+
+    def config_of(self, overrides: list[str]) -> tuple[Planned, DictConfig]:
+        """Of a run that is missing."""
+        return next(each for each in self.missing if each[0].overrides == overrides)
+
+
+def plan_of(sweep: DictConfig) -> Plan | None:
+    """Composed and checked as a whole: a mistake in its last run is refused before the first.
+
+    None of a sweep whose sweeper chooses as it goes.
+    """
+    known = recall(sweep)
+    done = {place for place, run in enumerate(known) if run.is_done()}
+    combinations = [run.overrides for run in known] or combinations_of(sweep)
+    if combinations is None:
+        return None
+    tells = differing(combinations)
+    found = dict(enumerate(known))
+    missing = {}
+    places = [place for place in range(len(combinations)) if place not in done]
+    for at, config in composed(sweep, [combinations[place] for place in places]):
+        place = places[at]
+        check_top_level(config)
+        found[place] = planned(sweep, config, combinations[place], tells)
+        if not found[place].is_done():
+            check_sources(config)
+            missing[place] = config
+            fork_server.start()  # it imports while we compose
+    all_runs = [found[place] for place in sorted(found)]
+    pairs = [(found[place], missing[place]) for place in sorted(missing)]
+    gpus = 0
+    if pairs:
+        to_train = sum(not (run.folder / "result.json").exists() for run, _ in pairs)
+        what = f"{to_train} to train" if to_train else f"{len(pairs)} to complete"
+        say(f"{runs(len(all_runs))}, {what}; loading PyTorch ...")
+        gpus = fork_server.examine([config for _, config in pairs])
+    if all_runs != known:
+        remember(sweep, all_runs)
+    return Plan(all_runs, pairs, gpus)
+
+
+def planned(sweep: DictConfig, run: DictConfig, overrides: list[str], tells: set[str]) -> Planned:
+    """A run as it goes into the record; `tells` are the overrides that not every run has."""
+    own = [each for each in overrides if each in tells and not each.startswith(("loss=", "seed="))]
+    return Planned(
+        " ".join([run_name(run), *own]),
+        command_of(sweep.hydra, overrides),
+        overrides,
+        run_folder(run),
+        run.calibrator.name,
+        bool(run.machine.save_weights),
+        bool(run.machine.offline),
+    )

@@ -1,0 +1,162 @@
+"""The runs of a sweep while they train, watched by a parent that trains nothing.
+
+Whatever ends one of them, a signal, the kernel, somebody's sys.exit, the others do not notice.
+"""
+
+import json
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from omegaconf import DictConfig
+
+from xent_bench.failures import Unavailable
+from xent_bench.planned import Planned
+from xent_bench.preemption import Notice
+from xent_bench.sweeps.child import LOG, Failure, train
+from xent_bench.sweeps.fork_server import fork
+from xent_bench.sweeps.live import Shown, view
+from xent_bench.sweeps.say import runs, say
+from xent_bench.sweeps.tally import Tally
+
+TICK = 0.25  # seconds until a signal is heeded, and between two looks at how far the runs are
+
+
+@dataclass
+class Job:
+    """A run that is to be trained."""
+
+    run: Planned
+    config: DictConfig
+    retries: int
+    tries: int = 0
+    not_before: float = 0.0
+
+
+@dataclass
+class Running:
+    """A run that is being trained."""
+
+    job: Job
+    slot: int
+    process: BaseProcess
+    outcome: Connection
+    had_result: bool
+    start: float
+
+
+class Supervision:
+    """Starts as many runs at a time as there are slots, and says what became of each."""
+
+    def __init__(self, jobs: list[Job], gpus: list[str | None], tally: Tally) -> None:
+        """`gpus`: of each slot."""
+        self.waiting, self.gpus, self.tally = list(jobs), gpus, tally
+        self.running: list[Running] = []
+        self.told = False
+
+    def train_all(self) -> None:
+        """KeyboardInterrupt or Preempted if told to end; what was trained is kept."""
+        with Notice() as notice, view() as show:
+            try:
+                while self.running or (self.waiting and notice.signum is None):
+                    if notice.signum is None:
+                        self._fill()
+                    elif not self.told:
+                        self._tell_to_end()
+                    self._await()
+                    show(self._shown(), len(self.waiting), self.tally)
+                if notice.signum is not None and self.waiting:
+                    self.tally.say_sum(self.waiting[0].run.folder, unfinished=len(self.waiting))
+            finally:  # Ctrl-C twice, or a mistake of ours
+                self._kill()
+
+    def _fill(self) -> None:
+        taken = {each.slot for each in self.running}
+        free = [slot for slot in range(len(self.gpus)) if slot not in taken]
+        now = time.monotonic()
+        ready = [job for job in self.waiting if job.not_before <= now]
+        for slot, job in zip(free, ready, strict=False):
+            self.waiting.remove(job)
+            self._start(job, slot)
+
+    def _start(self, job: Job, slot: int) -> None:
+        had_result = (job.run.folder / "result.json").exists()
+        job.tries += 1
+        try:
+            process, outcome = fork(
+                train, job.config, job.run.command, job.run.folder, self.gpus[slot]
+            )
+        except Unavailable as error:
+            self._end_in_failure(job, Failure(str(error), 4, again=True))
+            return
+        made = Running(job, slot, process, outcome, had_result, time.time())
+        self.running.append(made)
+
+    def _await(self) -> None:
+        ended = wait([each.process.sentinel for each in self.running], TICK)
+        for each in [each for each in self.running if each.process.sentinel in ended]:
+            each.process.join()
+            self.running.remove(each)
+            failure = _outcome_of(each)
+            each.outcome.close()
+            each.process.close()
+            if failure is None:
+                self._end_with_result(each)
+            else:
+                self._end_in_failure(each.job, failure)
+
+    def _end_with_result(self, ended: Running) -> None:
+        run = ended.job.run
+        result = json.loads((run.folder / "result.json").read_text())
+        self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
+
+    def _end_in_failure(self, job: Job, failure: Failure) -> None:
+        if self.told and failure.again:
+            self.waiting.append(job)
+        elif failure.again and job.tries <= job.retries:
+            # what has no memory or no room has it later, if at all
+            pause = 8 ** (job.tries - 1)
+            job.not_before = time.monotonic() + pause
+            self.waiting.append(job)
+            again = f"tried again in {pause} s ({job.tries} of {job.retries})"
+            self.tally.line(job.run.name, f"{failure.reason}; {again}")
+        else:
+            self.tally.failed(job.run.name, failure.reason, failure.code)
+
+    def _tell_to_end(self) -> None:
+        self.told = True
+        n = len(self.running)
+        say(f"Told to end: {runs(n)} still to save what they have. Ctrl-C twice ends them at once.")
+        for each in self.running:
+            each.process.terminate()
+
+    def _kill(self) -> None:
+        for each in self.running:
+            each.process.kill()
+        for each in self.running:
+            each.process.join()
+
+    def _shown(self) -> list[Shown]:
+        return [
+            Shown(each.job.run.name, each.job.run.folder, each.start, each.job.tries)
+            for each in self.running
+        ]
+
+
+def _outcome_of(ended: Running) -> Failure | None:
+    """What it has said, or how it ended without a word."""
+    with suppress(EOFError, OSError):
+        if ended.outcome.poll():
+            said: Failure | None = ended.outcome.recv()
+            return said
+    code, log = ended.process.exitcode, ended.job.run.folder / LOG
+    assert code is not None
+    if code >= 0:
+        return Failure(f"its process left with exit code {code}; see {log}", 1)
+    name = signal.Signals(-code).name
+    guess = " (out of memory?)" if name == "SIGKILL" else ""
+    where = f"; see {log}" if log.exists() else ""
+    return Failure(f"killed by {name}{guess}{where}", 4, again=True)

@@ -1,0 +1,36 @@
+"""The sweeper of xent-train -m: Hydra's basic one, for the runs that are missing."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from xent_bench.sweeps.shared import console_of
+
+
+class Missing(BasicSweeper):
+    """Any launcher gets what is not done yet; and nothing is composed and checked once more."""
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        """`params` as Hydra's own has them."""
+        super().__init__(max_batch_size=None, params=params)
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Find the plan, which was made before."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.plan = console_of(hydra_context).plan
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch; the launcher or the Console says what became of it."""
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.plan is not None
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        overrides = [run.overrides for run, _ in self.plan.missing]
+        return [self.launcher.launch(overrides, initial_job_idx=0)]

@@ -1,0 +1,63 @@
+"""What of a sweep is done, and the lines that say it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from xent_bench.pace import duration
+from xent_bench.sweeps.run_line import result_line
+from xent_bench.sweeps.say import runs, say
+
+
+class Tally:
+    """Counts runs as they end."""
+
+    def __init__(self, total: int, missing: int) -> None:
+        """Of a sweep of so many runs, so many of which are not done."""
+        self.total, self.missing = total, missing
+        self.trained = self.completed = 0  # completed: only something beside its training lacked
+        self.codes: list[int] = []  # of the failures
+        self.start = time.monotonic()
+
+    @property
+    def ended(self) -> int:
+        """Runs that are done or have failed."""
+        return self.total - self.missing + self.trained + self.completed + len(self.codes)
+
+    def done(self, name: str, result: dict[str, Any], calibrator: str, *, trained: bool) -> None:
+        """A run has its result."""
+        self.trained += trained
+        self.completed += not trained
+        left = self.time_left()
+        ending = f", {duration(left)} left" if left else ""
+        self.line(name, f"{result_line(result, calibrator)}{ending}")
+
+    def failed(self, name: str, reason: str, code: int) -> None:
+        """A run has none."""
+        self.codes.append(code)
+        self.line(name, f"FAILED: {reason}")
+
+    def line(self, name: str, text: str) -> None:
+        """About one run."""
+        say(f"[{self.ended:2}/{self.total}] {name:14} {text}")
+
+    def time_left(self, underway: float = 0.0) -> float | None:
+        """In seconds; `underway` is the sum of what the running ones have done, in runs."""
+        done = self.trained + underway
+        left = self.total - self.ended - underway
+        return left / done * (time.monotonic() - self.start) if done > 0 and left > 0 else None
+
+    def say_sum(self, folder: Path, *, unfinished: int = 0) -> None:
+        """What there is now, and what to type next."""
+        before = self.total - self.missing
+        counts = {
+            "trained": self.trained,
+            "completed": self.completed,
+            "done before": before,
+            "failed": len(self.codes),
+            "to go": unfinished,
+        }
+        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        say(f"{runs(self.total)}: {said}; {duration(time.monotonic() - self.start)}")
+        if before + self.trained + self.completed and not unfinished:
+            say(f"Compare: xent-report {folder}")
