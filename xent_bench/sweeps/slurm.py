@@ -1,0 +1,133 @@
+"""The launcher of a sweep on a cluster: each missing run is a job of SLURM's.
+
+A job types the run's own command, and so goes on where an earlier one stopped. SLURM puts a
+preempted job back into its queue by itself, submitit one that is out of time. Here is only
+watched how they end; who stops watching, and types the command again, watches the same jobs.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from xent_bench.explain import refuse
+from xent_bench.failures import Unavailable
+from xent_bench.planned import Planned
+from xent_bench.preemption import Preempted
+from xent_bench.sweeps.launcher import chosen_runs, returned
+from xent_bench.sweeps.live import Show, Shown, view
+from xent_bench.sweeps.say import runs, say
+from xent_bench.sweeps.slurm_job import last_words, log_of, submit
+from xent_bench.sweeps.slurm_queue import PASSING, State, queue, states
+from xent_bench.sweeps.tally import Tally
+from xent_bench.whole_files import write_whole
+
+JOB = "slurm_job"  # in a run's folder: the id of the job that it was last given
+
+
+class Slurm(Launcher):
+    """With the settings of Hydra's plugin for submitit; how jobs are watched is ours."""
+
+    def __init__(self, **settings: Any) -> None:
+        """As the plugin's schema has them."""
+        self.settings = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in settings.items()
+        }
+        self.folder = Path(self.settings["submitit_folder"])
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """What Hydra has."""
+        self.context, self.config = hydra_context, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Submit what is in no job yet, and watch; leave with the first failure's exit code."""
+        chosen, _, tally = chosen_runs(self.context, self.config, job_overrides)
+        try:
+            jobs = self._jobs([run for run, _ in chosen])
+        except Unavailable as error:
+            refuse(error)
+        folder = chosen[-1][0].folder.parent
+        try:
+            with view() as show:
+                self._watch(jobs, tally, show)
+        except (KeyboardInterrupt, Preempted):
+            tally.say_sum(folder, unfinished=len(jobs))
+            arrays = sorted({job.partition("_")[0] for job in jobs})
+            say(
+                f"The jobs go on; typed again, the command watches them. To end them: scancel "
+                f"{' '.join(arrays)}"
+            )
+            raise
+        tally.say_sum(folder)
+        if tally.codes:
+            sys.exit(tally.codes[0])
+        return [returned(run, config) for run, config in chosen]
+
+    def _jobs(self, missing: Sequence[Planned]) -> dict[str, Planned]:
+        """The job of each run: one that still waits or runs, else a new one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock"):  # the same command in two windows
+            known = queue()
+            jobs = {job: run for run in missing if (job := _job_of(run, known))}
+            before = len(jobs)
+            new = [run for run in missing if run not in jobs.values()]
+            for job, run in zip(
+                submit([run.command for run in new], self.settings), new, strict=True
+            ):
+                run.folder.mkdir(parents=True, exist_ok=True)
+                write_whole(run.folder / JOB, job)
+                jobs[job] = run
+        said = [f"{runs(len(new))} submitted"] if new else []
+        said += [f"{runs(before)} submitted before"] if before else []
+        say(f"SLURM: {', '.join(said)}; logs: {self.folder}")
+        return jobs
+
+    def _watch(self, jobs: dict[str, Planned], tally: Tally, show: Show) -> None:
+        warned: set[str] = set()
+        for known in states(jobs):
+            for job, state in known.items():
+                if state.ended:
+                    self._end(job, jobs.pop(job), state, tally)
+            if not jobs:
+                return
+            _warn(jobs, known, warned)
+            running = [job for job in jobs if known[job].name == "RUNNING"]
+            seen = [Shown(jobs[job].name, jobs[job].folder, 0, 1) for job in running]
+            show(seen, len(jobs) - len(running), tally)
+
+    def _end(self, job: str, run: Planned, state: State, tally: Tally) -> None:
+        result = run.folder / "result.json"
+        if run.is_done() or (state.name == "COMPLETED" and result.exists()):
+            loaded = json.loads(result.read_text())
+            tally.done(run.name, loaded, run.calibrator, trained=True)
+            return
+        log = log_of(job, self.folder)
+        reason, code = last_words(log)
+        tally.failed(run.name, f"job {job} {state.name}: {reason}; see {log}", code or 4)
+
+
+def _job_of(run: Planned, known: Mapping[str, State]) -> str | None:
+    """The job that it was given before, if that has not ended."""
+    file = run.folder / JOB
+    job = file.read_text() if file.exists() else ""
+    return job if job in known and not known[job].ended else None
+
+
+def _warn(jobs: Mapping[str, Planned], known: Mapping[str, State], warned: set[str]) -> None:
+    """Of jobs that wait for what may never come, once for each reason."""
+    for job, state in known.items():
+        if job in jobs and state.name == "PENDING" and state.reason not in PASSING | warned:
+            warned.add(state.reason)
+            say(f"SLURM: job {job} waits: {state.reason}")
