@@ -22,9 +22,13 @@ class Preempted(BaseException):
 
 
 def raise_when_told() -> None:
-    """From now on a signal raises Preempted wherever the program is, as Ctrl-C does its own."""
+    """From now on a signal raises Preempted wherever the program is, as Ctrl-C does its own.
+
+    Not one that is listened to already, by what puts a scheduler's job back into its queue.
+    """
     for each in TOLD_BY:
-        signal.signal(each, _raise)
+        if not callable(signal.getsignal(each)):
+            signal.signal(each, _raise)
 
 
 def _raise(signum: int, _: FrameType | None) -> None:

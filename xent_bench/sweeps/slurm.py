@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 from hydra.core.utils import JobReturn
@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.explain import refuse
 from xent_bench.failures import Unavailable
 from xent_bench.planned import Planned
+from xent_bench.preemption import EXIT_CODE as PREEMPTED
 from xent_bench.preemption import Preempted
 from xent_bench.sweeps.launcher import chosen_runs, returned
 from xent_bench.sweeps.live import Show, Shown, view
@@ -37,10 +38,8 @@ class Slurm(Launcher):
 
     def __init__(self, **settings: Any) -> None:
         """As the plugin's schema has them."""
-        self.settings = {
-            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            for key, value in settings.items()
-        }
+        plain = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
+        self.settings = cast(dict[str, Any], plain)
         self.folder = Path(self.settings["submitit_folder"])
 
     def setup(
@@ -83,9 +82,8 @@ class Slurm(Launcher):
             jobs = {job: run for run in missing if (job := _job_of(run, known))}
             before = len(jobs)
             new = [run for run in missing if run not in jobs.values()]
-            for job, run in zip(
-                submit([run.command for run in new], self.settings), new, strict=True
-            ):
+            ids = submit([run.command for run in new], self.settings) if new else []
+            for job, run in zip(ids, new, strict=True):
                 run.folder.mkdir(parents=True, exist_ok=True)
                 write_whole(run.folder / JOB, job)
                 jobs[job] = run
@@ -98,7 +96,7 @@ class Slurm(Launcher):
         warned: set[str] = set()
         for known in states(jobs):
             for job, state in known.items():
-                if state.ended:
+                if state.is_final or (state.has_ended and jobs[job].is_done()):
                     self._end(job, jobs.pop(job), state, tally)
             if not jobs:
                 return
@@ -115,14 +113,20 @@ class Slurm(Launcher):
             return
         log = log_of(job, self.folder)
         reason, code = last_words(log)
-        tally.failed(run.name, f"job {job} {state.name}: {reason}; see {log}", code or 4)
+        said = f"{state.name}: {reason}" if reason else state.name
+        tally.failed(run.name, f"job {job} {said}; see {log}", code or _code(state))
 
 
 def _job_of(run: Planned, known: Mapping[str, State]) -> str | None:
     """The job that it was given before, if that has not ended."""
     file = run.folder / JOB
     job = file.read_text() if file.exists() else ""
-    return job if job in known and not known[job].ended else None
+    return job if job in known and not known[job].has_ended else None
+
+
+def _code(state: State) -> int:
+    """Of a job that left without one: resumable if SLURM has ended it."""
+    return 4 if state.name == "FAILED" else PREEMPTED
 
 
 def _warn(jobs: Mapping[str, Planned], known: Mapping[str, State], warned: set[str]) -> None:

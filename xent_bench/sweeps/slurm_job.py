@@ -2,8 +2,11 @@
 
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +17,8 @@ from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths
 from xent_bench.failures import Unavailable
 
 LARGEST = 1000  # jobs of an array: what SLURM allows unless told otherwise
-OWN = re.compile(r"^(?:xent-train: |.* FAILED: )(.+)$", re.MULTILINE)
-SLURMS = re.compile(r"^(?:srun|slurmstepd): error: (.+)$", re.MULTILINE)
+OWN = re.compile(r"^(?:xent-train: |.* FAILED: |(?=Preempted\.))(.+)$", re.MULTILINE)
+SLURMS = re.compile(r"^(?:srun|slurmstepd)\S*: error: (.+)$", re.MULTILINE)
 LEFT = re.compile(r"Exited with exit code (\d+)$", re.MULTILINE)
 
 
@@ -30,9 +33,13 @@ class Job:
         """In the job's process, which leaves with the run's exit code."""
         from xent_bench.train import main
 
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which submitit would let pass by
         print(self.command, flush=True)
         sys.argv = shlex.split(self.command)
-        main()
+        try:
+            main()
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends, and has saved what there is
 
     def checkpoint(self) -> DelayedSubmission:
         """For submitit: what to do when SLURM starts the job again."""
@@ -43,19 +50,25 @@ def submit(commands: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     """The ids of the jobs, one for each command; `settings` are the launcher's."""
     ids: list[str] = []
     try:
-        executor = submitit.AutoExecutor(
-            settings["submitit_folder"],
-            cluster="slurm",
-            slurm_max_num_timeout=settings["max_num_timeout"],
-        )
-        executor.update_parameters(**_as_submitit_names_them(settings))
-        for first in range(0, len(commands), LARGEST):
-            jobs = [Job(command) for command in commands[first : first + LARGEST]]
-            ids += [job.job_id for job in executor.submit_array(jobs)]
-    except FailedJobError as error:  # it has printed what sbatch says
-        reason = " ".join(str(error).split())
-        raise Unavailable(reason.replace("sbatch: error: ", "sbatch: ", 1)) from error
+        with redirect_stderr(StringIO()):  # sbatch's complaint is in the error too
+            executor = _executor(settings)
+            for first in range(0, len(commands), LARGEST):
+                jobs = [Job(command) for command in commands[first : first + LARGEST]]
+                ids += [job.job_id for job in executor.submit_array(jobs)]
+    except FailedJobError as error:
+        reason = " ".join(str(error).split()).replace("sbatch: error: ", "")
+        raise Unavailable(f"sbatch: {reason}") from error
     return ids
+
+
+def _executor(settings: Mapping[str, Any]) -> submitit.AutoExecutor:
+    executor = submitit.AutoExecutor(
+        settings["submitit_folder"],
+        cluster="slurm",
+        slurm_max_num_timeout=settings["max_num_timeout"],
+    )
+    executor.update_parameters(**_as_submitit_names_them(settings))
+    return executor
 
 
 def _as_submitit_names_them(settings: Mapping[str, Any]) -> dict[str, Any]:

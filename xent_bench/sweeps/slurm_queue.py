@@ -17,9 +17,9 @@ ENDED = {  # whatever else SLURM says, the job may run yet or run again
     *("PREEMPTED", "REVOKED", "SPECIAL_EXIT", "TIMEOUT", "gone"),
 }
 FOR_GOOD = {"CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
-# Seconds that an end has to last. A preempted job, or one whose node failed, comes back; and a
-# shared disk shows a completed job's last file late.
-LASTING, LASTING_FOR_GOOD = 60.0, 3.0
+# Seconds: a preempted job, or one whose node failed, comes back; and a shared disk shows late what
+# a completed job has written.
+PATIENCE = 60.0
 PASSING = {  # reasons to wait that go by themselves
     *("None", "Priority", "Resources", "BeginTime", "Dependency", "Cleaning", "Prolog", "Licenses"),
     *("JobArrayTaskLimit", "ReqNodeNotAvail", "Reservation"),
@@ -27,15 +27,21 @@ PASSING = {  # reasons to wait that go by themselves
 
 
 class State(NamedTuple):
-    """Of a job: PENDING, RUNNING, FAILED, ..., or gone; and why it is so."""
+    """Of a job: PENDING, RUNNING, FAILED, ..., or gone; why it is so, and for how long."""
 
     name: str
     reason: str = "None"
+    seconds: float = 0.0  # since it was first seen to have ended
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Unless SLURM is about to put it back into its queue."""
         return self.name in ENDED
+
+    @property
+    def is_final(self) -> bool:
+        """It has ended, for longer than SLURM needs to put it back."""
+        return self.has_ended and self.seconds >= (3.0 if self.name in FOR_GOOD else PATIENCE)
 
 
 def queue() -> dict[str, State]:
@@ -59,16 +65,13 @@ def states(jobs: Collection[str]) -> Iterator[dict[str, State]]:
         now = time.monotonic()
         with suppress(Unavailable):  # it will answer again; its jobs do not need it
             known = queue()
-            yield {job: _settled(job, known, ended_at, now) for job in jobs}
+            yield {job: _aged(job, known, ended_at, now) for job in jobs}
         time.sleep(min(15.0, max(1.0, (now - start) / 30)))
 
 
-def _settled(job: str, known: dict[str, State], ended_at: dict[str, float], now: float) -> State:
-    """As it is known, except that an end is none before it has lasted."""
+def _aged(job: str, known: dict[str, State], ended_at: dict[str, float], now: float) -> State:
     state = known.get(job, State("gone"))
-    if not state.ended:
+    if not state.has_ended:
         ended_at.pop(job, None)
         return state
-    lasted = now - ended_at.setdefault(job, now)
-    needed = LASTING_FOR_GOOD if state.name in FOR_GOOD else LASTING
-    return state if lasted >= needed else State("COMPLETING")
+    return state._replace(seconds=now - ended_at.setdefault(job, now))
