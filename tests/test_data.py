@@ -207,7 +207,7 @@ def test_a_varied_image_is_mirrored_then_padded_by_reflection_then_cropped(flip,
     images = torch.randint(256, (7, *shape), dtype=torch.uint8)
     order = torch.randperm(7)
     resident = Resident(images, CPU, Augmentation(flip, border))
-    found = torch.cat(list(resident.varied(order, 3, generator(0, "some"))))
+    found = torch.cat(list(resident.varied(order, torch.arange(7), 3, generator(0, "some"))))
 
     rng = generator(0, "some")
     mirrored = torch.rand(7, generator=rng) < 0.5
@@ -270,7 +270,10 @@ def test_mixup_mixes_images_and_targets_by_the_same_share(rng):
 
 def mixing(n: int, **recipe: float) -> Mixing:
     shape = (1, 10, 10)
-    return Mixing(Augmentation(**recipe), n, n, shape=shape, seed=0, epoch=0, device=CPU)
+    everything = torch.arange(n)
+    return Mixing(
+        Augmentation(**recipe), n, everything, n, shape=shape, seed=0, epoch=0, device=CPU
+    )
 
 
 def test_cutmix_pastes_a_rectangle_and_its_area_is_the_share():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from xent_bench.data.batches import ShuffledBatches
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_folder import image_folder
 from xent_bench.data.image_set import ImageSet
@@ -62,7 +63,7 @@ def test_workers_change_no_pixel(root, workers):
     data = imagenet(root=str(root), size=16)
     order = torch.randperm(36, generator=generator(0, "some"))
     passes = [
-        torch.cat(list(read.varied(order, 8, generator(0, "draws", epoch))))
+        torch.cat(list(read.varied(order, torch.arange(36), 8, generator(0, "draws", epoch))))
         for read in (source(data, torch.arange(36), count) for count in (0, workers))
         for epoch in range(2)
     ]
@@ -168,9 +169,19 @@ def test_what_fills_no_batch_of_train_is_not_decoded(root, monkeypatch):
     monkeypatch.setattr(
         ImageFiles, "decode", lambda files, wanted: seen.extend(wanted) or decode(files, wanted)
     )
-    read = source(data, torch.arange(36), 0).varied(torch.arange(36), 10, generator(0, "draws"))
+    ids = torch.arange(36)
+    batches = ShuffledBatches(
+        source(data, ids, 0),
+        data.labels,
+        data.normalisation(ids),
+        10,
+        encode=lambda labels: labels,
+        augmentation=data.augmentation,
+        seed=0,
+    )
+    seen.clear()
 
-    assert [len(rows) for rows in read] == [10, 10, 10]
+    assert [len(images) for images, _ in batches] == [10, 10, 10]
     assert len(seen) == 30
 
 

@@ -22,7 +22,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.checkpoint import AtomicCheckpointIO
+from xent_bench.checkpoint import LastingCheckpointIO, last_checkpoint
 from xent_bench.configure import ConfigError, checked, configured
 from xent_bench.curves import SECONDS, load_curves
 from xent_bench.data import synthetic as synthetic_module
@@ -45,8 +45,8 @@ class PowerCut(BaseException):
 
 
 def weights(config: DictConfig) -> dict[str, torch.Tensor]:
-    checkpoint = torch.load(run_folder(config) / "last.ckpt", weights_only=True)
-    return checkpoint["state_dict"]
+    last, _ = last_checkpoint(run_folder(config))
+    return torch.load(last, weights_only=True)["state_dict"]
 
 
 def assert_same_weights(one: DictConfig, other: DictConfig) -> None:
@@ -121,7 +121,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
 ):
     random = (dropout_net, "loss=focal", "data.flip=true", "data.crop=1")
     straight, cut = config(*random, folder="straight"), config(*random, folder="cut")
-    save, saved, resumed = AtomicCheckpointIO.save_checkpoint, [], []
+    save, saved, resumed = LastingCheckpointIO.save_checkpoint, [], []
 
     def cut_the_power(*arguments: object, **options: object) -> None:
         saved.append(None)
@@ -133,12 +133,12 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
 
     run(straight)
     with monkeypatch.context() as patch:
-        patch.setattr(AtomicCheckpointIO, "save_checkpoint", cut_the_power)
+        patch.setattr(LastingCheckpointIO, "save_checkpoint", cut_the_power)
         with pytest.raises(PowerCut):
             run(cut)
     with monkeypatch.context() as patch:
         patch.setattr(
-            AtomicCheckpointIO,
+            LastingCheckpointIO,
             "save_checkpoint",
             lambda *arguments, **options: (resumed.append(None), save(*arguments, **options)),
         )
@@ -181,7 +181,7 @@ def test_a_killed_process_continues_in_the_same_mlflow_run_to_the_same_numbers(c
     command = [each for each in command if each not in ("model.width=16", "epochs=3")]
 
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    while not list(tmp_path.glob("runs/default/*/last.ckpt")):
+    while not list(tmp_path.glob("runs/default/*/step*.ckpt")):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -570,21 +570,44 @@ def test_a_sweep_goes_on_after_a_failure_and_retyping_it_trains_only_what_is_mis
     assert "Traceback" not in first.stderr
 
 
-def test_a_damaged_checkpoint_or_result_is_named_with_the_way_out(config):
+def test_a_damaged_result_is_named_with_the_way_out(config):
     wanted = config()
     run(wanted)
     folder = run_folder(wanted)
-    result, checkpoint = folder / "result.json", folder / "last.ckpt"
+    result = folder / "result.json"
 
     result.write_text(result.read_text()[:50])
     with pytest.raises(DataError, match=r"cannot read .*result.json, delete it"):
         run(wanted)
     result.unlink()
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(DataError, match=r"cannot read .*last.ckpt, delete it"):
-        run(wanted)
-    checkpoint.unlink()
     assert math.isfinite(run(wanted)["metrics"]["test/nll"])
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("kept", [1, 0])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(config, capsys, kept):
+    straight, cut = config(folder="straight"), config(folder="cut")
+    expected = run(straight)
+    run(cut)
+    (run_folder(cut) / "result.json").unlink()
+    before, last = sorted(run_folder(cut).glob("step*.ckpt"))
+    flip_a_bit(last)
+    if not kept:
+        before.write_bytes(b"")
+    capsys.readouterr()
+    again = run(cut)
+
+    said = capsys.readouterr().out
+    assert f"{last} is damaged; going on from {before.name if kept else 'the start'}" in said
+    assert again["metrics"] == expected["metrics"]
+    assert again["tags"]["weights_sha256"] == expected["tags"]["weights_sha256"]
+    assert curve(cut, "val/nll") == curve(straight, "val/nll")
+    assert len(list(run_folder(cut).glob("step*.ckpt"))) == 2
 
 
 def test_a_run_deleted_from_mlflow_is_begun_anew_there(config):

@@ -101,6 +101,7 @@ def build_classifier(
         configured(config, "optimizer"),
         partial(configured(config, "schedule"), steps=config.epochs * len(train)),
         config.seed,
+        groups=loaders.train,
         encode=train.encode,
         batch_size=config.batch_size,
         accumulate=config.accumulate,

@@ -6,7 +6,7 @@ does around it costs as much as a step of a small net does. It holds nothing but
 
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -22,6 +22,7 @@ from xent_bench.metrics.score import score
 from xent_bench.predictions import predicted
 from xent_bench.randomness import derived_seed
 from xent_bench.types import Index, Logits, PerExample, Pixels
+from xent_bench.within_epoch import WithinEpoch, keep, kept
 
 ADVICE = "a smaller optimizer.lr may help"
 CHECK_EVERY = 500  # steps
@@ -43,6 +44,7 @@ class Classifier(LightningModule):
         factor: Callable[[int], float],
         seed: int,
         *,
+        groups: Groups,
         encode: Callable[[Tensor], Tensor],
         batch_size: int,
         accumulate: int = 1,
@@ -54,7 +56,7 @@ class Classifier(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.net, self.loss, self.link = net, loss, link
-        self.optimizer, self.factor, self.seed = optimizer, factor, seed
+        self.optimizer, self.factor, self.seed, self.groups = optimizer, factor, seed, groups
         self.encode, self.accumulate, self.clip_norm = encode, accumulate, clip_norm
         self.bf16 = bf16
         # the gradient of the mean by each loss; as an operation the mean would cost 30 us a step
@@ -65,6 +67,7 @@ class Classifier(LightningModule):
             self.trained = torch.compile(net.forward, mode=compile_mode)
         self.train_losses: list[PerExample] = []  # of each step of the epoch
         self.val_outputs: list[tuple[Logits, Tensor, Index, Index]] = []
+        self.resumed: WithinEpoch | None = None
 
     def configure_optimizers(self) -> Optimizer:
         """The schedule is a function of the step, and keeps nothing but where it began."""
@@ -82,7 +85,9 @@ class Classifier(LightningModule):
         """Take a step for each; what is logged stays on the device until the epoch's end."""
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
         weights = list(self.net.parameters())
-        epoch = self.current_epoch * cast(Groups, self.trainer.train_dataloader).steps
+        if self.resumed is not None:
+            self._go_on(self.resumed)
+        epoch = self.current_epoch * self.groups.steps
         losses = self.train_losses
         before = len(losses)
         for images, target in minibatches:
@@ -154,6 +159,23 @@ class Classifier(LightningModule):
         # weights until it ends, and the second step would be taken with the first one's weights.
         with torch.autocast(images.device.type, torch.bfloat16):
             return net(images).float()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Within an epoch, what it has come to."""
+        if self.train_losses:
+            seconds = time.monotonic() - self.epoch_start
+            keep(checkpoint, WithinEpoch.now(self.train_losses, seconds))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what was taken of the epoch; the rest waits for the next step."""
+        self.resumed = kept(checkpoint)
+        if self.resumed is not None:
+            self.groups.taken = len(self.resumed.losses)
+
+    def _go_on(self, state: WithinEpoch) -> None:
+        self.train_losses = state.restored(self.device)
+        self.epoch_start, self.checked = time.monotonic() - state.seconds, len(self.train_losses)
+        self.resumed = None
 
     def _mean_train_loss(self) -> float:
         self._refuse_divergence()

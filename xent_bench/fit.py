@@ -15,7 +15,8 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from xent_bench.build import Loaders, build_classifier, build_loaders
-from xent_bench.checkpoint import save_weights
+from xent_bench.checkpoint import last_checkpoint, save_weights
+from xent_bench.checkpointing import Checkpointing
 from xent_bench.classifier import ADVICE, Classifier
 from xent_bench.configure import ConfigError, configured
 from xent_bench.data.batches import Batches
@@ -24,6 +25,7 @@ from xent_bench.data.split import split
 from xent_bench.evaluation import evaluate
 from xent_bench.failures import Diverged, named
 from xent_bench.predictions import Predicted, Predictions, predicted, save
+from xent_bench.preemption import Notice, Preempted
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
 from xent_bench.run_pictures import draw_pictures
@@ -33,12 +35,12 @@ from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
 
 
-def fit(config: DictConfig, folder: Path, command: str) -> None:
+def fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None:
     """Train, evaluate, and move `result.json` into the folder when all else is written."""
     begun = Unfinished(run_name(config), config.experiment, science(config), command)
     save_begun(begun, folder)
     try:
-        _fit(config, folder, command)
+        _fit(config, folder, command, notice)
     except BaseException as error:
         told = named(error)
         with suppress(OSError):  # what went wrong first is what the user must see
@@ -49,14 +51,15 @@ def fit(config: DictConfig, folder: Path, command: str) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+    if isinstance(error, KeyboardInterrupt | Preempted):
+        return str(error) or "interrupted"
     return f"{type(error).__name__}: {error}"
 
 
-def _fit(config: DictConfig, folder: Path, command: str) -> None:
+def _fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None:
     start = time.monotonic()
-    trainer = build_trainer(config, folder, Progress(run_name(config), folder))
+    checkpointing = Checkpointing(folder, config.machine.checkpoint_minutes, notice)
+    trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
     data = _load(config)
     splits = split(data, config.seed)
     loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
@@ -82,11 +85,9 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         tracking.log_file(folder / "config.yaml")
         earlier = tracking.curves.seconds()
         trainer.logger = tracking
-        last = folder / "last.ckpt"
-        begun = str(last) if last.exists() else None
         try:
-            trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=begun)
-        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=_begun(config, folder))
+        except SystemExit as stop:  # what Lightning makes of a second Ctrl-C
             raise KeyboardInterrupt from stop
         predictions = _predict(trainer, classifier, loaders, data.classes)
         save(predictions, folder / "predictions.npz")
@@ -121,6 +122,15 @@ def _fit(config: DictConfig, folder: Path, command: str) -> None:
         examples_per_second=speed,
     )
     save_run(result, folder)
+
+
+def _begun(config: DictConfig, folder: Path) -> Path | None:
+    """The checkpoint to go on from."""
+    last, damaged = last_checkpoint(folder)
+    for file in damaged:
+        where = f"from {last.name}" if last else "from the start"
+        print(f"{run_name(config)}: {file} is damaged; going on {where}", flush=True)
+    return last
 
 
 def _load(config: DictConfig) -> ImageSet:

@@ -67,7 +67,8 @@ class Notice:
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if signum == self.signum == signal.SIGINT:  # Ctrl-C twice: at once
             raise KeyboardInterrupt
-        self.signum = signum
+        if self.signum is None or self.before[signal.Signals(signum)] is not _raise:
+            self.signum = signum  # a scheduler's handler must hear of it, whatever came before
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None

@@ -17,7 +17,7 @@ from xent_bench.command import command_of
 from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
-from xent_bench.preemption import EXIT_CODE, Preempted, raise_when_told
+from xent_bench.preemption import EXIT_CODE, Notice, Preempted, raise_when_told
 from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
 
 
@@ -69,7 +69,8 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
             if not result.exists():
                 from xent_bench.fit import fit  # seconds of imports
 
-                fit(config, folder, command)
+                with Notice() as notice:
+                    fit(config, folder, command, notice)
     loaded = _read(result)
     if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
         from xent_bench.rescore import rescore  # done before, with another calibrator

@@ -2,17 +2,15 @@
 
 import logging
 import warnings
-from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
-from xent_bench.checkpoint import AtomicCheckpointIO
+from xent_bench.checkpoint import LastingCheckpointIO
 from xent_bench.failures import Unavailable
 from xent_bench.processors import processors
 from xent_bench.schema import Precision
@@ -22,8 +20,8 @@ from xent_bench.schema import Precision
 WORTH_THREADS = 5e8
 
 
-def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Trainer:
-    """One device, a checkpoint at the end of every epoch."""
+def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
+    """On one device."""
     _quieten()
     # torch's default is neither: TF32 in convolutions, not in matrix products
     tf32 = config.precision is Precision.tf32
@@ -39,9 +37,10 @@ def build_trainer(config: DictConfig, folder: Path, callback: Callback) -> Train
             deterministic=config.machine.deterministic,
             benchmark=not config.machine.deterministic,
             max_epochs=config.epochs,
-            callbacks=[_checkpoint_of_every_epoch(folder), callback],
+            callbacks=list(callbacks),
+            enable_checkpointing=False,  # not Lightning's: see Checkpointing
             # not SLURM's: its requeue saves inside a signal handler, in the middle of a step
-            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+            plugins=[LastingCheckpointIO(), LightningEnvironment()],
             logger=False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
@@ -61,16 +60,6 @@ def use_threads(config: DictConfig, flops: float) -> None:
     if chosen is None:
         chosen = processors(config.machine.jobs) if flops > WORTH_THREADS else 1
     torch.set_num_threads(chosen)
-
-
-def _checkpoint_of_every_epoch(folder: Path) -> ModelCheckpoint:
-    """last.ckpt, replaced at the end of each epoch, after val was scored.
-
-    Not `save_last=True, save_top_k=0`, which in Lightning 2.6 saves after the last epoch alone.
-    """
-    return ModelCheckpoint(
-        folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:

@@ -11,6 +11,7 @@ from torch import Tensor
 Logits: TypeAlias = Float[Tensor, "n c"]
 Index: TypeAlias = Int64[Tensor, " n"]  # the true class of each example
 Distribution: TypeAlias = Float[Tensor, "n c"]  # rows that sum to 1
+Places: TypeAlias = Int64[Tensor, " places"]  # of an order, where some are wanted
 ClassCounts: TypeAlias = Int64[Tensor, " c"]  # images of each class in train, each at least 1
 PerExample: TypeAlias = Float[Tensor, " n"]
 

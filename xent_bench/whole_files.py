@@ -2,19 +2,22 @@
 
 import os
 from pathlib import Path
+from typing import TypeAlias
+
+Content: TypeAlias = str | bytes | memoryview
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: Content) -> None:
     """A killed process leaves what was there before; a cut of the power may leave an empty file."""
     _write(path, content, flush=False)
 
 
-def write_lasting(path: Path, content: str | bytes) -> None:
+def write_lasting(path: Path, content: Content) -> None:
     """The same for a cut of the power: it is on the disk before it has its name."""
     _write(path, content, flush=True)
 
 
-def _write(path: Path, content: str | bytes, *, flush: bool) -> None:
+def _write(path: Path, content: Content, *, flush: bool) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("wb") as file:

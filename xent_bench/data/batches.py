@@ -1,7 +1,6 @@
 """Batches of a split: what a step of training or of evaluation sees, on the training device."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.mixing import Mixing
 from xent_bench.randomness import generator
-from xent_bench.types import Images, Index, Pixels, Rows
+from xent_bench.types import Images, Index, Pixels, Places, Rows
 
 
 class Normalisation(NamedTuple):
@@ -50,8 +49,12 @@ class Source(Protocol):
     def batches(self, order: Index, batch_size: int) -> Iterator[Rows]:
         """Those at the places `order`, as they are, on the device."""
 
-    def varied(self, order: Index, batch_size: int, rng: torch.Generator) -> Iterator[Rows]:
-        """The same, mirrored and cropped as random draws say."""
+    def varied(
+        self, order: Index, places: Places, batch_size: int, rng: torch.Generator
+    ) -> Iterator[Rows]:
+        """Of those in an `order` the ones at some places of it, mirrored and cropped as a random
+        draw for each of the order says: the same whoever reads which.
+        """
 
 
 class Batches:
@@ -83,9 +86,19 @@ class Batches:
             yield pixels(self.normalise(rows), self.source.shape), *rest
 
 
+class Part(NamedTuple):
+    """What one process trains of every batch, where several train a run together."""
+
+    number: int = 0
+    of: int = 1
+
+
+WHOLE = Part()
+
+
 class ShuffledBatches:
     """Full batches (normalised images, target) in an order, and with an augmentation, that
-    (seed, epoch) determine.
+    (seed, epoch) determine; or a part of each batch.
     """
 
     def __init__(
@@ -98,12 +111,13 @@ class ShuffledBatches:
         encode: Callable[[Tensor], Tensor],
         augmentation: Augmentation,
         seed: int,
+        part: Part = WHOLE,
     ) -> None:
         """`encode` makes of labels the target that a loss wants."""
         self.source, self.batch_size = source, batch_size
         self.normalise = normalise.along(source)
         self.labels, self.encode = labels.to(source.device), encode
-        self.augmentation, self.seed = augmentation, seed
+        self.augmentation, self.seed, self.part = augmentation, seed, part
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -116,25 +130,44 @@ class ShuffledBatches:
 
     def __iter__(self) -> Iterator[tuple[Pixels, Tensor]]:
         """One augmented batch after the other."""
+        return self.after(0)
+
+    def after(self, taken: int) -> Iterator[tuple[Pixels, Tensor]]:
+        """Those that follow the first so many, which a run took before it was interrupted."""
         n, device = len(self.source), self.source.device
         order = torch.randperm(n, generator=generator(self.seed, "order", self.epoch))
         draws = generator(self.seed, "augmentation", self.epoch)
-        images = self.source.varied(order, self.batch_size, draws)
-        labels = torch.split(self.labels.index_select(0, order.to(device)), self.batch_size)
+        columns = self._columns()
+        places = torch.arange(taken, len(self))[:, None] * self.batch_size + columns
+        places, size = places.flatten(), len(columns)
+        images = self.source.varied(order, places, size, draws)
+        labels = torch.split(self.labels.index_select(0, order[places].to(device)), size)
         mixing = Mixing(
             self.augmentation,
             n,
-            self.batch_size,
+            places,
+            size,
             shape=self.source.shape,
             seed=self.seed,
             epoch=self.epoch,
             device=device,
         )
-        for step, (some, whose) in enumerate(islice(zip(images, labels, strict=True), len(self))):
+        own = self.batch_size // self.part.of
+        for step, (some, whose) in enumerate(zip(images, labels, strict=True)):
             rows, target = self.normalise(some), self.encode(whose)
             if mixing.is_needed:
                 rows, target = mixing(step, rows, target)
-            yield pixels(rows, self.source.shape), target
+            yield pixels(rows[-own:], self.source.shape), target[-own:]
+
+    def _columns(self) -> Index:
+        """The places in a batch that are read: one more than the part has where an example is mixed
+        with the one before it, which in the first case is another process's.
+        """
+        own = self.batch_size // self.part.of
+        first = self.part.number * own
+        mixed = self.augmentation.mixup or self.augmentation.cutmix
+        before = 1 if mixed and self.part.of > 1 else 0
+        return torch.arange(first - before, first + own) % self.batch_size
 
 
 def pixels(rows: Rows, shape: tuple[int, int, int]) -> Pixels:

@@ -23,12 +23,15 @@ class Groups:
         """Lightning tells the epoch to a loader's `sampler`, also after a resume."""
         self.batches = self.sampler = batches
         self.steps = len(batches)
+        self.taken = 0  # before the next pass, by a run that was interrupted within an epoch
 
     def __iter__(self) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
         """Lightning asks for the first group before it tells the epoch, and always one ahead."""
-        minibatches = iter(self.batches)  # looks at nothing before its first minibatch is wanted
+        # looks at nothing before its first minibatch is wanted
+        minibatches = self.batches.after(self.taken)
         # sizes of the group that is trained between two requests, and of the one given before it
-        left, running, size = self.steps, 1, 1
+        left, running, size = self.steps - self.taken, 1, 1
+        self.taken = 0
         asked = time.monotonic()
         while left:
             size = min(size, left)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from xent_bench.data.augment import Augmentation, cutmix, cutout, mixup, rectangle
 from xent_bench.randomness import derived_seed, generator
-from xent_bench.types import Rows
+from xent_bench.types import Places, Rows
 
 
 class Mixing:
@@ -20,6 +20,7 @@ class Mixing:
         self,
         augmentation: Augmentation,
         n: int,
+        places: Places,
         batch_size: int,
         *,
         shape: tuple[int, int, int],
@@ -27,14 +28,16 @@ class Mixing:
         epoch: int,
         device: torch.device,
     ) -> None:
-        """Drawn on the CPU, so that a GPU run sees the same. `shape` is (channels, h, w)."""
+        """A draw for each of n, of which those at some places are wanted; on the CPU, so that a GPU
+        run sees the same. `shape` is (channels, h, w).
+        """
         self.augmentation, self.shape = augmentation, shape
         self.is_needed = any((augmentation.cutout, augmentation.mixup, augmentation.cutmix))
         if not self.is_needed:
             return
 
         def batches(drawn: Tensor) -> tuple[Tensor, ...]:
-            return torch.split(drawn.to(device), batch_size)
+            return torch.split(drawn[places].to(device), batch_size)
 
         rng = generator(seed, "mixing", epoch)
         boxed = torch.rand(n, generator=rng) < 0.5

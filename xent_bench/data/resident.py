@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
-from xent_bench.types import Images, Index, Rows
+from xent_bench.types import Images, Index, Places, Rows
 
 
 class Resident:
@@ -47,7 +47,9 @@ class Resident:
         start = order.to(self.device) * self.size + self.border * (self.width + self.shape[0])
         return map(self._read, torch.split(start, batch_size))
 
-    def varied(self, order: Index, batch_size: int, rng: torch.Generator) -> Iterator[Rows]:
+    def varied(
+        self, order: Index, places: Places, batch_size: int, rng: torch.Generator
+    ) -> Iterator[Rows]:
         """Mirrored and cropped at random."""
         n = len(order)
         mirrored = torch.rand(n, generator=rng) < 0.5
@@ -56,7 +58,7 @@ class Resident:
         if self.border:
             row, column = torch.randint(2 * self.border + 1, (n, 2), generator=rng).unbind(1)
             start = start + row * self.width + column * self.shape[0]
-        return map(self._read, torch.split(start.to(self.device), batch_size))
+        return map(self._read, torch.split(start[places].to(self.device), batch_size))
 
     def _read(self, start: Index) -> Rows:
         # index_select copies runs of bytes, where indexing would look up every pixel: 15 times

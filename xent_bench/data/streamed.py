@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.failures import DataError
 from xent_bench.processors import processors
-from xent_bench.types import Index, Rows
+from xent_bench.types import Index, Places, Rows
 
 PART = 64  # images that a worker decodes at a time: whole batches would come late
 AHEAD = 4  # parts of each worker
@@ -41,13 +41,14 @@ class Streamed:
         """Their middle."""
         return self._read(order, None, batch_size)
 
-    def varied(self, order: Index, batch_size: int, rng: torch.Generator) -> Iterator[Rows]:
+    def varied(
+        self, order: Index, places: Places, batch_size: int, rng: torch.Generator
+    ) -> Iterator[Rows]:
         """Cropped to a random part and mirrored."""
         draws = torch.rand(len(order), 5, generator=rng)
         if not self.flip:
             draws[:, 4] = 1
-        whole = len(order) // batch_size * batch_size  # what fills no batch is not decoded
-        return self._read(order[:whole], draws, batch_size)
+        return self._read(order[places], draws[places], batch_size)
 
     def _read(self, order: Index, draws: Tensor | None, batch_size: int) -> Iterator[Rows]:
         batches = torch.split(torch.arange(len(order)), batch_size)

@@ -18,6 +18,7 @@ from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.curves import Curves
 from xent_bench.failures import Unavailable
+from xent_bench.preemption import Preempted
 from xent_bench.tracking.own_run import OwnRun, own_run
 from xent_bench.tracking.store import open_store, points, tracking_uri
 
@@ -134,7 +135,7 @@ def open_run(
     except MlflowException as error:  # gone meanwhile: it cannot be told
         raise _unavailable(uri, error) from error
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = isinstance(error, KeyboardInterrupt | Preempted)
         with suppress(MlflowException, OSError):  # what went wrong first is what the user must see
             if not interrupted:
                 tracking.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
