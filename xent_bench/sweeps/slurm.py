@@ -54,9 +54,14 @@ class Slurm(Launcher):
         """Submit what is in no job yet, and watch; leave with the first failure's exit code."""
         chosen, _, tally = chosen_runs(self.context, self.config, job_overrides)
         try:
-            jobs = self._jobs([run for run, _ in chosen])
+            # those of an earlier command may have ended since this one looked
+            ended = [run for run, _ in chosen if run.is_done()]
+            missing = [run for run, _ in chosen if run not in ended]
+            jobs = self._jobs(missing) if missing else {}
         except Unavailable as error:
             refuse(error)
+        for run in ended:
+            _say_done(run, tally)
         folder = chosen[-1][0].folder.parent
         try:
             with view() as show:
@@ -75,7 +80,7 @@ class Slurm(Launcher):
         return [returned(run, config) for run, config in chosen]
 
     def _jobs(self, missing: Sequence[Planned]) -> dict[str, Planned]:
-        """The job of each run: one that still waits or runs, else a new one."""
+        """The job of each run: one that waits or runs, else a new one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):  # the same command in two windows
             known = queue()
@@ -94,7 +99,7 @@ class Slurm(Launcher):
 
     def _watch(self, jobs: dict[str, Planned], tally: Tally, show: Show) -> None:
         warned: set[str] = set()
-        for known in states(jobs):
+        for known in states(jobs) if jobs else ():
             for job, state in known.items():
                 if state.is_final or (state.has_ended and jobs[job].is_done()):
                     self._end(job, jobs.pop(job), state, tally)
@@ -106,15 +111,19 @@ class Slurm(Launcher):
             show(seen, len(jobs) - len(running), tally)
 
     def _end(self, job: str, run: Planned, state: State, tally: Tally) -> None:
-        result = run.folder / "result.json"
-        if run.is_done() or (state.name == "COMPLETED" and result.exists()):
-            loaded = json.loads(result.read_text())
-            tally.done(run.name, loaded, run.calibrator, trained=True)
+        has_result = (run.folder / "result.json").exists()
+        if run.is_done() or (state.name == "COMPLETED" and has_result):
+            _say_done(run, tally)
             return
         log = log_of(job, self.folder)
         reason, code = last_words(log)
         said = f"{state.name}: {reason}" if reason else state.name
         tally.failed(run.name, f"job {job} {said}; see {log}", code or _code(state))
+
+
+def _say_done(run: Planned, tally: Tally) -> None:
+    result = json.loads((run.folder / "result.json").read_text())
+    tally.done(run.name, result, run.calibrator, trained=True)
 
 
 def _job_of(run: Planned, known: Mapping[str, State]) -> str | None:
