@@ -118,3 +118,21 @@ def test_what_slurm_refuses_is_one_line(cluster, monkeypatch, tmp_path):
 
     with pytest.raises(Unavailable, match=r"^sbatch: invalid partition specified: gpus[^\n]*$"):
         submit(["xent-train"], settings)
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path):
+    hidden = "hydra_plugins.hydra_submitit_launcher"
+    words = ["xent-train", "-m", "loss=ce,mse", "hydra/launcher=slurm"]
+    program = (
+        f"import sys; sys.modules[{hidden!r}] = None; sys.argv = {words}\n"
+        "from xent_bench.train import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "xent-train: hydra/launcher=slurm needs pip install 'xent-bench[slurm]' "
+        "(on the command line)\n"
+    )
