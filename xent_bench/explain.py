@@ -57,6 +57,8 @@ def _complaint(error: Exception) -> tuple[str, str]:
         group, _, name = error.missing_cfg_file.rpartition("/")
         if not group:
             return f"no config named {name}", name
+        if name == "submitit_slurm":  # the plugin's own
+            return "hydra/launcher=slurm needs pip install 'xent-bench[slurm]'", "hydra/launcher"
         return f"{group}={name}: no such {group}; {nearest(name, error.options or ())}", name
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: expected key=value", error.override

@@ -29,9 +29,13 @@ class Preempted(BaseException):
 
 
 def raise_when_told() -> None:
-    """From now on a signal raises Preempted wherever the program is, as Ctrl-C does its own."""
+    """From now on a signal raises Preempted wherever the program is, as Ctrl-C does its own.
+
+    Not one that is listened to already, by what puts a scheduler's job back into its queue.
+    """
     for each in TOLD_BY:
-        signal.signal(each, _raise)
+        if not callable(signal.getsignal(each)):
+            signal.signal(each, _raise)
 
 
 def _raise(signum: int, _: FrameType | None) -> None:
@@ -82,7 +86,8 @@ class Notice:
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if signum == self.signum == signal.SIGINT:  # Ctrl-C twice: at once
             raise KeyboardInterrupt
-        self.signum = signum
+        if self.signum is None or self.before[signal.Signals(signum)] is not _raise:
+            self.signum = signum  # a scheduler's handler must hear of it, whatever came before
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None

@@ -43,7 +43,7 @@ class Console(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the sweep as a whole; with nothing missing, that is all."""
-        register_plugins()
+        register_plugins(config)
         try:
             self.plan = plan_of(config)
         except CONFIG_ERRORS as error:

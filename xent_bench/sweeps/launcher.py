@@ -33,34 +33,43 @@ class Processes(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Train them all; leave with the exit code of the first failure, if there is one."""
-        combinations = [list(each) for each in job_overrides]
-        console = console_of(self.context)
-        plan, tally = console.plan, console.tally
-        if plan is None or tally is None:  # of a sweeper that chooses as it goes
-            plan = self._plan(combinations)
-            tally = Tally(len(combinations), len(combinations))
-        chosen = [plan.config_of(each) for each in combinations]
+        chosen, gpus, tally = chosen_runs(self.context, self.config, job_overrides)
         jobs = [Job(run, config, config.machine.retries) for run, config in chosen]
         machine = chosen[0][1].machine
-        gpus = 0 if machine.accelerator is Accelerator.cpu else plan.gpus
+        gpus = 0 if machine.accelerator is Accelerator.cpu else gpus
         Supervision(jobs, slots(machine.jobs, machine.devices, gpus), tally).train_all()
         tally.say_sum(jobs[-1].run.folder.parent)
         if tally.codes:
             sys.exit(tally.codes[0])
-        return [_returned(run, config) for run, config in chosen]
-
-    def _plan(self, combinations: list[list[str]]) -> Plan:
-        loader, tells = self.context.config_loader, differing(combinations)
-        runs = []
-        for each in combinations:
-            config = loader.load_sweep_config(self.config, each)
-            with open_dict(config):
-                del config["hydra"]
-            runs.append((planned(self.config, config, each, tells), config))
-        return Plan([run for run, _ in runs], runs, examine([config for _, config in runs]))
+        return [returned(run, config) for run, config in chosen]
 
 
-def _returned(run: Planned, config: DictConfig) -> JobReturn:
+def chosen_runs(
+    context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]]
+) -> tuple[list[tuple[Planned, DictConfig]], int, Tally]:
+    """What a launcher is given, the GPUs of this machine, and where to count what becomes of it."""
+    combinations = [list(each) for each in job_overrides]
+    console = console_of(context)
+    plan, tally = console.plan, console.tally
+    if plan is None or tally is None:  # of a sweeper that chooses as it goes
+        plan = _plan(context, config, combinations)
+        tally = Tally(len(combinations), len(combinations))
+    return [plan.config_of(each) for each in combinations], plan.gpus, tally
+
+
+def _plan(context: HydraContext, sweep: DictConfig, combinations: list[list[str]]) -> Plan:
+    tells = differing(combinations)
+    runs = []
+    for each in combinations:
+        config = context.config_loader.load_sweep_config(sweep, each)
+        with open_dict(config):
+            del config["hydra"]
+        runs.append((planned(sweep, config, each, tells), config))
+    return Plan([run for run, _ in runs], runs, examine([config for _, config in runs]))
+
+
+def returned(run: Planned, config: DictConfig) -> JobReturn:
+    """A run that is done, as Hydra passes it to a sweeper."""
     made = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
     made.return_value = json.loads((run.folder / "result.json").read_text())
     return made

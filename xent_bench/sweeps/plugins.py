@@ -1,4 +1,4 @@
-"""Our sweeper and our launcher, made known to Hydra."""
+"""Our sweeper and our launchers, made known to Hydra."""
 
 import sys
 from importlib import import_module
@@ -6,15 +6,15 @@ from types import ModuleType
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
+from omegaconf import DictConfig
 
 from xent_bench.sweeps.launcher import Processes
 from xent_bench.sweeps.sweeper import Missing
 
-PLUGINS: tuple[type[Plugin], ...] = (Missing, Processes)
 PLACE = "hydra_plugins"  # what is not below it, Hydra takes for no plugin
 
 
-def register_plugins() -> None:
+def register_plugins(config: DictConfig) -> None:
     """As modules that are in no file: one that is, a checkout's editable install would not find."""
     try:
         above = import_module(PLACE)  # of whatever other plugins are installed
@@ -23,7 +23,16 @@ def register_plugins() -> None:
     ours = ModuleType(f"{PLACE}.xent_bench")
     setattr(above, "xent_bench", ours)  # noqa: B010  not declared there
     sys.modules[ours.__name__] = ours
-    for plugin in PLUGINS:
+    for plugin in _plugins(config.hydra.launcher._target_):
         plugin.__module__ = ours.__name__
         setattr(ours, plugin.__name__, plugin)
         Plugins.instance().register(plugin)
+
+
+def _plugins(launcher: str) -> list[type[Plugin]]:
+    """With the launcher for SLURM only if it is the one: its imports are those of an extra."""
+    if launcher != f"{PLACE}.xent_bench.Slurm":
+        return [Missing, Processes]
+    from xent_bench.sweeps.slurm import Slurm
+
+    return [Missing, Slurm]

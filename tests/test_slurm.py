@@ -1,0 +1,138 @@
+"""A sweep on a real SLURM of one node: whatever happens to its jobs, the same runs, once each."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from mlflow import MlflowClient
+
+from xent_bench.failures import Unavailable
+from xent_bench.runs import load_runs
+from xent_bench.sweeps.slurm_job import submit
+from xent_bench.train import run
+
+SCRIPT = ROOT / "scripts" / "slurm"
+XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
+RUN = ("data=synthetic", "data.n=4000", "model=cnn", "model.width=4", "epochs=20")
+JOB = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
+SWEEP = [XENT_TRAIN, "-m", "loss=ce,mse", *RUN, "machine=cpu", "machine.threads=1", *JOB]
+
+pytestmark = pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin") is None,
+    reason="needs root and Debian's slurmctld: see scripts/slurm",
+)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that knows of it."""
+    folder = tmp_path_factory.mktemp("slurm")
+    try:
+        up = subprocess.run([SCRIPT, "up", folder], capture_output=True, text=True, check=True)
+        conf = up.stdout.strip().removeprefix("export SLURM_CONF=")
+        rest = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+        yield rest | {"SLURM_CONF": conf}
+    finally:
+        subprocess.run([SCRIPT, "down", folder], check=True, stdout=subprocess.DEVNULL)
+
+
+def until(found: Callable[[], object]) -> None:
+    end = time.monotonic() + 120
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def job_of(place: Path, loss: str) -> str:
+    (file,) = place.glob(f"runs/default/{loss}-*/slurm_job")
+    return file.read_text()
+
+
+def checkpoints(place: Path, loss: str) -> set[Path]:
+    return set(place.glob(f"runs/default/{loss}-*/step*.ckpt"))
+
+
+def process_of(job: str, place: Path) -> int:
+    """Which trains; SLURM itself does not tell it of a job of an array."""
+    known = f"SLURM_ARRAY_TASK_ID={job.partition('_')[2]}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended meanwhile
+            typed = (folder / "cmdline").read_bytes().split(b"\0")
+            trains = b"submitit.core._submit" in typed and typed[0].endswith(b"python")
+            here = (folder / "cwd").readlink() == place
+            if trains and here and known in (folder / "environ").read_bytes():
+                return int(folder.name)
+    raise ProcessLookupError(job)
+
+
+def test_a_sweep_whose_jobs_are_requeued_preempted_and_killed_is_finished_by_its_own_command(
+    cluster, config, tmp_path
+):
+    def scheduler(*words: str) -> None:
+        subprocess.run(words, env=cluster, check=True)
+
+    typed = {"cwd": tmp_path, "env": cluster, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(SWEEP, **typed) as watch:
+        until(lambda: checkpoints(tmp_path, "mse") and checkpoints(tmp_path, "ce"))
+        scheduler("scontrol", "requeue", job_of(tmp_path, "ce"))
+        scheduler("scancel", "--signal=USR2", job_of(tmp_path, "mse"))
+        time.sleep(3)  # it saves what it has
+        saved = checkpoints(tmp_path, "mse")
+        until(lambda: checkpoints(tmp_path, "mse") - saved)
+        os.kill(process_of(job_of(tmp_path, "mse"), tmp_path), signal.SIGKILL)
+        killed = next(line for line in watch.stdout if "FAILED" in line)
+        watch.send_signal(signal.SIGINT)
+        said = watch.stdout.read()
+    again = subprocess.run(SWEEP, **typed, check=False)
+
+    assert "mse-s0         FAILED: job" in killed
+    assert "task 0: Killed; see" in killed
+    assert watch.returncode == 130 or "1 trained, 1 failed" in said  # ce may have been faster
+    assert again.returncode == 0, again.stdout
+    assert "SLURM: 1 run submitted" in again.stdout
+    found = {each.name: each for each in load_runs(tmp_path / "runs")}
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    stored = client.search_runs([client.get_experiment_by_name("default").experiment_id])
+    assert sorted(each.info.run_name for each in stored) == ["ce-s0", "mse-s0"]
+    assert {each.info.status for each in stored} == {"FINISHED"}
+    for loss in ("ce", "mse"):
+        straight = run(config(f"loss={loss}", base=RUN))
+        ended = found[f"{loss}-s0"]
+        assert ended.metrics == straight["metrics"]
+        assert ended.tags["weights_sha256"] == straight["tags"]["weights_sha256"]
+        points = client.get_metric_history(ended.tags["mlflow_run_id"], "val/top1")
+        assert sorted(each.step for each in points) == list(range(1, 21))
+
+
+def test_what_slurm_refuses_is_one_line(cluster, monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_CONF", cluster["SLURM_CONF"])
+    settings = {"submitit_folder": str(tmp_path), "max_num_timeout": 1, "partition": "gpus"}
+
+    with pytest.raises(Unavailable, match=r"^sbatch: invalid partition specified: gpus[^\n]*$"):
+        submit(["xent-train"], settings)
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path):
+    hidden = "hydra_plugins.hydra_submitit_launcher"
+    words = ["xent-train", "-m", "loss=ce,mse", "hydra/launcher=slurm"]
+    program = (
+        f"import sys; sys.modules[{hidden!r}] = None; sys.argv = {words}\n"
+        "from xent_bench.train import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "xent-train: hydra/launcher=slurm needs pip install 'xent-bench[slurm]' "
+        "(on the command line)\n"
+    )

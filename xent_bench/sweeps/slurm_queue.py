@@ -1,0 +1,77 @@
+"""What SLURM says of one's jobs: one question to squeue for all of them, now and then.
+
+Not to sacct, which needs accounting that not every cluster keeps: squeue tells how a job ended
+too, for the minutes that SLURM remembers it (MinJobAge).
+"""
+
+import subprocess
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from xent_bench.failures import Unavailable
+
+ENDED = {  # whatever else SLURM says, the job may run yet or run again
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
+    *("PREEMPTED", "REVOKED", "SPECIAL_EXIT", "TIMEOUT", "gone"),
+}
+FOR_GOOD = {"CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
+# Seconds: a preempted job, or one whose node failed, comes back; and a shared disk shows late what
+# a completed job has written.
+PATIENCE = 60.0
+PASSING = {  # reasons to wait that go by themselves
+    *("None", "Priority", "Resources", "BeginTime", "Dependency", "Cleaning", "Prolog", "Licenses"),
+    *("JobArrayTaskLimit", "ReqNodeNotAvail", "Reservation"),
+}
+
+
+class State(NamedTuple):
+    """Of a job: PENDING, RUNNING, FAILED, ..., or gone; why it is so, and for how long."""
+
+    name: str
+    reason: str = "None"
+    seconds: float = 0.0  # since it was first seen to have ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Unless SLURM is about to put it back into its queue."""
+        return self.name in ENDED
+
+    @property
+    def is_final(self) -> bool:
+        """It has ended, for longer than SLURM needs to put it back."""
+        return self.has_ended and self.seconds >= (3.0 if self.name in FOR_GOOD else PATIENCE)
+
+
+def queue() -> dict[str, State]:
+    """Of each of my jobs, by its id, such as 12_3; Unavailable where SLURM does not answer."""
+    command = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%r"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Unavailable("no SLURM here: there is no squeue on the PATH") from error
+    if asked.returncode:
+        raise Unavailable(f"SLURM: {' '.join(asked.stderr.split())}")
+    rows = (line.strip().split("|", 2) for line in asked.stdout.splitlines())
+    return {job: State(name, reason) for job, name, reason in rows}
+
+
+def states(jobs: Collection[str]) -> Iterator[dict[str, State]]:
+    """Of these jobs, again and again: every second at first, every 15 seconds later."""
+    start = time.monotonic()
+    ended_at: dict[str, float] = {}
+    while True:
+        now = time.monotonic()
+        with suppress(Unavailable):  # it will answer again; its jobs do not need it
+            known = queue()
+            yield {job: _aged(job, known, ended_at, now) for job in jobs}
+        time.sleep(min(15.0, max(1.0, (now - start) / 30)))
+
+
+def _aged(job: str, known: dict[str, State], ended_at: dict[str, float], now: float) -> State:
+    state = known.get(job, State("gone"))
+    if not state.has_ended:
+        ended_at.pop(job, None)
+        return state
+    return state._replace(seconds=now - ended_at.setdefault(job, now))
