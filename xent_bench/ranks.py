@@ -58,9 +58,8 @@ def _run_rank(
     os.environ |= environment
     try:
         with Notice() as notice:
-            signal.pthread_sigmask(
-                signal.SIG_UNBLOCK, notice.before
-            )  # a sweep's server blocks them
+            # the fork server of a sweep blocks them
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, notice.before)
             end_with_parent()
             function(*arguments, notice)
     except BaseException as error:
