@@ -57,15 +57,16 @@ def check(configs: list[DictConfig], answer: Connection) -> None:
 
     from xent_bench.targets import checked_kind
 
-    _listen()
     try:
+        _listen()
         for config in configs:
             checked(config)
             checked_kind(config)
+        answer.send(torch.cuda.device_count())
     except CONFIG_ERRORS as error:
         answer.send((explain(error, sys.argv[1:]), exit_code(error)))
-    else:
-        answer.send(torch.cuda.device_count())
+    except Preempted:
+        answer.send(("told to end while it checked the runs", EXIT_CODE))
 
 
 def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.configure import check_sources, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
-from xent_bench.failures import release
+from xent_bench.failures import Unavailable, release
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweeps.plan import Plan, plan_of
 from xent_bench.sweeps.plugins import register_plugins
@@ -46,7 +46,7 @@ class Console(Callback):
         register_plugins(config)
         try:
             self.plan = plan_of(config)
-        except CONFIG_ERRORS as error:
+        except (*CONFIG_ERRORS, Unavailable) as error:
             refuse(error)
         if self.plan is None:
             return

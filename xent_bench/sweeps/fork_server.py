@@ -78,9 +78,10 @@ def examine(configs: list[DictConfig]) -> int:
     process, connection = fork(check, configs)
     try:
         answer = connection.recv()
-    except EOFError:  # it has said on the terminal why
+    except EOFError:  # if by a mistake of ours, it has said so on the terminal
         process.join()
-        sys.exit(1)
+        how = process.exitcode
+        raise Unavailable(f"the process that checks the runs left with exit code {how}") from None
     process.join()
     if isinstance(answer, tuple):
         line, code = answer

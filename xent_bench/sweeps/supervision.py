@@ -22,6 +22,7 @@ from xent_bench.sweeps.live import Shown, view
 from xent_bench.sweeps.say import runs, say
 from xent_bench.sweeps.tally import Tally
 
+SERVER_GONE = 255  # multiprocessing's word for a run whose end nobody has seen
 TICK = 0.25  # seconds until a signal is heeded, and between two looks at how far the runs are
 
 
@@ -157,6 +158,8 @@ def _outcome_of(ended: Running) -> Failure | None:
             return said
     code, where = ended.process.exitcode, f"; see {log}" if log.exists() else ""
     assert code is not None
+    if code == SERVER_GONE:
+        return Failure("the process that starts the runs was killed", 4, again=True)
     if code >= 0:
         return Failure(f"its process left with exit code {code} and no result{where}", 1)
     name = signal.Signals(-code).name

@@ -1,0 +1,235 @@
+"""Kill a sweep at random instants until it has suffered enough; compare it with one left alone."""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+
+XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
+LOSSES = ("ce", "sparse_ce", "mse", "focal", "hinge")
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+VICTIMS = ("run", "run", "run", "run", "run", "run", "sweep", "sweep", "server", "all")
+LONGEST = 600  # seconds that a command typed again may take: more is a hang
+DROPPING = '''"""A net whose every step draws at random."""
+
+from torch import nn
+
+
+def dropping(shape, classes, *, width=64):
+    channels, h, w = shape
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(channels * h * w, width), nn.BatchNorm1d(width), nn.ReLU(),
+        nn.Dropout(0.3), nn.Linear(width, classes),
+    )
+'''
+
+
+def main() -> int:
+    """0 if the two sweeps agree in everything."""
+    arguments = _arguments()
+    rng = random.Random(arguments.seed)
+    folder = Path(arguments.folder or tempfile.mkdtemp(prefix="xent-stress-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dropping.py").write_text(DROPPING)
+    start = time.monotonic()
+    print(f"In {folder}, seed {arguments.seed}. Undisturbed ...", flush=True)
+    if (code := _sweep(folder, "straight", arguments).wait(LONGEST)) != 0:
+        raise SystemExit(f"the undisturbed sweep ended with {code}: see {folder}/straight.log")
+    print(f"{time.monotonic() - start:.0f} s. Killing ...", flush=True)
+    kills, typed = _killed(folder, arguments, rng)
+    told = ", ".join(f"{count} x {what}" for what, count in sorted(kills.items()))
+    print(f"{kills.total()} kills ({told}); the command was typed {typed} times", flush=True)
+    wrong = list(_differences(folder, arguments.runs))
+    if kills.total() < arguments.kills:
+        wrong.append(f"expected {arguments.kills} kills: the runs were over too soon, --epochs")
+    for line in wrong:
+        print(f"WRONG {line}")
+    agree = "differ" if wrong else "agree in every weight, prediction, metric, curve and point"
+    print(f"{arguments.runs} runs: the two sweeps {agree}; {time.monotonic() - start:.0f} s")
+    return 1 if wrong else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--runs", type=int, default=20, help="a multiple of 5")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--every", type=float, default=1.5, help="mean seconds between two kills")
+    parser.add_argument("--seed", type=int, default=0, help="of the victims and instants")
+    parser.add_argument("--folder", help="to keep everything in; by default a temporary one")
+    arguments = parser.parse_args()
+    if arguments.runs % len(LOSSES) or arguments.runs < 1:
+        parser.error(f"expected a multiple of {len(LOSSES)} runs, got {arguments.runs}")
+    return arguments
+
+
+def _sweep(folder: Path, name: str, arguments: argparse.Namespace) -> "subprocess.Popen[bytes]":
+    """In a session of its own, which is how its processes are found."""
+    seeds = ",".join(str(seed) for seed in range(arguments.runs // len(LOSSES)))
+    command = [
+        *(XENT_TRAIN, "-m", f"loss={','.join(LOSSES)}", f"seed={seeds}", "data=synthetic"),
+        *("data.n=3000", "data.flip=true", "model=mlp", "model._target_=dropping.dropping"),
+        *("~model.depth", "model.width=64", f"epochs={arguments.epochs}", "batch_size=10"),
+        *("machine=cpu", "machine.threads=1", "machine.jobs=2", "machine.checkpoint_minutes=0.002"),
+        *(f"machine.runs={name}", f"machine.tracking=sqlite:///{name}.db"),
+    ]
+    with (folder / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *_python_path()])},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _python_path() -> list[str]:
+    return [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+
+
+def _killed(
+    folder: Path, arguments: argparse.Namespace, rng: random.Random
+) -> tuple[Counter[str], int]:
+    """Kill until it is enough, and type the command until it is done."""
+    kills: Counter[str] = Counter()
+    typed = 0
+    while True:
+        sweep, typed, began = _sweep(folder, "cut", arguments), typed + 1, time.monotonic()
+        next_kill = began + rng.expovariate(1 / arguments.every)
+        while sweep.poll() is None:
+            time.sleep(0.005)
+            if time.monotonic() - began > LONGEST:
+                raise SystemExit(f"hangs: processes {list(_session(sweep.pid))}, in {folder}")
+            if time.monotonic() < next_kill or kills.total() >= arguments.kills:
+                continue
+            if victim := _kill_one(sweep.pid, rng):
+                kills[victim] += 1
+                next_kill = time.monotonic() + rng.expovariate(1 / arguments.every)
+        if sweep.returncode == 0:
+            return kills, typed
+
+
+def _kill_one(sweep: int, rng: random.Random) -> str | None:
+    """What was done; None while no run is there that could be disturbed."""
+    processes = dict(_session(sweep))
+    server = next(
+        (pid for pid, parent in processes.items() if _is_server(pid, parent, sweep)), None
+    )
+    runs = [pid for pid, parent in processes.items() if parent == server]
+    if server is None or not runs:
+        return None
+    whom, signum = rng.choice(VICTIMS), rng.choice(SIGNALS)
+    if whom in ("server", "all"):
+        signum = signal.SIGKILL
+    victims = {
+        "run": [rng.choice(runs)],
+        "sweep": [sweep],
+        "server": [server],
+        "all": list(processes),
+    }[whom]
+    for pid in victims:
+        try:
+            os.kill(pid, signum)
+        except ProcessLookupError:  # it was just ending
+            return None
+    return f"{signum.name} to {whom}"
+
+
+def _session(sweep: int) -> Iterator[tuple[int, int]]:
+    """Process and parent, of all that the command has started."""
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = file.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, parent, _, session = fields[:4]
+        if int(session) == sweep and state != "Z":
+            yield int(file.parent.name), int(parent)
+
+
+def _is_server(pid: int, parent: int, sweep: int) -> bool:
+    try:
+        return parent == sweep and b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _differences(folder: Path, runs: int) -> Iterator[str]:
+    straight, cut = (
+        sorted((folder / name).glob("*/*/result.json")) for name in ("straight", "cut")
+    )
+    names = [[file.parent.name for file in files] for files in (straight, cut)]
+    if names[0] != names[1] or len(straight) != runs:
+        yield f"finished runs: {names[0]} and {names[1]}, expected {runs}"
+    for one, other in zip(straight, cut, strict=False):
+        name = one.parent.name
+        for what, a, b in zip(("result", "curves"), _told(one), _told(other), strict=True):
+            if a != b:
+                yield f"{name}: another {what}: {a} and {b}"[:500]
+        with (
+            np.load(one.with_name("predictions.npz")) as a,
+            np.load(other.with_name("predictions.npz")) as b,
+        ):
+            if any(not np.array_equal(a[key], b[key]) for key in a):
+                yield f"{name}: other predictions"
+        for left in other.parent.glob("*.part"):
+            yield f"{name}: {left.name} was left behind"
+    yield from _differences_in_mlflow(folder, runs)
+
+
+def _told(result: Path) -> tuple[Any, Any]:
+    """Metrics and the hash of the weights; the curves, but for times."""
+    found = json.loads(result.read_text())
+    steps = json.loads(result.with_name("curves.json").read_text())
+    curves = {
+        step: {key: value for key, value in values.items() if not key.startswith("time/")}
+        for step, values in steps.items()
+    }
+    return (found["metrics"], found["tags"]["weights_sha256"]), curves
+
+
+def _differences_in_mlflow(folder: Path, runs: int) -> Iterator[str]:
+    straight, cut = (_stored(folder, name) for name in ("straight", "cut"))
+    if len(cut) != runs:
+        yield f"expected {runs} runs in MLflow, found {len(cut)}"
+    for key in sorted(straight.keys() | cut.keys()):
+        if straight.get(key) != cut.get(key):
+            yield f"MLflow, {key}: {straight.get(key)} and {cut.get(key)}"[:500]
+
+
+def _stored(folder: Path, name: str) -> dict[str, Any]:
+    """By key and number of its run: status, failure, and every stored point but times."""
+    client = MlflowClient(f"sqlite:///{folder}/{name}.db")
+    experiment = client.get_experiment_by_name("default")
+    assert experiment is not None
+    found: dict[str, Any] = {}
+    for run in client.search_runs([experiment.experiment_id], max_results=1000):
+        points = {
+            key: sorted(
+                (point.step, point.value)
+                for point in client.get_metric_history(run.info.run_id, key)
+            )
+            for key in run.data.metrics
+            if not key.startswith("time/")
+        }
+        twin = sum(name.startswith(run.data.tags["key"]) for name in found)
+        known = {"status": run.info.status, "failure": run.data.tags.get("failure")}
+        found[f"{run.data.tags['key']} {twin}"] = known | points
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
