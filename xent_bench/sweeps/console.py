@@ -46,7 +46,9 @@ class Console(Callback):
         register_plugins(config)
         try:
             self.plan = plan_of(config)
-        except (*CONFIG_ERRORS, Unavailable) as error:
+        except CONFIG_ERRORS as error:
+            refuse(error)
+        except Unavailable as error:
             refuse(error)
         if self.plan is None:
             return
