@@ -46,6 +46,11 @@ def net(shape, classes, *, width=16, depth=2):
 """
 STEPS = 6  # of an epoch: 336 images of train, in batches of 50
 
+ON_A_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
 
 class PowerCut(BaseException):
     """Ends a run where it stands."""
