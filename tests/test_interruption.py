@@ -134,12 +134,19 @@ def test_a_run_that_is_told_to_end_saves_after_the_step_and_goes_on_from_there(
     assert found == expected
 
 
-@pytest.mark.parametrize("step", [3, STEPS + 1, STEPS + 4])
-def test_a_run_cut_within_an_epoch_goes_on_from_the_last_checkpoint_there(saboteur, wanted, step):
-    straight, cut = (
-        wanted(folder="straight"),
-        wanted("machine.checkpoint_minutes=1e-9", folder="cut"),
-    )
+@pytest.mark.parametrize(
+    ("step", "machine"),
+    [
+        (3, "cpu"),
+        (STEPS + 4, "cpu"),
+        pytest.param(STEPS + 4, "gpu", marks=ON_A_GPU),
+    ],
+)
+def test_a_run_cut_within_an_epoch_goes_on_from_the_last_checkpoint_there(
+    saboteur, wanted, step, machine
+):
+    straight = wanted(f"machine={machine}", folder="straight")
+    cut = wanted(f"machine={machine}", "machine.checkpoint_minutes=1e-9", folder="cut")
     expected = ended(straight)
 
     def cut_the_power(call: int) -> None:
