@@ -87,7 +87,9 @@ class Slurm(Launcher):
             jobs = {job: run for run in missing if (job := _job_of(run, known))}
             before = len(jobs)
             new = [run for run in missing if run not in jobs.values()]
-            ids = submit([run.command for run in new], self.settings) if new else []
+            # alone in its job, whatever was typed for one machine
+            commands = [f"{run.command} machine.jobs=1" for run in new]
+            ids = submit(commands, self.settings) if new else []
             for job, run in zip(ids, new, strict=True):
                 run.folder.mkdir(parents=True, exist_ok=True)
                 write_whole(run.folder / JOB, job)
