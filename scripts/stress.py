@@ -21,6 +21,7 @@ XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 LOSSES = ("ce", "sparse_ce", "mse", "focal", "hinge")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 VICTIMS = ("run", "run", "run", "run", "run", "run", "sweep", "sweep", "server", "all")
+EARLY = 0.2  # share of the commands that may be disturbed before they train
 LONGEST = 600  # seconds that a command typed again may take: more is a hang
 DROPPING = '''"""A net whose every step draws at random."""
 
@@ -109,17 +110,25 @@ def _killed(
     while True:
         sweep, typed, began = _sweep(folder, "cut", arguments), typed + 1, time.monotonic()
         next_kill = began + rng.expovariate(1 / arguments.every)
+        trains = rng.random() < EARLY
         while sweep.poll() is None:
             time.sleep(0.005)
             if time.monotonic() - began > LONGEST:
                 raise SystemExit(f"hangs: processes {list(_session(sweep.pid))}, in {folder}")
             if time.monotonic() < next_kill or kills.total() >= arguments.kills:
                 continue
-            if victim := _kill_one(sweep.pid, rng):
+            trains = trains or _is_training(folder, began)
+            if trains and (victim := _kill_one(sweep.pid, rng)):
                 kills[victim] += 1
                 next_kill = time.monotonic() + rng.expovariate(1 / arguments.every)
         if sweep.returncode == 0:
             return kills, typed
+
+
+def _is_training(folder: Path, began: float) -> bool:
+    """Whether a run has told how far it is since then."""
+    since = time.time() - (time.monotonic() - began)
+    return any(file.stat().st_mtime > since for file in folder.glob("cut/*/*/progress.json"))
 
 
 def _kill_one(sweep: int, rng: random.Random) -> str | None:

@@ -6,6 +6,7 @@ Not by Lightning's own launcher, which types the command line again: here that m
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -63,7 +64,8 @@ def _run_rank(
             end_with_parent()
             function(*arguments, notice)
     except BaseException as error:
-        outcome.send(error)
+        with suppress(BrokenPipeError):  # whoever began it was killed
+            outcome.send(error)
         os._exit(1)  # at once: a library would wait for the other processes
     outcome.send(None)
 

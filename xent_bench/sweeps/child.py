@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -47,8 +48,7 @@ def train(
         failure = Failure(explain(error, sys.argv[1:]), exit_code(error), worth_another_try(error))
     for each in SIGNALS:  # it is over: what comes now must not tear the message
         signal.signal(each, signal.SIG_IGN)
-    outcome.send(failure)
-    outcome.close()
+    _tell(outcome, failure)
 
 
 def check(configs: list[DictConfig], answer: Connection) -> None:
@@ -62,11 +62,18 @@ def check(configs: list[DictConfig], answer: Connection) -> None:
         for config in configs:
             checked(config)
             checked_kind(config)
-        answer.send(torch.cuda.device_count())
+        found: int | tuple[str, int] = torch.cuda.device_count()
     except CONFIG_ERRORS as error:
-        answer.send((explain(error, sys.argv[1:]), exit_code(error)))
+        found = explain(error, sys.argv[1:]), exit_code(error)
     except Preempted:
-        answer.send(("told to end while it checked the runs", EXIT_CODE))
+        found = "told to end while it checked the runs", EXIT_CODE
+    _tell(answer, found)
+
+
+def _tell(parent: Connection, what: object) -> None:
+    with suppress(BrokenPipeError):  # it was killed: nobody is there to be told
+        parent.send(what)
+    parent.close()
 
 
 def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
