@@ -4,6 +4,7 @@ What kills a whole process, a sweep, or a job of a cluster is in other files.
 """
 
 import importlib
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -130,7 +131,7 @@ def test_a_run_that_is_told_to_end_saves_after_the_step_and_goes_on_from_there(
     assert kept["global_step"] in (step, step + 1)  # one group is always fetched ahead
     assert ("within_epoch" in kept) == (kept["global_step"] % STEPS != 0)
     assert saboteur.calls == STEPS * 13 - kept["global_step"]
-    assert begun.reason == f"told to end by {signal.Signals(sent).name}"
+    assert begun.reason == f"Preempted: told to end by {signal.Signals(sent).name}"
     assert found == expected
 
 
@@ -163,9 +164,32 @@ def test_a_run_cut_within_an_epoch_goes_on_from_the_last_checkpoint_there(
     assert found == expected
 
 
+def test_a_run_cut_after_epochs_too_short_to_be_saved_trains_them_again(
+    saboteur, wanted, monkeypatch
+):
+    straight, cut = wanted(folder="straight"), wanted(folder="cut")
+    expected = ended(straight)
+
+    def cut_the_power(call: int) -> None:
+        if call == 2 * STEPS + 2:
+            raise PowerCut
+
+    monkeypatch.setattr("xent_bench.checkpointing.SHARE", 1e-9)
+    saboteur.calls, saboteur.act = 0, cut_the_power
+    with pytest.raises(PowerCut):
+        run(cut)
+    saboteur.calls = STEPS * 10
+    found = ended(cut)
+
+    assert saboteur.calls == STEPS * (10 + 2)
+    assert found == expected
+
+
 @pytest.mark.usefixtures("saboteur")
-def test_no_checkpoint_is_written_within_a_short_epoch(wanted, monkeypatch):
+@pytest.mark.parametrize(("share", "epochs"), [(math.inf, [1, 2, 3]), (1e-9, [1, 3])])
+def test_a_checkpoint_is_written_after_epochs_that_are_worth_it(wanted, monkeypatch, share, epochs):
     saved = []
+    monkeypatch.setattr("xent_bench.checkpointing.SHARE", share)
     save = LastingCheckpointIO.save_checkpoint
     monkeypatch.setattr(
         LastingCheckpointIO,
@@ -177,7 +201,7 @@ def test_no_checkpoint_is_written_within_a_short_epoch(wanted, monkeypatch):
     )
     run(wanted(folder="straight"))
 
-    assert saved == [STEPS, 2 * STEPS, 3 * STEPS]
+    assert saved == [STEPS * epoch for epoch in epochs]
     assert SECONDS in load_curves(run_folder(wanted(folder="straight")))[1]
 
 

@@ -36,6 +36,8 @@ view.PATIENCE = float("inf")
 with open_run(Path(sys.argv[1]), Unfinished("one", "killed", {}, ""), sys.argv[2]) as run:
     for step in (1, 2, 3):
         run.log_metrics({"val/nll": 1 / step, "train/loss": 2 / step}, step=step)
+        if step == 2:
+            run.save()
     os.kill(os.getpid(), signal.SIGKILL)
 """
 EIGHT = """
@@ -109,7 +111,7 @@ def cut_short(opened: Callable[..., Any], error: BaseException) -> None:
         (Diverged("nan"), "FAILED", "Diverged: nan"),
         (KeyboardInterrupt(), "KILLED", None),
         (Preempted(signal.SIGTERM), "KILLED", None),
-        (RuntimeError("out of memory"), "FAILED", "Unavailable: not enough memory: out of memory"),
+        (RuntimeError("out of memory"), "FAILED", "OutOfMemory: not enough memory: out of memory"),
     ],
 )
 def test_the_points_of_a_run_that_is_cut_short_are_all_there(
@@ -150,10 +152,13 @@ def test_the_points_of_a_killed_process_come_back_and_none_twice(store, tmp_path
 def test_an_epoch_that_is_repeated_keeps_its_times_and_other_numbers_replace_it(tmp_path):
     curves = Curves(tmp_path)
     curves.add(1, {"val/nll": 0.5, SECONDS: 3.0})
+    curves.save()
     first = load_curves(tmp_path)
     curves.add(1, {"val/nll": 0.5, SECONDS: 4.0})
+    curves.save()
     second = load_curves(tmp_path)
     curves.add(1, {"val/nll": 0.25, SECONDS: 4.0})
+    curves.save()
 
     assert second == first
     assert load_curves(tmp_path)[1]["val/nll"] == 0.25

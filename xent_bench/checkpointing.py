@@ -1,4 +1,4 @@
-"""When a run is saved: after every epoch, every some minutes within one, and when told to end."""
+"""When a run is saved: after epochs, every some minutes within one, and when told to end."""
 
 import time
 from pathlib import Path
@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from xent_bench.preemption import Notice
 
 THREADS = "threads"
+SHARE = 0.02  # of the time, at most: of epochs too short for it not every one is saved
 
 
 class Checkpointing(Callback):
@@ -23,7 +24,7 @@ class Checkpointing(Callback):
         """`notice` is what tells to end."""
         self.folder, self.notice = folder, notice
         self.seconds, self.threads = 60 * machine.checkpoint_minutes, machine.threads
-        self.saved = time.monotonic()
+        self.saved, self.cost = time.monotonic(), 0.0  # when, and for how many seconds
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -49,15 +50,13 @@ class Checkpointing(Callback):
         """Save if it is time to, but for an epoch's end, which comes after validation."""
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        due = time.monotonic() - self.saved > self.seconds
-        if _any(trainer, due or self.notice.signum is not None):
-            self._save(trainer)
-            self._heed(trainer)
+        self._save_if(trainer, time.monotonic() - self.saved > self.seconds)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, after val was scored."""
-        self._save(trainer)
-        self._heed(trainer)
+        """Save, after val was scored; the last epoch in any case."""
+        worth = min(self.seconds, self.cost / SHARE)
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        self._save_if(trainer, last or time.monotonic() - self.saved > worth)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen again."""
@@ -67,9 +66,18 @@ class Checkpointing(Callback):
         """Nothing to save: the net is trained."""
         self._heed(trainer)
 
+    def _save_if(self, trainer: Trainer, due: bool) -> None:
+        if _any(trainer, due or self.notice.signum is not None):
+            self._save(trainer)
+            self._heed(trainer)
+
     def _save(self, trainer: Trainer) -> None:
+        start = time.monotonic()
+        if trainer.logger is not None:
+            trainer.logger.save()  # first: what a resumed run does not log again
         trainer.save_checkpoint(self.folder)
         self.saved = time.monotonic()
+        self.cost = self.saved - start
 
     def _heed(self, trainer: Trainer) -> None:
         if _any(trainer, self.notice.signum is not None):

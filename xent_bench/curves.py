@@ -18,20 +18,28 @@ class Curves:
     """One point of each curve a step; step 1 is the end of the first epoch.
 
     A step that is written again, by a run that was killed before its checkpoint, stays as it was,
-    with its times; on another machine it may have other numbers, and replaces itself.
+    with its times; on another machine it may have other numbers, and replaces itself. The file has
+    what was added before the last `save`.
     """
 
     def __init__(self, folder: Path) -> None:
         """Go on with those in the folder."""
         self.file = folder / FILE
         self.steps = load_curves(folder) if self.file.exists() else {}
+        self.saved = True
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep the points of a step, and when; the file appears whole."""
+        """The points of a step, and when."""
         if _untimed(self.steps.get(step, {})) == _untimed(values):
             return
         self.steps[step] = dict(values) | {WRITTEN: round(time.time(), 3)}
-        write_lasting(self.file, json.dumps(self.steps))
+        self.saved = False
+
+    def save(self) -> None:
+        """To the folder, if anything is new; the file appears whole."""
+        if not self.saved:
+            write_lasting(self.file, json.dumps(self.steps))
+            self.saved = True
 
     def seconds(self) -> float:
         """Of all epochs, whichever process trained them."""

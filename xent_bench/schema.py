@@ -95,7 +95,7 @@ class Machine:
     deterministic: bool = True  # the same numbers again, on the same hardware
     compile: Compile = Compile.none  # the net; the first steps take long, later ones may be faster
     save_weights: bool = False  # a plain state dict, WEIGHTS in the run's folder and in MLflow
-    checkpoint_minutes: Positive = 10.0  # within an epoch; at its end there always is one
+    checkpoint_minutes: Positive = 10.0  # between two, at most; at ends of epochs more often
     retries: NaturalNumber = 2  # of a run of a sweep that was killed, or had no memory or no room
     runs: NonEmpty = "runs"  # the run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db

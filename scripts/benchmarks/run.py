@@ -57,6 +57,12 @@ SECTIONS = {
         {"start_up": 7, "mlflow_cost": 4, "sweep": 1},
         "User and system time of all processes.",
     ),
+    "survival": Section(
+        "Surviving whatever ends a run",
+        ["what", "CPU", "by the clock", "wanted"],
+        {"survival": 9},
+        "Runs of the quickstart, in one process. Without: no checkpoints, journals or flushes.",
+    ),
     "metrics": Section(
         "The metrics of a split",
         [

@@ -26,7 +26,7 @@ WAY_OUT = "machine.offline=true logs to the run's folder alone"
 
 
 class Tracking(Logger):
-    """What is logged is in the folder at once; `view` follows, or none does."""
+    """What is logged is in the folder with the next checkpoint; `view` follows, or none does."""
 
     def __init__(self, curves: Curves, view: "View | None") -> None:
         """Go on after an earlier process."""
@@ -58,6 +58,10 @@ class Tracking(Logger):
         if self.view:
             self.view.follow(self.curves)
 
+    def save(self) -> None:
+        """Before a checkpoint, after which nobody logs it again."""
+        self.curves.save()
+
 
 @contextmanager
 def open_run(
@@ -75,10 +79,13 @@ def open_run(
         raise Unavailable(f"{wrong}; {WAY_OUT}")
     set_pending(folder)
     view = None if offline else _open(folder, begun, place)
+    tracking = Tracking(Curves(folder), view)
     try:
-        yield Tracking(Curves(folder), view)
+        yield tracking
+        tracking.save()
     except BaseException as error:
         with suppress(OSError):  # what went wrong first is what the user must see
+            tracking.save()
             keep_reason(folder, reason(error))
         _catch_up(view, folder, begun, place)
         raise

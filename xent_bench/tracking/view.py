@@ -45,6 +45,7 @@ class View:
         """Send the points that wait, now and then; where nobody answers, twice as seldom."""
         if time.monotonic() - self.tried <= self.patience:
             return
+        curves.save()  # first: a point that is sent again has its time from the folder
         try:
             self.send(curve_points(curves.steps))
             self.patience = PATIENCE
