@@ -53,7 +53,8 @@ OURS = {
     "explain": {"configure", "failures", "schema"},
     "sweeps": {
         *("calibrators", "command", "configure", "explain", "failures", "pace", "planned"),
-        *("preemption", "schema", "sweeps", "targets", "train", "whole_files"),
+        *("preemption", "runs", "schema", "sweeps", "sync", "targets", "tracking", "train"),
+        "whole_files",
     },
     "tracking": {"curves", "failures", "runs", "scorecard", "tracking", "whole_files"},
     "sync": {"failures", "runs", "tracking"},

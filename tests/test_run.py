@@ -614,7 +614,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(config, capsys
     again = run(cut)
 
     said = capsys.readouterr().out
-    assert f"{last} is damaged; going on from {before.name if kept else 'the start'}" in said
+    both = f"{last}" if kept else f"{last}, {before}"
+    assert f"damaged: {both}; going on from {before.name if kept else 'the start'}" in said
     assert again["metrics"] == expected["metrics"]
     assert again["tags"]["weights_sha256"] == expected["tags"]["weights_sha256"]
     assert curve(cut, "val/nll") == curve(straight, "val/nll")

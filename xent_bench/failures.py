@@ -15,6 +15,10 @@ class OutOfMemory(Unavailable):
     """Others may have had it, or have ended a part of the run for its sake: worth another try."""
 
 
+class Unreachable(Unavailable):
+    """The tracking store, when a run wants to begin."""
+
+
 class Diverged(ArithmeticError):
     """The loss stopped being a number."""
 
@@ -29,7 +33,9 @@ def named(error: BaseException) -> BaseException:
     kind = type(error)
     if kind.__module__.startswith(("torch._dynamo", "torch._inductor")):
         return Unavailable(f"machine.compile: {kind.__name__}: {reason}")
-    if isinstance(error, RuntimeError | MemoryError):  # torch's OutOfMemoryError is the first
+    if isinstance(error, MemoryError):  # often without a word
+        return OutOfMemory(f"not enough memory: {reason or 'none is left'}")
+    if isinstance(error, RuntimeError):  # torch's OutOfMemoryError is the first
         if "out of memory" in str(error) or "allocate" in str(error):
             return OutOfMemory(f"not enough memory: {reason}")
         if "does not have a deterministic implementation" in str(error):

@@ -124,9 +124,9 @@ def _fit(
 
 def _newest_checkpoint(folder: Path) -> Path | None:
     newest, damaged = last_checkpoint(folder)
-    for file in damaged:
+    if damaged:
         where = f"from {newest.name}" if newest else "from the start"
-        print(f"{file} is damaged; going on {where}", flush=True)
+        print(f"damaged: {', '.join(map(str, damaged))}; going on {where}", flush=True)
     return newest
 
 
@@ -136,8 +136,10 @@ def _train(
     """From where it was interrupted; what is predicted on calib and on test, in float32."""
     try:
         trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
-    except SystemExit as stop:  # what Lightning makes of a second Ctrl-C
-        raise KeyboardInterrupt from stop
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's word for it
+            raise KeyboardInterrupt from stop
+        raise
     return (
         _predict(trainer, classifier, "calib", loaders.calib),
         _predict(trainer, classifier, "test", loaders.test),

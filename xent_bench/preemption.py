@@ -3,12 +3,14 @@
 import os
 import signal
 import threading
+import time
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import Self
 
 TOLD_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers use all three
+GRACE = 600.0  # seconds for a step, or a validation, of one that nobody watches
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same again may succeed
 
 
@@ -52,6 +54,8 @@ def _await_parent() -> None:
     assert parent is not None
     wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)  # it hangs, and holds the lock of its run
 
 
 class Notice:

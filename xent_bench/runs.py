@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from xent_bench.whole_files import write_lasting
 
+UNTOLD = "killed"  # by what leaves a process no time to say it
 LARGEST = 1e100  # of a metric that is one
 DAMAGED = (OSError, AttributeError, TypeError, ValueError, RecursionError)
 
@@ -38,7 +39,7 @@ class Unfinished:
     experiment: str
     params: dict[str, Any]
     command: str
-    reason: str = "killed"  # why it ended
+    reason: str = UNTOLD  # why it ended
     tags: dict[str, str] = field(default_factory=dict)  # of its run in MLflow
     started: float | None = None  # unix seconds
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from xent_bench.pace import load_pace
 from xent_bench.planned import NOT_IN_MLFLOW, Planned, Sweep, load_sweep
-from xent_bench.runs import as_it_is
+from xent_bench.runs import as_it_is, was_stopped
 
 MARKS = ("result.json", "begun.json", "config.yaml")  # of a run's folder
 
@@ -86,15 +86,18 @@ def _standing(folder: Path, planned: Planned | None) -> Standing:
             return Standing(name, State.DONE, "", command)
         if (folder / NOT_IN_MLFLOW).exists() and planned._replace(offline=True).is_done(folder):
             return Standing(name, State.NOT_IN_MLFLOW, "trained; its upload is missing", command)
-        return Standing(name, State.STOPPED, "a part of its result is missing", command)
+        return Standing(name, State.STOPPED, "its result is damaged or lacks a part", command)
     if not any((folder / mark).exists() for mark in MARKS):
         return Standing(name, State.MISSING, "", command)
-    begun = as_it_is(folder)
+    try:
+        begun = as_it_is(folder)
+    except ValueError as error:
+        return Standing(name, State.FAILED, str(error), command)
     pace = load_pace(folder)
     if begun.reason == "still running":
         return Standing(name, State.RUNNING, str(pace or "starting"), command)
     how = begun.reason.removeprefix("Preempted: ")
-    stopped = begun.reason in ("killed", "interrupted") or how != begun.reason
+    stopped = was_stopped(begun)
     at = f" at epoch {pace.epoch:.1f}/{pace.epochs}" if stopped and pace else ""
     state = State.STOPPED if stopped else State.FAILED
     return Standing(name, state, f"{how}{at}", command or begun.command)

@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 
 from xent_bench.configure import checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
-from xent_bench.failures import worth_another_try
+from xent_bench.failures import Unreachable, worth_another_try
 from xent_bench.preemption import EXIT_CODE, Preempted, end_with_parent, raise_when_told
 from xent_bench.sweeps.fork_server import SIGNALS
+from xent_bench.sync import bring
 from xent_bench.train import run
 
 LOG = "log.txt"
@@ -78,7 +79,7 @@ def _tell(parent: Connection, what: object) -> None:
 
 def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
     try:
-        run(config, command)
+        _run(config, command)
     except KeyboardInterrupt:
         return Failure("interrupted", 130, again=True)
     except Preempted as told:
@@ -90,9 +91,25 @@ def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
         return Failure(reason, exit_code(error), worth_another_try(error))
     except BaseException as error:
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"[:LONGEST]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
         return Failure(f"{reason}; see {folder / LOG}", 1)
     return None
+
+
+def _run(config: DictConfig, command: str) -> None:
+    """The parent has found that MLflow answers: where it has gone since, the folder must do."""
+    try:
+        run(config, command)
+    except Unreachable as error:
+        print(f"{error}; the run goes on without", flush=True)
+        config.machine.offline = True
+        run(config, command)
+
+
+def send(uri: str | None, folder: Path, answer: Connection) -> None:
+    """To MLflow, of a run whose process has ended without a word, what it left."""
+    bring(folder, uri)
+    answer.close()
 
 
 def _listen() -> None:

@@ -14,7 +14,7 @@ from xent_bench.configure import check_sources, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
 from xent_bench.failures import Unavailable, release
 from xent_bench.schema import run_folder, run_name
-from xent_bench.sweeps.plan import Plan, plan_of
+from xent_bench.sweeps.plan import Plan, ask_stores, plan_of
 from xent_bench.sweeps.plugins import register_plugins
 from xent_bench.sweeps.run_line import LEGEND, result_line
 from xent_bench.sweeps.say import say
@@ -35,16 +35,19 @@ class Console(Callback):
             check_top_level(config)
             if not _has_result(config):
                 check_sources(config)
+                ask_stores([config])
                 say("Loading PyTorch ...")
                 _check_with_torch(config)
                 say(LEGEND)
         except CONFIG_ERRORS as error:  # Hydra would make a warning of it
             refuse(error)
+        except Unavailable as error:
+            refuse(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the sweep as a whole; with nothing missing, that is all."""
-        register_plugins(config)
         try:
+            register_plugins(config)
             self.plan = plan_of(config)
         except CONFIG_ERRORS as error:
             refuse(error)

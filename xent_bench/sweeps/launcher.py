@@ -9,12 +9,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from xent_bench.planned import Planned
+from xent_bench.planned import NOT_IN_MLFLOW, Planned
 from xent_bench.schema import Accelerator
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.fork_server import examine
 from xent_bench.sweeps.gpus import slots
 from xent_bench.sweeps.plan import Plan, planned
+from xent_bench.sweeps.say import runs, say
 from xent_bench.sweeps.shared import console_of
 from xent_bench.sweeps.supervision import Job, Supervision
 from xent_bench.sweeps.tally import Tally
@@ -39,6 +40,7 @@ class Processes(Launcher):
         gpus = 0 if machine.accelerator is Accelerator.cpu else gpus
         Supervision(jobs, slots(machine.jobs, machine.devices, gpus), tally).train_all()
         tally.say_sum(jobs[-1].run.folder.parent)
+        _say_what_mlflow_lacks([run for run, _ in chosen])
         if tally.codes:
             sys.exit(tally.codes[0])
         return [returned(run, config) for run, config in chosen]
@@ -55,6 +57,12 @@ def chosen_runs(
         plan = _plan(context, config, combinations)
         tally = Tally(len(combinations), len(combinations))
     return [plan.config_of(each) for each in combinations], plan.gpus, tally
+
+
+def _say_what_mlflow_lacks(trained: list[Planned]) -> None:
+    lacking = [each for each in trained if (each.folder / NOT_IN_MLFLOW).exists()]
+    if lacking:
+        say(f"{runs(len(lacking))} not in MLflow yet: xent-sync {lacking[0].folder.parent}")
 
 
 def _plan(context: HydraContext, sweep: DictConfig, combinations: list[list[str]]) -> Plan:

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from xent_bench.command import command_of
 from xent_bench.configure import check_sources, check_top_level
+from xent_bench.failures import Unreachable
 from xent_bench.planned import Planned
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweeps import fork_server
@@ -57,12 +58,23 @@ def plan_of(sweep: DictConfig) -> Plan | None:
     gpus = 0
     if pairs:
         to_train = sum(not (run.folder / "result.json").exists() for run, _ in pairs)
+        ask_stores([config for _, config in pairs])
         what = f"{to_train} to train" if to_train else f"{len(pairs)} to complete"
         say(f"{runs(len(all_runs))}, {what}; loading PyTorch ...")
         gpus = fork_server.examine([config for _, config in pairs])
     if all_runs != known:
         remember(sweep, all_runs)
     return Plan(all_runs, pairs, gpus)
+
+
+def ask_stores(configs: list[DictConfig]) -> None:
+    """Unreachable if one that the runs are to be logged in does not answer, told within seconds."""
+    from xent_bench.tracking.reach import complaint, tracking_uri  # 50 ms of --help
+
+    wanted = [each.machine.tracking for each in configs if not each.machine.offline]
+    for uri in set(map(tracking_uri, wanted)):
+        if wrong := complaint(uri):
+            raise Unreachable(f"{wrong}; machine.offline=true logs to the folders of runs alone")
 
 
 def planned(sweep: DictConfig, run: DictConfig, overrides: list[str], tells: set[str]) -> Planned:

@@ -34,5 +34,7 @@ def _plugins(launcher: str) -> list[type[Plugin]]:
     if launcher != f"{PLACE}.xent_bench.Slurm":
         return [Missing, Processes]
     from xent_bench.sweeps.slurm import Slurm
+    from xent_bench.sweeps.slurm_queue import queue
 
+    queue()  # before anything takes time: whether there is a SLURM
     return [Missing, Slurm]

@@ -52,7 +52,7 @@ def queue() -> dict[str, State]:
     except OSError as error:
         raise Unavailable("no SLURM here: there is no squeue on the PATH") from error
     if asked.returncode:
-        raise Unavailable(f"SLURM: {' '.join(asked.stderr.split())}")
+        raise Unavailable(f"SLURM: {asked.stderr.partition(chr(10))[0]}")
     rows = (line.strip().split("|", 2) for line in asked.stdout.splitlines())
     return {job: State(name, reason) for job, name, reason in rows}
 

@@ -14,9 +14,10 @@ from multiprocessing.process import BaseProcess
 from omegaconf import DictConfig
 
 from xent_bench.failures import Unavailable
-from xent_bench.planned import Planned
+from xent_bench.planned import NOT_IN_MLFLOW, Planned
 from xent_bench.preemption import Notice
-from xent_bench.sweeps.child import LOG, Failure, train
+from xent_bench.runs import UNTOLD, keep_reason, load_begun
+from xent_bench.sweeps.child import LOG, Failure, send, train
 from xent_bench.sweeps.fork_server import fork
 from xent_bench.sweeps.live import Shown, view
 from xent_bench.sweeps.say import runs, say
@@ -126,6 +127,7 @@ class Supervision:
             self.tally.line(job.run.name, f"{failure.reason}; {again}")
         else:
             self.tally.failed(job.run.name, failure.reason, failure.code)
+            _conclude(job, failure)
 
     def _tell_to_end(self) -> None:
         self.told = True
@@ -145,6 +147,20 @@ class Supervision:
             Shown(each.job.run.name, each.job.run.folder, each.start, each.job.tries)
             for each in self.running
         ]
+
+
+def _conclude(job: Job, failure: Failure) -> None:
+    """In the folder and in MLflow, for one whose process could not."""
+    folder, machine = job.run.folder, job.config.machine
+    if not (folder / NOT_IN_MLFLOW).exists():  # it has said so itself, or did not begin
+        return
+    with suppress(OSError, ValueError):
+        if load_begun(folder).reason == UNTOLD:
+            keep_reason(folder, failure.reason)
+    if not machine.offline:
+        with suppress(Unavailable):
+            process, _ = fork(send, machine.tracking, folder)
+            process.join()
 
 
 def _outcome_of(ended: Running) -> Failure | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.curves import Curves
-from xent_bench.failures import Unavailable, reason
+from xent_bench.failures import Unreachable, reason
 from xent_bench.runs import Unfinished, keep_reason, save_begun
 from xent_bench.tracking.pending import set_pending
 from xent_bench.tracking.reach import complaint, said, tracking_uri
@@ -72,14 +72,15 @@ def open_run(
     At its end the folder says how it went: a result, or a reason. Then MLflow catches up: its run
     ends FINISHED, or FAILED with the reason as the tag `failure`, or KILLED if it was stopped.
     """
+    curves = Curves(folder)  # damaged ones are told before MLflow hears of the run
     begun = replace(begun, tags=begun.tags | SOURCE | {"mlflow.user": _user()}, started=time.time())
     save_begun(begun, folder)
     place = tracking_uri(uri)
     if not offline and (wrong := complaint(place)):
-        raise Unavailable(f"{wrong}; {WAY_OUT}")
+        raise Unreachable(f"{wrong}; {WAY_OUT}")
     set_pending(folder)
     view = None if offline else _open(folder, begun, place)
-    tracking = Tracking(Curves(folder), view)
+    tracking = Tracking(curves, view)
     try:
         yield tracking
         tracking.save()
@@ -99,7 +100,7 @@ def _open(folder: Path, begun: Unfinished, uri: str) -> "View":
         view = open_view(uri, folder, begun)
         view.resume()
     except OUT_OF_REACH as error:
-        raise Unavailable(f"{said(uri, error)}; {WAY_OUT}") from error
+        raise Unreachable(f"{said(uri, error)}; {WAY_OUT}") from error
     return view
 
 
