@@ -21,6 +21,7 @@ XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 LOSSES = ("ce", "sparse_ce", "mse", "focal", "hinge")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 VICTIMS = ("run", "run", "run", "run", "run", "run", "sweep", "sweep", "server", "all")
+MOST = 500  # times that the command is typed
 EARLY = 0.2  # share of the commands that may be disturbed before they train
 LONGEST = 600  # seconds that a command typed again may take: more is a hang
 DROPPING = '''"""A net whose every step draws at random."""
@@ -123,6 +124,8 @@ def _killed(
                 next_kill = time.monotonic() + rng.expovariate(1 / arguments.every)
         if sweep.returncode == 0:
             return kills, typed
+        if (sweep.returncode not in (4, 75, 130) and sweep.returncode >= 0) or typed > MOST:
+            raise SystemExit(f"ended with {sweep.returncode}: see {folder}/cut.log")
 
 
 def _is_training(folder: Path, began: float) -> bool:
@@ -214,6 +217,9 @@ def _differences_in_mlflow(folder: Path, runs: int) -> Iterator[str]:
     straight, cut = (_stored(folder, name) for name in ("straight", "cut"))
     if len(cut) != runs:
         yield f"expected {runs} runs in MLflow, found {len(cut)}"
+    for key, stored in cut.items():
+        if stored["status"] != "FINISHED":
+            yield f"MLflow, {key}: {stored['status']}"
     for key in sorted(straight.keys() | cut.keys()):
         if straight.get(key) != cut.get(key):
             yield f"MLflow, {key}: {straight.get(key)} and {cut.get(key)}"[:500]

@@ -335,7 +335,7 @@ def test_a_folder_without_a_run_gets_one_line(tmp_path):
 
 def test_another_calibrator_is_fitted_to_a_finished_run_without_training_it(config, monkeypatch):
     first = run(config())
-    monkeypatch.setattr("xent_bench.fit.fit", None)
+    monkeypatch.setattr("xent_bench.attempt.attempt", None)
     again = run(config("calibrator=vector_scaling"))
 
     assert "test_vs/nll" in again["metrics"]

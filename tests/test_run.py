@@ -95,7 +95,7 @@ def test_another_loss_ends_elsewhere(config):
 
 def test_a_finished_run_is_returned_and_not_trained_again(config, monkeypatch):
     first = run(config())
-    monkeypatch.setattr("xent_bench.fit.fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("xent_bench.attempt.attempt", lambda *_: pytest.fail("trained again"))
 
     assert run(config()) == first
 

@@ -44,6 +44,9 @@ def build_loaders(
 
     Of every batch and of every split to evaluate, the `part` of this process.
     """
+    least = min(map(len, splits[1:]))
+    if part.of > least:
+        raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
         n = len(splits.train)
         raise ConfigError("batch_size", f"expected at most the {n} images of train")

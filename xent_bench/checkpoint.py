@@ -35,6 +35,8 @@ class LastingCheckpointIO(TorchCheckpointIO):
         content = _packed(checkpoint)
         digest = hashlib.sha256(content).hexdigest()[:DIGITS]
         folder = Path(path)
+        for part in folder.glob(f"{CHECKPOINTS}.part"):  # of a process that was killed meanwhile
+            part.unlink()
         write_lasting(folder / f"step{checkpoint['global_step']:010}-{digest}.ckpt", content)
         for file in sorted(folder.glob(CHECKPOINTS))[:-KEPT]:
             file.unlink()

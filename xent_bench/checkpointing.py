@@ -63,8 +63,11 @@ class Checkpointing(Callback):
         self.notice.listen()
 
     def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Nothing to save: the net is trained."""
-        self._heed(trainer)
+        """Nothing to save: the net is trained. Processes that do it together may have different
+        numbers of batches, and go on.
+        """
+        if trainer.world_size == 1:
+            self.notice.heed()
 
     def _save_if(self, trainer: Trainer, due: bool) -> None:
         if _any(trainer, due or self.notice.signum is not None):

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
+import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from xent_bench.build import Loaders, build_classifier, build_loaders
-from xent_bench.checkpoint import last_checkpoint, save_weights
+from xent_bench.checkpoint import save_weights
 from xent_bench.checkpointing import Checkpointing
 from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError, configured
@@ -23,48 +24,31 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
 from xent_bench.divergence import ADVICE
 from xent_bench.evaluation import evaluate
-from xent_bench.failures import Diverged, named, reason
+from xent_bench.failures import Diverged
 from xent_bench.gather import gathered
 from xent_bench.predictions import Predicted, Predictions, predicted, save
-from xent_bench.preemption import Notice
+from xent_bench.preemption import Notice, Preempted
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
-from xent_bench.ranks import run_in_ranks
 from xent_bench.run_pictures import draw_pictures
-from xent_bench.runs import Run, Unfinished, keep_reason, save_begun, save_run
-from xent_bench.schema import run_key, run_name, science
+from xent_bench.runs import Run, Unfinished, save_run
+from xent_bench.schema import run_key, run_name
 from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
 from xent_bench.whole_files import write_lasting
 
 
-def fit(config: DictConfig, folder: Path, command: str, notice: Notice) -> None:
-    """Train, evaluate, and move `result.json` into the folder when all else is written."""
-    known = {"key": run_key(config), "command": command}
-    begun = Unfinished(run_name(config), config.experiment, science(config), command, tags=known)
-    save_begun(begun, folder)
-    try:
-        arguments = (config, folder, begun, _newest_checkpoint(folder))
-        if config.machine.devices == 1:
-            _fit(*arguments, notice)
-        else:
-            run_in_ranks(_fit, *arguments, ranks=config.machine.devices, notice=notice)
-    except BaseException as error:
-        told = named(error)
-        with suppress(OSError):  # what went wrong first is what the user must see
-            keep_reason(folder, reason(error))
-        if told is error:
-            raise
-        raise told from error
-
-
-def _fit(
+def fit(
     config: DictConfig,
     folder: Path,
     begun: Unfinished,
     checkpoint: Path | None,
     notice: Notice,
 ) -> None:
+    """Train, evaluate, and move `result.json` into the folder when all else is written.
+
+    From the checkpoint on, if there is one; or as one of the processes that do it together.
+    """
     start = time.monotonic()
     checkpointing = Checkpointing(folder, config.machine, notice)
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
@@ -122,28 +106,22 @@ def _fit(
         save_run(result, folder)  # done: what follows is MLflow's
 
 
-def _newest_checkpoint(folder: Path) -> Path | None:
-    newest, damaged = last_checkpoint(folder)
-    if damaged:
-        where = f"from {newest.name}" if newest else "from the start"
-        print(f"damaged: {', '.join(map(str, damaged))}; going on {where}", flush=True)
-    return newest
-
-
 def _train(
     trainer: Trainer, classifier: Classifier, loaders: Loaders, checkpoint: Path | None
 ) -> tuple[Predicted, Predicted]:
     """From where it was interrupted; what is predicted on calib and on test, in float32."""
     try:
         trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
+        return (
+            _predict(trainer, classifier, "calib", loaders.calib),
+            _predict(trainer, classifier, "test", loaders.test),
+        )
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's word for it
             raise KeyboardInterrupt from stop
+        if isinstance(stop, SIGTERMException):  # which came before we listened
+            raise Preempted(signal.SIGTERM) from stop
         raise
-    return (
-        _predict(trainer, classifier, "calib", loaders.calib),
-        _predict(trainer, classifier, "test", loaders.test),
-    )
 
 
 def _predict(trainer: Trainer, classifier: Classifier, split: str, batches: Batches) -> Predicted:

@@ -44,17 +44,20 @@ def _raise(signum: int, _: FrameType | None) -> None:
     raise Preempted(signum)
 
 
-def end_with_parent() -> None:
-    """Told by nobody, since it was killed: from now on a process that it started is told then."""
-    threading.Thread(target=_await_parent, daemon=True).start()
+def end_with_parent(grace: float = GRACE) -> None:
+    """When the parent is killed, which tells nobody, this process is told to end, and after so many
+    seconds killed.
+    """
+    threading.Thread(target=_await_parent, args=(grace,), daemon=True).start()
 
 
-def _await_parent() -> None:
+def _await_parent(grace: float) -> None:
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
+    if grace:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace)
     os.kill(os.getpid(), signal.SIGKILL)  # it hangs, and holds the lock of its run
 
 
@@ -73,7 +76,9 @@ class Notice:
         """Listen, unless in a thread, where Python lets nobody."""
         self.before = {}
         if threading.current_thread() is threading.main_thread():
-            self.before = {each: signal.getsignal(each) for each in (*TOLD_BY, signal.SIGINT)}
+            before = {each: signal.getsignal(each) for each in (*TOLD_BY, signal.SIGINT)}
+            # what is ignored stays so: `nohup`, or the parent of a sweep that says what is meant
+            self.before = {k: how for k, how in before.items() if how != signal.SIG_IGN}
         self.listen()
         return self
 

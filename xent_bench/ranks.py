@@ -3,13 +3,17 @@
 Not by Lightning's own launcher, which types the command line again: here that may be a sweep.
 """
 
+import math
 import os
 import signal
+import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
@@ -18,7 +22,8 @@ from xent_bench.failures import Unavailable
 from xent_bench.preemption import Notice, Preempted, end_with_parent
 
 PATIENCE = 0.2  # seconds until a signal is passed on
-PRELOADED = ["xent_bench.fit"]
+PARTING = 20.0  # seconds for the others to end by themselves, once one has failed
+PRELOADED = ["xent_bench.attempt"]
 
 
 def run_in_ranks(
@@ -61,30 +66,48 @@ def _run_rank(
         with Notice() as notice:
             # the fork server of a sweep blocks them
             signal.pthread_sigmask(signal.SIG_UNBLOCK, notice.before)
-            end_with_parent()
+            end_with_parent(grace=0)  # whose lock on the run's folder is gone with it
             function(*arguments, notice)
     except BaseException as error:
-        with suppress(BrokenPipeError):  # whoever began it was killed
-            outcome.send(error)
+        _tell(outcome, error)
         os._exit(1)  # at once: a library would wait for the other processes
     outcome.send(None)
 
 
+def _tell(outcome: Connection, error: BaseException) -> None:
+    if not isinstance(error, Preempted | ValueError | OSError | Unavailable | ArithmeticError):
+        traceback.print_exception(error)  # which does not cross
+    try:
+        content = ForkingPickler.dumps(error)
+    except Exception:  # somebody's own kind of error
+        content = ForkingPickler.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    with suppress(BrokenPipeError):  # whoever began it was killed
+        outcome.send_bytes(content)
+
+
 def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) -> None:
-    told = False
+    """Until all have ended; after an error a while, for the first to say so in its records."""
+    errors: list[BaseException] = []
+    told, end = False, math.inf
     left = {process.sentinel: (process, outcome) for process, outcome in started}
-    while left:
+    while left and time.monotonic() < end:
         if notice.signum is not None and not told:
             told = True
             for process, _ in left.values():
                 os.kill(process.pid or 0, signal.SIGTERM)
         ended = wait(list(left), timeout=PATIENCE)
         for sentinel in [each for each in left if each in ended]:
-            process, outcome = left.pop(sentinel)
-            _raise_error(process, outcome, notice)
+            error = _error_of(*left.pop(sentinel))
+            if error is not None:
+                errors.append(error)
+                end = min(end, time.monotonic() + PARTING)
+    if errors:
+        notice.heed()  # by the signal that came first
+        # of one that was killed, the others say only that they miss it
+        raise next((each for each in errors if isinstance(each, Unavailable)), errors[0])
 
 
-def _raise_error(process: ForkServerProcess, outcome: Connection, notice: Notice) -> None:
+def _error_of(process: ForkServerProcess, outcome: Connection) -> BaseException | None:
     process.join()
     error: BaseException | None
     try:
@@ -93,7 +116,4 @@ def _raise_error(process: ForkServerProcess, outcome: Connection, notice: Notice
         code = process.exitcode or 0
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         error = Unavailable(f"one of the processes that train the run was ended by {how}")
-    if isinstance(error, Preempted):
-        notice.heed()  # by the signal that came first
-    if error is not None:
-        raise error
+    return error

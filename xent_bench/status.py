@@ -1,6 +1,7 @@
 """xent-status: what of the sweeps in a folder is done, runs, is missing or has failed, and why."""
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for each in found:
             _show(each, None if options.all else MOST)
     except BrokenPipeError:  # xent-status | head
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     done = all(each.is_done for each in found)
     sys.exit(0 if done else 1)
 

@@ -45,9 +45,11 @@ def bring(folder: Path, uri: str | None) -> None:
     try:
         if wrong := complaint(place):
             raise Unavailable(wrong)
-        with FileLock(folder / ".lock"):
+        with FileLock(folder / ".lock", timeout=LOCK_PATIENCE):
             if is_pending(folder):
-                _send(folder, place)
+                send(folder, place)
+    except Timeout:
+        return  # it is somebody else's to send
     except (Unavailable, OSError) as error:
         name = load_begun(folder).name
         print(f"{name}: {error}; kept in {folder}: xent-sync {folder} uploads it", file=sys.stderr)
@@ -91,13 +93,16 @@ def _sync(folder: Path, store: str | None, asked: set[str]) -> str:
     try:
         with FileLock(folder / ".lock", timeout=LOCK_PATIENCE):
             # another xent-sync may have been faster
-            return f"sent, {_send(folder, uri)}" if is_pending(folder) else DONE
+            return f"sent, {send(folder, uri)}" if is_pending(folder) else DONE
     except Timeout:
         return BUSY
 
 
-def _send(folder: Path, uri: str) -> str:
-    """The status that it has now. Unavailable where the store is gone, OSError where it refused."""
+def send(folder: Path, uri: str) -> str:
+    """The status that it has now; whoever calls holds the folder's lock.
+
+    Unavailable where the store is gone, OSError where it refused.
+    """
     from xent_bench.tracking.view import OUT_OF_REACH, catch_up, open_view  # MLflow takes seconds
 
     try:

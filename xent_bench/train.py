@@ -69,10 +69,10 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # the same command in two windows: one of them trains
             if not result.exists():
-                from xent_bench.fit import fit  # seconds of imports
+                from xent_bench.attempt import attempt  # seconds of imports
 
                 with Notice() as notice:
-                    fit(config, folder, command, notice)
+                    attempt(config, folder, command, notice)
     loaded = _read(result)
     if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
         from xent_bench.rescore import rescore  # done before, with another calibrator

@@ -29,7 +29,7 @@ from xent_bench.schema import GROUPS
 CONTEXT = multiprocessing.get_context("forkserver")
 # What a run imports, at once and when it comes to need it: MLflow's store takes 1.5 s of each.
 IMPORTED = [
-    *("xent_bench.fit", "xent_bench.rescore", "xent_bench.targets", "xent_bench.sweeps.child"),
+    *("xent_bench.attempt", "xent_bench.rescore", "xent_bench.targets", "xent_bench.sweeps.child"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.utils.uv_utils"),
     *("sqlalchemy.dialects.sqlite", "torch.utils.flop_counter"),
     *("matplotlib.backends.backend_agg", "PIL.PngImagePlugin", "PIL.JpegImagePlugin"),
@@ -52,7 +52,8 @@ def start(config: DictConfig | None = None) -> None:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    atexit.register(_end)
+    atexit.unregister(_end)
+    atexit.register(_end)  # once
 
 
 def fork(function: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:

@@ -89,8 +89,7 @@ class Slurm(Launcher):
             new = [run for run in missing if run not in jobs.values()]
             # alone in its job, whatever was typed for one machine
             commands = [f"{run.command} machine.jobs=1" for run in new]
-            ids = submit(commands, self.settings) if new else []
-            for job, run in zip(ids, new, strict=True):
+            for job, run in zip(submit(commands, self.settings), new, strict=True):
                 run.folder.mkdir(parents=True, exist_ok=True)
                 write_whole(run.folder / JOB, job)
                 jobs[job] = run

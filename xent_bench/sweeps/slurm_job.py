@@ -4,7 +4,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -46,19 +46,20 @@ class Job:
         return DelayedSubmission(self)
 
 
-def submit(commands: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
-    """The ids of the jobs, one for each command; `settings` are the launcher's."""
-    ids: list[str] = []
+def submit(commands: Sequence[str], settings: Mapping[str, Any]) -> Iterator[str]:
+    """The jobs' ids, one for each command, as they are known; `settings` are the launcher's."""
+    for first in range(0, len(commands), LARGEST):
+        yield from _submit(commands[first : first + LARGEST], settings)
+
+
+def _submit(commands: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     try:
         with redirect_stderr(StringIO()):  # sbatch's complaint is in the error too
-            executor = _executor(settings)
-            for first in range(0, len(commands), LARGEST):
-                jobs = [Job(command) for command in commands[first : first + LARGEST]]
-                ids += [job.job_id for job in executor.submit_array(jobs)]
+            jobs = _executor(settings).submit_array([Job(command) for command in commands])
     except FailedJobError as error:
         reason = " ".join(str(error).split()).replace("sbatch: error: ", "")
         raise Unavailable(f"sbatch: {reason}") from error
-    return ids
+    return [job.job_id for job in jobs]
 
 
 def _executor(settings: Mapping[str, Any]) -> submitit.AutoExecutor:

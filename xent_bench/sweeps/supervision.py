@@ -24,6 +24,7 @@ from xent_bench.sweeps.say import runs, say
 from xent_bench.sweeps.tally import Tally
 
 SERVER_GONE = 255  # multiprocessing's word for a run whose end nobody has seen
+PARTING = 20.0  # seconds to send to MLflow what a killed run left; xent-sync does it later
 TICK = 0.25  # seconds until a signal is heeded, and between two looks at how far the runs are
 
 
@@ -58,10 +59,11 @@ class Supervision:
         self.waiting, self.gpus, self.tally = list(jobs), gpus, tally
         self.running: list[Running] = []
         self.told = False
+        self.notice = Notice()
 
     def train_all(self) -> None:
         """KeyboardInterrupt or Preempted if told to end; what was trained is kept."""
-        with Notice() as notice, view() as show:
+        with self.notice as notice, view() as show:
             try:
                 while self.running or (self.waiting and notice.signum is None):
                     if notice.signum is None:
@@ -71,7 +73,8 @@ class Supervision:
                     self._await()
                     show(self._shown(), len(self.waiting), self.tally)
                 if notice.signum is not None and self.waiting:
-                    self.tally.say_sum(self.waiting[0].run.folder, unfinished=len(self.waiting))
+                    folder = self.waiting[0].run.folder.parent
+                    self.tally.say_sum(folder, unfinished=len(self.waiting))
             finally:  # Ctrl-C twice, or a mistake of ours
                 self._kill()
 
@@ -112,11 +115,15 @@ class Supervision:
 
     def _end_with_result(self, ended: Running) -> None:
         run = ended.job.run
-        result = json.loads((run.folder / "result.json").read_text())
-        self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
+        try:
+            result = json.loads((run.folder / "result.json").read_text())
+            self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # deleted, or of an old version
+            what = f"cannot read {run.folder / 'result.json'}: {error!r}"
+            self._end_in_failure(ended.job, Failure(what, 3))
 
     def _end_in_failure(self, job: Job, failure: Failure) -> None:
-        if self.told and failure.again:
+        if self.notice.signum is not None and failure.again:
             self.waiting.append(job)
         elif failure.again and job.tries <= job.retries:
             # what has no memory or no room has it later, if at all
@@ -132,7 +139,7 @@ class Supervision:
     def _tell_to_end(self) -> None:
         self.told = True
         n = len(self.running)
-        say(f"Told to end: {runs(n)} still to save what they have. Ctrl-C twice ends them at once.")
+        say(f"Told to end: {runs(n)} to be saved first. Ctrl-C twice ends all at once.")
         for each in self.running:
             each.process.terminate()
 
@@ -160,7 +167,8 @@ def _conclude(job: Job, failure: Failure) -> None:
     if not machine.offline:
         with suppress(Unavailable):
             process, _ = fork(send, machine.tracking, folder)
-            process.join()
+            process.join(PARTING)
+            process.kill()
 
 
 def _outcome_of(ended: Running) -> Failure | None:
