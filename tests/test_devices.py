@@ -93,7 +93,7 @@ def dropout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_told_to_end_they_save_at_one_step_and_go_on_to_the_same_bits(config, dropout):
-    chosen = (dropout, "machine.devices=2", "epochs=30", "batch_size=10")
+    chosen = (dropout, "machine.devices=2", "epochs=12", "batch_size=16")
     straight = config(*chosen, folder="straight", base=BASE)
     cut = config(*chosen, folder="cut", base=BASE)
     expected = run(straight)
@@ -113,8 +113,8 @@ def test_told_to_end_they_save_at_one_step_and_go_on_to_the_same_bits(config, dr
 
 
 def test_when_one_is_killed_the_others_end_and_the_same_command_goes_on(config):
-    wanted = config("machine.devices=2", "epochs=20", "batch_size=10", base=BASE)
-    straight = config("machine.devices=2", "epochs=20", "batch_size=10", folder="s", base=BASE)
+    wanted = config("machine.devices=2", "epochs=8", "batch_size=16", base=BASE)
+    straight = config("machine.devices=2", "epochs=8", "batch_size=16", folder="s", base=BASE)
     begun = once(
         lambda: list(run_folder(wanted).glob("step*.ckpt")),
         lambda _: multiprocessing.active_children()[-1].kill(),
