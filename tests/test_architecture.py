@@ -134,7 +134,7 @@ OURS = {
     "stored_runs": {"curves", "failures", "runs", "tracking"},
     "ui": {"failures", "tracking"},
     "pictures": {"arrays", "metrics"},
-    "run_pictures": {"calibrators", "evaluation", "metrics", "pictures"},
+    "run_pictures": {"calibrators", "evaluation", "metrics", "pictures", "whole_files"},
     "scorecard": {"calibrators", "runs", "tables"},
     "rescore": {
         *("calibrators", "evaluation", "failures", "predictions", "run_pictures", "runs"),

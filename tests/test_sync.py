@@ -46,6 +46,7 @@ folder = Path(sys.argv[1])
 begun = Unfinished("one", "begun", {"loss": "ce"}, "", tags={"key": "k"})
 with FileLock(folder / ".lock"), open_run(folder, begun, sys.argv[2]) as run:
     run.log_metrics({"val/nll": 0.5}, step=1)
+    run.save()
     print("begun", flush=True)
     time.sleep(600)
 """

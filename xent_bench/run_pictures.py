@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from xent_bench.calibrators import TITLES
 from xent_bench.evaluation import Evaluation
 from xent_bench.metrics.ranking import risks
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
+from xent_bench.whole_files import write_lasting
 
 MOST = 20  # confusions
 
@@ -37,7 +39,9 @@ def draw_pictures(
         warnings.filterwarnings("ignore", "Glyph")  # a letter that the font lacks becomes a box
         for name, figure in figures.items():
             files.append(folder / f"{name}.png")
-            figure.savefig(files[-1])
+            drawn = BytesIO()
+            figure.savefig(drawn, format="png")
+            write_lasting(files[-1], drawn.getbuffer())
     return files
 
 

@@ -60,8 +60,8 @@ SECTIONS = {
     "survival": Section(
         "Surviving whatever ends a run",
         ["what", "CPU", "by the clock", "wanted"],
-        {"survival": 9},
-        "Runs of the quickstart, in one process. Without: no checkpoints, journals or flushes.",
+        {"survival": 40},
+        "Runs of the quickstart, all in one process. Without: no checkpoints, journals or flushes.",
     ),
     "metrics": Section(
         "The metrics of a split",

@@ -35,7 +35,10 @@ def complaint(uri: str) -> str:
 
 def said(uri: str, reason: object) -> str:
     """What is wrong with the store, in one line, without a password."""
-    first_line = str(reason).partition("\n")[0] or type(reason).__name__
+    text = str(reason)
+    if text.startswith("(raised as a result of"):  # SQLAlchemy, on when; below it stands why
+        text = text.partition("\n")[2]
+    first_line = text.partition("\n")[0] or type(reason).__name__
     no_answer = ("Max retries exceeded", "Connection refused", "timed out")
     if any(words in first_line for words in no_answer):
         first_line = "no answer"

@@ -35,6 +35,8 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE))
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # a database's error with its traceback, which it then raises
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     # beside the runs; MLflow would put them under whatever directory one happens to be in
     artifacts = (folder.parent / "mlflow").resolve().as_uri()
     if not uri.startswith("sqlite:///"):
