@@ -80,10 +80,11 @@ def examine(configs: list[DictConfig]) -> int:
     process, connection = fork(check, configs)
     try:
         answer = connection.recv()
-    except EOFError:  # if by a mistake of ours, it has said so on the terminal
+    except EOFError:
         process.join()
-        how = process.exitcode
-        raise Unavailable(f"the process that checks the runs left with exit code {how}") from None
+        if process.exitcode == 1:  # it has said on the terminal why
+            sys.exit(1)
+        raise Unavailable("the process that checks the runs was killed") from None
     process.join()
     if isinstance(answer, tuple):
         line, code = answer
