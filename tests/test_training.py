@@ -178,15 +178,16 @@ def test_a_compiled_net_learns_what_an_eager_one_learns(config):
         ("machine.threads=null", WORTH_THREADS / 2, 1),
         ("machine.threads=null", WORTH_THREADS * 2, None),
         ("machine.threads=2", WORTH_THREADS / 2, 2),
+        ("machine.jobs=3", WORTH_THREADS * 2, 2),
     ],
 )
 def test_a_small_step_gets_one_thread_and_a_large_one_all_cores(
     config, monkeypatch, override, work, threads
 ):
-    monkeypatch.setattr("xent_bench.trainer.processors", lambda: 7)
+    monkeypatch.setattr("xent_bench.trainer.processors", lambda jobs: 7 // jobs)
     before = torch.get_num_threads()
     try:
-        use_threads(config(override), work)
+        use_threads(config("machine.threads=null", override), work)
         assert torch.get_num_threads() == (threads or 7)
     finally:
         torch.set_num_threads(before)
