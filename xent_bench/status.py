@@ -49,7 +49,7 @@ def _show(experiment: Experiment, most: int | None) -> None:
     counts = Counter(run.state for run in experiment.runs)
     total = len(experiment.runs)
     words = [f"{counts[state]} {state.value}" for state in State if counts[state]]
-    console.print(Text(f"\n{experiment.folder}", style="bold"))
+    console.print(Text(f"\n{experiment.folder}", style="bold"), soft_wrap=True)
     if open_runs:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         table.add_column("run", overflow="fold")
