@@ -42,7 +42,7 @@ def test_every_command_about_losses_finds_them():
 
 def test_every_link_and_script_exists():
     linked = re.findall(r"\]\(([^)#]+)\)", README)
-    scripts = re.findall(r"scripts/\w+(?:\.py)?", README)
+    scripts = re.findall(r"scripts/[\w-]+(?:\.py)?", README)
 
     for path in [*linked, *scripts]:
         assert Path(ROOT, path).exists(), path
