@@ -117,7 +117,7 @@ def test_what_slurm_refuses_is_one_line(cluster, monkeypatch, tmp_path):
     settings = {"submitit_folder": str(tmp_path), "max_num_timeout": 1, "partition": "gpus"}
 
     with pytest.raises(Unavailable, match=r"^sbatch: invalid partition specified: gpus[^\n]*$"):
-        submit(["xent-train"], settings)
+        list(submit(["xent-train"], settings))
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path):
