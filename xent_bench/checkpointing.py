@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from xent_bench.preemption import Notice
 
 THREADS = "threads"
-SHARE = 0.02  # of the time, at most: of epochs too short for it not every one is saved
+SHARE = 0.01  # of the time, at most: of epochs too short for it not every one is saved
 
 
 class Checkpointing(Callback):

@@ -11,7 +11,7 @@ from xent_bench.calibrators import TITLES
 from xent_bench.evaluation import Evaluation
 from xent_bench.metrics.ranking import risks
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
-from xent_bench.whole_files import write_lasting
+from xent_bench.whole_files import write_whole
 
 MOST = 20  # confusions
 
@@ -41,7 +41,8 @@ def draw_pictures(
             files.append(folder / f"{name}.png")
             drawn = BytesIO()
             figure.savefig(drawn, format="png")
-            write_lasting(files[-1], drawn.getbuffer())
+            # not flushed, which takes longer than all else here: xent-rescore draws them again
+            write_whole(files[-1], drawn.getbuffer())
     return files
 
 

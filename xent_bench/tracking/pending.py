@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from xent_bench.whole_files import write_lasting
+from xent_bench.whole_files import write_whole
 
 FILE = "not_in_mlflow"
 MEANING = "MLflow may lack something of this run; xent-sync sends it.\n"
@@ -14,8 +14,8 @@ def is_pending(folder: Path) -> bool:
 
 
 def set_pending(folder: Path) -> None:
-    """Before anything is sent."""
-    write_lasting(folder / FILE, MEANING)
+    """Before anything is sent. Not flushed: what follows is, and an empty one says the same."""
+    write_whole(folder / FILE, MEANING)
 
 
 def clear_pending(folder: Path) -> None:
