@@ -1,5 +1,6 @@
 """Fixtures: configs as a user would compose them, with state in temporary folders."""
 
+import signal
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -23,6 +24,13 @@ def one_thread() -> None:
     """Small steps are fastest so, also where other tests run beside these."""
     torch.set_num_threads(1)
     threadpool_limits(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """Also where the tests run in the background of a script, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
