@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from xent_bench.evaluation import evaluate
@@ -46,7 +47,7 @@ def test_every_picture_is_drawn_for_every_kind_of_run(tmp_path, link, classes):
 def test_a_diagram_shows_counts_intervals_band_and_verdict(tmp_path, monkeypatch):
     made = predictions()
     seen = []
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, _: seen.append(self))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: seen.append(figure))
     draw_pictures(evaluate(made), made.classes, PARAMS, tmp_path / "p")
     shown = texts(seen[0])
 
