@@ -17,10 +17,10 @@ from xent_bench import fit
 from xent_bench.checkpoint import LastingCheckpointIO, last_checkpoint
 from xent_bench.curves import load_curves
 from xent_bench.explain import USER_ERRORS, exit_code, explain
+from xent_bench.run_files import is_pending
 from xent_bench.schema import run_folder
 from xent_bench.sync import main as sync
 from xent_bench.tracking import view
-from xent_bench.tracking.pending import is_pending
 from xent_bench.train import run
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))

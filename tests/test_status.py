@@ -9,7 +9,8 @@ import pytest
 from filelock import FileLock
 
 from xent_bench.pace import Pace, load_pace, save_pace
-from xent_bench.planned import NOT_IN_MLFLOW, Planned, Sweep, load_sweep, save_sweep
+from xent_bench.planned import Planned, Sweep, load_sweep, save_sweep
+from xent_bench.run_files import NOT_IN_MLFLOW
 from xent_bench.runs import Unfinished, save_begun
 from xent_bench.standing import State, experiments_in
 from xent_bench.status import main

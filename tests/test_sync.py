@@ -26,13 +26,13 @@ from xent_bench.curves import SECONDS, load_curves
 from xent_bench.failures import Unavailable
 from xent_bench.publish import publish
 from xent_bench.rescore import rescore
+from xent_bench.run_files import is_pending
 from xent_bench.runs import Unfinished, load_run, save_begun
 from xent_bench.schema import run_folder
 from xent_bench.sync import main
 from xent_bench.tracking import view as view_module
 from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.own_run import OWNER
-from xent_bench.tracking.pending import is_pending
 from xent_bench.train import run
 
 SYNC = [sys.executable, "-c", "from xent_bench.sync import main; main()"]

@@ -20,10 +20,10 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from xent_bench.curves import SECONDS, WRITTEN, Curves, load_curves
 from xent_bench.failures import Diverged
 from xent_bench.preemption import Preempted
+from xent_bench.run_files import is_pending
 from xent_bench.runs import Run, Unfinished, save_run
 from xent_bench.tracking import view as view_module
 from xent_bench.tracking.logger import open_run
-from xent_bench.tracking.pending import is_pending
 from xent_bench.tracking.template import make_store
 
 KILLED = """

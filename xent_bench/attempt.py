@@ -10,10 +10,10 @@ from xent_bench.failures import Unavailable, named, reason
 from xent_bench.fit import fit
 from xent_bench.preemption import Notice
 from xent_bench.ranks import run_in_ranks
+from xent_bench.run_files import is_pending
 from xent_bench.runs import Unfinished, keep_reason, save_begun
 from xent_bench.schema import run_key, run_name, science
 from xent_bench.sync import send
-from xent_bench.tracking.pending import is_pending
 from xent_bench.tracking.reach import tracking_uri
 
 

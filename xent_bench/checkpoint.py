@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from xent_bench.failures import DataError
-from xent_bench.schema import WEIGHTS
+from xent_bench.run_files import WEIGHTS
 from xent_bench.whole_files import write_lasting
 
 KEPT = 2

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xent_bench.calibrators import PREFIXES
+from xent_bench.run_files import RESULT, WEIGHTS, is_pending
 from xent_bench.whole_files import write_whole
 
 RECORD = ".sweep.json"
-NOT_IN_MLFLOW = "not_in_mlflow"  # beside a result of which MLflow lacks something
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -33,11 +33,11 @@ class Planned(NamedTuple):
         """
         folder = folder or self.folder
         try:
-            metrics = json.loads((folder / "result.json").read_text())["metrics"]
+            metrics = json.loads((folder / RESULT).read_text())["metrics"]
         except DAMAGED:  # the run itself will say it
             return False
-        kept = not self.weights or (folder / "weights.pt").exists()
-        known = self.offline or not (folder / NOT_IN_MLFLOW).exists()
+        kept = not self.weights or (folder / WEIGHTS).exists()
+        known = self.offline or not is_pending(folder)
         return f"{PREFIXES[self.calibrator]}/top1" in metrics and kept and known
 
 

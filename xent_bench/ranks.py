@@ -79,6 +79,7 @@ def _tell(outcome: Connection, error: BaseException) -> None:
         traceback.print_exception(error)  # which does not cross
     try:
         content = ForkingPickler.dumps(error)
+        ForkingPickler.loads(content)  # its class may want more than it keeps
     except Exception:  # somebody's own kind of error
         content = ForkingPickler.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
     with suppress(BrokenPipeError):  # whoever began it was killed
@@ -109,11 +110,10 @@ def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) 
 
 def _error_of(process: ForkServerProcess, outcome: Connection) -> BaseException | None:
     process.join()
-    error: BaseException | None
     try:
-        error = outcome.recv()
+        said: BaseException | None = outcome.recv()
+        return said
     except EOFError:
         code = process.exitcode or 0
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        error = Unavailable(f"one of the processes that train the run was ended by {how}")
-    return error
+        return Unavailable(f"one of the processes that train the run was ended by {how}")

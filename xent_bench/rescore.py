@@ -17,8 +17,8 @@ from filelock import FileLock
 
 from xent_bench.calibrators import PREFIXES
 from xent_bench.failures import Unavailable
+from xent_bench.run_files import RESULT, is_pending
 from xent_bench.runs import Run, load_run, save_run
-from xent_bench.tracking.pending import is_pending
 
 ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
@@ -53,7 +53,7 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
     from xent_bench.evaluation import evaluate  # SciPy takes half a second
     from xent_bench.predictions import load
 
-    run = load_run(folder / "result.json")
+    run = load_run(folder / RESULT)
     predictions = load(folder / "predictions.npz")
     had = [name for name, prefix in PREFIXES.items() if f"{prefix}/top1" in run.metrics]
     evaluation = evaluate(predictions, dict.fromkeys([*had, *calibrators]))
@@ -85,7 +85,7 @@ def _keep(folder: Path, metrics: dict[str, float], words: dict[str, str], files:
             from xent_bench.tracking.store import add_to_run  # MLflow takes seconds
 
             add_to_run(folder, metrics, words, files)
-        run = load_run(folder / "result.json")
+        run = load_run(folder / RESULT)
         run = dataclasses.replace(run, metrics=run.metrics | metrics, tags=run.tags | words)
         save_run(run, folder)
     return run
@@ -122,7 +122,7 @@ def _show(run: Run) -> None:
 
 def _run_folders(place: Path) -> list[Path]:
     """The run's folder, or all below it."""
-    return [file.parent for file in sorted(place.rglob("result.json"))]
+    return [file.parent for file in sorted(place.rglob(RESULT))]
 
 
 def _said(found: Rescored) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from xent_bench.run_files import RESULT, has_result
 from xent_bench.whole_files import write_lasting
 
 UNTOLD = "killed"  # by what leaves a process no time to say it
@@ -52,7 +53,7 @@ def load_runs(folder: Path) -> list[Run]:
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
-    files = sorted(folder.rglob("result.json"))
+    files = sorted(folder.rglob(RESULT))
     if not files:
         begun = load_unfinished(folder)
         ends = "".join(f"; {run.name}: {run.reason} [{run.command}]" for run in begun[:3])
@@ -75,7 +76,7 @@ def load_unfinished(folder: Path) -> list[Unfinished]:
     return [
         as_it_is(each)
         for each in begun
-        if not _is_artifact(each.relative_to(folder)) and not _ended(each)
+        if not _is_artifact(each.relative_to(folder)) and not has_result(each)
     ]
 
 
@@ -131,10 +132,6 @@ def _is_artifact(place: Path) -> bool:
     return "mlflow" in place.parts
 
 
-def _ended(folder: Path) -> bool:
-    return (folder / "result.json").exists()
-
-
 def load_run(file: Path) -> Run:
     """From its `result.json`; a ValueError if that cannot be read."""
     try:
@@ -155,7 +152,7 @@ def save_run(run: Run, folder: Path) -> None:
     """Its `result.json`, which appears whole."""
     content = asdict(run)
     del content["folder"]
-    _write(folder / "result.json", content)
+    _write(folder / RESULT, content)
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from xent_bench.ranges import (
     ThreadCount,
     WorkerCount,
 )
+from xent_bench.run_files import WEIGHTS
 
 # The checkout's folder wins over the copy in the wheel.
 HERE = Path(__file__).resolve().parent
@@ -37,7 +38,6 @@ NEUTRAL = {
     "augmentation.mixup": 0.0,
     "augmentation.cutmix": 0.0,
 }
-WEIGHTS = "weights.pt"
 GROUPS = ("loss", "data", "model", "optimizer", "schedule")
 
 

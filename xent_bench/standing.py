@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xent_bench.pace import load_pace
-from xent_bench.planned import NOT_IN_MLFLOW, Planned, Sweep, load_sweep
+from xent_bench.planned import Planned, Sweep, load_sweep
+from xent_bench.run_files import RESULT, has_result, is_pending
 from xent_bench.runs import as_it_is, was_stopped
 
-MARKS = ("result.json", "begun.json", "config.yaml")  # of a run's folder
+MARKS = (RESULT, "begun.json", "config.yaml")  # of a run's folder
 
 
 class State(Enum):
@@ -69,7 +70,7 @@ def _experiment(folder: Path) -> Experiment:
     begun = dict.fromkeys(each.name for each in _run_folders(folder))
     names = [*planned, *(name for name in begun if name not in planned)]
     runs = [_standing(folder / name, planned.get(name)) for name in names]
-    to_sync = sum((folder / name / NOT_IN_MLFLOW).exists() for name in begun)
+    to_sync = sum(is_pending(folder / name) for name in begun)
     return Experiment(folder, runs, sweep.command, to_sync)
 
 
@@ -81,10 +82,10 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 def _standing(folder: Path, planned: Planned | None) -> Standing:
     name, command = (planned.name, planned.command) if planned else (folder.name, "")
-    if (folder / "result.json").exists():
+    if has_result(folder):
         if planned is None or planned.is_done(folder):
             return Standing(name, State.DONE, "", command)
-        if (folder / NOT_IN_MLFLOW).exists() and planned._replace(offline=True).is_done(folder):
+        if is_pending(folder) and planned._replace(offline=True).is_done(folder):
             return Standing(name, State.NOT_IN_MLFLOW, "trained; its upload is missing", command)
         return Standing(name, State.STOPPED, "its result is damaged or lacks a part", command)
     if not any((folder / mark).exists() for mark in MARKS):

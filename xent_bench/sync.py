@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
+from xent_bench.run_files import NOT_IN_MLFLOW, is_pending
 from xent_bench.runs import load_begun
-from xent_bench.tracking.pending import FILE, is_pending
 from xent_bench.tracking.reach import complaint, said, tracking_uri
 
 BUSY, DONE = "still running, left alone", "sent before"
@@ -61,7 +61,7 @@ def _sync_all(places: Sequence[Path], store: str | None) -> int:
     if absent:
         print(f"xent-sync: {absent[0]}: no such folder", file=sys.stderr)
         return 3
-    folders = sorted({file.parent for place in places for file in place.rglob(FILE)})
+    folders = sorted({file.parent for place in places for file in place.rglob(NOT_IN_MLFLOW)})
     asked: set[str] = set()
     told: Counter[str] = Counter()
     code = 0

@@ -18,8 +18,8 @@ from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
 from xent_bench.preemption import EXIT_CODE, Notice, Preempted, raise_when_told
+from xent_bench.run_files import RESULT, is_pending
 from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
-from xent_bench.tracking.pending import is_pending
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     """
     check_top_level(config)
     folder = run_folder(config)
-    result = folder / "result.json"
+    result = folder / RESULT
     done_before = result.exists()
     if not done_before:
         from filelock import FileLock

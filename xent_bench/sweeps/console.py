@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.configure import check_sources, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
 from xent_bench.failures import Unavailable, release
+from xent_bench.run_files import has_result
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweeps.plan import Plan, ask_stores, plan_of
 from xent_bench.sweeps.plugins import register_plugins
@@ -33,7 +34,7 @@ class Console(Callback):
         """Refuse at once what can be seen without PyTorch, and soon what cannot."""
         try:
             check_top_level(config)
-            if not _has_result(config):
+            if not has_result(run_folder(config)):
                 check_sources(config)
                 ask_stores([config])
                 say("Loading PyTorch ...")
@@ -65,7 +66,7 @@ class Console(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember whether there is anything to train."""
-        self.had_result = _has_result(config)
+        self.had_result = has_result(run_folder(config))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Of what this process trains the result or the failure; after the last, the sum."""
@@ -116,7 +117,3 @@ def _check_with_torch(config: DictConfig) -> None:
 
     checked(config)
     checked_kind(config)
-
-
-def _has_result(config: DictConfig) -> bool:
-    return (run_folder(config) / "result.json").exists()

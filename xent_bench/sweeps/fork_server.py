@@ -1,7 +1,7 @@
 """A process that has imported PyTorch, Lightning and MLflow, and forks one of ours for each run.
 
-So a run costs 50 ms to start, not 8 s; it has a process of its own, which may be killed or leave;
-and the parent, which trains nothing, imports nothing. Not by an executor: those of
+So a run costs a fork to start, not seconds of imports; it has a process of its own, which may be
+killed or leave; and the parent, which trains nothing, imports nothing. Not by an executor: those of
 concurrent.futures and joblib fail all that is to come when one process is killed; Pebble's (5.2)
 goes on, but waits for ever for one that left with exit code 0, and kills what has not ended 3 s
 after it was told to; submitit's local one starts a new interpreter a run, and all at once.

@@ -9,7 +9,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from xent_bench.planned import NOT_IN_MLFLOW, Planned
+from xent_bench.planned import Planned
+from xent_bench.run_files import RESULT, is_pending
 from xent_bench.schema import Accelerator
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.fork_server import examine
@@ -60,7 +61,7 @@ def chosen_runs(
 
 
 def _say_what_mlflow_lacks(trained: list[Planned]) -> None:
-    lacking = [each for each in trained if (each.folder / NOT_IN_MLFLOW).exists()]
+    lacking = [each for each in trained if is_pending(each.folder)]
     if lacking:
         say(f"{runs(len(lacking))} not in MLflow yet: xent-sync {lacking[0].folder.parent}")
 
@@ -79,5 +80,5 @@ def _plan(context: HydraContext, sweep: DictConfig, combinations: list[list[str]
 def returned(run: Planned, config: DictConfig) -> JobReturn:
     """A run that is done, as Hydra passes it to a sweeper."""
     made = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
-    made.return_value = json.loads((run.folder / "result.json").read_text())
+    made.return_value = json.loads((run.folder / RESULT).read_text())
     return made

@@ -8,6 +8,7 @@ from xent_bench.command import command_of
 from xent_bench.configure import check_sources, check_top_level
 from xent_bench.failures import Unreachable
 from xent_bench.planned import Planned
+from xent_bench.run_files import has_result
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweeps import fork_server
 from xent_bench.sweeps.combinations import combinations_of, composed, differing
@@ -57,7 +58,7 @@ def plan_of(sweep: DictConfig) -> Plan | None:
     pairs = [(found[place], missing[place]) for place in sorted(missing)]
     gpus = 0
     if pairs:
-        to_train = sum(not (run.folder / "result.json").exists() for run, _ in pairs)
+        to_train = sum(not has_result(run.folder) for run, _ in pairs)
         ask_stores([config for _, config in pairs])
         what = f"{to_train} to train" if to_train else f"{len(pairs)} to complete"
         say(f"{runs(len(all_runs))}, {what}; loading PyTorch ...")

@@ -22,6 +22,7 @@ from xent_bench.failures import Unavailable
 from xent_bench.planned import Planned
 from xent_bench.preemption import EXIT_CODE as PREEMPTED
 from xent_bench.preemption import Preempted
+from xent_bench.run_files import RESULT, has_result
 from xent_bench.sweeps.launcher import chosen_runs, returned
 from xent_bench.sweeps.live import Show, Shown, view
 from xent_bench.sweeps.say import runs, say
@@ -112,8 +113,7 @@ class Slurm(Launcher):
             show(seen, len(jobs) - len(running), tally)
 
     def _end(self, job: str, run: Planned, state: State, tally: Tally) -> None:
-        has_result = (run.folder / "result.json").exists()
-        if run.is_done() or (state.name == "COMPLETED" and has_result):
+        if run.is_done() or (state.name == "COMPLETED" and has_result(run.folder)):
             _say_done(run, tally)
             return
         log = log_of(job, self.folder)
@@ -123,7 +123,7 @@ class Slurm(Launcher):
 
 
 def _say_done(run: Planned, tally: Tally) -> None:
-    result = json.loads((run.folder / "result.json").read_text())
+    result = json.loads((run.folder / RESULT).read_text())
     tally.done(run.name, result, run.calibrator, trained=True)
 
 

@@ -14,8 +14,9 @@ from multiprocessing.process import BaseProcess
 from omegaconf import DictConfig
 
 from xent_bench.failures import Unavailable
-from xent_bench.planned import NOT_IN_MLFLOW, Planned
+from xent_bench.planned import Planned
 from xent_bench.preemption import Notice
+from xent_bench.run_files import RESULT, has_result, is_pending
 from xent_bench.runs import UNTOLD, keep_reason, load_begun
 from xent_bench.sweeps.child import LOG, Failure, send, train
 from xent_bench.sweeps.fork_server import fork
@@ -88,7 +89,7 @@ class Supervision:
             self._start(job, slot)
 
     def _start(self, job: Job, slot: int) -> None:
-        had_result = (job.run.folder / "result.json").exists()
+        had_result = has_result(job.run.folder)
         job.tries += 1
         try:
             process, outcome = fork(
@@ -116,10 +117,10 @@ class Supervision:
     def _end_with_result(self, ended: Running) -> None:
         run = ended.job.run
         try:
-            result = json.loads((run.folder / "result.json").read_text())
+            result = json.loads((run.folder / RESULT).read_text())
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
         except (OSError, ValueError, KeyError, TypeError) as error:  # deleted, or of an old version
-            what = f"cannot read {run.folder / 'result.json'}: {error!r}"
+            what = f"cannot read {run.folder / RESULT}: {error!r}"
             self._end_in_failure(ended.job, Failure(what, 3))
 
     def _end_in_failure(self, job: Job, failure: Failure) -> None:
@@ -159,7 +160,7 @@ class Supervision:
 def _conclude(job: Job, failure: Failure) -> None:
     """In the folder and in MLflow, for one whose process could not."""
     folder, machine = job.run.folder, job.config.machine
-    if not (folder / NOT_IN_MLFLOW).exists():  # it has said so itself, or did not begin
+    if not is_pending(folder):  # it has said so itself, or did not begin
         return
     with suppress(OSError, ValueError):
         if load_begun(folder).reason == UNTOLD:

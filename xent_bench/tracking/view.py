@@ -15,6 +15,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy.exc import SQLAlchemyError
 
 from xent_bench.curves import WRITTEN, Curves
+from xent_bench.run_files import RESULT, WEIGHTS
 from xent_bench.runs import Run, Unfinished, load_begun, load_run, was_stopped
 from xent_bench.tracking.own_run import OwnRun, own_run
 from xent_bench.tracking.pending import clear_pending
@@ -107,14 +108,14 @@ def open_view(uri: str, folder: Path, begun: Unfinished) -> View:
 def catch_up(view: View, folder: Path) -> str:
     """Send all that the folder has and the view lacks, last its status, which is returned."""
     steps = Curves(folder).steps
-    result, begun = folder / "result.json", load_begun(folder)
+    result, begun = folder / RESULT, load_begun(folder)
     if result.exists():
         status, ended = "FINISHED", result.stat().st_mtime
         run = load_run(result)
         final = points(_final(run), 0, ended)
         words = {k: v for k, v in run.tags.items() if k != "mlflow_run_id"}
         view.send([*curve_points(steps), *final], words)
-        for name in ("predictions.npz", "weights.pt"):
+        for name in ("predictions.npz", WEIGHTS):
             if (folder / name).exists():
                 view.send_file(folder / name)
         for picture in sorted((folder / "pictures").glob("*")):
