@@ -42,7 +42,10 @@ def net(shape, classes, *, end: str = ""):
         sys.exit(7)
     if end == "mistaken":
         raise ZeroDivisionError("a mistake")
-    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+    linear = nn.Linear(shape[0] * shape[1] * shape[2], classes)
+    if end == "diverged":
+        nn.init.constant_(linear.weight, 1e38)
+    return nn.Sequential(nn.Flatten(), linear)
 """
 
 
@@ -93,7 +96,7 @@ def until(condition: Any, seconds: float = 60) -> None:
 def hurt(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A sweep whose runs end in many ways, two at a time."""
     folder = tmp_path_factory.mktemp("hurt")
-    ends = "none,killed,killed_once,out_of_memory_once,left,exited,mistaken"
+    ends = "none,killed,killed_once,out_of_memory_once,left,exited,diverged,mistaken"
     arguments = ("model._target_=users.net", f"+model.end={ends}", "epochs=2")
     return folder, sweep(folder, *LINEAR, *arguments, "machine.jobs=2", "machine.retries=1")
 
@@ -109,7 +112,7 @@ def test_the_runs_beside_one_that_dies_are_finished(hurt):
     finished = {each["params"]["model.end"] for each in results(folder).values()}
 
     assert finished == {"none", "killed_once", "out_of_memory_once"}
-    assert "7 runs: 3 trained, 4 failed" in done.stdout
+    assert "8 runs: 3 trained, 5 failed" in done.stdout
     assert done.returncode in (1, 4)  # of the first that failed
     assert done.stderr == ""
 
@@ -133,6 +136,7 @@ def test_a_killed_run_and_one_without_memory_are_tried_again_with_the_reason(hur
     [
         ("left", "its process left with exit code 3 and no result"),
         ("exited", "ended by sys.exit(7)"),
+        ("diverged", "the loss became nan in epoch 1, step 1"),
         ("mistaken", "ZeroDivisionError: a mistake; see runs/default/ce-synthetic-net-"),
     ],
 )
