@@ -1,5 +1,6 @@
 """Fixtures: configs as a user would compose them, with state in temporary folders."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -24,6 +25,14 @@ def one_thread() -> None:
     """Small steps are fastest so, also where other tests run beside these."""
     torch.set_num_threads(1)
     threadpool_limits(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imports_are_no_garbage() -> Iterator[None]:
+    """So it is not searched for among all that PyTorch and MLflow have, in every test."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

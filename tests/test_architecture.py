@@ -19,6 +19,8 @@ OURS = {
     "randomness": set(),
     "stats": set(),
     "run_files": set(),
+    "garbage": set(),
+    "garbage_paused": {"garbage"},
     "runs": {"run_files", "whole_files"},
     "curves": {"failures", "whole_files"},
     "provenance": set(),
@@ -81,9 +83,9 @@ OURS = {
     },
     "fit": {
         *("build", "checkpoint", "checkpointing", "classifier", "configure", "data"),
-        *("divergence", "evaluation", "failures", "gather", "predictions", "preemption"),
-        *("progress", "provenance", "run_pictures", "runs", "schema", "tracking", "trainer"),
-        "whole_files",
+        *("divergence", "evaluation", "failures", "garbage", "gather", "predictions"),
+        *("preemption", "progress", "provenance", "run_pictures", "runs", "schema", "tracking"),
+        *("trainer", "whole_files"),
     },
     "attempt": {
         *("checkpoint", "failures", "fit", "preemption", "ranks", "run_files", "runs", "schema"),
@@ -91,7 +93,7 @@ OURS = {
     },
     "train": {
         *("attempt", "calibrators", "checkpoint", "command", "configure", "explain", "failures"),
-        *("preemption", "rescore", "run_files", "schema", "sync", "tracking"),
+        *("garbage", "preemption", "rescore", "run_files", "schema", "sync", "tracking"),
     },
     "trials": {"runs", "stats"},
     "tuning": {"trials", "yardsticks"},

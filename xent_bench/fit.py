@@ -14,6 +14,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
+from xent_bench import garbage
 from xent_bench.build import Loaders, build_classifier, build_loaders
 from xent_bench.checkpoint import save_weights
 from xent_bench.checkpointing import Checkpointing
@@ -110,6 +111,7 @@ def _train(
     trainer: Trainer, classifier: Classifier, loaders: Loaders, checkpoint: Path | None
 ) -> tuple[Predicted, Predicted]:
     """From where it was interrupted; what is predicted on calib and on test, in float32."""
+    garbage.resume()
     try:
         trainer.fit(classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
         return (

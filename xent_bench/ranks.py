@@ -23,7 +23,7 @@ from xent_bench.preemption import Notice, Preempted, end_with_parent
 
 PATIENCE = 0.2  # seconds until a signal is passed on
 PARTING = 20.0  # seconds for the others to end by themselves, once one has failed
-PRELOADED = ["xent_bench.attempt"]
+PRELOADED = ["xent_bench.garbage_paused", "xent_bench.attempt"]
 
 
 def run_in_ranks(

@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from xent_bench import garbage
 from xent_bench.calibrators import PREFIXES
 from xent_bench.command import command_of
 from xent_bench.configure import ConfigError, check_top_level, checked
@@ -26,6 +27,7 @@ def main() -> None:
     """The console script: an error of the user's is one line and an exit code, not a traceback."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed at length
     logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it says what it then raises
+    garbage.pause()
     raise_when_told()
     register_schema()
     # Hydra copies its store, which it only reads, for every group of --help: half its time

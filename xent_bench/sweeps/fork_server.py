@@ -29,6 +29,7 @@ from xent_bench.schema import GROUPS
 CONTEXT = multiprocessing.get_context("forkserver")
 # What a run imports, at once and when it comes to need it: MLflow's store takes 1.5 s of each.
 IMPORTED = [
+    "xent_bench.garbage_paused",
     *("xent_bench.attempt", "xent_bench.rescore", "xent_bench.targets", "xent_bench.sweeps.child"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.utils.uv_utils"),
     *("sqlalchemy.dialects.sqlite", "torch.utils.flop_counter"),
