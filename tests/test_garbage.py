@@ -1,10 +1,14 @@
 """Python's search for cyclic garbage: off while a command imports, on when it trains."""
 
 import gc
-from multiprocessing.connection import Connection
+import importlib
+import sys
+
+import pytest
 
 from xent_bench import garbage
-from xent_bench.sweeps.fork_server import fork
+from xent_bench.ranks import PRELOADED
+from xent_bench.sweeps.fork_server import IMPORTED
 
 
 def test_what_was_imported_is_not_searched_again():
@@ -26,12 +30,11 @@ def test_a_program_that_imports_us_keeps_its_own_settings():
     assert gc.get_freeze_count() == frozen
 
 
-def answer(connection: Connection) -> None:
-    connection.send(gc.isenabled())
+@pytest.mark.parametrize("imported", [IMPORTED, PRELOADED])
+def test_a_fork_server_pauses_it_first(imported):
+    sys.modules.pop(imported[0], None)
+    importlib.import_module(imported[0])
+    paused = not gc.isenabled()
+    garbage.resume()
 
-
-def test_a_process_of_a_sweep_begins_without_the_search():
-    process, connection = fork(answer)
-
-    assert connection.recv() is False
-    process.join()
+    assert paused

@@ -284,7 +284,6 @@ def test_a_run_whose_tracking_dies_in_the_middle_is_done_and_sent_when_typed_aga
     [
         (["data=fashion_mnist", "data.root=nowhere"], 3, "four files not found in nowhere"),
         (["machine.tracking=sqlite:////proc/nope/x.db"], 4, "MLflow at sqlite:////proc/nope/x.db"),
-        (["-m", "batch_size=5000,6000"], 2, "expected at most the 1006 images of train"),
         (["model=resnet18", "batch_size=1"], 2, "model: cannot train on a batch of shape"),
     ],
 )
@@ -296,6 +295,11 @@ def test_each_kind_of_failure_has_its_exit_code(tmp_path, arguments, code, compl
     assert done.returncode == code
     assert complaint in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(config):
+    with pytest.raises(ConfigError, match="expected at most the 336 images of train"):
+        run(config("batch_size=5000"))
 
 
 def test_a_margin_loss_reports_nothing_that_needs_probabilities_before_scaling(config):
