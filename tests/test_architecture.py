@@ -48,12 +48,13 @@ OURS = {
     "models": {"ranges"},
     "optimizers": {"ranges"},
     "schedules": {"ranges"},
-    "data": {"data", "failures", "processors", "randomness", "ranges", "types"},
+    "data": {"data", "failures", "preemption", "processors", "randomness", "ranges", "types"},
     "schema": {"ranges", "run_files"},
     "signatures": set(),
-    "configure": {"schema", "signatures"},
+    "nearest": set(),
+    "configure": {"nearest", "schema", "signatures"},
     "targets": {"configure", "types"},
-    "explain": {"configure", "failures", "schema"},
+    "explain": {"configure", "failures", "nearest", "schema"},
     "sweeps": {
         *("calibrators", "command", "configure", "explain", "failures", "pace", "planned"),
         *("preemption", "run_files", "runs", "schema", "sweeps", "sync", "targets", "tracking"),
@@ -74,7 +75,7 @@ OURS = {
     "catalogue": {
         *("certificate", "geometry", "links", "population", "posteriors", "tables", "targets"),
     },
-    "list_losses": {"catalogue", "certificate", "configure", "schema", "tables"},
+    "list_losses": {"catalogue", "certificate", "configure", "nearest", "schema", "tables"},
     "trainer": {"checkpoint", "failures", "processors", "schema"},
     "try_out": {"classifier", "configure", "types"},
     "build": {

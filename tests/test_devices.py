@@ -17,7 +17,8 @@ from xent_bench.checkpoint import last_checkpoint
 from xent_bench.configure import ConfigError
 from xent_bench.failures import Diverged, Unavailable
 from xent_bench.predictions import load
-from xent_bench.preemption import Preempted
+from xent_bench.preemption import Notice, Preempted
+from xent_bench.ranks import run_in_ranks
 from xent_bench.schema import run_folder
 from xent_bench.train import run
 
@@ -125,6 +126,15 @@ def test_when_one_is_killed_the_others_end_and_the_same_command_goes_on(config):
 
     assert multiprocessing.active_children() == []
     assert run(wanted)["metrics"] == run(straight)["metrics"]
+
+
+def test_a_long_word_of_one_is_heard():
+    with Notice() as notice, pytest.raises(ValueError, match="xxx"):
+        run_in_ranks(fail_at_length, ranks=2, notice=notice)
+
+
+def fail_at_length(_: Notice) -> None:
+    raise ValueError("x" * 100_000)  # more than a pipe holds
 
 
 def test_what_fails_in_one_is_told_as_it_is_of_one(config):

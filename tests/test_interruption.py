@@ -206,7 +206,8 @@ def test_a_checkpoint_is_written_after_epochs_that_are_worth_it(wanted, monkeypa
 
 
 def within_notice(*sent: signal.Signals, then: Callable[[], object]) -> None:
-    with Notice():
+    with Notice() as notice:
+        notice.listen()
         for each in sent:
             os.kill(os.getpid(), each)
         then()
@@ -222,6 +223,15 @@ def test_whoever_listened_before_hears_the_signal_after_the_run():
         signal.signal(signal.SIGUSR2, before)
 
     assert heard == ["run", "earlier"]
+
+
+def test_before_there_is_anything_to_save_a_signal_ends_a_run_at_once(monkeypatch, wanted):
+    monkeypatch.setattr("xent_bench.fit.build_loaders", lambda *_: os.kill(os.getpid(), told))
+    for told, ending in ((signal.SIGUSR1, Preempted), (signal.SIGINT, KeyboardInterrupt)):
+        with pytest.raises(ending):
+            run(wanted(folder=told.name))
+        (left,) = load_unfinished(run_folder(wanted(folder=told.name)).parent)
+        assert left.reason in ("interrupted", "Preempted: told to end by SIGUSR1")
 
 
 def test_ctrl_c_twice_ends_at_once():

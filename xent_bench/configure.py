@@ -5,9 +5,8 @@ keys there are. No `instantiate`: Hydra's partial looks its target up again on e
 costs more than a loss does.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from functools import cache, partial
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, NotRequired, Required, Self, get_type_hints
@@ -17,6 +16,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from xent_bench.nearest import nearest
 from xent_bench.schema import GROUPS, Compile, Train, plain
 from xent_bench.signatures import read_parameters
 
@@ -74,7 +74,19 @@ def check_top_level(config: DictConfig) -> None:
     folder_name = str(config.experiment)
     if not folder_name or "/" in folder_name or folder_name.startswith("."):
         raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
-    if urlsplit(config.machine.tracking or "").password:
+    if folder_name == "mlflow":
+        raise ConfigError("experiment", "mlflow is the folder of MLflow's own files")
+    _check_tracking(config.machine.tracking or "")
+
+
+def _check_tracking(uri: str) -> None:
+    try:
+        password = urlsplit(uri).password
+    except ValueError as error:
+        raise ConfigError(
+            "machine.tracking", f"{error}; expected as in http://HOST:5000"
+        ) from error
+    if password:
         raise ConfigError(
             "machine.tracking",
             "holds a password, which every record of the run would show; expected it in the "
@@ -184,12 +196,3 @@ def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
             expected = first["msg"].replace("Input should", "should")
             complaint = f"{expected}, got {first['input']!r}"
         raise ConfigError(prefix + name, complaint) from None
-
-
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """'did you mean ...?' or, if nothing is near, what there is; `prefix` goes before each."""
-    names = sorted(known)
-    near = [prefix + each for each in get_close_matches(name, names, n=3, cutoff=0.6)]
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    return f"there is {', '.join(prefix + each for each in names)}" if names else "it takes none"

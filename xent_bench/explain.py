@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from xent_bench.configure import ConfigError, nearest
+from xent_bench.configure import ConfigError
 from xent_bench.failures import EXIT_CODES
+from xent_bench.nearest import nearest
 from xent_bench.schema import CONF
 
 CONFIG_ERRORS: tuple[type[Exception], ...] = (

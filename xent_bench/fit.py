@@ -72,6 +72,7 @@ def fit(
     begun.tags.update(tags, n_test=str(len(splits.test)))
     begun.tags["mlflow.note.content"] = _note(tags, folder, begun.command)
     machine = config.machine
+    notice.listen()  # until now nothing is lost, and data may be long in coming
     with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
         earlier = tracking.curves.seconds()
         trainer.logger = tracking

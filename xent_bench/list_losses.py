@@ -66,7 +66,8 @@ def load_losses(
     names: Sequence[str], changes: Sequence[str] = (), folder: Path | None = None
 ) -> "dict[str, partial[Any]]":
     """The configured losses of conf/loss and of `folder`/loss; a ConfigError for a bad one."""
-    from xent_bench.configure import ConfigError, nearest
+    from xent_bench.configure import ConfigError
+    from xent_bench.nearest import nearest
     from xent_bench.schema import CONF
 
     ours = {file.stem: file for file in sorted((CONF / "loss").glob("*.yaml"))}

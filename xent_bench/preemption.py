@@ -36,7 +36,7 @@ def raise_when_told() -> None:
     Not one that is listened to already, by what puts a scheduler's job back into its queue.
     """
     for each in TOLD_BY:
-        if not callable(signal.getsignal(each)):
+        if signal.getsignal(each) == signal.SIG_DFL:  # what a shell's trap ignores stays ignored
             signal.signal(each, _raise)
 
 
@@ -62,28 +62,34 @@ def _await_parent(grace: float) -> None:
 
 
 class Notice:
-    """Within it, signals and the first Ctrl-C are only noted: a run ends between two steps.
+    """Within it a signal ends a run at once until `listen`; from then on it is only noted, as is
+    the first Ctrl-C, and the run ends between two steps.
 
     Whoever listened before hears of it afterwards: main(), or a scheduler's own handler that puts
     the job back into its queue.
     """
 
-    def __init__(self) -> None:
-        """Nothing noted."""
+    def __init__(self, word: str = "") -> None:
+        """Nothing noted. `word`: on the terminal when the first Ctrl-C is."""
         self.signum: int | None = None
+        self.word = word.encode()
+        self.only_notes = False
 
     def __enter__(self) -> Self:
         """Listen, unless in a thread, where Python lets nobody."""
         self.before = {}
         if threading.current_thread() is threading.main_thread():
             before = {each: signal.getsignal(each) for each in (*TOLD_BY, signal.SIGINT)}
-            # what is ignored stays so: `nohup`, or the parent of a sweep that says what is meant
+            # what is ignored stays so: Ctrl-C in a script's background, or in a run of a sweep,
+            # whose parent says what is meant
             self.before = {k: how for k, how in before.items() if how != signal.SIG_IGN}
-        self.listen()
+        for each in self.before:
+            signal.signal(each, self._note)
         return self
 
     def listen(self) -> None:
-        """Again, after a library has listened in the meantime."""
+        """Only note, from now on, what the run will heed; also after a library has listened."""
+        self.only_notes = True
         for each in self.before:
             signal.signal(each, self._note)
 
@@ -93,10 +99,13 @@ class Notice:
             raise Preempted(self.signum)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if signum == self.signum == signal.SIGINT:  # Ctrl-C twice: at once
-            raise KeyboardInterrupt
+        at_once = not self.only_notes or signum == self.signum == signal.SIGINT  # Ctrl-C twice
         if self.signum is None or self.before[signal.Signals(signum)] is not _raise:
             self.signum = signum  # a scheduler's handler must hear of it, whatever came before
+        if at_once:
+            raise KeyboardInterrupt if signum == signal.SIGINT else Preempted(signum)
+        if signum == signal.SIGINT:
+            os.write(2, self.word)  # print() may be what it came into
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None

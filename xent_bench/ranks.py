@@ -34,6 +34,7 @@ def run_in_ranks(
     When one ends with an error, or is killed, the others, who would wait for it, are ended too and
     the error is raised here.
     """
+    notice.listen()  # it is theirs to end, and ours to tell them
     context = get_context("forkserver")  # imports once, and forks before a thread or a GPU is used
     context.set_forkserver_preload(PRELOADED)
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
@@ -90,15 +91,17 @@ def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) 
     """Until all have ended; after an error a while, for the first to say so in its records."""
     errors: list[BaseException] = []
     told, end = False, math.inf
-    left = {process.sentinel: (process, outcome) for process, outcome in started}
+    left = list(started)
     while left and time.monotonic() < end:
         if notice.signum is not None and not told:
             told = True
-            for process, _ in left.values():
+            for process, _ in left:
                 os.kill(process.pid or 0, signal.SIGTERM)
-        ended = wait(list(left), timeout=PATIENCE)
-        for sentinel in [each for each in left if each in ended]:
-            error = _error_of(*left.pop(sentinel))
+        # its word too: one that is longer than the pipe keeps whoever sends it from ending
+        signs = wait([sign for rank, word in left for sign in (rank.sentinel, word)], PATIENCE)
+        for process, word in [each for each in left if {each[0].sentinel, each[1]} & {*signs}]:
+            left.remove((process, word))
+            error = _error_of(process, word)
             if error is not None:
                 errors.append(error)
                 end = min(end, time.monotonic() + PARTING)
@@ -109,11 +112,11 @@ def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) 
 
 
 def _error_of(process: ForkServerProcess, outcome: Connection) -> BaseException | None:
-    process.join()
-    try:
+    with suppress(EOFError, OSError):  # it was killed, or while it spoke
         said: BaseException | None = outcome.recv()
+        process.join()
         return said
-    except EOFError:
-        code = process.exitcode or 0
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return Unavailable(f"one of the processes that train the run was ended by {how}")
+    process.join()
+    code = process.exitcode or 0
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return Unavailable(f"one of the processes that train the run was ended by {how}")

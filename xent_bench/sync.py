@@ -62,16 +62,19 @@ def _sync_all(places: Sequence[Path], store: str | None) -> int:
         print(f"xent-sync: {absent[0]}: no such folder", file=sys.stderr)
         return 3
     folders = sorted({file.parent for place in places for file in place.rglob(NOT_IN_MLFLOW)})
-    asked: set[str] = set()
+    asked: dict[str, str] = {}
+    complaints: set[str] = set()
     told: Counter[str] = Counter()
     code = 0
     for folder in folders:
         try:
             outcome = _sync(folder, store, asked)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, Unavailable) as error:
             outcome = "failed"
             code = code or (3 if isinstance(error, ValueError) else 4)
-            print(f"xent-sync: {folder}: {error}", file=sys.stderr)
+            if str(error) not in complaints:  # a store's once, not for each of its runs
+                print(f"xent-sync: {folder}: {error}", file=sys.stderr)
+            complaints.add(str(error))
         else:
             print(f"{folder}: {outcome}", flush=True)
         told[outcome] += 1
@@ -83,19 +86,24 @@ def _sync_all(places: Sequence[Path], store: str | None) -> int:
     return code
 
 
-def _sync(folder: Path, store: str | None, asked: set[str]) -> str:
-    """What became of it. Unavailable where the store is not there; each is asked once."""
+def _sync(folder: Path, store: str | None, asked: dict[str, str]) -> str:
+    """What became of it. Unavailable where the store is not there; `asked`: what is wrong with it,
+    by its address, or nothing.
+    """
     uri = _store_of(folder, store)
     if uri not in asked:
-        if wrong := complaint(uri):
-            raise Unavailable(wrong)
-        asked.add(uri)
+        asked[uri] = complaint(uri)
+    if asked[uri]:
+        raise Unavailable(asked[uri])
     try:
         with FileLock(folder / ".lock", timeout=LOCK_PATIENCE):
             # another xent-sync may have been faster
             return f"sent, {send(folder, uri)}" if is_pending(folder) else DONE
     except Timeout:
         return BUSY
+    except Unavailable as error:  # it has gone since
+        asked[uri] = str(error)
+        raise
 
 
 def send(folder: Path, uri: str) -> str:
@@ -126,8 +134,8 @@ def _store_of(folder: Path, store: str | None) -> str:
     known = (folder / "mlflow_run_id").exists()
     if known and uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise Unavailable(
-            f"no store at {uri}, where {folder} was begun: type this where it was trained, or "
-            "name the store by --store"
+            f"no store at {uri}, where it was begun: type this where it was trained, or name the "
+            "store by --store"
         )
     return uri
 

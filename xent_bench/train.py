@@ -22,6 +22,8 @@ from xent_bench.preemption import EXIT_CODE, Notice, Preempted, raise_when_told
 from xent_bench.run_files import RESULT, is_pending
 from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
 
+LOCK_PATIENCE = 1.0  # seconds: a reader that asks whether a run still runs takes its lock too
+
 
 def main() -> None:
     """The console script: an error of the user's is one line and an exit code, not a traceback."""
@@ -65,15 +67,13 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     result = folder / RESULT
     done_before = result.exists()
     if not done_before:
-        from filelock import FileLock
-
         config = checked(config)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # the same command in two windows: one of them trains
+        with _held(folder):
             if not result.exists():
                 from xent_bench.attempt import attempt  # seconds of imports
 
-                with Notice() as notice:
+                with Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice:
                     attempt(config, folder, command, notice)
     loaded = _read(result)
     if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
@@ -91,6 +91,18 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
 
         bring(folder, config.machine.tracking)
     return loaded
+
+
+def _held(folder: Path) -> Any:
+    """Its lock: of the same command in two windows one trains, and the other says that it waits."""
+    from filelock import FileLock, Timeout  # 20 ms of --help
+
+    lock = FileLock(folder / ".lock")
+    try:
+        return lock.acquire(timeout=LOCK_PATIENCE)
+    except Timeout:
+        print(f"{folder}: another process trains it; waiting for its end", flush=True)
+        return lock.acquire()
 
 
 def _tell(folder: Path, weights: Path) -> None:

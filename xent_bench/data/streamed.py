@@ -1,5 +1,6 @@
 """Images of files on their way to the training device: decoded by workers, copied ahead."""
 
+import signal
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.failures import DataError
+from xent_bench.preemption import TOLD_BY
 from xent_bench.processors import processors
 from xent_bench.types import Index, Places, Rows
 
@@ -58,6 +60,7 @@ class Streamed:
             batch_sampler=[part.tolist() for parts in plan for part in parts],
             num_workers=self.workers,
             collate_fn=_as_it_is,
+            worker_init_fn=_heed_the_parent_alone,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=AHEAD if self.workers else None,
             multiprocessing_context=CONTEXT if self.workers else None,
@@ -81,6 +84,12 @@ class _Decoding(Dataset[Any]):
             return torch.from_numpy(self.files.decode(list(zip(numbers, draws, strict=True))))
         except DataError as error:
             return str(error)
+
+
+def _heed_the_parent_alone(_: int) -> None:
+    """What tells a whole process group to end is for the run, which still needs its images."""
+    for each in (signal.SIGINT, *TOLD_BY):
+        signal.signal(each, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

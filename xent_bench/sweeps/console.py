@@ -11,8 +11,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.configure import check_sources, check_top_level, checked
-from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain, refuse
-from xent_bench.failures import Unavailable, release
+from xent_bench.explain import USER_ERRORS, exit_code, explain, refuse
+from xent_bench.failures import release
 from xent_bench.run_files import has_result
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweeps.plan import Plan, ask_stores, plan_of
@@ -40,9 +40,7 @@ class Console(Callback):
                 say("Loading PyTorch ...")
                 _check_with_torch(config)
                 say(LEGEND)
-        except CONFIG_ERRORS as error:  # Hydra would make a warning of it
-            refuse(error)
-        except Unavailable as error:
+        except USER_ERRORS as error:  # Hydra would make a warning of it
             refuse(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -50,9 +48,7 @@ class Console(Callback):
         try:
             register_plugins(config)
             self.plan = plan_of(config)
-        except CONFIG_ERRORS as error:
-            refuse(error)
-        except Unavailable as error:
+        except USER_ERRORS as error:
             refuse(error)
         if self.plan is None:
             return

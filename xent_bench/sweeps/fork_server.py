@@ -60,17 +60,17 @@ def start(config: DictConfig | None = None) -> None:
 def fork(function: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
     """A process that runs `function(*arguments, connection)`, and our end of its connection.
 
-    Unavailable if the server is gone, which a system that is out of memory may kill.
+    Unavailable if the server is gone, which a system that is out of memory may kill, or if the
+    system has no memory for more.
     """
-    start()  # nothing if it runs
-    ours, theirs = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=function, args=(*arguments, theirs), daemon=False)
     try:
-        process.start()
+        start()  # nothing if it runs
+        ours, theirs = CONTEXT.Pipe(duplex=False)
+        with theirs:
+            process = CONTEXT.Process(target=function, args=(*arguments, theirs), daemon=False)
+            process.start()
     except (EOFError, OSError) as error:
         raise Unavailable(f"cannot start a process: {error!r}") from error
-    finally:
-        theirs.close()
     return process, ours
 
 

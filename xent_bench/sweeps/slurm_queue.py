@@ -7,10 +7,10 @@ too, for the minutes that SLURM remembers it (MinJobAge).
 import subprocess
 import time
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 from xent_bench.failures import Unavailable
+from xent_bench.sweeps.say import say
 
 ENDED = {  # whatever else SLURM says, the job may run yet or run again
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
@@ -48,9 +48,13 @@ def queue() -> dict[str, State]:
     """Of each of my jobs, by its id, such as 12_3; Unavailable where SLURM does not answer."""
     command = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%r"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+        asked = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
     except OSError as error:
         raise Unavailable("no SLURM here: there is no squeue on the PATH") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"SLURM: squeue gave no answer in {PATIENCE:.0f} s") from error
     if asked.returncode:
         raise Unavailable(f"SLURM: {asked.stderr.partition(chr(10))[0]}")
     rows = (line.strip().split("|", 2) for line in asked.stdout.splitlines())
@@ -61,11 +65,17 @@ def states(jobs: Collection[str]) -> Iterator[dict[str, State]]:
     """Of these jobs, again and again: every second at first, every 15 seconds later."""
     start = time.monotonic()
     ended_at: dict[str, float] = {}
+    silent = False
     while True:
         now = time.monotonic()
-        with suppress(Unavailable):  # it will answer again; its jobs do not need it
+        try:
             known = queue()
             yield {job: _aged(job, known, ended_at, now) for job in jobs}
+            silent = False
+        except Unavailable as error:  # it may answer again; its jobs do not need it
+            if not silent:
+                say(f"{error}; asked again until it answers. Ctrl-C ends the watching alone.")
+            silent = True
         time.sleep(min(15.0, max(1.0, (now - start) / 30)))
 
 

@@ -58,6 +58,7 @@ class Supervision:
     def __init__(self, jobs: list[Job], gpus: list[str | None], tally: Tally) -> None:
         """`gpus`: of each slot."""
         self.waiting, self.gpus, self.tally = list(jobs), gpus, tally
+        self.folder = jobs[0].run.folder.parent
         self.running: list[Running] = []
         self.told = False
         self.notice = Notice()
@@ -65,6 +66,7 @@ class Supervision:
     def train_all(self) -> None:
         """KeyboardInterrupt or Preempted if told to end; what was trained is kept."""
         with self.notice as notice, view() as show:
+            notice.listen()
             try:
                 while self.running or (self.waiting and notice.signum is None):
                     if notice.signum is None:
@@ -73,9 +75,8 @@ class Supervision:
                         self._tell_to_end()
                     self._await()
                     show(self._shown(), len(self.waiting), self.tally)
-                if notice.signum is not None and self.waiting:
-                    folder = self.waiting[0].run.folder.parent
-                    self.tally.say_sum(folder, unfinished=len(self.waiting))
+                if notice.signum is not None:
+                    self.tally.say_sum(self.folder, unfinished=len(self.waiting))
             finally:  # Ctrl-C twice, or a mistake of ours
                 self._kill()
 
@@ -109,7 +110,7 @@ class Supervision:
             failure = _outcome_of(each)
             each.outcome.close()
             each.process.close()
-            if failure is None:
+            if failure is None or (failure.again and each.job.run.is_done()):  # told at its end
                 self._end_with_result(each)
             else:
                 self._end_in_failure(each.job, failure)

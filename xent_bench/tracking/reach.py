@@ -42,7 +42,11 @@ def said(uri: str, reason: object) -> str:
     no_answer = ("Max retries exceeded", "Connection refused", "timed out")
     if any(words in first_line for words in no_answer):
         first_line = "no answer"
-    text, password = f"MLflow at {uri}: {first_line}", urlsplit(uri).password
+    try:
+        password = urlsplit(uri).password
+    except ValueError:  # where the password is, nobody can tell
+        return f"MLflow at an address that cannot be read: {first_line}"
+    text = f"MLflow at {uri}: {first_line}"
     return text.replace(f":{password}@", ":***@") if password else text
 
 
