@@ -134,7 +134,7 @@ OURS = {
     "scorecard": {"calibrators", "runs", "tables"},
     "rescore": {
         *("calibrators", "evaluation", "failures", "predictions", "run_files", "run_pictures"),
-        *("runs", "scorecard", "tables", "tracking"),
+        *("runs", "scorecard", "sync", "tables", "tracking"),
     },
     "tables": set(),
     "report_tables": {"comparison", "contrasts", "stats", "tables", "trials", "yardsticks"},

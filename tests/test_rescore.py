@@ -20,9 +20,11 @@ from xent_bench.links import projection, softmax
 from xent_bench.metrics.score import score
 from xent_bench.predictions import Predictions, load, predicted, save
 from xent_bench.rescore import rescore
+from xent_bench.run_files import is_pending
 from xent_bench.runs import load_run, save_run
 from xent_bench.schema import run_folder
 from xent_bench.scorecard import METRICS, PLAIN
+from xent_bench.sync import main as sync
 from xent_bench.train import run
 
 XENT_RESCORE = str(Path(sys.executable).with_name("xent-rescore"))
@@ -205,8 +207,9 @@ def test_a_number_that_differs_by_rounding_is_counted_and_what_is_new_is_added(f
         (None, "No such file"),
     ],
 )
-def test_nothing_is_added_to_a_run_while_mlflow_cannot_be_told(folder, monkeypatch, config, reason):
-    before = (folder / "result.json").read_text()
+def test_what_mlflow_cannot_be_told_is_kept_and_sent_later(
+    folder, store, monkeypatch, config, reason
+):
     file = folder / "config.yaml"
     stored = file.read_text()
     if config is None:
@@ -218,9 +221,15 @@ def test_nothing_is_added_to_a_run_while_mlflow_cannot_be_told(folder, monkeypat
 
     with pytest.raises(Unavailable, match=f"not added to its MLflow run.*{reason}"):
         rescore(folder, ["vector_scaling"])
-    assert (folder / "result.json").read_text() == before
+    assert "test_vs/nll" in load_run(folder / "result.json").metrics
     file.write_text(stored)
-    assert "test_vs/nll" in rescore(folder, ["vector_scaling"]).added
+    rescore(folder, ["isotonic"])  # it waits for the other
+    assert is_pending(folder)
+    monkeypatch.setattr(sys, "argv", ["xent-sync", str(folder)])
+    with pytest.raises(SystemExit, match="0"):
+        sync()
+    assert {"test_vs/nll", "test_iso/nll"} <= logged(folder, store).keys()
+    assert not is_pending(folder)
 
 
 def test_an_mlflow_that_cannot_be_told_has_its_exit_code(folder):
@@ -233,15 +242,14 @@ def test_an_mlflow_that_cannot_be_told_has_its_exit_code(folder):
     assert "Traceback" not in done.stderr
 
 
-def test_a_point_that_mlflow_has_already_is_not_sent_twice(folder, store, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.rescore.save_run", lambda *_: pytest.fail("cut"))
-        with pytest.raises(pytest.fail.Exception):
-            rescore(folder, ["vector_scaling"])
+def test_what_is_added_does_not_change_when_a_run_ended(folder, store):
+    client, run_id = MlflowClient(store), (folder / "mlflow_run_id").read_text()
+    before = client.get_run(run_id).info
     rescore(folder, ["vector_scaling"])
 
-    run_id = (folder / "mlflow_run_id").read_text()
-    assert len(MlflowClient(store).get_metric_history(run_id, "test_vs/ks")) == 1
+    after = client.get_run(run_id).info
+    assert (after.status, after.end_time) == (before.status, before.end_time)
+    assert not is_pending(folder)
 
 
 def test_two_calibrators_added_at_once_are_both_kept(folder):

@@ -29,6 +29,7 @@ from xent_bench.failures import DataError, Diverged
 from xent_bench.links import projection
 from xent_bench.metrics.score import score
 from xent_bench.predictions import load
+from xent_bench.run_files import is_pending
 from xent_bench.runs import Run, Unfinished, load_unfinished, save_run
 from xent_bench.schema import run_folder, run_key
 from xent_bench.tracking.logger import open_run
@@ -472,6 +473,22 @@ def test_weights_are_kept_as_a_plain_state_dict_when_asked_for_also_afterwards(c
     file.unlink()
     run(wanted)
     assert file.exists()
+
+
+def test_weights_that_mlflow_could_not_be_sent_are_sent_the_next_time(config):
+    wanted = config()
+    run(wanted)
+    folder, run_id = run_folder(wanted), mlflow_run(wanted).info.run_id
+    wanted.machine.save_weights = True
+    store, wanted.machine.tracking = wanted.machine.tracking, "http://127.0.0.1:9"
+    run(wanted)
+    assert is_pending(folder)
+    wanted.machine.tracking = store
+    run(wanted)
+
+    assert not is_pending(folder)
+    kept = [each.path for each in MlflowClient(store).list_artifacts(run_id)]
+    assert "weights.pt" in kept
 
 
 def test_weights_are_not_kept_unasked(config):

@@ -210,7 +210,7 @@ def test_points_of_a_run_whose_server_dies_are_sent_when_it_is_back(
 
     line = f"ce-s0: MLflow at {server.uri}: no answer; kept in {folder}: xent-sync {folder} uploads"
     assert told.splitlines()[-1] == f"{line} it" == told_again.splitlines()[-1]
-    assert down == (4, f"xent-sync: MLflow at {server.uri}: no answer\n")
+    assert down == (4, f"1 run: 1 failed\nxent-sync: MLflow at {server.uri}: no answer\n")
     assert half.info.status == "RUNNING"
     assert [point.step for point in sent_before] == [1]
     assert up[0] == 0
@@ -410,8 +410,22 @@ def test_what_cannot_be_synced_is_one_line_and_a_code(config, sync, tmp_path, mo
     assert damaged[0] == 3
     assert "cannot read" in damaged[1]
     assert gone[0] == 4
-    assert f"no store at {wanted.machine.tracking}, where {folder} was begun" in gone[1]
+    assert f"no store at {wanted.machine.tracking}, where it was begun: type this" in gone[1]
     assert not (tmp_path / "gone.db").exists()
+
+
+def test_a_store_that_is_gone_does_not_hold_up_the_runs_of_another(config, sync):
+    for seed in (0, 1, 2):
+        run(wanted := config("machine.offline=true", f"seed={seed}"))
+        if seed < 2:
+            dead = "machine: {tracking: 'http://127.0.0.1:9'}"
+            (run_folder(wanted) / "config.yaml").write_text(dead)
+    code, said = sync(run_folder(wanted).parent)
+
+    assert code == 4
+    assert said.count("http://127.0.0.1:9: no answer") == 1
+    assert "3 runs: 2 failed, 1 sent, FINISHED" in said
+    assert_mlflow_has_all_of(wanted, wanted.machine.tracking)
 
 
 def test_a_report_on_offline_runs_is_not_published_and_says_how(config):

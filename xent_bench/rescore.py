@@ -19,6 +19,8 @@ from xent_bench.calibrators import PREFIXES
 from xent_bench.failures import Unavailable
 from xent_bench.run_files import RESULT, is_pending
 from xent_bench.runs import Run, load_run, save_run
+from xent_bench.sync import send_added
+from xent_bench.tracking.pending import set_pending
 
 ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
@@ -74,20 +76,22 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
 
         files = draw_pictures(evaluation, predictions.classes, run.params, folder / "pictures")
     if added or files:
-        run = _keep(folder, added, words, files)
+        run = _keep(folder, added, words)
     return Rescored(run, same, list(added), retired, rounded, [])
 
 
-def _keep(folder: Path, metrics: dict[str, float], words: dict[str, str], files: list[Path]) -> Run:
-    """In MLflow first: were that out of reach, the same command would have to add it again."""
+def _keep(folder: Path, metrics: dict[str, float], words: dict[str, str]) -> Run:
+    """In its folder and, unless it waits for xent-sync anyhow, in MLflow."""
+    result = folder / RESULT
     with FileLock(folder / ".lock"):  # another may be adding something else
-        if not is_pending(folder):  # else it goes there with the rest
-            from xent_bench.tracking.store import add_to_run  # MLflow takes seconds
-
-            add_to_run(folder, metrics, words, files)
-        run = load_run(folder / RESULT)
+        waits, ended = is_pending(folder), result.stat()
+        set_pending(folder)
+        run = load_run(result)
         run = dataclasses.replace(run, metrics=run.metrics | metrics, tags=run.tags | words)
         save_run(run, folder)
+        os.utime(result, ns=(ended.st_atime_ns, ended.st_mtime_ns))  # when it was trained
+        if not waits:
+            send_added(folder)
     return run
 
 

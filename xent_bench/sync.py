@@ -55,6 +55,23 @@ def bring(folder: Path, uri: str | None) -> None:
         print(f"{name}: {error}; kept in {folder}: xent-sync {folder} uploads it", file=sys.stderr)
 
 
+def send_added(folder: Path) -> None:
+    """What was added to a run that MLflow has. Unavailable if that cannot be: no such store or run;
+    whoever calls holds the folder's lock.
+    """
+    from xent_bench.tracking.store import existing_store  # MLflow takes seconds
+
+    try:
+        uri = tracking_uri(OmegaConf.load(folder / "config.yaml").machine.tracking)
+        existing_store(uri).get_run((folder / "mlflow_run_id").read_text())
+        send(folder, uri)
+    except Exception as error:  # of MLflow, of the database below it, of an edited config
+        reason = str(error).partition("\n")[0]
+        raise Unavailable(
+            f"kept in its folder, not added to its MLflow run: {reason}; xent-sync does it later"
+        ) from error
+
+
 def _sync_all(places: Sequence[Path], store: str | None) -> int:
     """A line a run, of which one that fails does not hold up the next; the first failure's code."""
     absent = [place for place in places if not place.is_dir()]
@@ -72,9 +89,11 @@ def _sync_all(places: Sequence[Path], store: str | None) -> int:
         except (ValueError, OSError, Unavailable) as error:
             outcome = "failed"
             code = code or (3 if isinstance(error, ValueError) else 4)
-            if str(error) not in complaints:  # a store's once, not for each of its runs
-                print(f"xent-sync: {folder}: {error}", file=sys.stderr)
-            complaints.add(str(error))
+            # of a store once, not for each of its runs
+            line = str(error) if isinstance(error, Unavailable) else f"{folder}: {error}"
+            if line not in complaints:
+                print(f"xent-sync: {line}", file=sys.stderr)
+            complaints.add(line)
         else:
             print(f"{folder}: {outcome}", flush=True)
         told[outcome] += 1

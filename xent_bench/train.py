@@ -21,6 +21,7 @@ from xent_bench.failures import DataError
 from xent_bench.preemption import EXIT_CODE, Notice, Preempted, raise_when_told
 from xent_bench.run_files import RESULT, is_pending
 from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
+from xent_bench.tracking.pending import set_pending
 
 LOCK_PATIENCE = 1.0  # seconds: a reader that asks whether a run still runs takes its lock too
 
@@ -85,7 +86,8 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     if lacks_weights(config):
         from xent_bench.checkpoint import save_weights  # done before, without them
 
-        _tell(folder, save_weights(folder))
+        set_pending(folder)
+        save_weights(folder)
     if done_before and is_pending(folder) and not config.machine.offline:
         from xent_bench.sync import bring  # MLflow takes seconds
 
@@ -103,13 +105,6 @@ def _held(folder: Path) -> Any:
     except Timeout:
         print(f"{folder}: another process trains it; waiting for its end", flush=True)
         return lock.acquire()
-
-
-def _tell(folder: Path, weights: Path) -> None:
-    if not is_pending(folder):  # else they go with the rest
-        from xent_bench.tracking.store import add_to_run
-
-        add_to_run(folder, {}, {}, [weights], place=None)
 
 
 def _read(result: Path) -> dict[str, Any]:

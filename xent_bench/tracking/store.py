@@ -9,18 +9,15 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 import logging
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
-from xent_bench.tracking.reach import tracking_uri
 from xent_bench.tracking.saved_view import TAG as VIEW
 from xent_bench.tracking.saved_view import description, view_tag
 from xent_bench.tracking.template import make_store
@@ -86,29 +83,3 @@ def points(metrics: Mapping[str, float], step: int, written: float) -> list[Metr
     """
     when = round(1000 * written)
     return [Metric(k, v, when, step) for k, v in metrics.items() if math.isfinite(v)]
-
-
-def add_to_run(
-    folder: Path,
-    metrics: Mapping[str, float],
-    tags: Mapping[str, str],
-    files: Sequence[Path],
-    place: str | None = "pictures",
-) -> None:
-    """Add to the finished MLflow run of a run folder, what is not there; `files` to `place`.
-
-    Unavailable if that cannot be: no such store, no such run.
-    """
-    try:
-        uri = tracking_uri(OmegaConf.load(folder / "config.yaml").machine.tracking)
-        client, run_id = existing_store(uri), (folder / "mlflow_run_id").read_text()
-        there = client.get_run(run_id).data.metrics
-        new = {key: value for key, value in metrics.items() if key not in there}
-        client.log_batch(
-            run_id, points(new, 0, time.time()), tags=[RunTag(k, tags[k]) for k in tags]
-        )
-        for file in files:
-            client.log_artifact(run_id, str(file), place)
-    except Exception as error:  # of MLflow, of the database below it, of an edited config
-        reason = str(error).partition("\n")[0]
-        raise Unavailable(f"not added to its MLflow run, nor elsewhere: {reason}") from error

@@ -77,6 +77,15 @@ class View:
         else:
             self.client.log_artifact(self.id, str(file), place)
 
+    def has_file(self, file: Path) -> bool:
+        """Whether one of its name and size is there."""
+        if self.run.artifacts.startswith("file:"):
+            place: Any = LocalArtifactRepository(self.run.artifacts)  # has no types
+            found = place.list_artifacts()
+        else:
+            found = self.client.list_artifacts(self.id)
+        return (file.name, file.stat().st_size) in [(each.path, each.file_size) for each in found]
+
     def resume(self) -> None:
         """It runs again."""
         if self.run.status != "RUNNING":
@@ -116,7 +125,7 @@ def catch_up(view: View, folder: Path) -> str:
         words = {k: v for k, v in run.tags.items() if k != "mlflow_run_id"}
         view.send([*curve_points(steps), *final], words)
         for name in ("predictions.npz", WEIGHTS):
-            if (folder / name).exists():
+            if (folder / name).exists() and not view.has_file(folder / name):  # it may be large
                 view.send_file(folder / name)
         for picture in sorted((folder / "pictures").glob("*")):
             view.send_file(picture, "pictures")
