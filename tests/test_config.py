@@ -18,6 +18,7 @@ from xent_bench.configure import (
     POSITIONAL,
     ConfigError,
     check_sources,
+    check_top_level,
     checked,
     configured,
 )
@@ -50,6 +51,10 @@ def xent_train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ("epochs=many", "epochs: Value 'many' of type 'str' could not be converted to Integer"),
         ("precision=fp7", "expected one of [fp32, tf32, bf16]"),
         ("machine.tracking=http://me:secret@host", "holds a password"),
+        (
+            'machine.tracking="http://[host"',
+            "machine.tracking: Invalid IPv6 URL; expected",
+        ),
         ("optimizer.beta1=1", "optimizer.beta1: should be less than 1"),
         ("epochs=0", "epochs: should be greater than or equal to 1, got 0"),
         ("batch_size=0", "batch_size: should be greater than or equal to 1"),
@@ -109,6 +114,22 @@ def test_a_hyper_parameter_outside_its_domain_is_refused(composed, loss, overrid
 
     with pytest.raises(ConfigError, match=rf"^loss\.{name}: should "):
         checked(composed(f"loss={loss}", f"loss.{override}"))
+
+
+def test_an_experiment_cannot_be_called_as_the_folder_of_mlflow(composed):
+    config = composed()
+    config.experiment = "mlflow"
+
+    with pytest.raises(ConfigError, match="experiment: mlflow is the folder of"):
+        check_top_level(config)
+
+
+def test_a_folder_of_runs_that_cannot_be_is_one_line(tmp_path):
+    refused = xent_train("-m", *SMALL, "seed=0,1", f"machine.runs={'x' * 300}", cwd=tmp_path)
+
+    assert refused.returncode == 4
+    assert "File name too long" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def test_a_domain_is_checked_before_the_first_run_of_a_sweep(tmp_path):

@@ -1,6 +1,8 @@
 """Sets whose images stay in files: ImageNet's layout, decoding, workers."""
 
+import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +224,22 @@ def test_another_list_of_files_is_another_set(root):
     one, same, other = (imagenet(root=str(root), size=size) for size in (16, 16, 32))
 
     assert one.sha256() == same.sha256() != other.sha256()
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_what_tells_a_process_group_to_end_does_not_end_the_decoders(root, told):
+    data = imagenet(root=str(root), size=16)
+    order = torch.arange(40).remainder(36)
+    batches = source(data, torch.arange(36), workers=2).batches(order, batch_size=4)
+    first = [next(batches), next(batches)]  # one of each decoder, so both listen
+    decoders = multiprocessing.active_children()
+    for each in decoders:
+        os.kill(each.pid, told)
+    rest = list(batches)
+
+    assert len(decoders) == 2
+    alone = list(source(data, torch.arange(36), workers=0).batches(order, batch_size=4))
+    assert torch.equal(torch.cat([*first, *rest]), torch.cat(alone))
 
 
 def test_a_run_on_files_is_repeated_with_another_number_of_workers(config, root):

@@ -33,6 +33,7 @@ from xent_bench.sync import main
 from xent_bench.tracking import view as view_module
 from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.own_run import OWNER
+from xent_bench.tracking.reach import complaint
 from xent_bench.train import run
 
 SYNC = [sys.executable, "-c", "from xent_bench.sync import main; main()"]
@@ -241,6 +242,13 @@ def test_a_frozen_server_holds_a_run_up_for_seconds_and_gets_no_point_twice(
 
 WAY_OUT = "machine.offline=true logs to the run's folder alone"
 POSTGRES = "postgresql+psycopg2"
+
+
+def test_an_address_that_cannot_be_read_is_not_shown_for_its_password():
+    said = complaint("postgresql://me:se[cret@host/db")
+
+    assert said.startswith("MLflow at an address that cannot be read: ")
+    assert "cret" not in said
 
 
 @pytest.mark.parametrize(
