@@ -244,6 +244,10 @@ WAY_OUT = "machine.offline=true logs to the run's folder alone"
 POSTGRES = "postgresql+psycopg2"
 
 
+def test_a_scheme_that_mlflow_does_not_know_is_said_at_the_start():
+    assert "got unsupported URI 'gopher://host/runs'" in complaint("gopher://host/runs")
+
+
 def test_an_address_that_cannot_be_read_is_not_shown_for_its_password():
     said = complaint("postgresql://me:se[cret@host/db")
 

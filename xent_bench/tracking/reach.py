@@ -67,7 +67,9 @@ def _asking(uri: str) -> Callable[[str], None] | None:
         return _ask_sqlite
     if kind in ("http", "https"):
         return _ask_server
-    return _ask_database if kind in ("postgresql", "mysql", "mssql") else None
+    if kind in ("postgresql", "mysql", "mssql"):
+        return _ask_database
+    return _ask_mlflow if "://" in uri and kind != "file" else None
 
 
 def _ask_server(uri: str) -> None:
@@ -92,6 +94,13 @@ def _ask_database(uri: str) -> None:
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
     with engine.connect():
         pass
+
+
+def _ask_mlflow(uri: str) -> None:
+    """Whether it knows such a scheme."""
+    from mlflow import MlflowClient  # two seconds
+
+    MlflowClient(uri)
 
 
 def _ask_sqlite(uri: str) -> None:
