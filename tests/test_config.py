@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, SMALL
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.configure import (
@@ -24,8 +25,9 @@ from xent_bench.configure import (
 )
 from xent_bench.explain import CONFIG_ERRORS, explain
 from xent_bench.planned import load_sweep
-from xent_bench.schema import CONF, GROUPS, run_folder, run_key, science
+from xent_bench.schema import CONF, GROUPS, register_schema, run_folder, run_key, science
 from xent_bench.signatures import read_parameters
+from xent_bench.sweeps.console import Console
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 SETS = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
@@ -114,6 +116,18 @@ def test_a_hyper_parameter_outside_its_domain_is_refused(composed, loss, overrid
 
     with pytest.raises(ConfigError, match=rf"^loss\.{name}: should "):
         checked(composed(f"loss={loss}", f"loss.{override}"))
+
+
+@pytest.mark.parametrize(("experiment", "told"), [(["experiment=quickstart"], True), ([], False)])
+def test_one_run_of_what_is_a_sweep_says_so(tmp_path, capsys, experiment, told):
+    store = f"machine.tracking=sqlite:///{tmp_path}/new.db"
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = [*experiment, f"machine.runs={tmp_path}", store]
+        Console().on_run_start(compose("train", overrides, return_hydra_config=True))
+
+    said = "One run of a sweep of loss and seed; -m trains all of it." in capsys.readouterr().out
+    assert said == told
 
 
 def test_an_experiment_cannot_be_called_as_the_folder_of_mlflow(composed):

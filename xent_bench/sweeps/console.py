@@ -37,6 +37,8 @@ class Console(Callback):
             if not has_result(run_folder(config)):
                 check_sources(config)
                 ask_stores([config])
+                if swept := config.hydra.sweeper.get("params"):
+                    say(f"One run of a sweep of {' and '.join(swept)}; -m trains all of it.")
                 say("Loading PyTorch ...")
                 _check_with_torch(config)
                 say(LEGEND)
