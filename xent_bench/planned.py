@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xent_bench.calibrators import PREFIXES
-from xent_bench.run_files import RESULT, WEIGHTS, is_pending
+from xent_bench.failures import DataError
+from xent_bench.run_files import WEIGHTS, is_pending, load_result
 from xent_bench.whole_files import write_whole
 
 RECORD = ".sweep.json"
@@ -33,8 +34,8 @@ class Planned(NamedTuple):
         """
         folder = folder or self.folder
         try:
-            metrics = json.loads((folder / RESULT).read_text())["metrics"]
-        except DAMAGED:  # the run itself will say it
+            metrics = load_result(folder)["metrics"]
+        except (DataError, OSError):  # the run itself will say it
             return False
         kept = not self.weights or (folder / WEIGHTS).exists()
         known = self.offline or not is_pending(folder)

@@ -1,6 +1,5 @@
 """xent-train: a Hydra application. Nothing heavy is imported before something is to be trained."""
 
-import json
 import logging
 import os
 import sys
@@ -19,7 +18,7 @@ from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
 from xent_bench.preemption import EXIT_CODE, Notice, Preempted, raise_when_told
-from xent_bench.run_files import RESULT, is_pending
+from xent_bench.run_files import has_result, is_pending, load_result
 from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
 from xent_bench.tracking.pending import set_pending
 
@@ -65,24 +64,23 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     """
     check_top_level(config)
     folder = run_folder(config)
-    result = folder / RESULT
-    done_before = result.exists()
+    done_before = has_result(folder)
     if not done_before:
         config = checked(config)
         folder.mkdir(parents=True, exist_ok=True)
         with _held(folder):
-            if not result.exists():
+            if not has_result(folder):
                 from xent_bench.attempt import attempt  # seconds of imports
 
                 with Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice:
                     attempt(config, folder, command, notice)
-    loaded = _read(result)
+    loaded = load_result(folder)
     if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
         from xent_bench.rescore import rescore  # done before, with another calibrator
 
         if rescore(folder, [config.calibrator.name]).changed:
-            raise DataError(f"the numbers in {result} do not follow from its predictions")
-        loaded = _read(result)
+            raise DataError(f"the result in {folder} does not follow from its predictions")
+        loaded = load_result(folder)
     if lacks_weights(config):
         from xent_bench.checkpoint import save_weights  # done before, without them
 
@@ -105,12 +103,3 @@ def _held(folder: Path) -> Any:
     except Timeout:
         print(f"{folder}: another process trains it; waiting for its end", flush=True)
         return lock.acquire()
-
-
-def _read(result: Path) -> dict[str, Any]:
-    try:
-        loaded: dict[str, Any] = json.loads(result.read_text())
-        loaded["metrics"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"cannot read {result}, delete it to evaluate again: {error!r}") from error
-    return loaded

@@ -1,6 +1,5 @@
 """The launcher of xent-train -m on one machine: machine.jobs runs at a time, each in a process."""
 
-import json
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from xent_bench.planned import Planned
-from xent_bench.run_files import RESULT, is_pending
+from xent_bench.run_files import is_pending, load_result
 from xent_bench.schema import Accelerator
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.fork_server import examine
@@ -80,5 +79,5 @@ def _plan(context: HydraContext, sweep: DictConfig, combinations: list[list[str]
 def returned(run: Planned, config: DictConfig) -> JobReturn:
     """A run that is done, as Hydra passes it to a sweeper."""
     made = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
-    made.return_value = json.loads((run.folder / RESULT).read_text())
+    made.return_value = load_result(run.folder)
     return made

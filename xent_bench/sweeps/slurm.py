@@ -5,7 +5,6 @@ preempted job back into its queue by itself, submitit one that is out of time. H
 watched how they end; who stops watching, and types the command again, watches the same jobs.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.explain import refuse
 from xent_bench.failures import Unavailable
-from xent_bench.planned import Planned
+from xent_bench.planned import DAMAGED, Planned
 from xent_bench.preemption import EXIT_CODE as PREEMPTED
 from xent_bench.preemption import Preempted
-from xent_bench.run_files import RESULT, has_result
+from xent_bench.run_files import has_result, load_result
 from xent_bench.sweeps.launcher import chosen_runs, returned
 from xent_bench.sweeps.live import Show, Shown, view
 from xent_bench.sweeps.say import runs, say
@@ -62,7 +61,7 @@ class Slurm(Launcher):
         except Unavailable as error:
             refuse(error)
         for run in ended:
-            _say_done(run, tally)
+            _say_end(run, tally)
         folder = chosen[-1][0].folder.parent
         try:
             with view() as show:
@@ -114,7 +113,7 @@ class Slurm(Launcher):
 
     def _end(self, job: str, run: Planned, state: State, tally: Tally) -> None:
         if run.is_done() or (state.name == "COMPLETED" and has_result(run.folder)):
-            _say_done(run, tally)
+            _say_end(run, tally)
             return
         log = log_of(job, self.folder)
         reason, code = last_words(log)
@@ -122,9 +121,11 @@ class Slurm(Launcher):
         tally.failed(run.name, f"job {job} {said}; see {log}", code or _code(state))
 
 
-def _say_done(run: Planned, tally: Tally) -> None:
-    result = json.loads((run.folder / RESULT).read_text())
-    tally.done(run.name, result, run.calibrator, trained=True)
+def _say_end(run: Planned, tally: Tally) -> None:
+    try:
+        tally.done(run.name, load_result(run.folder), run.calibrator, trained=True)
+    except DAMAGED as error:
+        tally.failed(run.name, f"cannot read the result in {run.folder}: {error!r}", 3)
 
 
 def _job_of(run: Planned, known: Mapping[str, State]) -> str | None:

@@ -3,7 +3,6 @@
 Whatever ends one of them, a signal, the kernel, somebody's sys.exit, the others do not notice.
 """
 
-import json
 import signal
 import time
 from contextlib import suppress
@@ -14,9 +13,9 @@ from multiprocessing.process import BaseProcess
 from omegaconf import DictConfig
 
 from xent_bench.failures import Unavailable
-from xent_bench.planned import Planned
+from xent_bench.planned import DAMAGED, Planned
 from xent_bench.preemption import Notice
-from xent_bench.run_files import RESULT, has_result, is_pending
+from xent_bench.run_files import has_result, is_pending, load_result
 from xent_bench.runs import UNTOLD, keep_reason, load_begun
 from xent_bench.sweeps.child import LOG, Failure, send, train
 from xent_bench.sweeps.fork_server import fork
@@ -118,10 +117,10 @@ class Supervision:
     def _end_with_result(self, ended: Running) -> None:
         run = ended.job.run
         try:
-            result = json.loads((run.folder / RESULT).read_text())
+            result = load_result(run.folder)
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
-        except (OSError, ValueError, KeyError, TypeError) as error:  # deleted, or of an old version
-            what = f"cannot read {run.folder / RESULT}: {error!r}"
+        except DAMAGED as error:  # deleted, or of an old version
+            what = f"cannot read the result in {run.folder}: {error!r}"
             self._end_in_failure(ended.job, Failure(what, 3))
 
     def _end_in_failure(self, job: Job, failure: Failure) -> None:
