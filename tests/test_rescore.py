@@ -356,3 +356,13 @@ def test_a_run_reports_the_calibrator_it_is_asked_for(config):
 
     assert {"test_ts/nll", "test_iso/nll", "test_iso_se/ece"} <= metrics.keys()
     assert "test_vs/nll" not in metrics
+
+
+def test_what_is_added_offline_is_not_sent(config):
+    run(config())
+    wanted = config("calibrator=vector_scaling", "machine.offline=true")
+    wanted.machine.tracking = "http://127.0.0.1:9"
+    again = run(wanted)
+
+    assert "test_vs/nll" in again["metrics"]
+    assert is_pending(run_folder(wanted))

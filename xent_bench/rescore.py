@@ -50,8 +50,16 @@ def main() -> None:
     sys.exit(code)
 
 
-def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool = False) -> Rescored:
-    """Compute a run's metrics again, of these calibrators too, and keep what is new."""
+def rescore(
+    folder: Path,
+    calibrators: Collection[str] = (),
+    *,
+    pictures: bool = False,
+    offline: bool = False,
+) -> Rescored:
+    """Compute a run's metrics again, of these calibrators too, and keep what is new: in the folder,
+    and unless offline in MLflow.
+    """
     from xent_bench.evaluation import evaluate  # SciPy takes half a second
     from xent_bench.predictions import load
 
@@ -76,15 +84,15 @@ def rescore(folder: Path, calibrators: Collection[str] = (), *, pictures: bool =
 
         files = draw_pictures(evaluation, predictions.classes, run.params, folder / "pictures")
     if added or files:
-        run = _keep(folder, added, words)
+        run = _keep(folder, added, words, offline=offline)
     return Rescored(run, same, list(added), retired, rounded, [])
 
 
-def _keep(folder: Path, metrics: dict[str, float], words: dict[str, str]) -> Run:
-    """In its folder and, unless it waits for xent-sync anyhow, in MLflow."""
+def _keep(folder: Path, metrics: dict[str, float], words: dict[str, str], *, offline: bool) -> Run:
+    """In its folder and, unless that waits for xent-sync anyhow, in MLflow."""
     result = folder / RESULT
     with FileLock(folder / ".lock"):  # another may be adding something else
-        waits, ended = is_pending(folder), result.stat()
+        waits, ended = offline or is_pending(folder), result.stat()
         set_pending(folder)
         run = load_run(result)
         run = dataclasses.replace(run, metrics=run.metrics | metrics, tags=run.tags | words)

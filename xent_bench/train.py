@@ -78,7 +78,8 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
         from xent_bench.rescore import rescore  # done before, with another calibrator
 
-        if rescore(folder, [config.calibrator.name]).changed:
+        chosen, offline = config.calibrator.name, config.machine.offline
+        if rescore(folder, [chosen], offline=offline).changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
         loaded = load_result(folder)
     if lacks_weights(config):
