@@ -12,9 +12,7 @@ from typing import Any, cast
 
 from filelock import FileLock
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from xent_bench.explain import refuse
 from xent_bench.failures import Unavailable
@@ -22,8 +20,8 @@ from xent_bench.planned import DAMAGED, Planned
 from xent_bench.preemption import EXIT_CODE as PREEMPTED
 from xent_bench.preemption import Preempted
 from xent_bench.run_files import has_result, load_result
-from xent_bench.sweeps.launcher import chosen_runs, returned
 from xent_bench.sweeps.live import Show, Shown, view
+from xent_bench.sweeps.planned_runs import PlannedRuns, returned
 from xent_bench.sweeps.say import runs, say
 from xent_bench.sweeps.slurm_job import last_words, log_of, submit
 from xent_bench.sweeps.slurm_queue import PASSING, State, queue, states
@@ -33,7 +31,7 @@ from xent_bench.whole_files import write_whole
 JOB = "slurm_job"  # in a run's folder: the id of the job that it was last given
 
 
-class Slurm(Launcher):
+class Slurm(PlannedRuns):
     """With the settings of Hydra's plugin for submitit; how jobs are watched is ours."""
 
     def __init__(self, **settings: Any) -> None:
@@ -42,17 +40,11 @@ class Slurm(Launcher):
         self.settings = cast(dict[str, Any], plain)
         self.folder = Path(self.settings["submitit_folder"])
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """What Hydra has."""
-        self.context, self.config = hydra_context, config
-
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Submit what is in no job yet, and watch; leave with the first failure's exit code."""
-        chosen, _, tally = chosen_runs(self.context, self.config, job_overrides)
+        chosen, _, tally = self.chosen(job_overrides)
         try:
             # those of an earlier command may have ended since this one looked
             ended = [run for run, _ in chosen if run.is_done()]
