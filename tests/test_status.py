@@ -60,6 +60,18 @@ def test_each_run_stands_as_its_folder_says(runs):
     assert not found.is_done
 
 
+def test_a_sweep_is_not_said_to_finish_runs_that_are_not_its_own(runs, capsys):
+    other = runs / "mine" / "mse-0"
+    other.mkdir()
+    save_begun(Unfinished("mse-s0", "mine", {}, "xent-train loss=mse", "killed"), other)
+    with pytest.raises(SystemExit):
+        main([str(runs)])
+    shown = capsys.readouterr().out
+
+    assert f"To finish those of the last sweep: {SWEEP}\n" in shown
+    assert "  xent-train loss=mse\n" in shown
+
+
 def test_what_to_type_is_said_for_all_and_for_each(runs, capsys):
     with FileLock(runs / "mine" / "ce-4" / ".lock"), pytest.raises(SystemExit) as end:
         main([str(runs)])

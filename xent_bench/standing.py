@@ -43,6 +43,7 @@ class Experiment(NamedTuple):
 
     folder: Path
     runs: list[Standing]
+    swept: int  # so many of them, the first, are that sweep's
     command: str
     to_sync: int  # results that MLflow lacks
 
@@ -71,7 +72,7 @@ def _experiment(folder: Path) -> Experiment:
     names = [*planned, *(name for name in begun if name not in planned)]
     runs = [_standing(folder / name, planned.get(name)) for name in names]
     to_sync = sum(is_pending(folder / name) for name in begun)
-    return Experiment(folder, runs, sweep.command, to_sync)
+    return Experiment(folder, runs, len(planned), sweep.command, to_sync)
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

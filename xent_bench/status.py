@@ -67,8 +67,10 @@ def _show(experiment: Experiment, most: int | None) -> None:
 def _say_commands(experiment: Experiment, most: int | None) -> None:
     """What to type next; no line is broken, so that it can be copied."""
     to_type = [run for run in experiment.runs if run.command and run.state.needs_training]
-    if experiment.command and to_type:
-        print(f"To finish all of them: {experiment.command}")
+    of_sweep = [run for run in experiment.runs[: experiment.swept] if run.state.needs_training]
+    if experiment.command and of_sweep:
+        which = "all of them" if len(of_sweep) == len(to_type) else "those of the last sweep"
+        print(f"To finish {which}: {experiment.command}")
     if to_type and not (experiment.command and len(to_type) == len(experiment.runs)):
         print("To finish one of them:")
         for run in to_type[:most]:

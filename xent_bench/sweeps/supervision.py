@@ -130,7 +130,7 @@ class Supervision:
             # what has no memory or no room has it later, if at all
             pause = 8 ** (job.tries - 1)
             job.not_before = time.monotonic() + pause
-            self.waiting.append(job)
+            self.waiting.insert(0, job)
             again = f"tried again in {pause} s ({job.tries} of {job.retries})"
             self.tally.line(job.run.name, f"{failure.reason}; {again}")
         else:

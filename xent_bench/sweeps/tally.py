@@ -59,5 +59,7 @@ class Tally:
         }
         said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         say(f"{runs(self.total)}: {said}; {duration(time.monotonic() - self.start)}")
+        if self.codes:
+            say(f"What failed, and why: xent-status {folder}")
         if before + self.trained + self.completed and not unfinished:
             say(f"Compare: xent-report {folder}")

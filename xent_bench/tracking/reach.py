@@ -99,8 +99,14 @@ def _ask_database(uri: str) -> None:
 def _ask_mlflow(uri: str) -> None:
     """Whether it knows such a scheme."""
     from mlflow import MlflowClient  # two seconds
+    from mlflow.exceptions import MlflowException
 
-    MlflowClient(uri)
+    try:
+        MlflowClient(uri)
+    except MlflowException as error:  # whose own word for it is a paragraph
+        raise ValueError(
+            "MLflow knows no such scheme; expected sqlite:///FILE or http://"
+        ) from error
 
 
 def _ask_sqlite(uri: str) -> None:
