@@ -1,7 +1,8 @@
 """Python's search for cyclic garbage, which takes a quarter of the time of our imports.
 
-So it is off till they are done. The processes that a server forks inherit what it has imported:
-as that is then left out of the search, which writes to all that it looks at, they go on sharing it.
+So it is off till they are done. What has been imported is left out of it from then on: the search
+writes to all that it looks at, and processes that a server forks could not go on sharing it (the
+manual of Python's gc advises this for them).
 """
 
 import atexit
