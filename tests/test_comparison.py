@@ -209,11 +209,195 @@ def test_losses_tuned_with_unequal_budgets_are_not_ranked_unless_told(tmp_path, 
     assert "No difference at hand" in capsys.readouterr().out
 
 
-def test_what_differs_between_losses_beside_the_loss_is_flagged(tmp_path):
-    write_loss(tmp_path, "ce", 0.90, epochs=5)
-    write_loss(tmp_path, "gce", 0.91, epochs=9)
+def test_what_differs_between_losses_beside_the_loss_is_said_and_not_ranked(tmp_path):
+    """As many trials each, but what each was tuned over is not the same."""
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "ce", 0.92, **{"optimizer.lr": 0.2})
+    write_loss(tmp_path, "gce", 0.91, **{"loss.q": 0.7})
+    write_loss(tmp_path, "gce", 0.90, **{"loss.q": 0.5})
+    found = compared(tmp_path)
 
-    assert compared(tmp_path).confounded == ["epochs: ce 5; gce 9"]
+    assert found.confounded == ["optimizer.lr: ce 0.1, 0.2; gce 0.1"]
+    assert found.contrasts == []
+    assert "not only the loss differs" in conclusion(found)
+    assert "optimizer.lr: ce 0.1, 0.2; gce 0.1" in conclusion(found)
+    assert "better than" not in conclusion(found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 1},
+        {"batch_size": 8},
+        {"precision": "bf16"},
+        {"accumulate": 2},
+        {"augmentation.mixup": 0.2},
+        {"schedule": "constant"},
+        {"schedule.warmup": 0.1},
+        {"data.flip": True},
+    ],
+)
+def test_what_is_trained_otherwise_is_another_setting_and_no_trial(tmp_path, change):
+    """A smoke test with more seeds than the sweep takes nothing from it."""
+    write_loss(tmp_path, "ce", 0.90, seeds=(0, 1))
+    write_loss(tmp_path, "gce", 0.91, seeds=(0, 1))
+    write_loss(tmp_path, "ce", 0.30, seeds=(0, 1, 2), **change)
+    sections = {each.setting: each for each in compare(load_runs(tmp_path))}
+    ((key, value),) = change.items()
+    (other,) = [name for name in sections if f"{key}={value}" in name]
+
+    assert sections[other].rows[0].n == 3
+    (sweep,) = [each for name, each in sections.items() if name != other]
+    assert [(row.label, row.n, row.trials) for row in sweep.rows] == [("ce", 2, 1), ("gce", 2, 1)]
+    assert sweep.unranked == ""
+
+
+def test_a_trial_without_a_finished_seed_is_none(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.91)
+    unfinished(tmp_path, "ce", 0, "killed", **{"optimizer.lr": 0.2})
+    found = compared(tmp_path)
+
+    assert [row.trials for row in found.rows] == [1, 1]
+    assert (found.unranked, found.confounded, found.at_edge) == ("", [], [])
+    assert contrast(found, "gce").verdict == "better"
+
+
+def test_a_rate_at_which_one_loss_diverged_counts_in_its_budget(tmp_path):
+    for loss in ("ce", "gce"):
+        for lr in (0.1, 0.2):
+            write_loss(tmp_path, loss, 0.9, **{"optimizer.lr": lr})
+    write_loss(tmp_path, "ce", 0.9, **{"optimizer.lr": 0.4})
+    assert compared(tmp_path).unranked.startswith("trials: ce 3, gce 2")
+
+    for seed in SEEDS:
+        unfinished(tmp_path, "gce", seed, "Diverged: nan", **{"optimizer.lr": 0.4})
+    assert compared(tmp_path).unranked == ""
+
+
+def test_a_trial_with_fewer_seeds_is_left_out_and_said_so(tmp_path, capsys):
+    for loss in ("ce", "gce"):
+        write_loss(tmp_path, loss, 0.90)
+        write_loss(tmp_path, loss, 0.91, **{"optimizer.lr": 0.2})
+    write_loss(tmp_path, "ce", 0.99, seeds=(0,), **{"optimizer.lr": 0.4})
+    found = compared(tmp_path)
+    main([str(tmp_path)])
+
+    assert {row.label: row.trials for row in found.rows} == {"ce": 2, "gce": 2}
+    assert "fewer finished seeds" in (shown := " ".join(capsys.readouterr().out.split()))
+    assert "ce lr=0.4 (1 of 4 seeds)" in shown
+
+
+def test_a_trial_does_not_win_by_having_more_seeds(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "ce", 0.95, seeds=(0, 1, 2), **{"optimizer.lr": 0.2})
+
+    assert compared(tmp_path).rows[0].trial.varied == {"optimizer.lr": "0.2"}
+
+
+def test_a_tuned_loss_is_reported_by_runs_that_other_seeds_chose(tmp_path):
+    """Three trials; each seed is lucky with another one, on val and on test."""
+    for trial, lr in enumerate((0.1, 0.2, 0.4)):
+        for seed in range(3):
+            top1 = 0.9 + 0.05 * (trial == seed)
+            scores = {"val/top1": top1, "val/nll": -0.01 * trial, "test/top1": top1}
+            write_run(tmp_path, "ce", seed, metrics=scores, **{"optimizer.lr": lr})
+    (row,) = compared(tmp_path).rows
+
+    # of the two that the other seeds favour alike, the one with the smaller val/nll
+    assert [(run.params["seed"], run.params["optimizer.lr"]) for run in row.runs] == [
+        (0, 0.4),
+        (1, 0.4),
+        (2, 0.2),
+    ]
+    assert row.estimates["test/top1"].mean == pytest.approx(0.9)
+    assert "for each seed as the other seeds choose" in conclusion(compared(tmp_path))
+
+
+def test_with_one_seed_the_report_says_that_the_choice_flatters(tmp_path):
+    for lr, top1 in ((0.1, 0.90), (0.2, 0.91)):
+        write_loss(tmp_path, "ce", top1, seeds=(0,), **{"optimizer.lr": lr})
+    found = compared(tmp_path)
+
+    assert found.rows[0].estimates["test/top1"].mean == pytest.approx(0.9104)
+    assert "which with one seed flatters it" in conclusion(found)
+
+
+@pytest.mark.parametrize(
+    ("nll", "chosen", "how"),
+    [
+        ({1: 0.5, 2: 0.5, 10: 0.5}, "2", "nearer the middle"),
+        ({1: 0.5, 2: 0.5, 10: 0.4}, "10", "chosen by val/nll"),
+    ],
+)
+def test_a_tie_is_broken_by_val_nll_else_by_the_middle_and_said(tmp_path, capsys, nll, chosen, how):
+    for gamma, value in nll.items():
+        for seed in SEEDS:
+            scores = {"val/top1": 0.9, "val/nll": value, "test/top1": 0.9}
+            write_run(tmp_path, "focal", seed, metrics=scores, **{"loss.gamma": gamma})
+    found = compared(tmp_path)
+    main([str(tmp_path)])
+    shown = " ".join(capsys.readouterr().out.split())
+
+    assert found.rows[0].trial.varied == {"loss.gamma": chosen}
+    assert how in shown
+    assert ("largest tried" in shown) is (chosen == "10")
+
+
+def test_the_best_is_chosen_and_tested_on_the_same_seeds(tmp_path):
+    """The first three seeds are hard; focal had only these, and is better on each."""
+    for seed in range(8):
+        top1 = 0.85 + 0.1 * (seed > 2) + 0.0005 * (seed % 3)
+        write_run(tmp_path, "ce", seed, metrics={"test/top1": top1, "val/top1": top1})
+        if seed < 3:
+            better = top1 + 0.01 + 0.0002 * (seed % 2)
+            write_run(tmp_path, "focal", seed, metrics={"test/top1": better, "val/top1": better})
+    found = compared(tmp_path)
+
+    assert contrast(found, "focal").verdict == "better"
+    assert found.leaders["test/top1"] == ("focal", frozenset())
+
+
+def test_the_first_sentence_says_that_nothing_was_tuned(tmp_path):
+    for loss in ("ce", "gce"):
+        write_loss(tmp_path, loss, 0.90 + 0.01 * (loss == "gce"))
+    text = conclusion(compared(tmp_path))
+
+    assert text.startswith(
+        "On digits with cnn, 4 seeds, every loss at one setting, optimizer.lr=0.1, not tuned. At "
+        "this setting, in NLL after temperature scaling, the primary metric,"
+    )
+
+
+def test_the_primary_metric_is_judged_alone_and_the_others_together(tmp_path):
+    for seed in SEEDS:
+        for loss, sign in (("ce", 1), ("gce", -1)):
+            top1 = 0.90 + NOISE[seed] + 0.01 * (loss == "gce") + 5 * sign * JITTER[seed]
+            nll = 0.5 + NOISE[seed] + sign * JITTER[seed]
+            write_run(tmp_path, loss, seed, metrics={"test/top1": top1, "test/nll": nll})
+    first, second = compared(tmp_path, primary="test/top1"), compared(tmp_path)
+
+    assert contrast(first, "gce").p == pytest.approx(contrast(first, "gce").difference.p)
+    assert contrast(second, "gce").p > contrast(first, "gce").p
+    assert contrast(first, "gce", "test/brier").verdict == "not judged"
+    assert "in top-1, the primary metric, better than ce: gce" in conclusion(first)
+    assert "Secondary: in top-1, better than ce: gce" in conclusion(second)
+
+
+def test_a_loss_that_still_got_better_when_it_ended_is_named(tmp_path):
+    for seed in SEEDS:
+        for loss, fall in (("ce", 0.03), ("gce", 0.0)):
+            trend = {
+                "last_tenth/fall": fall + 0.001 * NOISE[seed],
+                "last_tenth/value": 0.5,
+                "last_tenth/noise": 0.001,
+                "last_tenth/degrees_of_freedom": 3.0,
+            }
+            write_run(tmp_path, loss, seed, metrics=trend)
+    text = conclusion(compared(tmp_path))
+
+    assert "Not trained to the end, since val/nll still fell in the last tenth" in text
+    assert "epochs: ce (by 0.03)." in text
 
 
 def test_a_diverged_run_is_a_row_with_its_reason_and_counts(tmp_path, capsys):
@@ -281,8 +465,10 @@ def test_the_conclusion_says_what_is_better_and_what_is_open(tmp_path):
     write_loss(tmp_path, "poly1", 0.904, jitter=9)
     text = conclusion(compared(tmp_path))
 
-    assert text.startswith("On digits with cnn, 4 seeds. In top-1, better than ce: gce by 1.0 ±")
-    assert "Inconclusive with these seeds: top-1 (poly1)" in text
+    assert text.startswith("On digits with cnn, 4 seeds, every loss at one setting")
+    assert "Secondary: in top-1, better than ce: gce by 1.0 ±" in text
+    inconclusive = text.partition("Inconclusive with these seeds:")[2]
+    assert "; top-1 (poly1);" in inconclusive
     assert "no loss is shown to be better" not in text
     assert "As trained, ce, gce and poly1 are over-confident" in text
     assert "After temperature scaling, no loss is shown to be miscalibrated by these 359" in text

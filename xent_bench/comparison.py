@@ -1,21 +1,22 @@
 """Runs side by side: which of them make a row, what the row says, and what to know beside it.
 
-Prints nothing.
+Computes and prints nothing.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from xent_bench.contrasts import Contrast, Flip, Leaders, contrasts, flips, leaders
+from xent_bench.contrasts import Contrast, Field, Flip, Leaders, contrasts, flips, leaders
 from xent_bench.control import Control, control_of
 from xent_bench.runs import Run, Unfinished
 from xent_bench.settings import Setting, identity_of, name_of, setting_of
-from xent_bench.stats import Estimate, estimate
+from xent_bench.stats import Estimate, choice_widening, estimate
+from xent_bench.still_falling import still_falling
 from xent_bench.trials import Missing, Trial, missing, trials_of
-from xent_bench.tuning import at_edge, choose, confounded, unequal
-from xent_bench.yardsticks import CHOOSE_BY, YARDSTICKS, Yardstick, by_key
+from xent_bench.trust import READINGS, majority, trust
+from xent_bench.tuning import Choice, at_edge, budget, choose, confounded, unequal
+from xent_bench.yardsticks import CHOOSE_BY, PRIMARY, YARDSTICKS, Yardstick, by_key
 
 BASELINE = "ce"
 VERDICT = "_verdict"  # ends the name of a tag
@@ -28,13 +29,13 @@ class Options(NamedTuple):
     yardsticks: tuple[Yardstick, ...] = YARDSTICKS
     choose_by: str = CHOOSE_BY
     rank_anyway: bool = False
+    primary: str = PRIMARY
 
 
 class Row(NamedTuple):
-    """One loss, with the hyper-parameters that val chose, over its seeds."""
+    """One loss as tuned, over its seeds."""
 
-    trial: Trial
-    trials: int
+    choice: Choice
     estimates: dict[str, Estimate]
     verdicts: dict[str, str]  # on the calibration, by prefix: that of most of these runs
     scaled_map: str
@@ -45,20 +46,35 @@ class Row(NamedTuple):
         return self.trial.loss
 
     @property
+    def trial(self) -> Trial:
+        """The trial that all seeds together choose."""
+        return self.choice.trial
+
+    @property
+    def runs(self) -> list[Run]:
+        """Finished runs, one a seed: of the trial that the other seeds choose."""
+        return self.choice.runs
+
+    @property
+    def trials(self) -> int:
+        """How many there were to choose from."""
+        return max(1, len(self.choice.candidates))
+
+    @property
     def n(self) -> int:
         """Seeds that finished."""
-        return len(self.trial.runs)
+        return len(self.runs)
 
     @property
     def seconds(self) -> float | None:
         """Mean of a whole run; None without one."""
-        return fmean(run.seconds for run in self.trial.runs) if self.n else None
+        return fmean(run.seconds for run in self.runs) if self.n else None
 
     @property
     def examples_per_second(self) -> float | None:
         """Mean over the runs that know it; None without one."""
-        found = [run.examples_per_second for run in self.trial.runs]
-        known = [speed for speed in found if speed is not None]
+        speeds = [run.examples_per_second for run in self.runs]
+        known = [speed for speed in speeds if speed is not None]
         return fmean(known) if known else None
 
     @property
@@ -69,7 +85,7 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The runs of one experiment on one data set with one model."""
+    """The runs of one experiment in one setting: data, net, epochs, batch size and the like."""
 
     experiment: str
     setting: str  # data and model, with what else tells it from others
@@ -79,11 +95,13 @@ class Comparison(NamedTuple):
     unranked: str  # why losses cannot be ranked fairly; nothing if they can
     contrasts: list[Contrast]
     leaders: dict[str, Leaders]  # by yardstick
+    trust: dict[str, dict[str, str]]  # verdicts on calibration, by reading and loss
+    falling: dict[str, float]  # losses whose val/nll still fell when training ended, by how much
     flips: list[Flip]
     missing: list[Missing]
     at_edge: list[str]  # tuned values that are the smallest or largest tried
     unfinished: list[Unfinished]
-    confounded: list[str]
+    confounded: list[str]  # what differs between losses beside the loss and its own parameters
     control: Control
     runs: list[Run]
 
@@ -92,11 +110,16 @@ class Comparison(NamedTuple):
         """The label of its row; None where it has none."""
         return _baseline(self.rows, self.options)
 
+    @property
+    def is_tuned(self) -> bool:
+        """Whether a loss had a choice of hyper-parameters."""
+        return any(row.trials > 1 for row in self.rows)
+
 
 def compare(
     runs: Sequence[Run], unfinished: Sequence[Unfinished] = (), options: Options | None = None
 ) -> list[Comparison]:
-    """A comparison for each experiment, data set and model, best NLL after scaling first.
+    """A comparison for each experiment and setting, losses in the order of the primary metric.
 
     A ValueError if the baseline is in none of them, or if a trial cannot be chosen.
     """
@@ -127,18 +150,22 @@ def _comparison(
     options: Options,
 ) -> Comparison:
     trials = trials_of(runs, unfinished, options.choose_by)
-    chosen = choose(trials, options.choose_by)
-    counts = Counter(trial.loss for trial in trials)
-    rows = [_row(trial, counts[loss]) for loss, trial in chosen.items()]
-    unranked = "" if options.rank_anyway else unequal(trials)
-    rows.sort(key=lambda row: row.label if unranked else _order(row))
-    finished = {row.label: row.trial.runs for row in rows if row.n}
-    ranked = {} if unranked else finished
+    choices = choose(trials, options.choose_by)
+    rows = [_row(choice) for choice in choices.values()]
+    tuned_over = budget(trials, choices)
+    differing = confounded(tuned_over)
+    unranked = (
+        "" if options.rank_anyway else "; ".join([unequal(tuned_over), *differing]).strip("; ")
+    )
+    rows.sort(key=lambda row: row.label if unranked else _order(row, options))
+    ranked = {} if unranked else {row.label: row.runs for row in rows if row.n}
+    field = Field(ranked, max(row.trials for row in rows))
     baseline = _baseline(rows, options)
     yardsticks = by_key(options.yardsticks)
-    against = contrasts(ranked, baseline, options.yardsticks) if baseline else []
-    twins = {each.label for each in against if each.same}
-    distinct = {label: own for label, own in ranked.items() if label not in twins}
+    against = contrasts(field, baseline, options.yardsticks, options.primary) if baseline else []
+    twins = {contrast.label for contrast in against if contrast.same}
+    finished = {row.label: row.runs for row in rows if row.n and row.label not in twins}
+    distinct = {label: group for label, group in ranked.items() if label not in twins}
     return Comparison(
         setting[0],
         name_of(setting, settings),
@@ -147,15 +174,25 @@ def _comparison(
         trials,
         unranked,
         against,
-        {key: leaders(ranked, each) for key, each in yardsticks.items()},
-        flips(distinct, yardsticks["test/nll"], yardsticks["test_ts/nll"]),
+        {key: leaders(field, by) for key, by in yardsticks.items()},
+        {reading: trust(finished, reading) for reading in READINGS},
+        _falling(finished),
+        flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
         missing(trials),
-        at_edge(trials, chosen),
+        at_edge(tuned_over, {loss: choice.trial for loss, choice in choices.items()}),
         unfinished,
-        confounded(trials),
+        differing,
         control_of(runs),
         runs,
     )
+
+
+def _falling(runs: Mapping[str, Sequence[Run]]) -> dict[str, float]:
+    falls = {
+        label: still_falling([run.metrics for run in group], len(runs))
+        for label, group in runs.items()
+    }
+    return {label: fall for label, fall in falls.items() if fall is not None}
 
 
 def _baseline(rows: Sequence[Row], options: Options) -> str | None:
@@ -163,27 +200,29 @@ def _baseline(rows: Sequence[Row], options: Options) -> str | None:
     return next((row.label for row in rows if row.label == wanted and row.n), None)
 
 
-def _order(row: Row) -> tuple[float, str]:
-    found = row.estimates.get("test_ts/nll")
-    return (found.mean if found else float("inf")), row.label
+def _order(row: Row, options: Options) -> tuple[float, str]:
+    by = by_key(options.yardsticks)[options.primary]
+    estimated = row.estimates.get(by.key)
+    return (-by.better * estimated.mean if estimated else float("inf")), row.label
 
 
-def _row(trial: Trial, trials: int) -> Row:
-    runs = trial.runs
-    found = runs[0].metrics if runs else ()
-    keys = [key for key in found if all(key in run.metrics for run in runs)]
-    estimates = {key: estimate([run.metrics[key] for run in runs]) for key in keys}
+def _row(choice: Choice) -> Row:
+    runs = choice.runs
+    first = runs[0].metrics if runs else ()
+    keys = [key for key in first if all(key in run.metrics for run in runs)]
+    widening = choice_widening(len(runs), len(choice.candidates))
+    estimates = {
+        key: estimate([run.metrics[key] for run in runs], widening=widening) for key in keys
+    }
     words: dict[str, list[str]] = {}
     for run in runs:
         for tag in run.tags:
             if tag.endswith(VERDICT):
                 words.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
-    verdicts = {k: _majority(found) for k, found in words.items() if len(found) == len(runs)}
+    verdicts = {
+        prefix: majority(verdicts)
+        for prefix, verdicts in words.items()
+        if len(verdicts) == len(runs)
+    }
     maps = [run.tags["scaled_map"] for run in runs if "scaled_map" in run.tags]
-    return Row(trial, trials, estimates, verdicts, (maps or ["softmax(z / T)"])[0])
-
-
-def _majority(words: Sequence[str]) -> str:
-    """What more than half of the runs say, if they do."""
-    word, count = Counter(words).most_common(1)[0]
-    return word if 2 * count > len(words) else "undecided"
+    return Row(choice, estimates, verdicts, (maps or ["softmax(z / T)"])[0])

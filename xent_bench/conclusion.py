@@ -1,31 +1,34 @@
 """What a comparison says, in a paragraph of plain words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from xent_bench.comparison import Comparison, Row
+from xent_bench.comparison import Comparison
 from xent_bench.contrasts import Contrast
-from xent_bench.yardsticks import COMPARED
+from xent_bench.trust import CALIBRATED, UNDECIDED
+from xent_bench.yardsticks import by_key, quoted
 
 MOST = 3  # losses named with their numbers; of more their count
-CALIBRATED = "within noise"
 WORDS = {
     "mixed": "too sure here and not sure enough there",
-    "undecided": "judged otherwise from seed to seed",
+    UNDECIDED: "judged otherwise from seed to seed",
 }
 
 
 def conclusion(comparison: Comparison) -> str:
     """What is better, worse, the same and open; whether probabilities can be trusted; caveats."""
-    sentences = [_opening(comparison)]
+    sentences = [f"On {comparison.setting}, {_seeds(comparison)}, {tuning(comparison)}."]
     if comparison.unranked:
-        sentences.append(
-            f"Not ranked, since budgets differ ({comparison.unranked}): the loss that was tuned "
-            "more would seem better. --rank-anyway compares them nevertheless."
-        )
+        sentences.append(_unranked(comparison))
     elif comparison.baseline is None:
         sentences.append("There is no baseline to compare with: --baseline LOSS names one.")
     else:
         sentences += _differences(comparison)
+    if comparison.falling:
+        falls = [f"{label} (by {fall:.2g})" for label, fall in comparison.falling.items()]
+        sentences.append(
+            "Not trained to the end, since val/nll still fell in the last tenth of the epochs: "
+            f"{_joined(falls)}."
+        )
     sentences += _trust(comparison)
     absent = [row.label for row in comparison.rows if not row.n]
     if absent:
@@ -33,75 +36,130 @@ def conclusion(comparison: Comparison) -> str:
     return " ".join(sentences)
 
 
-def _opening(comparison: Comparison) -> str:
+def tuning(comparison: Comparison) -> str:
+    """How the losses were tuned, or that they were not."""
+    counts = sorted({row.trials for row in comparison.rows if row.n} or {1})
+    if counts == [1]:
+        return f"every loss at one setting{_rate(comparison)}, not tuned"
+    choose_by = comparison.options.choose_by
+    how_many = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    how = f"each loss at the best of {how_many} trials by {choose_by}"
+    if all(row.n < 2 for row in comparison.rows):
+        return (
+            f"{how}, which with one seed flatters it: the run that was chosen is the one reported"
+        )
+    return f"{how}, for each seed as the other seeds choose"
+
+
+def _rate(comparison: Comparison) -> str:
+    """The learning rate of an untuned comparison, where all runs have the same."""
+    rates = {str(run.params.get("optimizer.lr")) for row in comparison.rows for run in row.runs}
+    return f", optimizer.lr={rates.pop()}" if len(rates) == 1 and rates != {"None"} else ""
+
+
+def _seeds(comparison: Comparison) -> str:
     counts = sorted({row.n for row in comparison.rows})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    trials = {row.trials for row in comparison.rows}
-    tuned = ""
-    if trials != {1}:
-        how_many = " to ".join(map(str, sorted({min(trials), max(trials)})))
-        tuned = f", each loss at the best of {how_many} trials by {comparison.options.choose_by}"
-    return f"On {comparison.setting}, {seeds} seed{'s' * (counts != [1])}{tuned}."
+    numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f"{numbers} seed{'s' * (counts != [1])}"
+
+
+def _unranked(comparison: Comparison) -> str:
+    if comparison.confounded:
+        return (
+            "Not ranked, since not only the loss differs between losses "
+            f"({comparison.unranked}): that may be what makes the difference. --rank-anyway "
+            "compares them nevertheless."
+        )
+    return (
+        f"Not ranked, since budgets differ ({comparison.unranked}): the loss that was tuned more "
+        "would seem better. --rank-anyway compares them nevertheless."
+    )
 
 
 def _differences(comparison: Comparison) -> list[str]:
     """Verdicts by each yardstick, what they come to, and what limits them."""
     baseline = str(comparison.baseline)
-    own = [each for each in comparison.contrasts if not each.same]
-    if own and all(each.difference.n < 2 for each in own):
-        found = [
+    told_apart = [contrast for contrast in comparison.contrasts if not contrast.same]
+    if told_apart and all(contrast.difference.n < 2 for contrast in told_apart):
+        sentences = [
             "With one seed a difference between losses cannot be told from that between two seeds; "
             "five seeds are a start (seed=0,1,2,3,4)."
         ]
     else:
-        found = _verdicts(own, baseline)
-    met = {baseline, *(each.label for each in comparison.contrasts)}
+        sentences = _verdicts(comparison, told_apart, baseline)
+    met = {baseline, *(contrast.label for contrast in comparison.contrasts)}
     strange = [row.label for row in comparison.rows if row.n and row.label not in met]
     if strange:
-        found.append(f"No seed is shared with {baseline} by {_joined(strange)}.")
-    return found
+        sentences.append(f"No seed is shared with {baseline} by {_joined(strange)}.")
+    return sentences
 
 
-def _verdicts(own: Sequence[Contrast], baseline: str) -> list[str]:
-    """What is decided by each yardstick; what by none; what it comes to."""
-    by_key = {key: [each for each in own if each.yardstick.key == key] for key in COMPARED}
-    groups = [group for group in by_key.values() if group]
-    found = [sentence for group in groups if (sentence := _decided(group, baseline))]
-    said = [each for group in groups for each in group]
-    open_ = [[each for each in group if each.verdict == "inconclusive"] for group in groups]
-    left = [f"{group[0].yardstick.name} ({_labels(group)})" for group in open_ if group]
-    if left:
-        found.append(f"Inconclusive with these seeds: {'; '.join(left)}.")
-    if said and not any(each.verdict == "better" for each in said):
-        found.append(f"So no loss is shown to be better than {baseline}.")
-    if left:
-        found.append("How many seeds would tell more: xent-report --power 0.3.")
-    if any(each.difference.n == 2 for each in own):
-        found.append("Two seeds tell little: their intervals are wide for a reason.")
-    return found
+def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: str) -> list[str]:
+    """What is decided by the primary metric and by the secondary ones; by none; the sum of it."""
+    primary = comparison.options.primary
+    groups = {
+        key: [contrast for contrast in contrasts if contrast.yardstick.key == key]
+        for key in quoted(primary)
+    }
+    name = by_key(comparison.options.yardsticks)[primary].name
+    first = _decided(groups[primary], baseline)
+    at = "" if comparison.is_tuned else "at this setting, "
+    sentences = [_capital(f"{at}in {name}, the primary metric, {first or 'nothing is decided'}.")]
+    others = [group for key, group in groups.items() if key != primary and group]
+    decided = [
+        f"in {group[0].yardstick.name}, {verdicts}"
+        for group in others
+        if (verdicts := _decided(group, baseline))
+    ]
+    if decided:
+        sentences.append(f"Secondary: {'; '.join(decided)}.")
+    every = [contrast for group in groups.values() for contrast in group]
+    undecided = _open([groups[primary], *others])
+    if undecided:
+        sentences.append(f"Inconclusive with these seeds: {undecided}.")
+    if every and not any(contrast.verdict == "better" for contrast in every):
+        sentences.append(f"So no loss is shown to be better than {baseline}.")
+    if undecided:
+        sentences.append("How many seeds would tell more: xent-report --power 0.3.")
+    if any(contrast.difference.n == 2 for contrast in contrasts):
+        sentences.append("Two seeds tell little: their intervals are wide for a reason.")
+    return sentences
 
 
-def _decided(own: Sequence[Contrast], baseline: str) -> str:
+def _open(groups: Sequence[Sequence[Contrast]]) -> str:
+    """Losses that are told from the baseline in no way, by metric."""
+    names = {}
+    for group in groups:
+        labels = [contrast for contrast in group if contrast.verdict == "inconclusive"]
+        if labels:
+            names[group[0].yardstick.name] = _labels(labels)
+    return "; ".join(f"{name} ({labels})" for name, labels in names.items())
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _decided(contrasts: Sequence[Contrast], baseline: str) -> str:
     """Which losses are better, worse or as good by one yardstick; nothing if that is open."""
-    by = own[0].yardstick
     parts = []
     for verdict in ("better", "worse"):
         group = sorted(
-            (each for each in own if each.verdict == verdict),
-            key=lambda each: -abs(each.difference.mean),
+            (contrast for contrast in contrasts if contrast.verdict == verdict),
+            key=lambda contrast: -abs(contrast.difference.mean),
         )
         if group:
-            amounts = _joined([f"{each.label} by {_amount(each)}" for each in group])
+            amounts = _joined([f"{contrast.label} by {_amount(contrast)}" for contrast in group])
             parts.append(f"{verdict} than {baseline}: {amounts}")
-    ties = [each for each in own if each.verdict.startswith("tie")]
+    ties = [contrast for contrast in contrasts if contrast.verdict.startswith("tie")]
     if ties:
         tie = "ties" if len(ties) == 1 else "tie"
-        parts.append(f"{_labels(ties)} {tie} with {baseline} within {by.margin()}")
-    return f"In {by.name}, {'; '.join(parts)}." if parts else ""
+        parts.append(f"{_labels(ties)} {tie} with {baseline} within {ties[0].yardstick.margin()}")
+    return " and ".join(parts)
 
 
 def _labels(group: Sequence[Contrast]) -> str:
-    return _joined([each.label for each in group])
+    return _joined([contrast.label for contrast in group])
 
 
 def _is(group: Sequence[object]) -> str:
@@ -127,33 +185,32 @@ def _joined(names: Sequence[str]) -> str:
 
 def _trust(comparison: Comparison) -> list[str]:
     """Which probabilities are calibrated as far as these images can tell."""
-    twins = {each.label for each in comparison.contrasts if each.same}  # one loss, another format
-    rows = [row for row in comparison.rows if row.n and row.label not in twins]
-    found = []
-    for prefix, when in (("test", "As trained"), ("test_ts", "After temperature scaling")):
-        judged = [row for row in rows if prefix in row.verdicts]
-        if not judged:
+    sentences = []
+    for reading, when in (("test", "As trained"), ("test_ts", "After temperature scaling")):
+        verdicts = comparison.trust[reading]
+        if not verdicts:
             continue
-        off = [row for row in judged if row.verdicts[prefix] != CALIBRATED]
+        off = {label: word for label, word in verdicts.items() if word != CALIBRATED}
         if not off:
             n = comparison.runs[0].n_test
-            found.append(f"{when}, no loss is shown to be miscalibrated by these {n:,} images.")
+            sentences.append(f"{when}, no loss is shown to be miscalibrated by these {n:,} images.")
         else:
-            found.append(f"{when}, {_miscalibrated(off, prefix)}; {_others(judged, off)}.")
-    return found
+            calibrated = [label for label in verdicts if label not in off]
+            sentences.append(f"{when}, {_miscalibrated(off)}; {_others(calibrated)}.")
+    return sentences
 
 
-def _miscalibrated(rows: Sequence[Row], prefix: str) -> str:
+def _miscalibrated(words: Mapping[str, str]) -> str:
     by_word: dict[str, list[str]] = {}
-    for row in rows:
-        by_word.setdefault(row.verdicts[prefix], []).append(row.label)
+    for label, word in words.items():
+        by_word.setdefault(word, []).append(label)
     return "; ".join(
-        f"{_joined(own)} {_is(own)} {WORDS.get(word, word)}" for word, own in by_word.items()
+        f"{_joined(labels)} {_is(labels)} {WORDS.get(word, word)}"
+        for word, labels in by_word.items()
     )
 
 
-def _others(judged: Sequence[Row], off: Sequence[Row]) -> str:
-    rest = [row.label for row in judged if row not in off]
-    if not rest:
+def _others(calibrated: Sequence[str]) -> str:
+    if not calibrated:
         return "with most seeds none is calibrated within noise"
-    return f"{_joined(rest)} {_is(rest)} calibrated within noise"
+    return f"{_joined(calibrated)} {_is(calibrated)} calibrated within noise"

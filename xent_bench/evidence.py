@@ -64,7 +64,7 @@ def gather(comparison: Comparison, where: Callable[[Run], Path] = folder_of) -> 
     """Of every loss the runs of the trial that was chosen."""
     found = Evidence()
     for row in comparison.rows:
-        folders = {f"{row.label} s{run.params['seed']}": where(run) for run in row.trial.runs}
+        folders = {f"{row.label} s{run.params['seed']}": where(run) for run in row.runs}
         _add_curves(found, row.label, folders)
         _add_predictions(found, row.label, folders)
     return found

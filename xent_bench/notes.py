@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.sources import mixed, provenance
-from xent_bench.yardsticks import YARDSTICKS
+from xent_bench.yardsticks import YARDSTICKS, by_key
 
 ERROR = "test_se/top1"
 MOST = 8  # failures or missing runs in a note
@@ -33,6 +33,24 @@ def warnings(comparison: Comparison) -> list[str]:
         found.append(
             "Not only the loss differs between losses: " + "; ".join(comparison.confounded)
         )
+    left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
+    if left_out:
+        found.append(
+            "Left out of the choice, with fewer finished seeds than the loss's other trials: "
+            + _some(left_out)
+        )
+    few = sorted(
+        {
+            str(run.tags["batch_statistics"])
+            for run in comparison.runs
+            if "batch_statistics" in run.tags
+        }
+    )
+    if few:
+        found.append(
+            f"Batch normalisation saw the statistics of {' and '.join(few)}: accumulate splits "
+            "batches for it too."
+        )
     if comparison.at_edge:
         found.append(
             "The best may lie beyond what was tried: " + "; ".join(comparison.at_edge) + "."
@@ -45,7 +63,7 @@ def warnings(comparison: Comparison) -> list[str]:
 def _absent(row: Row) -> str:
     """Yardsticks that some runs of a loss have and some have not."""
     keys = [each.key for each in YARDSTICKS]
-    runs = row.trial.runs
+    runs = row.runs
     lacking = [k for k in keys if 0 < sum(k in run.metrics for run in runs) < len(runs)]
     return f"{row.label} {', '.join(lacking)}" if lacking else ""
 
@@ -60,8 +78,9 @@ def _reading(comparison: Comparison) -> list[str]:
     found = _chosen(comparison)
     if not comparison.unranked and sum(row.n > 1 for row in rows) > 1:
         found.append(
-            "* or bold: the best mean; ≈: not told from it by these seeds (paired, Holm). A column "
-            "without either: none is told from the best."
+            "* or bold: the best mean; ≈: not told from it by the seeds that most losses have "
+            "(paired, Holm over all pairs of losses). A column without either: none is told from "
+            "the best."
         )
     if any(row.n > 1 for row in rows):
         found.append("±: 95 % interval, Student's t over n seeds. " + _other_images(rows))
@@ -69,22 +88,27 @@ def _reading(comparison: Comparison) -> list[str]:
         found.append("n = 1: no interval over seeds; xent-rescore RUN has that over test images.")
     found.append(f"scaled: {_maps(rows)}, T fitted on calib. {_order(comparison)}")
     found.append(
-        "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs; ? no majority; "
-        "unmarked: not to be told from a calibrated net with so many images."
+        "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs, corrected over "
+        "losses (Holm); ? in different ways; unmarked: not to be told from a calibrated net with "
+        "so many images. The mark of a scaled ECE is of the recipe, with T fitted anew; of one net "
+        "with its T xent-rescore speaks."
     )
     found += _holes(rows)
     if comparison.flips:
         pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
         found.append(
             f"By NLL first as trained / first after scaling: {_some(pairs)}."
-            + " !: beyond seed noise both times, by single 95 % intervals."
+            + " !: both orders are shown, p < 0.05 corrected over all pairs."
             * any(flip.shown for flip in comparison.flips)
         )
     return found
 
 
 def _order(comparison: Comparison) -> str:
-    return "Rows by name: not ranked." if comparison.unranked else "Rows by scaled NLL."
+    if comparison.unranked:
+        return "Rows by name: not ranked."
+    by = by_key(comparison.options.yardsticks)[comparison.options.primary]
+    return f"Rows by {by.name}, the primary metric."
 
 
 def _chosen(comparison: Comparison) -> list[str]:
@@ -96,18 +120,31 @@ def _chosen(comparison: Comparison) -> list[str]:
     if not by_choice:
         return []
     counts = sorted({row.trials for row in comparison.rows})
-    each = "; ".join(f"{choice} for {', '.join(own)}" for choice, own in by_choice.items())
-    return [
-        f"Chosen by mean {comparison.options.choose_by} from {' or '.join(map(str, counts))} "
-        f"trials of each loss: {each}."
+    choices = "; ".join(f"{choice} for {', '.join(labels)}" for choice, labels in by_choice.items())
+    notes = [
+        f"Chosen by mean {comparison.options.choose_by} over all seeds, from "
+        f"{' or '.join(map(str, counts))} trials of each loss: {choices}. {_reported(comparison)}"
     ]
+    ties = [row.choice.tie for row in comparison.rows if row.choice.tie]
+    return notes + [f"Ties: {_some(ties)}."] * bool(ties)
+
+
+def _reported(comparison: Comparison) -> str:
+    """Of which runs the scores are, where there was a choice."""
+    if all(row.n < 2 for row in comparison.rows):
+        return (
+            "With one seed, choice and score are of the same run: the scores of a tuned loss are "
+            "too good, by how much cannot be told."
+        )
+    return (
+        "Reported is for each seed the run of the trial that the other seeds choose, so that no "
+        "run is chosen for its own luck."
+    )
 
 
 def _holes(rows: Sequence[Row]) -> list[str]:
     found = []
-    unscored = [
-        row.label for row in rows if not any("test/nll" in run.metrics for run in row.trial.runs)
-    ]
+    unscored = [row.label for row in rows if not any("test/nll" in run.metrics for run in row.runs)]
     if unscored:
         found.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
     infinite = [row.label for row in rows if _is_infinite(row)]

@@ -18,7 +18,7 @@ from xent_bench.charts.risk_coverage import risk_coverage
 from xent_bench.charts.tuning import best_of_k, sensitivities
 from xent_bench.colours import palette
 from xent_bench.comparison import Comparison
-from xent_bench.conclusion import conclusion
+from xent_bench.conclusion import conclusion, tuning
 from xent_bench.evidence import Evidence, folder_of, gather
 from xent_bench.notes import explanations, warnings
 from xent_bench.page_tables import configurations, contrasts_table, costs, origins, ranks
@@ -58,6 +58,7 @@ def _parts(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
     keys = [each.key for each in comparison.options.yardsticks]
     return {
         "title": f"{comparison.experiment}: {comparison.setting}",
+        "tuning": tuning(comparison),
         "conclusion": conclusion(comparison),
         "warnings": warnings(comparison),
         "levels": levels(comparison, keys),

@@ -8,7 +8,7 @@ from xent_bench.comparison import Comparison, Row
 from xent_bench.evidence import Evidence
 from xent_bench.sources import MUST_AGREE
 from xent_bench.tables import Table
-from xent_bench.yardsticks import Yardstick
+from xent_bench.yardsticks import Yardstick, by_key
 
 ALSO = ("mlflow", "data_sha256", "split_sha256")
 
@@ -41,7 +41,9 @@ def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
         "Differences in points where a metric is a share, else in its own unit; paired by seed. "
         "± seeds: 95 % interval, Student's t. ± images: 95 %, were the same nets tested on other "
         "images, both on the same. p, and p of a difference as large as a tie may be (TOST): "
-        "corrected by Holm over the losses of a metric. Effect size: Hedges' g of paired "
+        f"corrected by Holm, for {by_key()[comparison.options.primary].name}, the primary metric, "
+        "over the losses, for the secondary ones over losses and metrics; other metrics are shown "
+        "and not judged. Effect size: Hedges' g of paired "
         "differences. Share better: of seeds, ties half. same: equal weights, bit for bit."
     ]
     return Table(f"Against {comparison.baseline}", headings, rows, notes, text=2)
@@ -64,7 +66,7 @@ def ranks(comparison: Comparison) -> Table | None:
     cells = [
         [str(place), *pair] for place, pair in enumerate(zip_longest(*orders, fillvalue=""), 1)
     ]
-    shown = " (beyond seed noise both times, by single 95 % intervals)"
+    shown = " (both orders shown, p < 0.05 corrected over all pairs)"
     flips = [f"{a} and {b}{shown * is_shown}" for a, b, is_shown in comparison.flips]
     notes = [
         f"Pairs whose order flips, the better as trained first: {'; '.join(flips)}."
@@ -96,7 +98,7 @@ def costs(comparison: Comparison) -> Table:
 def configurations(comparison: Comparison) -> Table:
     """What the losses were trained with where it is not the same for all."""
     rows = [row for row in comparison.rows if row.trial.begun]
-    params = [(row.trial.runs or row.trial.unfinished)[0].params for row in rows]
+    params = [(row.runs or row.trial.unfinished)[0].params for row in rows]
     keys = dict.fromkeys(key for each in params for key in each)
     differing = [
         key

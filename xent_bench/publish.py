@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from xent_bench.colours import palette
 from xent_bench.comparison import Comparison
-from xent_bench.conclusion import conclusion
+from xent_bench.conclusion import conclusion, tuning
 from xent_bench.failures import Unavailable
 from xent_bench.page import write_page
 from xent_bench.runs import Run
@@ -70,6 +70,7 @@ def _publish(
         client.log_artifact(run_id, str(Path(folder) / PAGE))
     text = "\n\n".join(conclusion(each) for each in comparisons)
     client.set_tag(run_id, NOTE, text)
+    client.set_tag(run_id, "tuning", "; ".join(dict.fromkeys(map(tuning, comparisons))))
     client.set_terminated(run_id, "FINISHED")
     report = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{PAGE}"
     losses = sorted({run.params["loss"] for each in comparisons for run in each.runs})
@@ -91,7 +92,7 @@ def _mark(client: MlflowClient, comparison: Comparison) -> None:
     it colours itself.
     """
     colours = palette(sorted({run.params["loss"] for run in comparison.runs}))
-    chosen = {id(run) for row in comparison.rows for run in row.trial.runs}
+    chosen = {id(run) for row in comparison.rows for run in row.runs}
     for run in comparison.runs:
         run_id = run.tags.get("mlflow_run_id")
         if run_id is None:

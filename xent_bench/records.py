@@ -22,8 +22,9 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             "loss": row.trial.loss,
             **row.trial.varied,
             "n": row.n,
-            "begun": row.trial.begun,
+            "begun": max(row.n, row.trial.begun),
             "trials": row.trials,
+            "reported": " ".join(run.tags.get("key", run.name) for run in row.runs),
             "seconds": row.seconds,
             "examples_per_second": row.examples_per_second,
         }

@@ -109,7 +109,11 @@ def _options(options: argparse.Namespace) -> "Options":
     from xent_bench.comparison import Options
 
     return Options(
-        options.baseline, with_ties(dict(options.tie)), options.choose_by, options.rank_anyway
+        options.baseline,
+        with_ties(dict(options.tie)),
+        options.choose_by,
+        options.rank_anyway,
+        options.primary,
     )
 
 

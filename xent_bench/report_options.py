@@ -5,7 +5,7 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
-from xent_bench.yardsticks import CHOICES, CHOOSE_BY, METRICS
+from xent_bench.yardsticks import CHOICES, CHOOSE_BY, METRICS, PRIMARY, YARDSTICKS
 
 FORMS = ("table", "markdown", "latex", "csv")
 
@@ -42,6 +42,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--publish", action="store_true", help="also keep the page in MLflow, with a saved view")
     add("--baseline", metavar="LOSS", help="what the others are compared with (ce)")
+    add(
+        "--primary",
+        default=PRIMARY,
+        choices=[by.key for by in YARDSTICKS],
+        metavar="METRIC",
+        help=f"metric that decides; the others are secondary ({PRIMARY})",
+    )
     add(
         "--tie",
         type=_tie,

@@ -5,10 +5,9 @@ from math import isfinite
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.contrasts import Contrast
-from xent_bench.stats import LEVEL, largest_spread, seeds_needed
+from xent_bench.stats import LEVEL, choice_widening, largest_spread, seeds_needed
 from xent_bench.tables import Best, Table
-from xent_bench.trials import Trial
-from xent_bench.yardsticks import COMPARED, Yardstick
+from xent_bench.yardsticks import Yardstick, by_key, quoted
 
 MARKS = {
     "over-confident": "↑",
@@ -18,7 +17,12 @@ MARKS = {
     "undecided": "?",
 }
 BRIEF = ("test/top1", "test/top5", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece")
-WORDS = {"better": "better", "worse": "worse", "inconclusive": "?"}  # else it is a tie
+WORDS = {
+    "better": "better",
+    "worse": "worse",
+    "inconclusive": "?",
+    "not judged": "",
+}  # else it is a tie
 
 
 def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
@@ -26,16 +30,19 @@ def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
     shown = [each for each in comparison.options.yardsticks if each.key in keys]
     headings = ["loss", "n", *(f"{each.above}\n{each.below}" for each in shown)]
     rows = [
-        [row.label, _seeds(row.trial), *(_level(comparison, row, by) for by in shown)]
+        [row.label, _seeds(row), *(_level(comparison, row, by) for by in shown)]
         for row in comparison.rows
     ]
     return Table(f"{comparison.experiment}: {comparison.setting}", headings, rows, [])
 
 
-def _seeds(trial: Trial) -> str:
+def _seeds(row: Row) -> str:
     """How many finished; of how many, if others were begun."""
-    n = len(trial.runs)
-    return str(n) if n == trial.begun else f"{n}/{trial.begun}"
+    return _of(row.n, max(row.n, row.trial.begun))
+
+
+def _of(finished: int, begun: int) -> str:
+    return str(finished) if finished == begun else f"{finished}/{begun}"
 
 
 def _level(comparison: Comparison, row: Row, by: Yardstick) -> str:
@@ -43,29 +50,38 @@ def _level(comparison: Comparison, row: Row, by: Yardstick) -> str:
     if found is None:
         return "-"
     prefix, _, metric = by.key.partition("/")
-    mark = MARKS[row.verdicts.get(prefix, "undecided")] if metric == "ece" else ""
+    mark = MARKS[_verdict(comparison, row, prefix)] if metric == "ece" else ""
     half = "" if found.half_width is None else f"±{by.shown(found.half_width)}"
     cell = f"{by.shown(found.mean)}{half}{mark}"
     best, tied = comparison.leaders[by.key]
     return Best(cell) if row.label == best else f"{cell.rstrip()}≈" if row.label in tied else cell
 
 
+def _verdict(comparison: Comparison, row: Row, reading: str) -> str:
+    """On calibration; what ended with the baseline's weights has the baseline's."""
+    verdicts = comparison.trust[reading]
+    return verdicts.get(row.label, verdicts.get(str(comparison.baseline), "undecided"))
+
+
 def differences(comparison: Comparison) -> Table:
     """One row a loss: what it gains or loses against the baseline."""
-    shown = [each for each in comparison.options.yardsticks if each.key in COMPARED]
+    yardsticks = by_key(comparison.options.yardsticks)
+    shown = [yardsticks[key] for key in quoted(comparison.options.primary)]
     by_label: dict[str, dict[str, Contrast]] = {}
     for each in comparison.contrasts:
         by_label.setdefault(each.label, {})[each.yardstick.key] = each
     order = [row.label for row in comparison.rows if row.label in by_label]
-    headings = ["loss", "pairs", *(_against_heading(each) for each in shown)]
+    headings = ["loss", "pairs", *(_against_heading(by) for by in shown)]
     rows = [
         [label, str(_pairs(by_label[label]))]
         + [_against(by_label[label].get(each.key)) for each in shown]
         for label in order
     ]
     notes = [
-        "Difference to the baseline, paired by seed, ± 95 % interval. better, worse: p < 0.05 "
-        "after Holm's correction over the losses of a column. tie: smaller than "
+        f"Difference to the baseline, paired by seed, ± 95 % interval{_widened(comparison)}. "
+        f"better, worse: p < 0.05, corrected (Holm) over the losses of {shown[0].name}, the "
+        "primary metric, and over losses and columns of the others, which are secondary. tie: "
+        "smaller than "
         + ", ".join(dict.fromkeys(f"{each.margin()} ({each.above})" for each in shown))
         + " (TOST, corrected too; --tie sets it). ?: inconclusive; corrected for several losses, a "
         "verdict asks for more than that ± leaves out 0."
@@ -77,6 +93,15 @@ def differences(comparison: Comparison) -> Table:
             "leave no spread to judge by."
         )
     return Table(f"Against {comparison.baseline}", headings, rows, notes)
+
+
+def _widened(comparison: Comparison) -> str:
+    """By how much tuning widens an interval over the seeds of the largest row."""
+    n = max((row.n for row in comparison.rows), default=1)
+    factor = choice_widening(n, max(row.trials for row in comparison.rows))
+    if factor == 1:
+        return ""
+    return f", {factor:.2f} times as wide as untuned, since seeds share what chose for them"
 
 
 def _is_alike(contrast: Contrast) -> bool:
@@ -115,7 +140,8 @@ def trials(comparison: Comparison) -> Table:
         cell = "-" if score is None else f"{score.mean:.4f}"
         if score is not None and score.half_width is not None:
             cell += f"±{score.half_width:.4f}"
-        rows.append([trial.label, _seeds(trial), Best(cell) if id(trial) in chosen else cell])
+        n = _of(len(trial.runs), trial.begun)
+        rows.append([trial.label, n, Best(cell) if id(trial) in chosen else cell])
     title = f"Trials on {comparison.setting}"
     notes = [f"Mean {metric} over seeds; marked: the trial of its loss that was chosen by it."]
     return Table(title, ["loss", "n", metric], rows, notes)
@@ -128,26 +154,33 @@ def power(comparison: Comparison, points: float) -> Table:
     if not found:
         why = "No difference at hand: the baseline is missing, or losses are not ranked."
         return Table(title, ["loss"], [], [why])
-    level = LEVEL / len(found)
-    rows = [[each.label, str(each.difference.n), *_needed(each, points, level)] for each in found]
+    primary = comparison.options.primary
+    family = 1 if primary == "test/top1" else len(quoted(primary)) - 1
+    level = LEVEL / (len(found) * family)
+    most = max(row.trials for row in comparison.rows)
+    rows = [
+        [each.label, str(each.difference.n), *_needed(each, points, level, most)] for each in found
+    ]
     headings = ["loss", "pairs", "spread\npoints", "seeds", "spread\nat most", "seeds\nat most"]
     notes = [
         f"Seeds with which a difference of {points:g} points to {comparison.baseline} would be "
         "called better or worse in 80 % of sweeps: a two-sided paired t test at 5 % over "
-        f"{len(found)} losses (Bonferroni). Spread: standard deviation of the differences in top-1 "
+        f"{len(found)} losses{' and the secondary metrics' * (family > 1)} (Bonferroni). "
+        "Spread: standard deviation of the differences in top-1 "
         "over these pairs; at most: the end of its one-sided 80 % interval. -: these pairs, one or "
         "all alike, tell no spread."
     ]
     return Table(title, headings, rows, notes)
 
 
-def _needed(contrast: Contrast, points: float, level: float) -> list[str]:
+def _needed(contrast: Contrast, points: float, level: float, trials: int) -> list[str]:
     """Spread and seeds, as found and at most."""
     spread, n = contrast.difference.spread, contrast.difference.n
+    widening = choice_widening(n, trials)
     if spread is None:
         return ["-"] * 4
     cells = []
     for value in (spread, largest_spread(spread, n)):
-        needed = seeds_needed(points / 100, value, level)
+        needed = seeds_needed(points / 100, widening * value, level)
         cells += [f"{100 * value:.2f}", "too many" if needed is None else str(needed)]
     return cells

@@ -1,4 +1,4 @@
-"""What one comparison is about: an experiment, images, a net and its precision."""
+"""The setting of a comparison: an experiment, images, a net, and how long and on what it trains."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -10,7 +10,8 @@ Setting: TypeAlias = tuple[str, ...]
 
 
 def setting_of(run: Run | Unfinished) -> Setting:
-    """Experiment, data, model, their parameters, and last the hash of the images, if it is known.
+    """Experiment, data, model, all other parameters of the setting (`trials.SETTING`), and last the
+    hash of the images, if it is known.
 
     Other images are other data, whatever they are called.
     """

@@ -9,7 +9,12 @@ from typing import NamedTuple
 from xent_bench.runs import Run, Unfinished
 from xent_bench.stats import Estimate, estimate
 
-SETTING = ("data", "model", "precision")  # what a comparison is about, with their parameters
+# What a comparison is about, with the parameters of each: runs that differ here are no trials of
+# one another. What is left may be tuned.
+SETTING = (
+    *("data", "model", "schedule", "augmentation"),
+    *("epochs", "batch_size", "accumulate", "precision"),
+)
 
 
 class Trial(NamedTuple):
@@ -19,7 +24,7 @@ class Trial(NamedTuple):
     varied: dict[str, str]
     runs: list[Run]  # finished, one a seed
     unfinished: list[Unfinished]
-    score: Estimate | None  # on val, over the finished runs
+    score: Estimate | None  # on val, over the finished runs; None where one of them lacks it
 
     @property
     def label(self) -> str:
@@ -37,6 +42,26 @@ class Trial(NamedTuple):
     def begun(self) -> int:
         """Runs that were begun, whatever became of them."""
         return len(self.runs) + len(self.unfinished)
+
+    @property
+    def seeds(self) -> set[int]:
+        """Seeds that finished."""
+        return {int(run.params["seed"]) for run in self.runs}
+
+    @property
+    def unfinished_seeds(self) -> set[int]:
+        """Seeds that were begun and have no result."""
+        return {int(run.params["seed"]) for run in self.unfinished}
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether training ended by itself for a seed: the loss stopped being a number."""
+        return any(run.reason.startswith("Diverged") for run in self.unfinished)
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """Values of the hyper-parameters that every loss has, such as optimizer.lr."""
+        return {key: value for key, value in self.varied.items() if not key.startswith("loss.")}
 
 
 class Missing(NamedTuple):
@@ -80,7 +105,7 @@ def missing(trials: Sequence[Trial]) -> list[Missing]:
     """
     losses = list(dict.fromkeys(trial.loss for trial in trials))
     seeds = sorted({_seed(run) for trial in trials for run in _all(trial)}, key=int)
-    tried = dict.fromkeys((tuple(_shared(trial).items()), trial.loss) for trial in trials)
+    tried = dict.fromkeys((tuple(trial.shared.items()), trial.loss) for trial in trials)
     count = Counter(shared for shared, _ in tried)
     grid = [dict(shared) for shared in count if count[shared] > 1 or len(losses) == 1]
     found = []
@@ -106,10 +131,6 @@ def retyped(command: str, changes: Mapping[str, str]) -> str:
 
 def _all(trial: Trial) -> list[Run | Unfinished]:
     return [*trial.runs, *trial.unfinished]
-
-
-def _shared(trial: Trial) -> dict[str, str]:
-    return {key: value for key, value in trial.varied.items() if not key.startswith("loss.")}
 
 
 def _inside(trial: Trial) -> dict[str, str]:

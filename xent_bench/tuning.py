@@ -1,44 +1,203 @@
-"""Hyper-parameters, chosen for each loss on val alone, and whether the choice was fair."""
+"""Hyper-parameters, chosen for each loss on val alone, and whether the choice was fair.
 
-from collections.abc import Mapping, Sequence
+A loss is reported *as tuned*: for every seed stands the run of that trial which the other seeds
+choose on val. Had the seeds that chose also reported, the best of equal trials would seem better
+than it is, since a run that is lucky on val is lucky on test.
+"""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple, TypeAlias
+
+from xent_bench.runs import Run
 from xent_bench.trials import Trial
 from xent_bench.yardsticks import LARGER_IS_BETTER
 
+SECOND = {"val/nll": "val/top1"}  # what breaks a tie of the score; of any other score val/nll
+DIGITS = 12  # scores that agree to so many are equal
+ENOUGH = 0.5  # of the seeds of a loss's largest trial: a trial with fewer is left out
 
-def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Trial]:
-    """Of each loss the trial with the best mean score on val, of those with most finished seeds.
+Place: TypeAlias = tuple[float, ...]  # smaller is better
+
+
+class Choice(NamedTuple):
+    """What tuning makes of one loss."""
+
+    trial: Trial  # chosen by all seeds together: what to train with
+    runs: list[Run]  # that are reported: for each seed of the trial which the others choose
+    candidates: list[Trial]  # among which the choice was
+    left_out: list[str]  # trials with too few seeds, with what they lack
+    tie: str  # how a tie was broken; nothing if there was none
+
+
+def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Choice]:
+    """Choose for each loss the trial with the best mean score on val, over the same seeds.
 
     A ValueError if there is a choice and a trial has no such score.
     """
-    chosen = {}
-    for loss in dict.fromkeys(trial.loss for trial in trials):
-        own = [trial for trial in trials if trial.loss == loss]
-        unscored = [trial for trial in own if trial.score is None and trial.runs]
-        if len(own) > 1 and unscored:
-            have = unscored[0].runs[0].metrics
-            known = ", ".join(sorted(key for key in have if key.startswith("val/"))) or "none"
-            raise ValueError(
-                f"cannot choose among the {len(own)} trials of {loss} by {choose_by}, which "
-                f"{unscored[0].label} lacks; scores on val that it has: {known}"
-            )
-        chosen[loss] = min(own, key=lambda trial: (-len(trial.runs), cost(trial, choose_by)))
-    return chosen
+    by_loss: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_loss.setdefault(trial.loss, []).append(trial)
+    return {loss: _choose(group, choose_by) for loss, group in by_loss.items()}
+
+
+def _choose(trials: Sequence[Trial], choose_by: str) -> Choice:
+    finished = [trial for trial in trials if trial.runs]
+    if not finished:
+        return Choice(trials[0], [], [], [], "")
+    left_out = {id(trial): lack for trial in finished if (lack := _lack(trial, finished))}
+    candidates = [trial for trial in finished if id(trial) not in left_out] or finished
+    told = [f"{trial.label} ({left_out[id(trial)]})" for trial in finished if id(trial) in left_out]
+    if len(candidates) == 1:
+        return Choice(candidates[0], candidates[0].runs, candidates, told, "")
+    for trial in candidates:
+        _check_score(trial, len(candidates), choose_by)
+    seeds = [trial.seeds for trial in candidates]
+    shared = set.intersection(*seeds) or set.union(*seeds)
+    best = _best(candidates, shared, choose_by)
+    return Choice(
+        best,
+        _reported(candidates, shared, choose_by),
+        candidates,
+        told,
+        _tie(candidates, best, shared, choose_by),
+    )
+
+
+def _lack(trial: Trial, trials: Sequence[Trial]) -> str:
+    """Say what a trial of a loss lacks to be compared with the others; nothing if it lacks nothing.
+
+    The seeds that more than half of the trials finished are wanted of each, and no seed that
+    another trial finished may have failed. A trial is not chosen for having more.
+    """
+    finished = Counter(seed for other in trials for seed in other.seeds)
+    largest = max(len(other.seeds) for other in trials)
+    wanted = {seed for seed, count in finished.items() if 2 * count > len(trials)}
+    failed = trial.unfinished_seeds & finished.keys()
+    has = len(trial.seeds)
+    if wanted - trial.seeds or failed:
+        return f"{has} of {len(trial.seeds | wanted | failed)} seeds"
+    return f"{has} of {largest} seeds" if has < ENOUGH * largest else ""
+
+
+def _check_score(trial: Trial, number: int, choose_by: str) -> None:
+    if trial.score is None:
+        known = ", ".join(sorted(key for key in trial.runs[0].metrics if key.startswith("val/")))
+        raise ValueError(
+            f"cannot choose among the {number} trials of {trial.loss} by {choose_by}, which "
+            f"{trial.label} lacks; scores on val that it has: {known or 'none'}"
+        )
+
+
+def _reported(candidates: Sequence[Trial], shared: set[int], choose_by: str) -> list[Run]:
+    """List for each seed the run of the trial that the other seeds choose, if it has that seed.
+
+    With one seed there are no others: it chooses for itself.
+    """
+    runs = []
+    for seed in sorted(set.union(*(trial.seeds for trial in candidates))):
+        chosen = _best(candidates, shared - {seed} or shared, choose_by)
+        runs += [run for run in chosen.runs if int(run.params["seed"]) == seed]
+    return runs
+
+
+def _best(candidates: Sequence[Trial], seeds: set[int], choose_by: str) -> Trial:
+    return min(candidates, key=lambda trial: _place(trial, candidates, seeds, choose_by))
+
+
+def _place(
+    trial: Trial, candidates: Sequence[Trial], seeds: set[int], choose_by: str
+) -> tuple[Place, ...]:
+    """Order trials by their score, then by a second one, then by nearness to the middle."""
+    second = SECOND.get(choose_by, "val/nll")
+    scores = tuple(mean_cost(trial, seeds, key) for key in (choose_by, second))
+    return scores, _off_middle(trial, candidates), _values(trial, candidates)
+
+
+def mean_cost(trial: Trial, seeds: set[int], key: str) -> float:
+    """Mean score over these seeds, negative if the largest is best; 0 where it is not known."""
+    scores = [run.metrics.get(key) for run in trial.runs if int(run.params["seed"]) in seeds]
+    known = [score for score in scores if score is not None]
+    if not known or len(known) < len(scores):
+        return 0.0
+    return round(_sign(key) * fmean(known), DIGITS)
+
+
+def _sign(key: str) -> int:
+    return -1 if key.partition("/")[2] in LARGER_IS_BETTER else 1
+
+
+def _off_middle(trial: Trial, candidates: Sequence[Trial]) -> Place:
+    """How far the values are from the middle of those tried: the edge is the worse guess."""
+    distances = []
+    for key, text in trial.varied.items():
+        tried = in_order(other.varied.get(key, "") for other in candidates)
+        distances.append(abs(tried.index(text) - (len(tried) - 1) / 2) / len(tried))
+    return (sum(distances),)
+
+
+def _values(trial: Trial, candidates: Sequence[Trial]) -> Place:
+    """Places of the values among those tried, so that of two equals the smaller comes first."""
+    return tuple(
+        in_order(other.varied.get(key, "") for other in candidates).index(text)
+        for key, text in trial.varied.items()
+    )
+
+
+def _tie(candidates: Sequence[Trial], best: Trial, seeds: set[int], choose_by: str) -> str:
+    """Say how a tie of the score was broken; nothing if there was none."""
+    score = mean_cost(best, seeds, choose_by)
+    equals = [trial for trial in candidates if mean_cost(trial, seeds, choose_by) == score]
+    if len(equals) < 2:
+        return ""
+    second = SECOND.get(choose_by, "val/nll")
+    costs = [mean_cost(trial, seeds, second) for trial in equals]
+    by_second = all(
+        mean_cost(trial, seeds, second) > mean_cost(best, seeds, second)
+        for trial in equals
+        if trial is not best
+    )
+    how = (
+        second if by_second and len(set(costs)) > 1 else "what lies nearer the middle of the tried"
+    )
+    return f"{len(equals)} trials of {best.loss} tie in {choose_by}, chosen by {how}"
 
 
 def cost(trial: Trial, choose_by: str) -> float:
     """The score, negative if the largest is best: to be minimised. Infinite if there is none."""
     if trial.score is None:
         return float("inf")
-    larger = choose_by.partition("/")[2] in LARGER_IS_BETTER
-    return -trial.score.mean if larger else trial.score.mean
+    return _sign(choose_by) * trial.score.mean
+
+
+def in_order(texts: Iterable[str]) -> list[str]:
+    """The different texts, numbers by their size and before words: '2' before '10'."""
+
+    def place(text: str) -> tuple[bool, float, str]:
+        value = number(text)
+        return value is None, value or 0.0, text
+
+    return sorted(set(texts), key=place)
+
+
+def budget(trials: Sequence[Trial], choices: Mapping[str, Choice]) -> list[Trial]:
+    """The trials that losses were tuned over: the candidates, and of the same values those that
+    diverged, which no other loss had more of.
+    """
+    candidates = [trial for choice in choices.values() for trial in choice.candidates]
+    kept = {id(trial) for trial in candidates}
+    grid = {tuple(sorted(trial.shared.items())) for trial in candidates}
+    return [
+        trial
+        for trial in trials
+        if id(trial) in kept or (trial.has_diverged and tuple(sorted(trial.shared.items())) in grid)
+    ]
 
 
 def unequal(trials: Sequence[Trial]) -> str:
-    """How the losses differ in what they were tuned over; nothing if they do not."""
-    counts: dict[str, int] = {}
-    for trial in trials:
-        counts[trial.loss] = counts.get(trial.loss, 0) + 1
+    """How losses differ in the number of trials of their budgets; nothing if they do not."""
+    counts = Counter(trial.loss for trial in trials)
     if len(set(counts.values())) < 2:
         return ""
     return "trials: " + ", ".join(f"{loss} {count}" for loss, count in counts.items())
@@ -46,18 +205,18 @@ def unequal(trials: Sequence[Trial]) -> str:
 
 def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
     """Chosen values that are the smallest or the largest tried: beyond, there may be a better."""
-    found: dict[str, list[str]] = {}
+    at_ends: dict[str, list[str]] = {}
     for loss, trial in chosen.items():
         for key, text in trial.varied.items():
-            tried = {number(each.varied.get(key)) for each in trials if each.loss == loss}
+            tried = {number(other.varied.get(key)) for other in trials if other.loss == loss}
             numbers = sorted(value for value in tried if value is not None)
             if len(numbers) < 2 or len(numbers) < len(tried):
                 continue
             ends: dict[float | None, str] = {numbers[0]: "smallest", numbers[-1]: "largest"}
             end = ends.get(number(text))
             if end:
-                found.setdefault(f"{key}={text}, the {end} tried", []).append(loss)
-    return [f"{what}, for {', '.join(losses)}" for what, losses in found.items()]
+                at_ends.setdefault(f"{key}={text}, the {end} tried", []).append(loss)
+    return [f"{value}, for {', '.join(losses)}" for value, losses in at_ends.items()]
 
 
 def number(text: str | None) -> float | None:
@@ -69,17 +228,25 @@ def number(text: str | None) -> float | None:
 
 
 def confounded(trials: Sequence[Trial]) -> list[str]:
-    """Hyper-parameters outside the loss whose values differ between losses: differences between
-    losses are then also due to these.
+    """Hyper-parameters outside the loss that not all losses tried over the same values:
+    differences between losses are then also due to these.
     """
-    found = []
-    for key in dict.fromkeys(key for trial in trials for key in trial.varied):
-        if key.startswith("loss."):
-            continue
-        values: dict[str, set[str]] = {}
-        for trial in trials:
-            values.setdefault(trial.loss, set()).add(trial.varied.get(key, "-"))
-        if len(set(map(frozenset, values.values()))) > 1:
-            each = "; ".join(f"{loss} {', '.join(sorted(own))}" for loss, own in values.items())
-            found.append(f"{key}: {each}")
-    return found
+    by_loss: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_loss.setdefault(trial.loss, []).append(trial)
+    differing = []
+    for key in dict.fromkeys(key for trial in trials for key in trial.shared):
+        values = {
+            loss: in_order(trial.shared.get(key, "-") for trial in group)
+            for loss, group in by_loss.items()
+        }
+        if len(set(map(tuple, values.values()))) > 1:
+            by_values = "; ".join(f"{loss} {', '.join(tried)}" for loss, tried in values.items())
+            differing.append(f"{key}: {by_values}")
+    grids = {
+        frozenset(tuple(sorted(trial.shared.items())) for trial in group)
+        for group in by_loss.values()
+    }
+    if len(grids) > 1 and not differing:
+        differing.append("the combinations of their values")
+    return differing

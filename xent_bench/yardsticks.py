@@ -12,6 +12,7 @@ SMALLER_IS_BETTER = (
 )
 CHOICES = tuple(f"val/{metric}" for metric in (*LARGER_IS_BETTER, *SMALLER_IS_BETTER))
 COMPARED = ("test/top1", "test/nll", "test_ts/nll", "test_ts/ece")  # where there is little room
+PRIMARY = "test_ts/nll"  # by which losses are judged first; every loss has it
 
 
 class Yardstick(NamedTuple):
@@ -54,6 +55,11 @@ YARDSTICKS = (
     Yardstick("test_ts/ece", "ECE %", "scaled", 100, 1, POINTS, -1, 0.005),
 )
 METRICS = tuple(dict.fromkeys(each.key.partition("/")[2] for each in YARDSTICKS))
+
+
+def quoted(primary: str) -> tuple[str, ...]:
+    """The metrics that a conclusion speaks of, the primary one first; the others are secondary."""
+    return tuple(dict.fromkeys((primary, *COMPARED)))
 
 
 def by_key(yardsticks: Sequence[Yardstick] = YARDSTICKS) -> dict[str, Yardstick]:

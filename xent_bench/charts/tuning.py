@@ -1,5 +1,6 @@
 """Charts of what hyper-parameters did, and of what the ranking owes to the number of trials."""
 
+from collections.abc import Sequence
 from statistics import fmean
 
 import plotly.graph_objects as go
@@ -8,7 +9,7 @@ from xent_bench.charts.style import Colours, styled
 from xent_bench.comparison import Comparison
 from xent_bench.stats import best_of
 from xent_bench.trials import Trial
-from xent_bench.tuning import cost, number
+from xent_bench.tuning import cost, mean_cost, number
 
 REPORTED = "test/top1"
 
@@ -55,24 +56,45 @@ def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figur
 
 
 def best_of_k(comparison: Comparison, colours: Colours) -> go.Figure | None:
-    """Top-1 on test to be expected of each loss had it had k of its trials, chosen by val."""
+    """Top-1 on test to be expected of each loss had it had k of its trials, chosen by val.
+
+    For each seed the others choose, as in the table: a run that is lucky on val is lucky on test.
+    """
     figure = go.Figure()
     for row in comparison.rows:
-        own = [trial for trial in comparison.trials if trial.loss == row.trial.loss]
-        scored = [trial for trial in own if trial.score is not None and trial.runs]
-        if len(scored) < 2:
+        expected = _expected(row.choice.candidates, comparison.options.choose_by)
+        if not expected:
             continue
-        costs = [cost(trial, comparison.options.choose_by) for trial in scored]
-        reported = [100 * fmean(run.metrics[REPORTED] for run in t.runs) for t in scored]
-        ks = range(1, len(scored) + 1)
         figure.add_scatter(
-            x=list(ks),
-            y=[best_of(k, costs, reported) for k in ks],
-            name=row.trial.loss,
+            x=list(range(1, len(expected) + 1)),
+            y=expected,
+            name=row.label,
             mode="lines+markers",
             line={"color": colours[row.label], "width": 2},
-            hovertemplate=f"{row.trial.loss}<br>best of %{{x}}: %{{y:.2f}} %<extra></extra>",
+            hovertemplate=f"{row.label}<br>best of %{{x}}: %{{y:.2f}} %<extra></extra>",
         )
     figure.update_xaxes(title="k: trials of each loss, drawn at random", dtick=1)
     figure.update_yaxes(title="expected top-1 on test (%)")
     return styled(figure, 360) if figure.data else None
+
+
+def _expected(trials: Sequence[Trial], choose_by: str) -> list[float]:
+    """Expected top-1 in per cent of the best of 1, 2, ... trials; empty where none can be told."""
+    if len(trials) < 2:
+        return []
+    seeds = sorted(set.intersection(*(trial.seeds for trial in trials)))
+    if len(seeds) < 2:
+        return []
+    chosen_by = {
+        seed: [mean_cost(trial, {*seeds} - {seed}, choose_by) for trial in trials] for seed in seeds
+    }
+    scores = {seed: [100 * _score(trial, seed) for trial in trials] for seed in seeds}
+    return [
+        fmean(best_of(k, chosen_by[seed], scores[seed]) for seed in seeds)
+        for k in range(1, len(trials) + 1)
+    ]
+
+
+def _score(trial: Trial, seed: int) -> float:
+    """Top-1 on test of the trial's run with this seed."""
+    return next(run.metrics[REPORTED] for run in trial.runs if int(run.params["seed"]) == seed)
