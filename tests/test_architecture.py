@@ -44,7 +44,7 @@ OURS = {
     "metrics": {"arrays", "links", "metrics"},
     "predictions": {"arrays", "failures", "links", "whole_files"},
     "calibrators": {"arrays", "calibrators", "links", "predictions"},
-    "evaluation": {"calibrators", "links", "metrics", "predictions"},
+    "evaluation": {"arrays", "calibrators", "links", "metrics", "predictions"},
     "models": {"ranges"},
     "optimizers": {"ranges"},
     "schedules": {"ranges"},
@@ -121,7 +121,7 @@ OURS = {
     "page_tables": {"comparison", "evidence", "sources", "tables", "yardsticks"},
     "page": {
         *("charts", "colours", "comparison", "conclusion", "evidence", "notes", "page_tables"),
-        *("report_tables", "runs", "tables"),
+        *("report_tables", "runs", "tables", "truth_table"),
     },
     "publish": {
         *("colours", "comparison", "conclusion", "failures", "page", "runs", "tracking"),
@@ -139,6 +139,7 @@ OURS = {
     "tables": set(),
     "report_tables": {"comparison", "contrasts", "stats", "tables", "trials", "yardsticks"},
     "notes": {"comparison", "sources", "yardsticks"},
+    "truth_table": {"comparison", "tables"},
     "report_options": {"yardsticks"},
     "report": {
         *("comparison", "conclusion", "failures", "notes", "page", "plots", "publish"),
@@ -149,6 +150,7 @@ OURS = {
             "runs",
             "stored_runs",
             "tables",
+            "truth_table",
             "yardsticks",
         ),
     },

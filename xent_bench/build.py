@@ -67,7 +67,7 @@ def build_loaders(
     evaluated = (
         Batches(
             data.source(own, device, workers),
-            (data.labels[own], data.index[own]),
+            (data.labels[own],),
             own,
             normalise,
             _evaluation_batch(data),
@@ -100,7 +100,7 @@ def build_classifier(
     net = net.to(memory_format=torch.channels_last)
     if loaders.train.batches.part.of > 1:
         net = _normalising_together(net, loaders.train.batches.source.device)
-    counts = data.index[splits.train].bincount(minlength=len(data.classes))
+    counts = data.class_counts(splits.train)
     loss = offer(configured(config, "loss"), class_counts=counts)
     if "class_counts" in loss.keywords and 0 in counts:
         absent = data.classes[int(counts.argmin())]

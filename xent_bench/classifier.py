@@ -31,7 +31,7 @@ CHECK_EVERY = 500  # steps
 
 
 class Classifier(LightningModule):
-    """Trains on groups of (images, target); validates on images, labels, true classes and ids."""
+    """Trains on groups of (images, target); validates on images, labels and ids."""
 
     share: Tensor
 
@@ -66,7 +66,7 @@ class Classifier(LightningModule):
             torch.compiler.reset()  # the graphs of the run before
             self.trained = torch.compile(net.forward, mode=compile_mode)
         self.train_losses: list[PerExample] = []  # of each step of the epoch
-        self.val_outputs: list[tuple[Logits, Tensor, Index, Index]] = []
+        self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
         self.resumed: WithinEpoch | None = None
         self.announce: Callable[[Tensor], None] = _alone
 
@@ -130,10 +130,10 @@ class Classifier(LightningModule):
         losses.backward(share)  # type: ignore[no-untyped-call]  # torch's
         return losses.detach()
 
-    def validation_step(self, batch: tuple[Pixels, Tensor, Index, Index]) -> None:
+    def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
         """Keep the outputs: a metric is a function of the whole split."""
-        images, *known = batch
-        self.val_outputs.append((self.forward(images), *known))  # type: ignore[arg-type]  # three
+        images, labels, ids = batch
+        self.val_outputs.append((self.forward(images), labels, ids))
 
     def on_validation_epoch_end(self) -> None:
         """Write one point of each curve; step 1 is the end of the first epoch."""
@@ -149,10 +149,10 @@ class Classifier(LightningModule):
         curves[SECONDS] = time.monotonic() - self.epoch_start  # the GPU is done: it was read from
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
 
-    def predict_step(self, batch: tuple[Pixels, Tensor, Index, Index]) -> tuple[Tensor, ...]:
-        """Outputs in float32, true class and id of each example."""
-        images, _, index, ids = batch
-        return self.forward(images), index, ids
+    def predict_step(self, batch: tuple[Pixels, Tensor, Index]) -> tuple[Tensor, ...]:
+        """Outputs in float32, label and id of each example."""
+        images, labels, ids = batch
+        return self.forward(images), labels, ids
 
     def forward(self, images: Pixels) -> Logits:
         """Raw outputs, in float32 whatever precision the net runs in; so is the loss of them."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xent_bench.arrays import Outputs
 from xent_bench.calibrators import PREFIXES
 from xent_bench.calibrators.temperature import (
     Temperature,
@@ -14,9 +15,10 @@ from xent_bench.calibrators.temperature import (
     scale,
     scales_outputs,
 )
-from xent_bench.links import BoundLink, softmax
+from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
 from xent_bench.metrics.score import summary
+from xent_bench.metrics.truth import against_truth
 from xent_bench.metrics.uncertainty import null_band, standard_errors, verdict
 from xent_bench.predictions import Predictions
 
@@ -32,7 +34,9 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Evaluation:
-    """On test: as trained, with a temperature fitted on calib, and with other calibrators named."""
+    """Every number on test: as trained, with a temperature fitted on calib, and with other
+    calibrators named; where p(y|x) is known, against it too (test/true_kl).
+    """
     link, classes = predictions.link, predictions.classes
     fitted = fit_temperature(predictions.calib, link)
     metrics = {
@@ -42,11 +46,15 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     if fitted.error is not None:
         metrics["test_ts_se/temperature"] = fitted.value * fitted.error
     words = {"link": link.func.__name__, "scaled_map": scaled_map(link, len(classes))}
-    read = readings(predictions, fitted, calibrators)
-    for prefix, examples in read.items():
-        numbers, verdicts = _assess(examples, prefix)
+    read = {}
+    for prefix, (outputs, reading) in _mapped(predictions, fitted, calibrators).items():
+        read[prefix] = examine(outputs, predictions.test.target, reading)
+        numbers, verdicts = _assess(read[prefix], prefix)
         metrics |= numbers
         words |= verdicts
+        if predictions.posterior is not None:
+            true = against_truth(outputs, predictions.posterior, reading)
+            metrics |= {f"{prefix}/{key}": value for key, value in true.items()}
     return Evaluation(metrics, words, read)
 
 
@@ -54,11 +62,21 @@ def readings(
     predictions: Predictions, fitted: Temperature, calibrators: Collection[str] = ()
 ) -> dict[str, Examples]:
     """The test split by prefix: read by the loss's link, and by each calibrator."""
-    calib, test, link, _ = predictions
+    return {
+        prefix: examine(outputs, predictions.test.target, link)
+        for prefix, (outputs, link) in _mapped(predictions, fitted, calibrators).items()
+    }
+
+
+def _mapped(
+    predictions: Predictions, fitted: Temperature, calibrators: Collection[str]
+) -> dict[str, tuple[Outputs, Link]]:
+    """Outputs on test, and the link that reads them, by prefix."""
+    calib, test, link = predictions.calib, predictions.test, predictions.link
     scaled = partial(scale, link=link, temperature=fitted.value)
-    found = {
-        "test": examine(test.outputs, test.target, link),
-        "test_ts": examine(test.outputs, test.target, scaled),
+    maps: dict[str, tuple[Outputs, Link]] = {
+        "test": (test.outputs, link),
+        "test_ts": (test.outputs, scaled),
     }
     for name in calibrators:
         if name != "temperature":
@@ -66,8 +84,8 @@ def readings(
             module = import_module(f"xent_bench.calibrators.{name}")
             log_p = module.fit(calib, link)(test.outputs.astype(np.float64))
             # it may order the classes otherwise than the outputs: its own answers count
-            found[PREFIXES[name]] = examine(log_p, test.target, softmax)
-    return found
+            maps[PREFIXES[name]] = (log_p, softmax)
+    return maps
 
 
 def scaled_map(link: BoundLink, classes: int) -> str:

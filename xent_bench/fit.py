@@ -76,9 +76,9 @@ def fit(
     with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
         earlier = tracking.curves.seconds()
         trainer.logger = tracking
-        predictions = Predictions(
-            *_train(trainer, classifier, loaders, checkpoint), classifier.link, data.classes
-        )
+        calib, test = _train(trainer, classifier, loaders, checkpoint)
+        posterior = None if data.posterior is None else data.posterior(splits.test).numpy()
+        predictions = Predictions(calib, test, classifier.link, data.classes, posterior)
         save(predictions, folder / "predictions.npz")
         evaluation = evaluate(predictions, [config.calibrator.name])
         metrics, words, _ = evaluation

@@ -25,6 +25,7 @@ from xent_bench.page_tables import configurations, contrasts_table, costs, origi
 from xent_bench.report_tables import levels, trials
 from xent_bench.runs import Run
 from xent_bench.tables import Best
+from xent_bench.truth_table import label_notes, truth_table
 
 TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
@@ -62,8 +63,9 @@ def _parts(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
         "conclusion": conclusion(comparison),
         "warnings": warnings(comparison),
         "levels": levels(comparison, keys),
-        "notes": explanations(comparison),
+        "notes": [*explanations(comparison), *label_notes(comparison)],
         "contrasts": contrasts_table(comparison, evidence),
+        "truth": truth_table(comparison),
         "ranks": ranks(comparison),
         "trials": trials(comparison) if len(comparison.trials) > len(comparison.rows) else None,
         "costs": costs(comparison),

@@ -125,7 +125,8 @@ def confusions(
     axis.imshow(share, cmap="Greys", vmin=0, vmax=1)
     for i, j in np.argwhere(matrix):
         colour = "white" if share[i, j] > 0.5 else "black"
-        axis.text(j, i, matrix[i, j], ha="center", va="center", fontsize=8, color=colour)
+        if shown := _count(matrix[i, j]):
+            axis.text(j, i, shown, ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(classes)), names, rotation=90, fontsize=8, parse_math=False)
     axis.set_yticks(range(len(classes)), names, fontsize=8, parse_math=False)
     axis.set(xlabel="answered", ylabel="true class")
@@ -149,6 +150,13 @@ def _figure(title: str, width: float, height: float) -> Figure:
     lines = textwrap.fill(title, int(12 * width))
     figure.text(0.1 / width, 1 - 0.1 / height, lines, fontsize=10, va="top", parse_math=False)
     return figure
+
+
+def _count(n: float) -> str:
+    """Number of images; a sum of soft labels with one decimal, and nothing where that is 0."""
+    if isinstance(n, np.integer):
+        return str(n)
+    return f"{n:.1f}" if n >= 0.05 else ""
 
 
 def _short(name: str) -> str:

@@ -1,8 +1,9 @@
 """What a run predicted on calib and test, kept: every metric can be computed from it again.
 
 `predictions.npz` holds, for each of the two splits, a net's outputs as they were (float32), the
-true classes and the ids of the examples; the names of the classes; and the name of the link that
-reads the outputs, with its hyper-parameters. PyTorch is not needed to read it.
+labels (int64 classes, or the float rows of soft labels) and the ids of the examples; the names of
+the classes; the name of the link that reads the outputs, with its hyper-parameters; and where it is
+known p(y|x) of the test images, as `test_posterior`. PyTorch is not needed to read it.
 """
 
 import json
@@ -17,12 +18,14 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Int64
 
-from xent_bench.arrays import Labels, Outputs
+from xent_bench.arrays import Labels, Outputs, SoftLabels, Target
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink
 from xent_bench.whole_files import write_lasting
 
 PARTS = ("logits", "target", "id")  # of a split, in the file
+POSTERIOR = "test_posterior"
+SUMS = 1e-3  # a row of soft labels may be off 1 by this, as float16 makes it
 
 
 Ids: TypeAlias = Int64[np.ndarray, " m"]  # of a split
@@ -33,21 +36,22 @@ class Predicted(NamedTuple):
 
     split: str
     outputs: Outputs
-    target: Labels
+    target: Target
     id: Labels
 
 
 class Predictions(NamedTuple):
-    """Of a run. The temperature is fitted on calib; test is what is reported."""
+    """Predictions of a run. The temperature is fitted on calib; test is what is reported."""
 
     calib: Predicted
     test: Predicted
     link: BoundLink
     classes: tuple[str, ...]
+    posterior: SoftLabels | None = None  # p(y|x) of the test images, where it is known
 
 
 def predicted(
-    split: str, outputs: Outputs, target: Labels, ids: Labels, expected: Ids | None = None
+    split: str, outputs: Outputs, target: Target, ids: Labels, expected: Ids | None = None
 ) -> Predicted:
     """In the order of the ids; a ValueError unless each occurs exactly once: each of `expected`."""
     order = ids.argsort(kind="stable")
@@ -66,10 +70,12 @@ def required(split: str, given: Predicted) -> Predicted:
 
 def save(predictions: Predictions, file: Path) -> None:
     """It appears whole, and lasts: a result is written after it."""
-    calib, test, link, classes = predictions
+    calib, test, link, classes, posterior = predictions
     arrays: dict[str, Any] = {"link": np.array(_name(link)), "classes": np.array(classes)}
     for split, *parts in (calib, test):
         arrays |= {f"{split}_{name}": part for name, part in zip(PARTS, parts, strict=True)}
+    if posterior is not None:
+        arrays[POSTERIOR] = posterior
     content = BytesIO()
     np.savez(content, **arrays)
     write_lasting(file, content.getbuffer())
@@ -87,7 +93,11 @@ def load(file: Path) -> Predictions:
             widths = {calib.outputs.shape[1], test.outputs.shape[1], len(classes)}
             if len(widths) > 1:
                 raise ValueError(f"expected outputs for {len(classes)} classes, got {widths}")
-            return Predictions(calib, test, _link(str(stored["link"]), len(classes)), classes)
+            posterior = stored.get(POSTERIOR)
+            if posterior is not None:
+                _check_rows(POSTERIOR, posterior, test.outputs.shape)
+            link = _link(str(stored["link"]), len(classes))
+            return Predictions(calib, test, link, classes, posterior)
     except FileNotFoundError:
         raise DataError(f"expected the predictions of a run: no {file}") from None
     except KeyError as error:
@@ -98,21 +108,33 @@ def load(file: Path) -> Predictions:
 
 def _checked(
     split: str, outputs: np.ndarray, target: np.ndarray, ids: np.ndarray
-) -> tuple[Outputs, Labels, Labels]:
+) -> tuple[Outputs, Target, Labels]:
     n, c = outputs.shape if outputs.ndim == 2 else (0, 0)
     if outputs.dtype.kind != "f" or n == 0 or c < 2:
         got = f"{outputs.dtype} of shape {outputs.shape}"
         raise ValueError(f"{split}: expected outputs in float, (n, classes), got {got}")
-    for name, labels in (("targets", target), ("ids", ids)):
+    is_soft = target.ndim == 2
+    integers = {"ids": ids} if is_soft else {"targets": target, "ids": ids}
+    for name, labels in integers.items():
         if labels.dtype != np.int64 or labels.shape != (n,):
             got = f"{labels.dtype} of shape {labels.shape}"
             raise ValueError(f"{split}: expected {name} in int64, ({n},), got {got}")
-    if not 0 <= target.min() <= target.max() < c:
+    if is_soft:
+        _check_rows(f"{split}: soft targets", target, (n, c))
+    elif not 0 <= target.min() <= target.max() < c:
         got = f"{target.min()} to {target.max()}"
         raise ValueError(f"{split}: expected targets from 0 to {c - 1}, got {got}")
     if not np.isfinite(outputs).all():
         raise ValueError(f"{split}: expected finite outputs, got NaN or infinity among them")
     return outputs, target, ids
+
+
+def _check_rows(name: str, rows: np.ndarray, shape: tuple[int, ...]) -> None:
+    if rows.dtype.kind != "f" or rows.shape != shape:
+        got = f"{rows.dtype} of shape {rows.shape}"
+        raise ValueError(f"{name}: expected float of shape {shape}, got {got}")
+    if not (rows.min() >= 0 and np.abs(rows.astype(np.float64).sum(axis=1) - 1).max() < SUMS):
+        raise ValueError(f"{name}: expected rows of at least 0 that sum to 1")
 
 
 def _first_difference(ids: Labels, expected: Ids) -> str:

@@ -142,6 +142,7 @@ def _show(
     from xent_bench.conclusion import conclusion
     from xent_bench.notes import explanations, warnings
     from xent_bench.tables import TEXT
+    from xent_bench.truth_table import label_notes, truth_table
 
     if options.power is not None:
         show(tables.power(comparison, options.power))
@@ -152,5 +153,8 @@ def _show(
     show(tables.levels(comparison))
     if comparison.contrasts:
         show(tables.differences(comparison))
-    TEXT[options.form]([*warnings(comparison), *explanations(comparison)])
+    if truth := truth_table(comparison):
+        show(truth)
+    notes = [*warnings(comparison), *explanations(comparison), *label_notes(comparison)]
+    TEXT[options.form](notes)
     TEXT[options.form]([f"\nIn short. {conclusion(comparison)}"])

@@ -31,7 +31,9 @@ HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE.parent / "conf", HERE / "conf") if folder.is_dir())
 
 # What came later names a run only where it does something, so that older runs keep their keys.
+# Of a group's choice: the choice's name and its key. (Another set's `labels` is another thing.)
 NEUTRAL = {
+    "synthetic.labels": "drawn",
     "accumulate": 1,
     "clip_norm": None,
     "augmentation.cutout": 0,
@@ -164,7 +166,8 @@ def science(config: DictConfig) -> dict[str, Any]:
     for group in GROUPS:
         flat[group] = _full_choice(config, group)
         for key, value in plain(config[group]).items():
-            if key not in ("_target_", "_partial_") and (group, key) != ("data", "download"):
+            named = key not in ("_target_", "_partial_") and (group, key) != ("data", "download")
+            if named and NEUTRAL.get(f"{flat[group]}.{key}", ...) != value:
                 flat[f"{group}.{key}"] = value
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
     flat |= {key: value for key, value in _later(config).items() if value != NEUTRAL[key]}

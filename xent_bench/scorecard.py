@@ -1,5 +1,7 @@
 """Every metric of one run, with its uncertainty, as a table."""
 
+from collections.abc import Sequence
+
 from xent_bench.calibrators import TITLES
 from xent_bench.runs import Run
 from xent_bench.tables import Table
@@ -7,12 +9,18 @@ from xent_bench.tables import Table
 # of each metric: what it is, in few words; shares are shown in per cent
 METRICS = {
     "top1": "right answers",
+    "top1_likeliest": "answers that are the label's likeliest class",
+    "excess_risk": "errors more than the best rule's, p(y|x) known",
     "top5": "true class among the first five",
     "balanced_top1": "right answers, mean over classes",
     "ties": "answers that a tie decides",
     "nll": "-log p of the true class, nats",
+    "label_entropy": "of the labels, nats: the least nll can be",
+    "kl": "nll above that, nats",
+    "true_kl": "KL(p(y|x) || p), nats",
     "brier": "squared error of p, 0 to 2",
     "ece": "calibration error, 15 bins",
+    "true_ece": "the same against p(y|x), without label noise",
     "ece_equal_mass": "the same, as many images in each bin",
     "ece_classwise": "the same, of every class",
     "ece_debiased": "root mean square gap, without noise",
@@ -26,7 +34,7 @@ METRICS = {
     "eaurc": "the same, above the best order's",
     "auroc_correct": "are right answers more certain?",
 }
-PLAIN = {"nll", "brier", "entropy"}  # no shares
+PLAIN = {"nll", "label_entropy", "kl", "true_kl", "brier", "entropy"}  # no shares
 FINE = PLAIN | {"aurc", "eaurc"}
 
 
@@ -64,6 +72,12 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
         f"SE: standard error over the {run.n_test:,} test images; another seed varies on top of "
         "it. None of mce, a maximum, of ece_classwise, for its cost, and where no image differs."
     ]
+    is_soft = "test/label_entropy" in run.metrics
+    if is_soft:
+        notes.append(
+            "Labels are distributions q: right answers are the mean q of the answer, nll is "
+            "-sum q log p, and everything else is measured against q likewise."
+        )
     for prefix in prefixes:
         word = run.tags.get(f"{prefix}_verdict")
         if word is None:
@@ -73,14 +87,24 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
             100 * run.metrics[f"{prefix}_null/{key}"]
             for key in ("ece_low", "ece_high", "overconfidence_low", "overconfidence_high")
         ]
-        notes.append(
-            f"{TITLES[prefix]}: {word}. A calibrated net shows by chance an ECE of {ends[0]:.2f} "
-            f"to {ends[1]:.2f} % (95 %), overconfidence of {ends[2]:.2f} to {ends[3]:.2f} % "
-            "(97.5 %)."
-        )
+        notes.append(f"{TITLES[prefix]}: {word}. {_by_chance(ends, is_soft=is_soft)}")
     error = run.metrics.get("test_ts_se/temperature")
     known = "left open by calib" if error is None else f"± {error:.2g} (SE over calib)"
     scaled_map = run.tags.get("scaled_map", "softmax(z / T)")
     value = run.metrics["test_ts/temperature"]
     notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {known}.")
     return notes
+
+
+def _by_chance(ends: Sequence[float], *, is_soft: bool) -> str:
+    """What a calibrated net shows: the ends of the ECE and of overconfidence, in per cent."""
+    low, high, under, over = ends
+    if is_soft:
+        return (
+            f"A calibrated net shows by chance an ECE of at most {high:.2f} % (97.5 %), "
+            f"overconfidence within {under:.2f} and {over:.2f} % (97.5 % at least)."
+        )
+    return (
+        f"A calibrated net shows by chance an ECE of {low:.2f} to {high:.2f} % (95 %), "
+        f"overconfidence of {under:.2f} to {over:.2f} % (97.5 %)."
+    )

@@ -12,7 +12,8 @@ Logits: TypeAlias = Float[Tensor, "n c"]
 Index: TypeAlias = Int64[Tensor, " n"]  # the true class of each example
 Distribution: TypeAlias = Float[Tensor, "n c"]  # rows that sum to 1
 Places: TypeAlias = Int64[Tensor, " places"]  # of an order, where some are wanted
-ClassCounts: TypeAlias = Int64[Tensor, " c"]  # images of each class in train, each at least 1
+# images of each class in train, each above 0; of soft labels the sums of their rows
+ClassCounts: TypeAlias = Int64[Tensor, " c"] | Float[Tensor, " c"]
 PerExample: TypeAlias = Float[Tensor, " n"]
 
 Images: TypeAlias = UInt8[Tensor, "n channels h w"]

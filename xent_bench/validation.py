@@ -12,11 +12,10 @@ from xent_bench.types import Index, Logits, PerExample
 
 
 class Seen(NamedTuple):
-    """Of each example what the net put out, its label, its true class, and its id."""
+    """Outputs, labels and ids of the examples of a split."""
 
     logits: Logits
-    labels: Tensor
-    target: Index
+    labels: Tensor  # classes, or the rows of soft labels
     ids: Index
 
 
@@ -28,7 +27,7 @@ def val_scores(
     encode: Callable[[Tensor], Tensor],
 ) -> dict[str, float]:
     """The trained loss, and all that is reported; `expected` are the ids of the split."""
-    arrays = (part.cpu().numpy() for part in (seen.logits, seen.target, seen.ids, expected))
+    arrays = (part.cpu().numpy() for part in (seen.logits, seen.labels, seen.ids, expected))
     val = predicted("val", *arrays)
     scores = score(val.outputs, val.target, link)  # first: a loss may write into its outputs
     val_loss = loss(seen.logits, encode(seen.labels)).mean().item()

@@ -6,14 +6,15 @@ from functools import partial
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from xent_bench.arrays import LogProbabilities, Outputs
+from xent_bench.arrays import LogProbabilities, Outputs, is_soft, normalised
 from xent_bench.calibrators import temperature
 from xent_bench.links import Link
 from xent_bench.predictions import Predicted
 
 
 def fit(calib: Predicted, link: Link) -> Link:
-    """For each class the best rising function of its probability after temperature scaling.
+    """Fit to each class's label, 0 or 1 or a soft label's q_k, the rising function of the class's
+    probability after temperature scaling that is nearest by squares.
 
     Calib cannot show that anything is impossible: values stay off 1 by 1/(2(n + 1)), Jeffreys'
     estimate of a rate of which n examples showed none, and off 0 by a share of that for each of
@@ -24,9 +25,11 @@ def fit(calib: Predicted, link: Link) -> Link:
     assert log_p is not None
     n, c = log_p.shape
     doubt = 1 / (2 * (n + 1))
+    target = calib.target
+    labels = normalised(target) if is_soft(target) else target[:, None] == np.arange(c)
     maps = [
         IsotonicRegression(y_min=doubt / (c - 1), y_max=1 - doubt, out_of_bounds="clip").fit(
-            log_p[:, k], calib.target == k
+            log_p[:, k], labels[:, k]
         )
         for k in range(c)
     ]

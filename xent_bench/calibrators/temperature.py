@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax
 
-from xent_bench.arrays import LogProbabilities, Outputs, Values
+from xent_bench.arrays import LogProbabilities, Outputs, Target, Values, is_soft, normalised
 from xent_bench.links import Link, softmax
 from xent_bench.predictions import Predicted, required
 
@@ -62,7 +62,8 @@ def scales_outputs(link: Link, classes: int) -> bool:
 
 
 def fit_temperature(calib: Predicted, link: Link) -> Temperature:
-    """The T at which the mean NLL of `scale` on calib is least. A ValueError on another split.
+    """Find the T at which the mean NLL of `scale` on calib is least: -sum_k q_k log softmax(u/T)_k,
+    with q the label, one-hot if it is hard. A ValueError on another split.
 
     The NLL is convex in the sharpness 1/T: its slope has one zero, which Brent's method brackets,
     in float64. Two kinds of outputs leave T open (`at_bound`). Where no answer on calib is wrong,
@@ -72,15 +73,15 @@ def fit_temperature(calib: Predicted, link: Link) -> Temperature:
     chance, T is as high as its bound, and p nearly uniform.
     """
     calib = required("calib", calib)
-    u = dividend(calib.outputs.astype(np.float64), link)
-    u = u - np.take_along_axis(u, calib.target[:, None], axis=1)  # the true class at 0
+    u = _centred(dividend(calib.outputs.astype(np.float64), link), calib.target)
+    is_drawn = not is_soft(calib.target) or bool((calib.target.max(axis=1) == 1).all())
     spread = _median(np.sqrt(np.square(u).mean(axis=1)))
     if spread == 0:
         return Temperature(1.0, None)  # equal outputs: every T gives the same
     low, high = math.log(LEAST / spread), math.log(MOST / spread)
     if _slope(low, u) < 0 < _slope(high, u):
         best = brentq(_slope, low, high, (u,), xtol=1e-12)
-        error = _relative_error(best, u)
+        error = _relative_error(best, u, is_drawn=is_drawn)
         if error <= UNKNOWN:
             return Temperature(math.exp(-best), error)
     margin = _median(-u.sum(axis=1) / (u.shape[1] - 1))
@@ -89,8 +90,21 @@ def fit_temperature(calib: Predicted, link: Link) -> Temperature:
     return Temperature(math.exp(-brentq(_slope, low, high, (u, margin), xtol=1e-12)), None)
 
 
+def _centred(u: Outputs, target: Target) -> Outputs:
+    """Shift each row so that its mean by the label, u_y or sum_k q_k u_k, is 0.
+
+    The NLL of sharpness s is then logsumexp(s u), and its slope sum_k p_k u_k.
+    """
+    if is_soft(target):
+        centre = np.einsum("ij,ij->i", normalised(target), u)[:, None]
+    else:
+        centre = np.take_along_axis(u, target[:, None], axis=1)
+    centred: Outputs = u - centre
+    return centred
+
+
 def _median(values: Values) -> float:
-    """Of those above 0: one huge output must not set the scale."""
+    """Median of the values above 0: one huge output must not set the scale."""
     positive = values[values > 0]
     return float(np.median(positive)) if len(positive) else 0.0
 
@@ -102,10 +116,19 @@ def _slope(log_sharpness: float, u: Outputs, margin: float = 0.0) -> float:
     return float(np.einsum("ij,ij->", p, u)) + margin * float(expit(sharpness * margin))
 
 
-def _relative_error(log_sharpness: float, u: Outputs) -> float:
-    """One over the root of the NLL's curvature in the log of the sharpness."""
+def _relative_error(log_sharpness: float, u: Outputs, *, is_drawn: bool) -> float:
+    """Standard error of the log of the sharpness.
+
+    Of labels that are drawn, one over the root of the NLL's curvature. Soft labels spread less
+    around p than labels drawn from it: the sandwich sqrt(sum_i score_i^2) / curvature, where
+    score_i is the slope of example i. (Huber, 1967.)
+    """
     sharpness = math.exp(log_sharpness)
     p = np.exp(log_softmax(sharpness * u, axis=1))
     mean = np.einsum("ij,ij->i", p, u)
     curvature = np.einsum("ij,ij->", p, np.square(u - mean[:, None])) * sharpness**2
-    return 1 / math.sqrt(curvature) if curvature > 0 else math.inf
+    if curvature <= 0:
+        return math.inf
+    if is_drawn:
+        return 1 / math.sqrt(curvature)
+    return float(np.linalg.norm(sharpness * mean)) / float(curvature)

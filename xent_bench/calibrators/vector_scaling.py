@@ -7,7 +7,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from xent_bench.arrays import LogProbabilities, Outputs
+from xent_bench.arrays import LogProbabilities, Outputs, is_soft, normalised
 from xent_bench.calibrators import temperature
 from xent_bench.links import Link
 from xent_bench.predictions import Predicted
@@ -16,7 +16,7 @@ PRECISE = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
 
 
 def fit(calib: Predicted, link: Link) -> Link:
-    """The weights and biases at which the NLL on calib, and a prior, are least.
+    """Find the weights and biases at which the NLL on calib, and a prior, are least.
 
     log softmax(exp(a) u / T + b), u and T those of temperature scaling. The prior, a and
     b standard normal, keeps them finite where calib is classified without an error and fades as
@@ -25,16 +25,22 @@ def fit(calib: Predicted, link: Link) -> Link:
     t = temperature.fit_temperature(calib, link).value
     v = temperature.dividend(calib.outputs.astype(np.float64), link) / t
     n, c = v.shape
-    every = np.arange(n)
+    every, target = np.arange(n), calib.target
+    q = normalised(target) if is_soft(target) else None
 
     def objective(parameters: Float[np.ndarray, " p"]) -> tuple[float, Float[np.ndarray, " p"]]:
         a, b = parameters[:c], parameters[c:]
         scaled = np.exp(a) * v
         log_p = log_softmax(scaled + b, axis=1)
         residual = np.exp(log_p)
-        residual[every, calib.target] -= 1
+        if q is None:
+            residual[every, target] -= 1
+            nll = -log_p[every, target].sum()
+        else:
+            residual -= q
+            nll = -np.vdot(q, log_p)
         gradient = np.concatenate([(residual * scaled).sum(axis=0), residual.sum(axis=0)])
-        value = -log_p[every, calib.target].sum() + parameters @ parameters / 2
+        value = nll + parameters @ parameters / 2
         return value / n, (gradient + parameters) / n
 
     found = minimize(objective, np.zeros(2 * c), jac=True, method="L-BFGS-B", options=PRECISE)

@@ -1,6 +1,7 @@
 """What a data set is to the harness: its images, in memory or in files, and their labels."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,17 +13,18 @@ from xent_bench.data.image_files import MEAN, STD, ImageFiles
 from xent_bench.data.resident import Resident
 from xent_bench.data.streamed import Streamed
 from xent_bench.failures import DataError
-from xent_bench.types import Index
+from xent_bench.types import ClassCounts, Distribution, Index
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with their labels: an index or a distribution each.
+    """Images with their labels: a class (int64) or a distribution over classes (float) each.
 
     The images are a tensor (n, channels, h, w) in uint8, or files that are read when wanted.
 
     An image's position is its id. `test` holds the ids of the official test split; without one
-    (None) a fifth is drawn, the same for every seed.
+    (None) a fifth is drawn, the same for every seed. `posterior` maps ids to p(y|x), rows in
+    float64, where that is known: runs then report how far they are from it.
     """
 
     images: Tensor | ImageFiles
@@ -30,6 +32,7 @@ class ImageSet:
     classes: tuple[str, ...]
     test: Tensor | None = None
     augmentation: Augmentation = NO_AUGMENTATION
+    posterior: Callable[[Index], Distribution] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what training would swallow in silence: a label of -100, say."""
@@ -51,8 +54,17 @@ class ImageSet:
 
     @property
     def index(self) -> Index:
-        """The true class of each example; of soft labels, the likeliest one."""
+        """The class of each example that splits are stratified by; of soft labels, the likeliest.
+
+        Nothing is judged by it.
+        """
         return self.labels.argmax(dim=1) if self.labels.is_floating_point() else self.labels
+
+    def class_counts(self, ids: Index) -> ClassCounts:
+        """How many of these images each class has; of soft labels, the sum of their rows."""
+        if self.labels.is_floating_point():
+            return self.labels[ids].double().sum(dim=0)
+        return self.labels[ids].bincount(minlength=len(self.classes))
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,5 +1,7 @@
 """Noisy copies of one random pattern a class: any size, any number of classes, in no time."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from xent_bench.data.augment import Augmentation
 from xent_bench.data.image_set import ImageSet
 from xent_bench.randomness import generator
 from xent_bench.ranges import NaturalNumber, Positive, PositiveInt
-from xent_bench.types import Distribution, Images
+from xent_bench.types import Distribution, Images, Index
 
 
 def synthetic(
@@ -19,20 +21,28 @@ def synthetic(
     noise: Positive = 2.0,
     flip: bool = False,
     crop: NaturalNumber = 0,
+    labels: Literal["drawn", "posterior"] = "drawn",
 ) -> ImageSet:
     """Pixels pattern + noise x standard normal, with pattern standard normal too, as uint8.
 
-    The same for every seed of a run: the task is part of the data, not of the training.
+    The same for every seed of a run: the task is part of the data, not of the training. The label
+    of an image is the class whose pattern it was made of, or all of p(y|x).
     """
     pattern, rng = _patterns(n, classes, channels, size)
-    labels = torch.arange(n) % classes
-    pixels = pattern[labels] + noise * torch.randn(n, channels, size, size, generator=rng)
+    made_of = torch.arange(n) % classes
+    pixels = pattern[made_of] + noise * torch.randn(n, channels, size, size, generator=rng)
     grey = 127.5 + _contrast(noise) * pixels
+    images = grey.round().clamp(0, 255).to(torch.uint8)
+
+    def truth(ids: Index) -> Distribution:
+        return posterior(images[ids], n=n, classes=classes, noise=noise)
+
     return ImageSet(
-        grey.round().clamp(0, 255).to(torch.uint8),
-        labels,
+        images,
+        made_of if labels == "drawn" else truth(torch.arange(n)),
         classes=tuple(f"class {label}" for label in range(classes)),
         augmentation=Augmentation(flip, crop),
+        posterior=truth,
     )
 
 

@@ -1,13 +1,25 @@
 """Accuracy averaged over classes, whatever their sizes."""
 
-from typing import TypeAlias
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from xent_bench.arrays import Labels, Values
+from xent_bench.arrays import Labels, SoftLabels, Values
 
 PerClass: TypeAlias = Float[np.ndarray, " k"]  # of the classes that occur
+
+
+class ClassHits(NamedTuple):
+    """Sums over examples of q_ik h_ik for each class k: q the soft label, h the answer."""
+
+    sums: Float[np.ndarray, " c"]
+
+    @classmethod
+    def sum(cls, parts: Iterable["ClassHits"]) -> "ClassHits":
+        """Add those of blocks, in their order."""
+        return cls(np.sum([part.sums for part in parts], axis=0))
 
 
 def balanced_top1(top1: Values, target: Labels) -> float:
@@ -17,7 +29,7 @@ def balanced_top1(top1: Values, target: Labels) -> float:
 
 
 def balanced_top1_error(top1: Values, target: Labels) -> float | None:
-    """Its standard error: the root of sum_k s_k^2 / n_k, over the number of classes.
+    """Standard error of balanced_top1: the root of sum_k s_k^2 / n_k, over the number of classes.
 
     s_k^2 is the sample variance on class k. None where a class occurs once.
     """
@@ -28,10 +40,37 @@ def balanced_top1_error(top1: Values, target: Labels) -> float | None:
     return float(np.sqrt(variance_of_means.sum()) / len(counts))
 
 
+def balanced_top1_soft(hits: ClassHits, q: SoftLabels) -> float:
+    """Mean over the classes k that occur of A_k = sum_i q_ik h_ik / sum_i q_ik; in [0, 1].
+
+    h_ik is the probability that the answer to example i is k. One-hot q: balanced_top1.
+    """
+    weights = q.sum(axis=0)
+    seen = weights > 0
+    return float((hits.sums[seen] / weights[seen]).mean())
+
+
+def balanced_top1_soft_error(hits: ClassHits, weighted: Values, q: SoftLabels) -> float | None:
+    """Standard error of balanced_top1_soft, by influence: the root of n / (n - 1) sum_i f_i^2.
+
+    f_i = (1/c) sum_k q_ik (h_ik - A_k) / sum_j q_jk over the c classes that occur, of which
+    `weighted` is sum_k q_ik h_ik / sum_j q_jk. None where a class has the weight of fewer than two
+    examples, (sum_i q_ik)^2 / sum_i q_ik^2.
+    """
+    weights = q.sum(axis=0)
+    seen = weights > 0
+    if (weights[seen] ** 2 < 2 * np.einsum("ij,ij->j", q, q)[seen]).any():
+        return None
+    scale = np.zeros(len(weights))
+    scale[seen] = hits.sums[seen] / weights[seen] ** 2
+    influence = (weighted - q @ scale) / seen.sum()
+    return float(np.sqrt(influence @ influence * len(q) / (len(q) - 1)))
+
+
 def _of_classes(top1: Values, target: Labels) -> tuple[PerClass, PerClass, PerClass]:
-    """Of each class that occurs: the mean of top1, of its square, and how often it occurs."""
+    """The mean of top1, of its square, and the number of examples of each class that occurs."""
     counts = np.bincount(target).astype(float)
     seen = counts > 0
     sums = (np.bincount(target, values)[seen] for values in (top1, top1**2))
-    mean, square = (each / counts[seen] for each in sums)
+    mean, square = (of_class / counts[seen] for of_class in sums)
     return mean, square, counts[seen]

@@ -1,4 +1,7 @@
-"""Calibration: is an answer given with confidence 0.8 right 80 times in 100?"""
+"""Calibration: is an answer given with confidence 0.8 right 80 times in 100?
+
+Of soft labels q, accuracy is the mean q of the answer.
+"""
 
 import math
 from itertools import pairwise
@@ -50,11 +53,21 @@ def ece_equal_mass(ranked: Ranked, *, bins: int = BINS) -> float:
 
 
 def ece_debiased(ranked: Ranked, *, bins: int = BINS) -> float | None:
-    """L2, equal mass, without what noise adds: the root of
+    """L2 error, equal mass, without what noise adds: the root of `squared_error`, or 0 where that
+    is negative. Kumar et al., 2019, arXiv:1909.10155. None if a bin would hold fewer than two
+    examples.
+    """
+    square = squared_error(ranked, bins=bins)
+    return None if square is None else math.sqrt(max(0.0, square))
 
-    sum_b (n_b / n) ((accuracy_b - confidence_b)^2 - accuracy_b (1 - accuracy_b) / (n_b - 1)),
-    or 0 where that is negative. Kumar et al., 2019, arXiv:1909.10155. None if a bin would hold
-    fewer than two examples.
+
+def squared_error(ranked: Ranked, *, bins: int = BINS) -> float | None:
+    """sum_b (n_b / n) ((accuracy_b - confidence_b)^2 - v_b / (m_b - 1)), equal mass.
+
+    Unbiased, so it may be negative. v_b is the variance of one example: accuracy_b (1 - accuracy_b)
+    of labels that were drawn, and of soft labels the variance of confidence - q within the bin. m_b
+    is how many independent examples the mean of the bin averages (see `_independent`): n_b where
+    no group of equally certain examples lies across an edge.
     """
     n = len(ranked.gap)
     if n < 2 * bins:
@@ -62,8 +75,38 @@ def ece_debiased(ranked: Ranked, *, bins: int = BINS) -> float | None:
     bounds = equal_mass(n, bins)
     counts = np.diff(bounds)
     accuracy, gap = (_sums(values, bounds) / counts for values in (ranked.correct, ranked.gap))
-    squares = gap**2 - accuracy * (1 - accuracy) / (counts - 1)
-    return math.sqrt(max(0.0, float(counts @ squares) / n))
+    if ranked.soft:
+        variance = np.maximum(_sums(_squared_gap(ranked), bounds) / counts - gap**2, 0)
+    else:
+        variance = accuracy * (1 - accuracy)
+    squares = gap**2 - variance / (_independent(ranked, bounds) - 1)
+    return float(counts @ squares) / n
+
+
+def _squared_gap(ranked: Ranked) -> Values:
+    """(confidence - outcome)^2; equally certain examples share its mean."""
+    sizes = np.diff(ranked.first, append=len(ranked.gap))
+    squares = (ranked.certainty - ranked.outcome) ** 2
+    return np.repeat(np.add.reduceat(squares, ranked.first) / sizes, sizes)
+
+
+def _independent(ranked: Ranked, bounds: Bounds) -> Float[np.ndarray, " bins"]:
+    """n_b^2 / sum_g (m_gb^2 / n_g): how many independent examples the mean of each bin averages.
+
+    Of the n_g examples of group g, which share one mean, m_gb lie in bin b: the bin's mean holds
+    the noise of all n_g, not of m_gb.
+    """
+    n = len(ranked.gap)
+    is_start = np.zeros(n, dtype=bool)
+    is_start[ranked.first] = is_start[bounds[:-1]] = True
+    pieces = np.flatnonzero(is_start)
+    in_bin = np.diff(pieces, append=n)
+    group = np.searchsorted(ranked.first, pieces, side="right") - 1
+    in_all = np.diff(ranked.first, append=n)[group]
+    shares = np.add.reduceat(in_bin * in_bin / in_all, np.searchsorted(pieces, bounds[:-1]))
+    counts = np.diff(bounds)
+    independent: Float[np.ndarray, " bins"] = counts * counts / shares
+    return independent
 
 
 def ks(ranked: Ranked) -> float:

@@ -6,23 +6,42 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from xent_bench.arrays import Labels
+from xent_bench.arrays import Labels, SoftLabels, Target, is_soft
 from xent_bench.metrics.calibration import BINS
 
 
 class ClassGaps(NamedTuple):
-    """Sums of p_k - e_k over the examples whose p_k is in a bin, for each class and bin."""
+    """Sums of p_k - q_k over the examples whose p_k is in a bin, for each class and bin; q is the
+    label, one-hot if it is hard.
+    """
 
     sums: Float[np.ndarray, "c bins"]
     n: int
 
     @classmethod
-    def of(cls, p: Float[np.ndarray, "n c"], target: Labels) -> "ClassGaps":
-        """Of probabilities; bins are right-closed.
+    def of(cls, p: Float[np.ndarray, "n c"], target: Target) -> "ClassGaps":
+        """Sum the gaps of probabilities; bins are right-closed.
 
         A row has at most 14 probabilities above 1/15: only these are looked up, the others are
         all in the first bin.
         """
+        return cls._soft(p, target) if is_soft(target) else cls._hard(p, target)
+
+    @classmethod
+    def _soft(cls, p: Float[np.ndarray, "n c"], q: SoftLabels) -> "ClassGaps":
+        c = p.shape[1]
+        edges = np.linspace(0, 1, BINS + 1)
+        gap = p - q
+        row, k = np.nonzero(p > edges[1])
+        bin_of = np.searchsorted(edges[1:-1], p[row, k])
+        sums = np.bincount(k * BINS + bin_of, gap[row, k], c * BINS).astype(np.float64)
+        sums = sums.reshape(c, BINS)
+        gap[row, k] = 0
+        sums[:, 0] += gap.sum(axis=0)
+        return cls(sums, len(q))
+
+    @classmethod
+    def _hard(cls, p: Float[np.ndarray, "n c"], target: Labels) -> "ClassGaps":
         c = p.shape[1]
         every = np.arange(len(target))
         edges = np.linspace(0, 1, BINS + 1)
@@ -38,13 +57,13 @@ class ClassGaps(NamedTuple):
 
     @classmethod
     def sum(cls, parts: Iterable["ClassGaps"]) -> "ClassGaps":
-        """Of blocks, in their order."""
+        """Add those of blocks, in their order."""
         sums, n = zip(*parts, strict=True)
         return cls(np.sum(sums, axis=0), sum(n))
 
 
 def ece_classwise(gaps: ClassGaps) -> float:
-    """(1/c) sum_k sum_b |sum over the n_kb examples of p_k - e_k| / n; in [0, 2/c].
+    """(1/c) sum_k sum_b |sum over the n_kb examples of p_k - q_k| / n; in [0, 2/c].
 
     The calibration error of each class against the rest, averaged over classes. Kull et al.,
     2019, arXiv:1910.12656. (Some authors sum over classes.)

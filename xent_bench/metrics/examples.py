@@ -4,9 +4,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import entr
 
-from xent_bench.arrays import Labels, LogProbabilities, Outputs, Values
+from xent_bench.arrays import (
+    Labels,
+    LogProbabilities,
+    Outputs,
+    SoftLabels,
+    Target,
+    Values,
+    is_soft,
+    normalised,
+)
 from xent_bench.links import Link
+from xent_bench.metrics.accuracy import ClassHits
 from xent_bench.metrics.classwise import ClassGaps
 from xent_bench.metrics.ranked import Ranked, rank
 
@@ -14,25 +25,39 @@ BLOCK = 2**17  # outputs at a time: what is computed of them stays in a processo
 
 
 class Probabilistic(NamedTuple):
-    """What needs probabilities, example by example; and of each class its gaps, bin by bin."""
+    """What needs probabilities, example by example; and of each class its gaps, bin by bin.
 
-    nll: Values  # -log p_y, in nats; inf if the true class was given probability 0
-    brier: Values  # sum_k (p_k - e_k)^2 with e one-hot, in [0, 2].  Brier, 1950
+    The label is q, one-hot if it is hard.
+    """
+
+    # -sum_k q_k log p_k with 0 log 0 = 0, in nats; inf if a class of q_k > 0 was given p_k = 0
+    nll: Values
+    brier: Values  # sum_k (p_k - q_k)^2, in [0, 2].  Brier, 1950
     entropy: Values  # -sum_k p_k log p_k, in nats
     confidence: Values  # the probability of the class that is answered
     class_gaps: ClassGaps
 
 
+class Soft(NamedTuple):
+    """What only soft labels q have, example by example; and of each class its hits."""
+
+    label_entropy: Values  # H(q) = -sum_k q_k log q_k, in nats: the least that nll can be
+    top1_likeliest: Values  # 1 where the answer is the class of the largest q_k; ties at random
+    weighted: Values  # sum_k q_ik h_ik / sum_j q_jk, with h_ik the probability that k is answered
+    class_hits: ClassHits
+
+
 class Examples(NamedTuple):
     """What can be said of outputs z with or without probabilities, example by example."""
 
-    target: Labels
+    target: Target  # soft labels sum to 1
     answer: Labels  # the class with the largest output; of several, the first
-    top1: Values  # see `hits`
+    top1: Values  # see `hits`: of soft labels, q of the answer
     top5: Values | None  # from five classes on
     ties: Values  # 1 where the largest output is that of several classes, else 0
     margin: Values  # the largest output minus the second
     probabilistic: Probabilistic | None  # where the link gives probabilities
+    soft: Soft | None  # where labels are soft
 
     @property
     def certainty(self) -> Values:
@@ -41,49 +66,79 @@ class Examples(NamedTuple):
 
     @property
     def ranked(self) -> Ranked:
-        """In the order of their certainty."""
-        return rank(self.certainty, self.top1)
+        """These examples in the order of their certainty."""
+        return rank(self.certainty, self.top1, soft=self.soft is not None)
 
 
-def examine(outputs: Outputs, target: Labels, link: Link) -> Examples:
+def examine(outputs: Outputs, target: Target, link: Link) -> Examples:
     """Read outputs by a link, in float64, a block of rows at a time.
 
     A ValueError if an output is NaN or infinite (-inf may be: the log of 0), if a log-probability
-    is NaN, or if a target is no class.
+    is NaN, or if a target is no class and no distribution over the classes.
     """
     n, c = outputs.shape
-    if n == 0 or not 0 <= target.min() <= target.max() < c:
-        got = f"{target.min()} to {target.max()}" if n else "no example"
-        raise ValueError(f"expected targets from 0 to {c - 1}, got {got}")
+    _check_target(target, n, c)
+    weights = None
+    if is_soft(target):
+        target = normalised(target)
+        weights = target.sum(axis=0)
     rows = max(1, BLOCK // c)
     blocks = [slice(start, start + rows) for start in range(0, n, rows)]
-    parts = (_examine(outputs[block].astype(np.float64), target[block], link) for block in blocks)
+    parts = (
+        _examine(outputs[block].astype(np.float64), target[block], link, weights)
+        for block in blocks
+    )
     return Examples(*(_joined(values) for values in zip(*parts, strict=True)))
 
 
+def _check_target(target: Target, n: int, c: int) -> None:
+    if is_soft(target):
+        if n == 0 or target.shape != (n, c) or not (target.min() >= 0 and target.sum(1).all()):
+            got = f"{target.shape}, of at least {target.min() if n else 'nothing'}"
+            raise ValueError(f"expected soft targets of shape {(n, c)} and at least 0, got {got}")
+    elif n == 0 or not 0 <= target.min() <= target.max() < c:
+        got = f"{target.min()} to {target.max()}" if n else "no example"
+        raise ValueError(f"expected targets from 0 to {c - 1}, got {got}")
+
+
 def _joined(values: Sequence[Any]) -> Any:
-    """Of blocks, one of the split: examples behind one another, sums added."""
-    if values[0] is None:
+    """Join blocks to the split: examples behind one another, sums added."""
+    first = values[0]
+    if first is None:
         return None
-    if isinstance(values[0], Probabilistic):
-        return Probabilistic(*(_joined(each) for each in zip(*values, strict=True)))
-    if isinstance(values[0], ClassGaps):
-        return ClassGaps.sum(values)
+    if isinstance(first, Probabilistic | Soft):
+        return type(first)(*(_joined(parts) for parts in zip(*values, strict=True)))
+    if isinstance(first, ClassGaps | ClassHits):
+        return type(first).sum(values)
     return np.concatenate(values)
 
 
-def hits(outputs: Outputs, target: Labels, ks: Sequence[int]) -> list[Values]:
+def hits(outputs: Outputs, target: Target, ks: Sequence[int]) -> list[Values]:
     """Probability that the target is among the k largest outputs when ties are broken at random.
 
     0 or 1 without ties; the same whatever the order of the classes. (The usual first-of-the-tied
-    rule gives a net that answers a constant the accuracy of whatever class comes first.)
+    rule gives a net that answers a constant the accuracy of whatever class comes first.) Of soft
+    labels q: sum_k q_k P(k is among them), so for the largest the q of the answer.
     """
+    if is_soft(target):
+        return [np.einsum("ij,ij->i", target, among_largest(outputs, k)) for k in ks]
     true = np.take_along_axis(outputs, target[:, None], axis=1)
     ahead, tied = (outputs > true).sum(axis=1), (outputs == true).sum(axis=1)
     return [np.clip((k - ahead) / tied, 0, 1) for k in ks]
 
 
-def _examine(outputs: Outputs, target: Labels, link: Link) -> Examples:
+def among_largest(values: Outputs, k: int) -> Outputs:
+    """Probability of each class to be among the k largest of a row when ties break at random."""
+    least = -np.partition(-values, k - 1, axis=1)[:, k - 1 : k]
+    above, tied = values > least, values == least
+    share = (k - above.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
+    probability: Outputs = above + tied * share
+    return probability
+
+
+def _examine(
+    outputs: Outputs, target: Target, link: Link, weights: Values | None = None
+) -> Examples:
     if not (outputs < np.inf).all():
         raise ValueError("expected finite outputs, got NaN or infinity among them")
     answer = outputs.argmax(axis=1)
@@ -91,9 +146,20 @@ def _examine(outputs: Outputs, target: Labels, link: Link) -> Examples:
     margin = _margin(outputs, answer)
     with np.errstate(invalid="ignore"):  # refused below
         log_p = link(outputs)
-    found = None if log_p is None else _with_probabilities(log_p, target, answer)
+    read = None if log_p is None else _with_probabilities(log_p, target, answer)
     ties = (margin == 0).astype(np.float64)
-    return Examples(target, answer, top1, top5[0] if top5 else None, ties, margin, found)
+    soft = _soft(outputs, target, weights) if is_soft(target) and weights is not None else None
+    return Examples(target, answer, top1, top5[0] if top5 else None, ties, margin, read, soft)
+
+
+def _soft(outputs: Outputs, q: SoftLabels, weights: Values) -> Soft:
+    """`weights` are the sums of all the split's labels, by class."""
+    answered = among_largest(outputs, 1)
+    agreement = np.einsum("ij,ij->i", answered, among_largest(q, 1))
+    products = q * answered
+    share = np.divide(1, weights, out=np.zeros(len(weights)), where=weights > 0)
+    sums = ClassHits(products.sum(axis=0))
+    return Soft(entr(q).sum(axis=1), agreement, products @ share, sums)
 
 
 def _margin(outputs: Outputs, answer: Labels) -> Values:
@@ -109,14 +175,19 @@ def _margin(outputs: Outputs, answer: Labels) -> Values:
     return margin
 
 
-def _with_probabilities(log_p: LogProbabilities, target: Labels, answer: Labels) -> Probabilistic:
+def _with_probabilities(log_p: LogProbabilities, target: Target, answer: Labels) -> Probabilistic:
     if np.isnan(log_p).any():
         raise ValueError("expected log-probabilities, got NaN among them")
     every = np.arange(len(target))
-    nll = -log_p[every, target] + 0.0  # no -0.0
     p = np.exp(log_p)
     entropy = -np.einsum("ij,ij->i", p, np.maximum(log_p, -800))  # p is 0 there: 0 log 0 = 0
     confidence = p[every, answer]
+    if is_soft(target):
+        terms = np.multiply(target, log_p, out=np.zeros(p.shape), where=target > 0)
+        brier = np.square(p - target).sum(axis=1)
+        gaps = ClassGaps.of(p, target)
+        return Probabilistic(-terms.sum(axis=1) + 0.0, brier, entropy, confidence, gaps)
+    nll = -log_p[every, target] + 0.0  # no -0.0
     p[every, target] -= 1
     brier = np.einsum("ij,ij->i", p, p)
     p[every, target] += 1

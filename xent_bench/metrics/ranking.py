@@ -6,7 +6,7 @@ Ties are worth what breaking them at random gives on average.
 import numpy as np
 
 from xent_bench.arrays import Values
-from xent_bench.metrics.ranked import Ranked
+from xent_bench.metrics.ranked import Ranked, rank
 
 
 def risks(ranked: Ranked) -> Values:
@@ -24,12 +24,14 @@ def aurc(ranked: Ranked) -> float:
 
 
 def eaurc(ranked: Ranked) -> float:
-    """aurc less that of the best order, all right answers first.  Ibid.
+    """aurc less that of the best order, all right answers first; of soft labels the answers of
+    largest q.  Ibid.
 
-    The best is summed exactly; the paper's r + (1 - r) log(1 - r) is its limit for large n.
+    The best is summed exactly; the paper's r + (1 - r) log(1 - r) is its limit for large n. It is
+    the best of all orders, also of those that part equally certain answers.
     """
-    best = np.sort(ranked.correct)
-    return aurc(ranked) - aurc(Ranked(best, best))
+    best = np.sort(ranked.outcome)
+    return aurc(ranked) - aurc(rank(np.arange(float(len(best))), best))
 
 
 def auroc_correct(ranked: Ranked) -> float | None:

@@ -1,11 +1,12 @@
 """What a reliability diagram shows, computed; and the risk-coverage curve; and the confusions."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int64
 from scipy.special import ndtri
 
+from xent_bench.arrays import is_soft
 from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranked import Ranked
 from xent_bench.metrics.uncertainty import consistent
@@ -25,7 +26,11 @@ class Reliability(NamedTuple):
 
 
 def reliability(ranked: Ranked) -> Reliability:
-    """Bins as those of the ECE."""
+    """Accuracy and confidence in the bins of the ECE.
+
+    Of soft labels the accuracy is the mean q of the answer, and both intervals, which are those of
+    labels that are drawn, are at least as wide as they need be.
+    """
     bins = consistent(ranked)
     n = bins.n
     starts = np.append(0, n.cumsum()[:-1])
@@ -39,23 +44,33 @@ def reliability(ranked: Ranked) -> Reliability:
 
 
 class Confusion(NamedTuple):
-    """How many examples of one class were answered with another."""
+    """How many examples of one class were answered with another; of soft labels the sum of q."""
 
     true: int
     answer: int
-    n: int
+    n: float
 
 
-def confusion_matrix(examples: Examples, classes: int) -> Int64[np.ndarray, "c c"]:
-    """How often each class (row) was answered with each (column)."""
+Matrix: TypeAlias = Int64[np.ndarray, "c c"] | Float[np.ndarray, "c c"]
+
+
+def confusion_matrix(examples: Examples, classes: int) -> Matrix:
+    """How often each class (row) was answered with each (column).
+
+    Of soft labels: sum_i q_ik over the examples i that were answered with the column, in float64.
+    """
+    if is_soft(examples.target):
+        matrix = np.zeros((classes, classes))
+        np.add.at(matrix, examples.answer, examples.target)
+        return matrix.T
     pairs = examples.target * classes + examples.answer
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def top_confusions(matrix: Int64[np.ndarray, "c c"], most: int) -> list[Confusion]:
+def top_confusions(matrix: Matrix, most: int) -> list[Confusion]:
     """The most frequent ones, at most so many."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     places = zip(*np.unravel_index(order, wrong.shape), strict=True)
-    return [Confusion(int(i), int(j), int(wrong[i, j])) for i, j in places if wrong[i, j]]
+    return [Confusion(int(i), int(j), wrong[i, j].item()) for i, j in places if wrong[i, j]]

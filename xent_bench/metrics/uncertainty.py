@@ -5,11 +5,10 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int64
 
-from xent_bench.metrics.accuracy import balanced_top1_error
 from xent_bench.metrics.calibration import ece, equal_width
 from xent_bench.metrics.examples import Examples
-from xent_bench.metrics.ranked import Ranked, level
-from xent_bench.metrics.score import means, of_all
+from xent_bench.metrics.ranked import Ranked, is_alone, level
+from xent_bench.metrics.score import balanced_error, means, of_all
 
 Verdict: TypeAlias = Literal["within noise", "over-confident", "under-confident", "mixed"]
 
@@ -24,7 +23,7 @@ class NullBand(NamedTuple):
     """What a calibrated model with these confidences shows on so many examples.
 
     Of the ECE the mean and the central 95 %; of overconfidence, mean confidence minus accuracy, the
-    central 97.5 %.
+    central 97.5 %. Of soft labels these are bounds: at most so much, and ece_low is 0.
     """
 
     ece_mean: float
@@ -49,7 +48,7 @@ def standard_errors(examples: Examples) -> dict[str, float]:
         for name, values in means(examples).items()
         if np.isfinite(values).all()  # of an infinite nll there is none
     }
-    balanced = balanced_top1_error(examples.top1, examples.target)
+    balanced = balanced_error(examples)
     if balanced is not None:
         errors["balanced_top1"] = balanced
     return errors | _bootstrap(examples)
@@ -60,12 +59,13 @@ def _bootstrap(examples: Examples) -> dict[str, float]:
     rng = np.random.default_rng(SEED)
     order = examples.certainty.argsort(kind="stable")
     certainty, correct = examples.certainty[order], examples.top1[order]  # `level` comes after
-    n = len(order)
+    soft, n = examples.soft is not None, len(order)
+    alone = is_alone(level(certainty, correct))
     wanted = {name: metric for name, metric in of_all(examples).items() if name != "mce"}
     found: dict[str, list[float]] = {name: [] for name in wanted}
     for _ in range(RESAMPLES):
         drawn = np.repeat(np.arange(n), np.bincount(rng.integers(n, size=n), minlength=n))
-        resample = level(certainty[drawn], correct[drawn])
+        resample = level(certainty[drawn], correct[drawn], soft=soft, alone=alone[drawn])
         for name, metric in wanted.items():
             value = metric(resample)
             if value is not None:
@@ -78,14 +78,18 @@ def null_band(ranked: Ranked) -> NullBand:
     """What chance alone makes of a calibrated model.
 
     Its ECE is positive too: of 10,000 examples at a mean confidence of 0.95, 0.2 to 0.5 %, more if
-    confidences spread over many bins.
+    confidences spread over many bins. Soft labels q: their mean at a confidence is that confidence,
+    and their spread around it, which nobody knows, is at most that of labels that are drawn, q in
+    {0, 1}. So the band of drawn labels is an upper bound, and a calibrated model may as well show
+    an ECE of 0.
     """
     n = len(ranked.correct)
     bins = consistent(ranked)
     gaps = (bins.confidence - bins.right) / n
     errors = np.abs(gaps).sum(axis=1)
     ends = (*np.quantile(errors, (0.025, 0.975)), *np.quantile(gaps.sum(axis=1), (0.0125, 0.9875)))
-    return NullBand(float(errors.mean()), *map(float, ends))
+    band = NullBand(float(errors.mean()), *map(float, ends))
+    return band._replace(ece_low=0.0) if ranked.soft else band
 
 
 class Consistent(NamedTuple):
@@ -127,7 +131,8 @@ def verdict(ranked: Ranked, band: NullBand) -> Verdict:
     """Whether confidence and accuracy differ by more than chance allows, and in which direction.
 
     `mixed`: not in sum, but bin by bin, too confident here and too little there. Of calibrated
-    models at most 5 in 100 are not `within noise`: 2.5 by their sum, 2.5 by their ECE.
+    models at most 5 in 100 are not `within noise`: 2.5 by their sum, 2.5 by their ECE; fewer where
+    labels are soft.
     """
     overconfidence = float(ranked.gap.mean())
     if overconfidence > band.overconfidence_high + NOTHING:

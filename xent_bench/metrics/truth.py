@@ -1,0 +1,23 @@
+"""What a net's outputs are worth where p(y|x) is known: without the noise of labels."""
+
+from xent_bench.arrays import Outputs, SoftLabels
+from xent_bench.links import Link
+from xent_bench.metrics.calibration import ece
+from xent_bench.metrics.examples import examine
+from xent_bench.metrics.score import means
+
+
+def against_truth(outputs: Outputs, posterior: SoftLabels, link: Link) -> dict[str, float]:
+    """Distance of outputs from p(y|x): the posterior stands in the place of the labels.
+
+    true_kl = mean of sum_k posterior_k log(posterior_k / p_k), in nats, and true_ece, the ECE with
+    the posterior probability of the answer as its accuracy: where there are probabilities.
+    excess_risk = mean of max_k posterior_k - posterior of the answer, ties at random; in [0, 1].
+    """
+    examples = examine(outputs, posterior, link)
+    best = float(posterior.max(axis=1).mean())
+    true = {"excess_risk": max(0.0, best - float(examples.top1.mean()))}
+    if examples.probabilistic is None:
+        return true
+    kl = float(means(examples)["kl"].mean())
+    return {"true_kl": kl, "true_ece": ece(examples.ranked)} | true
