@@ -1,16 +1,17 @@
 """Every number about a trained net, from its predictions: as trained, and after calibration."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 
-from xent_bench.arrays import Outputs
+from xent_bench.arrays import Outputs, is_soft
 from xent_bench.calibrators import PREFIXES
 from xent_bench.calibrators.temperature import (
     Temperature,
+    dividend,
     fit_temperature,
     scale,
     scales_outputs,
@@ -19,13 +20,19 @@ from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
 from xent_bench.metrics.score import summary
 from xent_bench.metrics.truth import against_truth
-from xent_bench.metrics.uncertainty import null_band, standard_errors, verdict
+from xent_bench.metrics.uncertainty import NullDraws, null_draws, standard_errors, verdict
 from xent_bench.predictions import Predictions
+from xent_bench.recipe import recipe_draws
+
+RECIPE = "test_ts_recipe"  # of temperature scaling with T fitted anew, where test_ts has one T
 
 
 class Evaluation(NamedTuple):
     """Numbers by key: test/ece, test_se/ece (its standard error), test_null/ece_high (what a
     calibrated net may show). Words: test_verdict, link, scaled_map. And what they are made of.
+
+    `test_ts` judges one net with its temperature; `test_ts_recipe` the recipe, a temperature fitted
+    anew, which misses the best one by chance.
     """
 
     metrics: dict[str, float]
@@ -49,13 +56,31 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     read = {}
     for prefix, (outputs, reading) in _mapped(predictions, fitted, calibrators).items():
         read[prefix] = examine(outputs, predictions.test.target, reading)
-        numbers, verdicts = _assess(read[prefix], prefix)
-        metrics |= numbers
-        words |= verdicts
+        metrics |= _measure(read[prefix], prefix)
         if predictions.posterior is not None:
             true = against_truth(outputs, predictions.posterior, reading)
             metrics |= {f"{prefix}/{key}": value for key, value in true.items()}
-    return Evaluation(metrics, words, read)
+    numbers, verdicts = judge(predictions, fitted, read)
+    return Evaluation(metrics | numbers, words | verdicts, read)
+
+
+def judge(
+    predictions: Predictions, fitted: Temperature, read: Mapping[str, Examples]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """By prefix what a calibrated net may show on these images, and whether this one shows more."""
+    draws = {
+        prefix: null_draws(examples.ranked)
+        for prefix, examples in read.items()
+        if examples.probabilistic is not None
+    }
+    metrics: dict[str, float] = {}
+    verdicts: dict[str, str] = {}
+    for prefix, shown in (draws | {RECIPE: _recipe_draws(predictions, fitted)}).items():
+        band, ranked = shown.band(), read["test_ts" if prefix == RECIPE else prefix].ranked
+        numbers = {**band._asdict(), "p": shown.p(ranked)}
+        metrics |= {f"{prefix}_null/{key}": value for key, value in numbers.items()}
+        verdicts[f"{prefix}_verdict"] = verdict(ranked, band)
+    return metrics, verdicts
 
 
 def readings(
@@ -94,11 +119,16 @@ def scaled_map(link: BoundLink, classes: int) -> str:
     return "softmax(z / T)" if by_outputs else "softmax(log p / T)"
 
 
-def _assess(examples: Examples, prefix: str) -> tuple[dict[str, float], dict[str, str]]:
+def _measure(examples: Examples, prefix: str) -> dict[str, float]:
     metrics = {f"{prefix}/{key}": value for key, value in summary(examples).items()}
-    metrics |= {f"{prefix}_se/{key}": value for key, value in standard_errors(examples).items()}
-    if examples.probabilistic is None:
-        return metrics, {}
-    band = null_band(examples.ranked)
-    metrics |= {f"{prefix}_null/{key}": value for key, value in band._asdict().items()}
-    return metrics, {f"{prefix}_verdict": verdict(examples.ranked, band)}
+    return metrics | {
+        f"{prefix}_se/{key}": value for key, value in standard_errors(examples).items()
+    }
+
+
+def _recipe_draws(predictions: Predictions, fitted: Temperature) -> NullDraws:
+    calib, test = (
+        dividend(part.outputs.astype(np.float64), predictions.link)
+        for part in (predictions.calib, predictions.test)
+    )
+    return recipe_draws(calib, test, fitted, soft=is_soft(predictions.test.target))

@@ -34,6 +34,7 @@ from xent_bench.provenance import provenance
 from xent_bench.run_pictures import draw_pictures
 from xent_bench.runs import Run, Unfinished, save_run
 from xent_bench.schema import run_key, run_name
+from xent_bench.still_falling import last_tenth
 from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
 from xent_bench.whole_files import write_lasting
@@ -98,7 +99,7 @@ def fit(
             name=begun.name,
             experiment=begun.experiment,
             params=begun.params,
-            metrics=tracking.curves.last_val() | metrics,
+            metrics=tracking.curves.last_val() | last_tenth(tracking.curves.steps) | metrics,
             tags=tags,
             command=begun.command,
             n_test=len(splits.test),

@@ -22,6 +22,7 @@ from xent_bench.runs import Run, load_run, save_run
 from xent_bench.sync import send_added
 from xent_bench.tracking.pending import set_pending
 
+OF_VAL = ("val/", "last_tenth/")
 ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
 
@@ -73,7 +74,7 @@ def rescore(
     changed = [key for key in unequal if key not in rounded]
     changed += [key for key in words if run.tags.get(key, words[key]) != words[key]]
     added = {key: value for key, value in metrics.items() if key not in run.metrics}
-    tested = {key for key in run.metrics if not key.startswith("val/")}  # of val nothing is kept
+    tested = {key for key in run.metrics if not key.startswith(OF_VAL)}  # of val nothing is kept
     retired = sorted(tested - metrics.keys())
     same = len(metrics.keys() & run.metrics.keys()) - len(changed)
     if changed:

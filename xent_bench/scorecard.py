@@ -93,6 +93,12 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
     scaled_map = run.tags.get("scaled_map", "softmax(z / T)")
     value = run.metrics["test_ts/temperature"]
     notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {known}.")
+    recipe = run.tags.get("test_ts_recipe_verdict")
+    if recipe is not None:
+        notes.append(
+            f"The verdict on temperature scaling is of this net with this T, error and all; "
+            f"of the recipe, with T fitted anew on so many images: {recipe}."
+        )
     return notes
 
 

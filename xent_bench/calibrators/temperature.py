@@ -84,7 +84,7 @@ def fit_temperature(calib: Predicted, link: Link) -> Temperature:
         error = _relative_error(best, u, is_drawn=is_drawn)
         if error <= UNKNOWN:
             return Temperature(math.exp(-best), error)
-    margin = _median(-u.sum(axis=1) / (u.shape[1] - 1))
+    margin = typical_margin(u)
     if _slope(low, u, margin) >= 0:
         return Temperature(math.exp(-low), None)
     return Temperature(math.exp(-brentq(_slope, low, high, (u, margin), xtol=1e-12)), None)
@@ -101,6 +101,11 @@ def _centred(u: Outputs, target: Target) -> Outputs:
         centre = np.take_along_axis(u, target[:, None], axis=1)
     centred: Outputs = u - centre
     return centred
+
+
+def typical_margin(u: Outputs) -> float:
+    """By how much the true class, at 0, leads the mean of the others: median where it leads."""
+    return _median(-u.sum(axis=1) / (u.shape[1] - 1))
 
 
 def _median(values: Values) -> float:

@@ -1,21 +1,25 @@
 """How far a metric may be off for want of test examples, and what a perfect model would show."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int64
+from scipy.special import gammaincc, ndtr
 
 from xent_bench.metrics.calibration import ece, equal_width
 from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranked import Ranked, is_alone, level
 from xent_bench.metrics.score import balanced_error, means, of_all
 
+Draws: TypeAlias = Float[np.ndarray, " draws"]
 Verdict: TypeAlias = Literal["within noise", "over-confident", "under-confident", "mixed"]
 
 RESAMPLES = 100  # a standard error is then itself known to 7 %
 DRAWS = 1000
 BLOCK = 2**22  # random numbers at a time
 SEED = 0  # the same numbers again
+RARE = 10  # draws beyond a value: with fewer its p is read from a fitted tail
 NOTHING = 1e-6  # a gap below this is none: a saturated model's, whose band has no width
 
 
@@ -74,22 +78,69 @@ def _bootstrap(examples: Examples) -> dict[str, float]:
     return {k: float(np.std(v, ddof=1)) for k, v in found.items() if len(v) == RESAMPLES}
 
 
-def null_band(ranked: Ranked) -> NullBand:
+class NullDraws(NamedTuple):
+    """What a calibrated model shows on so many examples, drawn DRAWS times."""
+
+    ece: Draws
+    overconfidence: Draws
+    is_bound: bool = False  # of soft labels: at most so much
+
+    def band(self) -> NullBand:
+        """The part in the middle."""
+        ends = np.quantile(self.ece, (0.025, 0.975))
+        sums = np.quantile(self.overconfidence, (0.0125, 0.9875))
+        band = NullBand(float(self.ece.mean()), *map(float, (*ends, *sums)))
+        return band._replace(ece_low=0.0) if self.is_bound else band
+
+    def p(self, ranked: Ranked) -> float:
+        """Probability that a calibrated model is as far off, by its sum or by its ECE.
+
+        Twice the smaller of the two p (Bonferroni). Beyond the draws, of which 1 in 1000 is the
+        rarest, the tail is that of a normal sum and of a gamma ECE with the draws' moments.
+        """
+        by_sum = 2 * min(
+            _tail(sign * float(ranked.gap.mean()), sign * self.overconfidence, _normal_tail)
+            for sign in (1, -1)
+        )
+        return min(1.0, 2 * min(by_sum, _tail(ece(ranked), self.ece, _gamma_tail)))
+
+
+def _tail(value: float, draws: Draws, beyond: Callable[[float, float, float], float]) -> float:
+    """Probability of at least this value."""
+    larger = int((draws >= value - NOTHING).sum())
+    p = (1 + larger) / (1 + len(draws))
+    spread = float(draws.std())
+    if larger >= RARE or spread < NOTHING:
+        return p if larger else p * (spread >= NOTHING)
+    return min(p, beyond(value, float(draws.mean()), spread))
+
+
+def _normal_tail(value: float, mean: float, spread: float) -> float:
+    return float(ndtr((mean - value) / spread))
+
+
+def _gamma_tail(value: float, mean: float, spread: float) -> float:
+    return float(gammaincc((mean / spread) ** 2, value * mean / spread**2))
+
+
+def null_draws(ranked: Ranked) -> NullDraws:
     """What chance alone makes of a calibrated model.
 
     Its ECE is positive too: of 10,000 examples at a mean confidence of 0.95, 0.2 to 0.5 %, more if
     confidences spread over many bins. Soft labels q: their mean at a confidence is that confidence,
     and their spread around it, which nobody knows, is at most that of labels that are drawn, q in
-    {0, 1}. So the band of drawn labels is an upper bound, and a calibrated model may as well show
-    an ECE of 0.
+    {0, 1}. So what drawn labels show is an upper bound, and a calibrated model may as well show an
+    ECE of 0.
     """
     n = len(ranked.correct)
     bins = consistent(ranked)
     gaps = (bins.confidence - bins.right) / n
-    errors = np.abs(gaps).sum(axis=1)
-    ends = (*np.quantile(errors, (0.025, 0.975)), *np.quantile(gaps.sum(axis=1), (0.0125, 0.9875)))
-    band = NullBand(float(errors.mean()), *map(float, ends))
-    return band._replace(ece_low=0.0) if ranked.soft else band
+    return NullDraws(np.abs(gaps).sum(axis=1), gaps.sum(axis=1), ranked.soft)
+
+
+def null_band(ranked: Ranked) -> NullBand:
+    """The part in the middle of what `null_draws` shows."""
+    return null_draws(ranked).band()
 
 
 class Consistent(NamedTuple):

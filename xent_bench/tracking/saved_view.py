@@ -24,7 +24,7 @@ CHARTS = {  # by section, which is what stands before the slash of a metric
     "train": ("train/loss",),
 }
 CURVES = ("val", "train")
-NULL = ("ece_mean", "ece_low", "ece_high", "overconfidence_low", "overconfidence_high")
+NULL = ("ece_mean", "ece_low", "ece_high", "overconfidence_low", "overconfidence_high", "p")
 COLUMNS = ("test/top1", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece", "val/top1")
 PARAMS = ("seed", "optimizer.lr")
 MOST_RUNS = 20  # in a chart; the UI begins with ten
@@ -105,7 +105,8 @@ def _state(runs: str, losses: Sequence[str]) -> dict[str, Any]:
 def _every_metric() -> list[str]:
     readings = [f"{split}/{key}" for split in ("test", "test_ts", "val") for key in METRICS]
     errors = [f"{split}_se/{key}" for split in ("test", "test_ts") for key in METRICS]
-    bands = [f"{split}_null/{key}" for split in ("test", "test_ts") for key in NULL]
+    judged = ("test", "test_ts", "test_ts_recipe")
+    bands = [f"{prefix}_null/{key}" for prefix in judged for key in NULL]
     others = ["test_ts/temperature_at_bound", "test_ts_se/temperature", "val/loss"]
     times = ["time/seconds", "time/examples_per_second", "time/epoch_seconds"]
     return [*readings, *errors, *bands, *others, *times]

@@ -1,0 +1,354 @@
+"""How often the report says what is not so: simulated through the code that users run.
+
+Each simulation makes runs of a truth that is known, gives them to `compare` and `conclusion`, or
+predictions to `evaluate`, and counts the comparisons in which a sentence or a mark is false.
+`scripts/error-rates` writes the table into the README; the tests run the same with fewer sweeps.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log_softmax
+
+from xent_bench.calibrators.temperature import fit_temperature
+from xent_bench.comparison import Comparison, compare
+from xent_bench.evaluation import judge, readings
+from xent_bench.links import softmax
+from xent_bench.predictions import Predicted, Predictions
+from xent_bench.runs import Run
+from xent_bench.still_falling import last_tenth
+from xent_bench.yardsticks import PRIMARY, YARDSTICKS
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
+CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
+
+
+class Rate(NamedTuple):
+    """How often something false was said."""
+
+    false: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """The share."""
+        return self.false / self.of
+
+    @property
+    def error(self) -> float:
+        """Its standard error; of a rate of 0 that of one case."""
+        p = max(self.value, 1 / self.of)
+        return math.sqrt(p * (1 - p) / self.of)
+
+    def may_be(self, bound: float) -> bool:
+        """Whether a true rate of `bound` would show so much, by three standard errors."""
+        return self.false <= self.of * bound + 3 * math.sqrt(self.of * bound * (1 - bound))
+
+
+def run_of(loss: str, seed: int, metrics: dict[str, float], lr: float = 0.1) -> Run:
+    """A finished run with these scores."""
+    params = {"loss": loss, "data": "d", "model": "m", "optimizer.lr": lr, "seed": seed}
+    key = f"{loss} {lr} {seed}"
+    tags = {"key": key, "weights_sha256": key, **CALIBRATED}
+    return Run(f"{loss}-s{seed}", "simulated", params, metrics, tags, "xent-train", 359, 1.0)
+
+
+def losses(number: int) -> list[str]:
+    """Names, the baseline's first."""
+    return ["ce", *(f"loss{place}" for place in range(1, number))]
+
+
+def scores(rng: np.random.Generator) -> dict[str, float]:
+    """Scores of one run about 0.5, each with noise of its own; val/top1 errs with test/top1."""
+    noise = 0.005 * rng.standard_normal(len(YARDSTICKS))
+    found = {by.key: 0.5 + noise[place] for place, by in enumerate(YARDSTICKS)}
+    return found | {"val/top1": found["test/top1"], "val/nll": found["test/nll"]}
+
+
+def lucky(luck: float) -> dict[str, float]:
+    """Scores of a run that is by all metrics so many standard deviations better than its loss."""
+    found = {by.key: 0.5 + 0.005 * by.better * luck for by in YARDSTICKS}
+    return found | {"val/top1": found["test/top1"], "val/nll": found["test/nll"]}
+
+
+def equal_losses(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
+    """Compare losses that are equally good: seeds differ, and one loss is noisier than others."""
+    runs = []
+    hard = 0.01 * rng.standard_normal(seeds)
+    for place, loss in enumerate(losses(number)):
+        for seed in range(seeds):
+            metrics = scores(rng)
+            spread = 1 + 3 * (place == 1)
+            noisy = {
+                key: 0.5 + hard[seed] + spread * (score - 0.5) for key, score in metrics.items()
+            }
+            runs.append(run_of(loss, seed, noisy))
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def equal_trials(rng: np.random.Generator, number: int, seeds: int, trials: int) -> Comparison:
+    """Compare losses that are tuned over equally good learning rates, where luck is the same by
+    every metric: then the choice is by nothing but luck on test.
+    """
+    runs = [
+        run_of(loss, seed, lucky(rng.standard_normal()), 0.1 * (1 + trial))
+        for loss in losses(number)
+        for trial in range(trials)
+        for seed in range(seeds)
+    ]
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def at_the_margin(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
+    """Compare losses that are worse than the baseline by just the margin of a tie."""
+    runs = [
+        run_of(
+            loss,
+            seed,
+            {
+                by.key: 0.5 + (loss != "ce") * by.tie + 0.2 * by.tie * rng.standard_normal()
+                for by in YARDSTICKS
+            },
+        )
+        for loss in losses(number)
+        for seed in range(seeds)
+    ]
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def marks(comparison: Comparison) -> list[bool]:
+    """For each column whether a best is marked."""
+    return [bool(leaders.best) for leaders in comparison.leaders.values()]
+
+
+def false_verdict(comparison: Comparison, *, primary: bool) -> list[bool]:
+    """Whether a loss is called better or worse, by the primary or by a secondary metric."""
+    return [
+        any(
+            contrast.verdict in ("better", "worse")
+            for contrast in comparison.contrasts
+            if (contrast.yardstick.key == PRIMARY) is primary
+        )
+    ]
+
+
+def false_tie(comparison: Comparison) -> list[bool]:
+    """Whether a loss is called a tie by the primary metric."""
+    return [
+        any(
+            contrast.verdict.startswith("tie")
+            for contrast in comparison.contrasts
+            if contrast.yardstick.key == PRIMARY
+        )
+    ]
+
+
+def false_order(comparison: Comparison) -> list[bool]:
+    """Whether the order of two losses is shown to turn with scaling."""
+    return [any(flip.shown for flip in comparison.flips)]
+
+
+def stopped_falling(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
+    """Compare losses whose val/nll has come to rest: noise alone, of 20 epochs."""
+    runs = []
+    for loss in losses(number):
+        for seed in range(seeds):
+            course = 0.5 + 0.02 * rng.standard_normal(20)
+            curve = {step: {"val/nll": value} for step, value in enumerate(course, 1)}
+            runs.append(run_of(loss, seed, scores(rng) | last_tenth(curve)))
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def named_as_falling(comparison: Comparison) -> list[bool]:
+    """Whether a loss is named as not trained to the end."""
+    return [bool(comparison.falling)]
+
+
+def calibrated(
+    rng: np.random.Generator, n_calib: int, n_test: int, temperature: float = 1.7
+) -> Predictions:
+    """Predictions of a net that is exactly calibrated at one temperature."""
+    n, c = n_calib + n_test, 10
+    outputs = 3 * rng.standard_normal((n, c))
+    outputs[np.arange(n), rng.integers(c, size=n)] += 8
+    cumulated = np.exp(log_softmax(outputs / temperature, axis=1)).cumsum(axis=1)
+    labels = np.minimum((rng.random((n, 1)) > cumulated).sum(axis=1), c - 1)
+    parts = (slice(0, n_calib), slice(n_calib, n))
+    calib, test = (
+        Predicted(split, outputs[part], labels[part], np.arange(n)[part])
+        for split, part in zip(("calib", "test"), parts, strict=True)
+    )
+    return Predictions(calib, test, partial(softmax), tuple(map(str, range(c))))
+
+
+def judged(predictions: Predictions) -> tuple[dict[str, float], dict[str, str]]:
+    """The verdicts on a net as `evaluate` finds them, without its other metrics."""
+    fitted = fit_temperature(predictions.calib, predictions.link)
+    return judge(predictions, fitted, readings(predictions, fitted))
+
+
+def false_alarm(predictions: Predictions, prefix: str) -> list[bool]:
+    """Whether the net is called miscalibrated."""
+    _, words = judged(predictions)
+    return [words[f"{prefix}_verdict"] != "within noise"]
+
+
+def calibrated_losses(
+    rng: np.random.Generator, number: int, seeds: int, temperature: float
+) -> Comparison:
+    """Compare losses whose nets are calibrated at one temperature."""
+    runs = []
+    for loss in losses(number):
+        for seed in range(seeds):
+            numbers, words = judged(calibrated(rng, 216, 359, temperature))
+            run = run_of(loss, seed, scores(rng) | numbers)
+            runs.append(replace(run, tags=run.tags | words))
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def called_miscalibrated(comparison: Comparison, reading: str) -> list[bool]:
+    """Whether one of the losses is called miscalibrated."""
+    return [set(comparison.trust[reading].values()) != {"within noise"}]
+
+
+def rate(
+    simulate: Callable[[np.random.Generator], object],
+    is_false: Callable[..., list[bool]],
+    repeats: int,
+    seed: int = 0,
+) -> Rate:
+    """Simulate so often, and count what is false."""
+    rng = np.random.default_rng(seed)
+    outcomes = [outcome for _ in range(repeats) for outcome in is_false(simulate(rng))]
+    return Rate(sum(outcomes), len(outcomes))
+
+
+class Claim(NamedTuple):
+    """One row of the table: what is said, of what truth, and how to simulate it."""
+
+    said: str
+    truth: str
+    simulate: Callable[[np.random.Generator], object]
+    is_false: Callable[..., list[bool]]
+    repeats: int
+
+
+def claims(share: float = 1.0) -> list[Claim]:
+    """Every claim; with a smaller share of the repeats."""
+    rows = [
+        Claim(
+            "a best is marked in a column",
+            f"{number} equal losses, {seeds} seeds",
+            partial(equal_losses, number=number, seeds=seeds),
+            marks,
+            {2: 2000, 5: 1000, 20: 200, 40: 60}[number],
+        )
+        for number in (2, 5, 20, 40)
+        for seeds in (3, 5)
+    ]
+    rows += [
+        Claim(
+            f"better or worse, {name}",
+            f"{number} equal losses, {seeds} seeds",
+            partial(equal_losses, number=number, seeds=seeds),
+            partial(false_verdict, primary=name == "primary metric"),
+            2000 if number == 5 else 200,
+        )
+        for name in ("primary metric", "secondary metrics together")
+        for number, seeds in ((5, 3), (5, 5), (20, 5))
+    ]
+    rows += [
+        Claim(
+            "better or worse, primary metric, tuned",
+            f"5 equal losses, {trials} equal trials each, {seeds} seeds",
+            partial(equal_trials, number=5, seeds=seeds, trials=trials),
+            partial(false_verdict, primary=True),
+            1000,
+        )
+        for trials, seeds in ((3, 3), (5, 3), (5, 5))
+    ]
+    rows += [
+        Claim(
+            "tie, primary metric",
+            "5 losses, 4 of them worse by the margin, 5 seeds",
+            partial(at_the_margin, number=5, seeds=5),
+            false_tie,
+            2000,
+        ),
+        Claim(
+            "scaling turns an order (!)",
+            "5 equal losses, 5 seeds",
+            partial(equal_losses, number=5, seeds=5),
+            false_order,
+            2000,
+        ),
+        Claim(
+            "not trained to the end",
+            "5 losses at rest, 3 seeds, 20 epochs",
+            partial(stopped_falling, number=5, seeds=3),
+            named_as_falling,
+            2000,
+        ),
+    ]
+    rows += [
+        Claim(
+            "miscalibrated after scaling",
+            f"a net calibrated at its best T, {n_calib:,} images of calib, {n_test:,} of test",
+            partial(calibrated, n_calib=n_calib, n_test=n_test),
+            partial(false_alarm, prefix="test_ts_recipe"),
+            repeats,
+        )
+        for n_calib, n_test, repeats in ((216, 359, 2000), (1000, 2000, 1000), (5000, 10_000, 300))
+    ]
+    rows += [
+        Claim(
+            f"miscalibrated {when}",
+            "5 losses of such nets, 3 seeds, 216 and 359 images",
+            partial(calibrated_losses, number=5, seeds=3, temperature=temperature),
+            partial(called_miscalibrated, reading=reading),
+            300,
+        )
+        for when, reading, temperature in (
+            ("as trained", "test", 1.0),
+            ("after scaling, any loss", "test_ts", 1.7),
+        )
+    ]
+    return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
+
+
+def table(rows: Sequence[Claim]) -> str:
+    """The table in Markdown: claim, what was simulated, and the rate with its Monte Carlo error."""
+    lines = [
+        "| said | simulated | how often, % |",
+        "|---|---|--:|",
+    ]
+    for row in rows:
+        found = rate(row.simulate, row.is_false, row.repeats)
+        shown = f"{100 * found.value:.1f} ± {100 * found.error:.1f}"
+        lines.append(f"| {row.said} | {row.truth} | {shown} |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the table between its marks in the README."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{BEGIN}\n\n{table(claims())}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
