@@ -54,8 +54,9 @@ def pair(config: Callable[..., DictConfig]) -> Callable[..., tuple[DictConfig, D
             *("loss=ce", "data.flip=true", "data.crop=1", "augmentation.mixup=0.4"),
             *("augmentation.cutmix=1", "augmentation.cutout=2", "accumulate=2", "clip_norm=0.5"),
         ),
+        ("loss=ce", "data.labels=posterior", "data.noise=6"),
     ],
-    ids=["plain", "recipe"],
+    ids=["plain", "recipe", "soft labels"],
 )
 def test_two_processes_reach_the_numbers_of_one(pair, recipe):
     alone, together = pair(*recipe)

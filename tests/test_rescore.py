@@ -130,8 +130,10 @@ def test_every_logged_number_comes_out_again_exactly(folder, store):
 
 def test_the_scorecard_explains_what_is_scored(folder):
     test = load(folder / "predictions.npz").test
+    soft = np.eye(10)[test.target]
+    truth = {"true_kl", "true_ece", "excess_risk"}
 
-    assert METRICS.keys() == score(test.outputs, test.target).keys()
+    assert METRICS.keys() == score(test.outputs, soft).keys() | truth
     assert METRICS.keys() >= PLAIN
 
 

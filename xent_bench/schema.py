@@ -31,14 +31,12 @@ HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE.parent / "conf", HERE / "conf") if folder.is_dir())
 
 # What came later names a run only where it does something, so that older runs keep their keys.
-# Of a group's choice: the choice's name and its key. (Another set's `labels` is another thing.)
 NEUTRAL = {
-    "synthetic.labels": "drawn",
+    "synthetic.labels": "drawn",  # a group's choice and its key: `labels` of another set counts
     "accumulate": 1,
     "clip_norm": None,
     "augmentation.cutout": 0,
-    "augmentation.mixup": 0.0,
-    "augmentation.cutmix": 0.0,
+    **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix"), 0.0),
 }
 GROUPS = ("loss", "data", "model", "optimizer", "schedule")
 
@@ -150,8 +148,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def choice(config: DictConfig, group: str) -> str:
     """The name of a group's choice: the last word of its target."""
-    target: str = config[group]["_target_"]
-    return target.rpartition(".")[2]
+    return str(config[group]["_target_"]).rpartition(".")[2]
 
 
 def _full_choice(config: DictConfig, group: str) -> str:

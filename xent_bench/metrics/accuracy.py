@@ -8,13 +8,13 @@ from jaxtyping import Float
 
 from xent_bench.arrays import Labels, SoftLabels, Values
 
-PerClass: TypeAlias = Float[np.ndarray, " k"]  # of the classes that occur
+PerClass: TypeAlias = Float[np.ndarray, " k"]  # one number a class
 
 
 class ClassHits(NamedTuple):
     """Sums over examples of q_ik h_ik for each class k: q the soft label, h the answer."""
 
-    sums: Float[np.ndarray, " c"]
+    sums: PerClass
 
     @classmethod
     def sum(cls, parts: Iterable["ClassHits"]) -> "ClassHits":

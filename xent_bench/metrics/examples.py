@@ -17,7 +17,7 @@ from xent_bench.arrays import (
     normalised,
 )
 from xent_bench.links import Link
-from xent_bench.metrics.accuracy import ClassHits
+from xent_bench.metrics.accuracy import ClassHits, PerClass
 from xent_bench.metrics.classwise import ClassGaps
 from xent_bench.metrics.ranked import Ranked, rank
 
@@ -137,7 +137,7 @@ def among_largest(values: Outputs, k: int) -> Outputs:
 
 
 def _examine(
-    outputs: Outputs, target: Target, link: Link, weights: Values | None = None
+    outputs: Outputs, target: Target, link: Link, weights: PerClass | None = None
 ) -> Examples:
     if not (outputs < np.inf).all():
         raise ValueError("expected finite outputs, got NaN or infinity among them")
@@ -152,7 +152,7 @@ def _examine(
     return Examples(target, answer, top1, top5[0] if top5 else None, ties, margin, read, soft)
 
 
-def _soft(outputs: Outputs, q: SoftLabels, weights: Values) -> Soft:
+def _soft(outputs: Outputs, q: SoftLabels, weights: PerClass) -> Soft:
     """`weights` are the sums of all the split's labels, by class."""
     answered = among_largest(outputs, 1)
     agreement = np.einsum("ij,ij->i", answered, among_largest(q, 1))
