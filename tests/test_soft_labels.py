@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -202,6 +203,40 @@ def test_standard_errors_are_the_spread_over_fresh_images():
         assert mean == pytest.approx(spread, rel=0.25), key
 
 
+# as a4e4da7 computed them, which knew soft labels in training alone
+HARD = {
+    "test/nll": 1.8040982175979603,
+    "test/brier": 0.7091527685778332,
+    "test/balanced_top1": 0.5009361896876547,
+    "test/ece": 0.232067726186046,
+    "test/ece_classwise": 0.06385398723981844,
+    "test/ece_debiased": 0.23495106128254628,
+    "test/eaurc": 0.19380098853294309,
+    "test_se/balanced_top1": 0.027205528324108507,
+    "test_se/ece_debiased": 0.027114960266120897,
+    "test_se/eaurc": 0.023333934917869285,
+    "test_null/ece_low": 0.03156923665476502,
+    "test_ts/temperature": 1.9372867787055503,
+    "test_ts_se/temperature": 0.10366859718348886,
+    "test_vs/nll": 1.4419272200816509,
+    "test_iso/nll": 1.5856341629725228,
+}
+
+
+def test_no_number_of_hard_labels_moved():
+    rng = np.random.default_rng(369)
+    splits = []
+    for name in ("calib", "test"):
+        logits = 4 * rng.normal(size=(359, 10)).astype(np.float32)
+        target = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
+        splits.append(split(name, logits, target))
+    made = Predictions(*splits, partial(softmax), tuple("0123456789"))
+    metrics = evaluate(made, ["vector_scaling", "isotonic"]).metrics
+
+    assert {key: metrics[key] for key in HARD} == pytest.approx(HARD, rel=1e-9)
+    assert not {"label_entropy", "kl", "top1_likeliest"} & {key.split("/")[1] for key in metrics}
+
+
 # --- calibrators
 
 
@@ -341,6 +376,25 @@ def test_without_ties_across_an_edge_each_example_counts_as_one():
 
     expected = (gap**2 - accuracy * (1 - accuracy) / 7).mean()
     assert squared_error(rank(confidence, correct)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_noise_of_a_bin_is_that_of_the_means_it_averages():
+    rng = np.random.default_rng(0)
+    for n in (31, 40, 359):
+        confidence = np.sort(rng.integers(1, 9, size=n) / 10)
+        correct = (rng.random(n) < 0.7) * 1.0
+        bounds = np.append(0, np.cumsum([len(b) for b in np.array_split(np.arange(n), 15)]))
+        expected = 0.0
+        for low, high in pairwise(bounds):
+            values, m = np.unique(confidence[low:high], return_counts=True)
+            accuracies = np.array([correct[confidence == value].mean() for value in values])
+            sizes = np.array([(confidence == value).sum() for value in values])
+            accuracy, independent = m @ accuracies / m.sum(), m.sum() ** 2 / (m**2 / sizes).sum()
+            gap = accuracy - m @ values / m.sum()
+            noise = accuracy * (1 - accuracy) / (independent - 1)
+            expected += (high - low) / n * (gap**2 - noise)
+
+        assert squared_error(rank(confidence, correct)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_best_order_parts_answers_that_tie():

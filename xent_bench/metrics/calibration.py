@@ -94,18 +94,17 @@ def _independent(ranked: Ranked, bounds: Bounds) -> Float[np.ndarray, " bins"]:
     """n_b^2 / sum_g (m_gb^2 / n_g): how many independent examples the mean of each bin averages.
 
     Of the n_g examples of group g, which share one mean, m_gb lie in bin b: the bin's mean holds
-    the noise of all n_g, not of m_gb.
+    the noise of all n_g, not of m_gb. Only the first and the last group of a bin can reach beyond.
     """
-    n = len(ranked.gap)
-    is_start = np.zeros(n, dtype=bool)
-    is_start[ranked.first] = is_start[bounds[:-1]] = True
-    pieces = np.flatnonzero(is_start)
-    in_bin = np.diff(pieces, append=n)
-    group = np.searchsorted(ranked.first, pieces, side="right") - 1
-    in_all = np.diff(ranked.first, append=n)[group]
-    shares = np.add.reduceat(in_bin * in_bin / in_all, np.searchsorted(pieces, bounds[:-1]))
-    counts = np.diff(bounds)
-    independent: Float[np.ndarray, " bins"] = counts * counts / shares
+    low, high = bounds[:-1], bounds[1:]
+    first, last = (np.searchsorted(ranked.first, at, side="right") - 1 for at in (low, high - 1))
+    ends = np.append(ranked.first[1:], len(ranked.gap))
+    shares = (high - low).astype(float)
+    for group, counts_once in ((first, True), (last, first != last)):
+        start, end = ranked.first[group], ends[group]
+        inside = np.minimum(end, high) - np.maximum(start, low)
+        shares += counts_once * (inside * inside / (end - start) - inside)
+    independent: Float[np.ndarray, " bins"] = (high - low) ** 2 / shares
     return independent
 
 

@@ -6,7 +6,7 @@ Ties are worth what breaking them at random gives on average.
 import numpy as np
 
 from xent_bench.arrays import Values
-from xent_bench.metrics.ranked import Ranked, rank
+from xent_bench.metrics.ranked import Ranked
 
 
 def risks(ranked: Ranked) -> Values:
@@ -31,7 +31,7 @@ def eaurc(ranked: Ranked) -> float:
     the best of all orders, also of those that part equally certain answers.
     """
     best = np.sort(ranked.outcome)
-    return aurc(ranked) - aurc(rank(np.arange(float(len(best))), best))
+    return aurc(ranked) - aurc(Ranked(best, best, best, np.arange(len(best))))
 
 
 def auroc_correct(ranked: Ranked) -> float | None:
