@@ -25,6 +25,7 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
 from xent_bench.divergence import ADVICE
 from xent_bench.evaluation import evaluate
+from xent_bench.exhausted import blaming
 from xent_bench.failures import Diverged
 from xent_bench.gather import gathered
 from xent_bench.predictions import Predicted, Predictions, predicted, save
@@ -80,7 +81,8 @@ def fit(
             *_train(trainer, classifier, loaders, checkpoint), classifier.link, data.classes
         )
         save(predictions, folder / "predictions.npz")
-        evaluation = evaluate(predictions, [config.calibrator.name])
+        with blaming("loss", "when its link read the predictions"):
+            evaluation = evaluate(predictions, [config.calibrator.name])
         metrics, words, _ = evaluation
         speed = tracking.curves.speed(len(splits.train))
         seconds = round(earlier + time.monotonic() - start, 2)
@@ -138,7 +140,8 @@ def _predict(trainer: Trainer, classifier: Classifier, split: str, batches: Batc
 
 
 def _load(config: DictConfig) -> ImageSet:
-    data = configured(config, "data")()
+    with blaming("data", "when it was loaded"):
+        data = configured(config, "data")()
     if not isinstance(data, ImageSet):
         raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
     return data
