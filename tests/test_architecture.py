@@ -19,6 +19,7 @@ OURS = {
     "randomness": set(),
     "stats": set(),
     "run_files": {"failures"},
+    "refusal": {"explain", "failures", "run_files"},
     "garbage": set(),
     "garbage_paused": {"garbage"},
     "runs": {"run_files", "whole_files"},
@@ -59,8 +60,8 @@ OURS = {
     "explain": {"configure", "failures", "nearest", "schema"},
     "sweeps": {
         *("calibrators", "command", "configure", "explain", "failures", "pace", "planned"),
-        *("preemption", "run_files", "runs", "schema", "sweeps", "sync", "targets", "tracking"),
-        *("train", "whole_files"),
+        *("preemption", "refusal", "run_files", "runs", "schema", "sweeps", "sync", "targets"),
+        *("tracking", "train", "whole_files"),
     },
     "tracking": {
         *("curves", "failures", "run_files", "runs", "scorecard", "tracking", "whole_files"),
@@ -96,7 +97,8 @@ OURS = {
     },
     "train": {
         *("attempt", "calibrators", "checkpoint", "command", "configure", "explain", "failures"),
-        *("garbage", "preemption", "rescore", "run_files", "schema", "sync", "tracking"),
+        *("garbage", "preemption", "refusal", "rescore", "run_files", "schema", "sync"),
+        "tracking",
     },
     "trials": {"runs", "stats"},
     "tuning": {"trials", "yardsticks"},
