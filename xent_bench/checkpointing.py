@@ -8,6 +8,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from xent_bench.checkpoint import ORIGIN
 from xent_bench.data.groups import Groups
 from xent_bench.exhausted import refuse_lost_steps
 from xent_bench.preemption import Notice
@@ -26,13 +27,15 @@ class Checkpointing(Callback):
         """`notice` is what tells to end."""
         self.folder, self.notice = folder, notice
         self.seconds, self.threads = 60 * machine.checkpoint_minutes, machine.threads
+        self.origin: dict[str, Any] | None = None  # known once the data are loaded
         self.saved, self.cost = time.monotonic(), 0.0  # when, and for how many seconds
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """With the number of threads, by which numbers round."""
+        """With the number of threads, by which numbers round, and what the run was begun with."""
         checkpoint[THREADS] = torch.get_num_threads()
+        checkpoint[ORIGIN] = self.origin
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
