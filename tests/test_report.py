@@ -175,6 +175,37 @@ def test_runs_of_different_origin_are_said_to_be_so(tmp_path, capsys, what):
     assert value in shown.partition("different origin")[2].partition(")")[0]
 
 
+def test_runs_that_saw_different_code_are_named(tmp_path, capsys):
+    for seed in range(3):
+        write_run(tmp_path, "ce", seed, tags={"loss_sha256": "a", "model_sha256": "m"})
+        write_run(
+            tmp_path,
+            "focal",
+            seed,
+            tags={"loss_sha256": "bcc"[seed], "model_sha256": "mnm"[seed], "schedule_sha256": "s"},
+        )
+    write_run(tmp_path, "focal", 3)  # before hashes were kept
+    show(tmp_path)
+    shown = one_line(capsys.readouterr().out)
+
+    assert "different origin: code of loss focal (run focal-s0 unlike 2 of them)" in shown
+    assert "different origin: code of net cnn (run focal-s1 unlike 5 of them)" in shown
+    assert "code of loss ce" not in shown
+    assert "code of schedule" not in shown
+
+
+def test_runs_on_different_images_are_said_to_be_compared_separately(tmp_path, capsys):
+    for loss in ("ce", "focal"):
+        write_run(tmp_path, loss, 0, tags={"data_sha256": "a"})
+    write_run(tmp_path, "ce", 1, tags={"data_sha256": "b"})
+    show(tmp_path)
+
+    assert (
+        "Compared separately, since runs of one experiment saw different images or labels of "
+        "digits (run ce-s1 unlike 2 of them)."
+    ) in one_line(capsys.readouterr().out)
+
+
 def test_a_name_in_capitals_or_brackets_is_shown_as_it_is(tmp_path, capsys):
     write_run(tmp_path, "my[bold]loss_100%", 0)
     for form in ("table", "latex"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from written_run import write_run
 
 from xent_bench.pace import Pace, load_pace, save_pace
 from xent_bench.planned import Planned, Sweep, load_sweep, save_sweep
@@ -104,6 +105,25 @@ def test_runs_of_no_recorded_sweep_are_shown_too(runs):
 
     assert [run.state for run in found.runs].count(State.DONE) == 2
     assert found.command == ""
+
+
+def test_runs_that_saw_different_data_or_code_are_named_in_a_line(runs, capsys):
+    tags = {"data_sha256": "a", "loss_sha256": "b", "optimizer_sha256": "c"}
+    params = {"loss": "mine.focal", "data": "digits", "optimizer": "sgd"}
+    other = {"data_sha256": "z", "loss_sha256": "y"}
+    for seed, seen in ((1, tags), (2, tags), (3, tags | other), (4, {})):
+        begun = Unfinished(f"ce-s{seed}", "mine", params, "", "killed", seen)
+        save_begun(begun, runs / "mine" / f"ce-{seed}")
+    for loss, seen in (("focal", tags), ("ce", tags)):  # finished, on the same data; another loss
+        write_run(runs, loss, 9, tags=seen, experiment="mine", optimizer="sgd")
+    with pytest.raises(SystemExit):
+        main([str(runs)])
+    (line,) = [s for s in capsys.readouterr().out.splitlines() if s.startswith("Not all runs")]
+
+    assert line == (
+        "Not all runs saw the same: images or labels of digits (run ce-s3 unlike 4 of them); "
+        "code of loss focal (run ce-s3 unlike 2 of them)"
+    )
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])

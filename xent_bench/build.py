@@ -15,6 +15,7 @@ from xent_bench.data.batches import WHOLE, Batches, Part, ShuffledBatches, pixel
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
+from xent_bench.exhausted import blaming
 from xent_bench.gather import agreed
 from xent_bench.links import link_of
 from xent_bench.offer import offer
@@ -96,7 +97,8 @@ def build_classifier(
 ) -> tuple[Classifier, float]:
     """Initial weights from the seed alone: the same for every loss. And its forward FLOPs."""
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
-    net: nn.Module = configured(config, "model")(data.shape, len(data.classes))
+    with blaming("model", "when it was built"):
+        net: nn.Module = configured(config, "model")(data.shape, len(data.classes))
     net = net.to(memory_format=torch.channels_last)
     if loaders.train.batches.part.of > 1:
         net = _normalising_together(net, loaders.train.batches.source.device)

@@ -20,6 +20,7 @@ from xent_bench.whole_files import write_lasting
 KEPT = 2
 DIGITS = 16  # of the hash: 64 bits tell damage, which is no adversary
 CHECKPOINTS = "step*.ckpt"
+ORIGIN = "origin"  # key in a checkpoint: what the run was begun with
 
 
 class LastingCheckpointIO(TorchCheckpointIO):
@@ -62,6 +63,12 @@ def last_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
     return None, damaged
 
 
+def load_origin(path: Path) -> dict[str, Any] | None:
+    """What the run of a checkpoint was begun with; None if it is older than that record."""
+    origin: dict[str, Any] | None = _load(path, mmap=True).get(ORIGIN)  # the tensors stay on disk
+    return origin
+
+
 def save_weights(folder: Path) -> Path:
     """The trained net's state dict alone, from the run's checkpoint to `weights.pt` beside it.
 
@@ -86,9 +93,9 @@ def _packed(content: dict[str, Any]) -> memoryview:
     return buffer.getbuffer()
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        loaded: dict[str, Any] = torch.load(path, "cpu", weights_only=True, mmap=mmap)
     except (EOFError, RuntimeError, UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"cannot read {path}, delete it to start again: {reason}") from error

@@ -2,12 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from xent_bench.checkpoint import ORIGIN
+from xent_bench.data.groups import Groups
+from xent_bench.exhausted import refuse_lost_steps
 from xent_bench.preemption import Notice
 
 THREADS = "threads"
@@ -24,13 +27,15 @@ class Checkpointing(Callback):
         """`notice` is what tells to end."""
         self.folder, self.notice = folder, notice
         self.seconds, self.threads = 60 * machine.checkpoint_minutes, machine.threads
+        self.origin: dict[str, Any] | None = None  # known once the data are loaded
         self.saved, self.cost = time.monotonic(), 0.0  # when, and for how many seconds
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """With the number of threads, by which numbers round."""
+        """With the number of threads, by which numbers round, and what the run was begun with."""
         checkpoint[THREADS] = torch.get_num_threads()
+        checkpoint[ORIGIN] = self.origin
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -53,7 +58,9 @@ class Checkpointing(Callback):
         self._save_if(trainer, time.monotonic() - self.saved > self.seconds)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, after val was scored; the last epoch in any case."""
+        """Save, after val was scored; the last epoch in any case. Never one that lacks steps."""
+        epoch, steps = trainer.current_epoch, cast(Groups, trainer.train_dataloader).steps
+        refuse_lost_steps(trainer.global_step - epoch * steps, steps, epoch)
         worth = min(self.seconds, self.cost / SHARE)
         last = trainer.current_epoch + 1 == trainer.max_epochs
         self._save_if(trainer, last or time.monotonic() - self.saved > worth)

@@ -20,6 +20,7 @@ from xent_bench.curves import SECONDS
 from xent_bench.data.batches import Batches
 from xent_bench.data.groups import Groups
 from xent_bench.divergence import refuse_infinite_losses, refuse_infinite_outputs
+from xent_bench.exhausted import blaming, exhausted, refuse_lost_steps
 from xent_bench.gather import gathered, gathered_columns
 from xent_bench.links import BoundLink
 from xent_bench.randomness import derived_seed
@@ -98,14 +99,19 @@ class Classifier(LightningModule):
         losses = self.train_losses
         before = len(losses)
         for images, target in minibatches:
-            factor = self.factor(epoch + len(losses))
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-            losses.append(self._backward(images, target))
-            if self.clip_norm is not None:
-                nn.utils.clip_grad_norm_(weights, self.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad()
+            step, part = len(losses), "schedule"
+            try:  # which costs nothing where nothing is raised
+                factor = self.factor(epoch + step)
+                for group in optimizer.param_groups:
+                    group["lr"] = group["initial_lr"] * factor
+                losses.append(self._backward(images, target))
+                if self.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(weights, self.clip_norm)
+                part = "optimizer"
+                optimizer.step()
+                optimizer.zero_grad()
+            except StopIteration as stop:
+                raise exhausted(part, stop, self._when(step)) from stop
         # Lightning counts the steps of its own wrapper of an optimizer only, which cost 0.1 ms each
         loop = self.trainer.fit_loop.epoch_loop.manual_optimization
         loop.optim_step_progress.increment_by(len(losses) - before)
@@ -125,9 +131,13 @@ class Classifier(LightningModule):
     def _backward_part(
         self, images: Pixels, target: Tensor, share: PerExample, announce: Callable[[Tensor], None]
     ) -> PerExample:
-        losses = self.loss(self._outputs(self.trained, images), target)
-        announce(losses)
-        losses.backward(share)  # type: ignore[no-untyped-call]  # torch's
+        outputs = self._outputs(self.trained, images)
+        try:
+            losses = self.loss(outputs, target)
+            announce(losses)
+            losses.backward(share)  # type: ignore[no-untyped-call]  # torch's
+        except StopIteration as stop:
+            raise exhausted("loss", stop, self._when(len(self.train_losses))) from stop
         return losses.detach()
 
     def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
@@ -145,7 +155,8 @@ class Classifier(LightningModule):
             return
         expected = cast(Batches, self.trainer.val_dataloaders).split_ids
         curves = {"train/loss": train_loss}
-        curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
+        with blaming("loss", self._when()):
+            curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
         curves[SECONDS] = time.monotonic() - self.epoch_start  # the GPU is done: it was read from
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
 
@@ -159,12 +170,24 @@ class Classifier(LightningModule):
         return self._outputs(self.net, images)
 
     def _outputs(self, net: Callable[[Pixels], Logits], images: Pixels) -> Logits:
-        if not self.bf16:
-            return net(images)
-        # Not Lightning's, around a whole training_step: autocast keeps what it casts of the
-        # weights until it ends, and the second step would be taken with the first one's weights.
-        with torch.autocast(images.device.type, torch.bfloat16):
-            return net(images).float()
+        try:
+            if not self.bf16:
+                return net(images)
+            # Not Lightning's, around a whole training_step: autocast keeps what it casts of the
+            # weights until it ends; the second step would be taken with the first one's weights.
+            with torch.autocast(images.device.type, torch.bfloat16):
+                return net(images).float()
+        except StopIteration as stop:
+            raise exhausted("model", stop, self._when(len(self.train_losses))) from stop
+
+    def _when(self, step: int = 0) -> str:
+        """Which call of a part it is, for an error: `step` of the epoch, counted from 0."""
+        if self.trainer.predicting:
+            return "in the predictions after training"
+        epoch = f"epoch {self.current_epoch + 1}"
+        return (
+            f"on val after {epoch}" if self.trainer.validating else f"in {epoch}, step {step + 1}"
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Within an epoch, what it has come to."""
@@ -183,6 +206,7 @@ class Classifier(LightningModule):
         self.epoch_start = time.monotonic() - state.seconds
 
     def _mean_train_loss(self) -> float:
+        refuse_lost_steps(len(self.train_losses), self.groups.steps, self.current_epoch)
         mean = self._finite_losses().double().mean().item()
         self.train_losses.clear()
         return mean

@@ -15,6 +15,10 @@ class OutOfMemory(Unavailable):
     """Others may have had it, or have ended a part of the run for its sake: worth another try."""
 
 
+class ProcessEnded(Unavailable):
+    """One of the processes that train a run together was killed, or left without a word."""
+
+
 class Unreachable(Unavailable):
     """The tracking store, when a run wants to begin."""
 

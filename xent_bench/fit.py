@@ -16,7 +16,7 @@ from torch import nn
 
 from xent_bench import garbage
 from xent_bench.build import Loaders, build_classifier, build_loaders
-from xent_bench.checkpoint import save_weights
+from xent_bench.checkpoint import load_origin, save_weights
 from xent_bench.checkpointing import Checkpointing
 from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError, configured
@@ -25,15 +25,17 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
 from xent_bench.divergence import ADVICE
 from xent_bench.evaluation import evaluate
+from xent_bench.exhausted import blaming
 from xent_bench.failures import Diverged
 from xent_bench.gather import gathered
+from xent_bench.origin import Origin, code_of_parts, refuse_changes
 from xent_bench.predictions import Predicted, Predictions, predicted, save
 from xent_bench.preemption import Notice, Preempted
 from xent_bench.progress import Progress
 from xent_bench.provenance import provenance
 from xent_bench.run_pictures import draw_pictures
 from xent_bench.runs import Run, Unfinished, save_run
-from xent_bench.schema import run_key, run_name
+from xent_bench.schema import GROUPS, run_key, run_name
 from xent_bench.still_falling import last_tenth
 from xent_bench.tracking.logger import open_run
 from xent_bench.trainer import build_trainer, use_threads
@@ -63,13 +65,14 @@ def fit(
     if part.number > 0:  # the first process does all that is done once
         _train(trainer, classifier, loaders, checkpoint)
         return
+    targets = {group: config[group]["_target_"] for group in GROUPS}
+    origin = Origin(run_key(config), data.sha256(), splits.sha256(), code_of_parts(targets))
+    if checkpoint is not None:
+        refuse_changes(load_origin(checkpoint), origin, checkpoint)
+    checkpointing.origin = origin._asdict()
     _save_config(config, folder)
-    tags = provenance(trainer.strategy.root_device, part.of) | {
-        "key": run_key(config),
-        "compile": config.machine.compile.value,
-        "data_sha256": data.sha256(),
-        "split_sha256": splits.sha256(),
-    }
+    tags = provenance(trainer.strategy.root_device, part.of) | origin.tags()
+    tags["compile"] = config.machine.compile.value
     begun.tags.update(tags, n_test=str(len(splits.test)))
     begun.tags["mlflow.note.content"] = _note(tags, folder, begun.command)
     machine = config.machine
@@ -81,7 +84,8 @@ def fit(
         posterior = None if data.posterior is None else data.posterior(splits.test).numpy()
         predictions = Predictions(calib, test, classifier.link, data.classes, posterior)
         save(predictions, folder / "predictions.npz")
-        evaluation = evaluate(predictions, [config.calibrator.name])
+        with blaming("loss", "when its link read the predictions"):
+            evaluation = evaluate(predictions, [config.calibrator.name])
         metrics, words, _ = evaluation
         speed = tracking.curves.speed(len(splits.train))
         seconds = round(earlier + time.monotonic() - start, 2)
@@ -139,7 +143,8 @@ def _predict(trainer: Trainer, classifier: Classifier, split: str, batches: Batc
 
 
 def _load(config: DictConfig) -> ImageSet:
-    data = configured(config, "data")()
+    with blaming("data", "when it was loaded"):
+        data = configured(config, "data")()
     if not isinstance(data, ImageSet):
         raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
     return data

@@ -18,7 +18,7 @@ from typing import Any
 
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
-from xent_bench.failures import Unavailable
+from xent_bench.failures import ProcessEnded, Unavailable
 from xent_bench.preemption import Notice, Preempted, end_with_parent
 
 PATIENCE = 0.2  # seconds until a signal is passed on
@@ -119,4 +119,4 @@ def _error_of(process: ForkServerProcess, outcome: Connection) -> BaseException 
     process.join()
     code = process.exitcode or 0
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return Unavailable(f"one of the processes that train the run was ended by {how}")
+    return ProcessEnded(f"one of the processes that train the run was ended by {how}")

@@ -8,6 +8,9 @@ from xent_bench.failures import DataError
 
 RESULT = "result.json"  # moved in when the run is done
 WEIGHTS = "weights.pt"  # where they are asked for
+LOCK = ".lock"  # held while a process trains it
+LOG = "log.txt"  # what a run of a sweep prints
+JOB = "slurm_job"  # the id of the SLURM job that it was last given
 NOT_IN_MLFLOW = "not_in_mlflow"  # while MLflow may lack something of the folder
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from xent_bench.run_files import RESULT, has_result
+from xent_bench.run_files import LOCK, RESULT, has_result
 from xent_bench.whole_files import write_lasting
 
 UNTOLD = "killed"  # by what leaves a process no time to say it
@@ -99,7 +99,7 @@ def was_stopped(run: Unfinished) -> bool:
 def as_it_is(folder: Path) -> Unfinished:
     """The same, or that it is still running."""
     run = load_begun(folder)
-    return replace(run, reason="still running") if _is_held(folder / ".lock") else run
+    return replace(run, reason="still running") if _is_held(folder / LOCK) else run
 
 
 def _is_held(lock: Path) -> bool:

@@ -1,13 +1,16 @@
 """Where the numbers of a comparison come from, and whether from one place."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
-from xent_bench.runs import Run
+from xent_bench.runs import Run, Unfinished
 
 MUST_AGREE = (
     *("commit", "dirty", "hardware", "torch", "torchvision", "pytorch-lightning", "xent-bench"),
     *("numpy", "python", "compile"),
 )
+CODE = {"loss": "loss", "model": "net", "optimizer": "optimizer", "schedule": "schedule"}
+MOST = 4  # runs that are named
 BEFORE = {"compile": "none"}  # of runs from before the tag was kept
 
 
@@ -37,7 +40,64 @@ def mixed(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         splits.setdefault(str(run.params["seed"]), set()).add(run.tags.get("split_sha256"))
     seeds = [seed for seed, hashes in splits.items() if len(hashes) > 1]
-    return found + [f"splits of seed {', '.join(seeds)}"] * bool(seeds)
+    return found + [f"splits of seed {', '.join(seeds)}"] * bool(seeds) + mixed_code(runs)
+
+
+def mixed_code(runs: Sequence[Run | Unfinished]) -> list[str]:
+    """Losses, nets, ... of whose code the runs saw several versions: 'code of loss focal (...)'.
+
+    Runs from before the hashes were kept are left out.
+    """
+    mixtures = []
+    for group, word in CODE.items():
+        versions = _versions(
+            (str(run.params.get(group)), run, run.tags.get(f"{group}_sha256")) for run in runs
+        )
+        mixtures += [
+            f"code of {word} {choice.rpartition('.')[2]} ({_minority(by_hash)})"
+            for choice, by_hash in versions.items()
+            if len(by_hash) > 1
+        ]
+    return mixtures
+
+
+def mixed_data(runs: Sequence[Run | Unfinished]) -> list[str]:
+    """Data sets of one choice whose images or labels differ between runs: 'images or labels ...'.
+
+    A report compares such runs separately.
+    """
+    versions = _versions((_data_of(run), run, run.tags.get("data_sha256")) for run in runs)
+    return [
+        f"images or labels of {choice} ({_minority(by_hash)})"
+        for choice, by_hash in versions.items()
+        if len(by_hash) > 1
+    ]
+
+
+def _data_of(run: Run | Unfinished) -> str:
+    """Choice of data and its parameters: 'image_folder root=images size=64'."""
+    keys = sorted(key for key in run.params if key.startswith("data."))
+    parameters = [f"{key.removeprefix('data.')}={run.params[key]}" for key in keys]
+    return " ".join([str(run.params.get("data")), *parameters])
+
+
+def _versions(
+    items: Iterable[tuple[str, Run | Unfinished, str | None]],
+) -> dict[str, dict[str, list[str]]]:
+    """For each choice the names of the runs by the hash that they saw, where it is known."""
+    versions: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for choice, run, digest in items:
+        if digest is not None:
+            versions[choice][digest].append(run.name)
+    return versions
+
+
+def _minority(by_hash: dict[str, list[str]]) -> str:
+    """The runs that saw another version than most: 'runs focal-s0 and focal-s1 unlike 4 others'."""
+    most, *others = sorted(by_hash.values(), key=len, reverse=True)
+    names = sorted(name for group in others for name in group)
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"run{'s' * (len(names) > 1)} {', '.join(names[:MOST])}{more} unlike {len(most)} of them"
 
 
 def _named(runs: Sequence[Run], tag: str) -> str:

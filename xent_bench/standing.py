@@ -8,7 +8,8 @@ from typing import NamedTuple
 from xent_bench.pace import load_pace
 from xent_bench.planned import Planned, Sweep, load_sweep
 from xent_bench.run_files import RESULT, has_result, is_pending
-from xent_bench.runs import as_it_is, was_stopped
+from xent_bench.runs import Run, Unfinished, as_it_is, load_begun, load_run, was_stopped
+from xent_bench.sources import mixed_code, mixed_data
 
 MARKS = (RESULT, "begun.json", "config.yaml")  # of a run's folder
 
@@ -46,6 +47,7 @@ class Experiment(NamedTuple):
     swept: int  # so many of them, the first, are that sweep's
     command: str
     to_sync: int  # results that MLflow lacks
+    mixtures: list[str]  # data and code of which the runs saw several versions
 
     @property
     def is_done(self) -> bool:
@@ -72,7 +74,21 @@ def _experiment(folder: Path) -> Experiment:
     names = [*planned, *(name for name in begun if name not in planned)]
     runs = [_standing(folder / name, planned.get(name)) for name in names]
     to_sync = sum(is_pending(folder / name) for name in begun)
-    return Experiment(folder, runs, len(planned), sweep.command, to_sync)
+    mixtures = _mixtures([folder / name for name in begun])
+    return Experiment(folder, runs, len(planned), sweep.command, to_sync, mixtures)
+
+
+def _mixtures(folders: list[Path]) -> list[str]:
+    runs = [run for folder in folders if (run := _run_in(folder)) is not None]
+    return [*mixed_data(runs), *mixed_code(runs)]
+
+
+def _run_in(folder: Path) -> Run | Unfinished | None:
+    """What a folder tells of its run, finished or not; None where that is damaged."""
+    try:
+        return load_run(folder / RESULT) if has_result(folder) else load_begun(folder)
+    except ValueError:  # its line says so
+        return None
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

@@ -61,6 +61,8 @@ def _show(experiment: Experiment, most: int | None) -> None:
         if len(open_runs) > len(open_runs[:most]):
             print(f"and {len(open_runs) - len(open_runs[:most])} more (--all shows them)")
     print(f"{'1 run' if total == 1 else f'{total} runs'}: {', '.join(words)}")
+    if experiment.mixtures:
+        print(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}")
     _say_commands(experiment, most)
 
 

@@ -18,7 +18,8 @@ from xent_bench.configure import ConfigError, check_top_level, checked
 from xent_bench.explain import CONFIG_ERRORS, refuse
 from xent_bench.failures import DataError
 from xent_bench.preemption import EXIT_CODE, Notice, Preempted, raise_when_told
-from xent_bench.run_files import has_result, is_pending, load_result
+from xent_bench.refusal import leaving_nothing, missing_folders
+from xent_bench.run_files import LOCK, has_result, is_pending, load_result
 from xent_bench.schema import CONF, lacks_weights, register_schema, run_folder
 from xent_bench.tracking.pending import set_pending
 
@@ -67,8 +68,9 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
     done_before = has_result(folder)
     if not done_before:
         config = checked(config)
+        made = missing_folders(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with _held(folder):
+        with _held(folder), leaving_nothing(folder, made):
             if not has_result(folder):
                 from xent_bench.attempt import attempt  # seconds of imports
 
@@ -98,9 +100,19 @@ def _held(folder: Path) -> Any:
     """Its lock: of the same command in two windows one trains, and the other says that it waits."""
     from filelock import FileLock, Timeout  # 20 ms of --help
 
-    lock = FileLock(folder / ".lock")
-    try:
-        return lock.acquire(timeout=LOCK_PATIENCE)
-    except Timeout:
-        print(f"{folder}: another process trains it; waiting for its end", flush=True)
-        return lock.acquire()
+    lock = FileLock(folder / LOCK)
+    patience = LOCK_PATIENCE
+    while True:
+        try:
+            held = lock.acquire(timeout=patience)
+            if (folder / LOCK).exists():
+                return held
+            lock.release()
+        except Timeout:
+            print(f"{folder}: another process trains it; waiting for its end", flush=True)
+            patience = -1  # for ever
+            continue
+        except FileNotFoundError:
+            pass
+        # the other was refused, and has deleted the folder
+        folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError
+from xent_bench.exhausted import exhausted
 from xent_bench.types import Pixels
+
+WHEN = "when it was tried out"
 
 
 def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int) -> float:
@@ -20,6 +23,8 @@ def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int
     try:
         with torch.no_grad(), counter:
             logits = net(images.cpu()).to(target.device)
+    except StopIteration as stop:
+        raise exhausted("model", stop, WHEN) from stop
     except (RuntimeError, ValueError) as error:  # an image too small, a single one to normalise
         shape = tuple(images.shape)
         raise ConfigError("model", f"cannot train on a batch of shape {shape}: {error}") from error
@@ -31,6 +36,8 @@ def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int
     _try_link(classifier, classes)
     try:
         classifier.optimizer(net)
+    except StopIteration as stop:
+        raise exhausted("optimizer", stop, WHEN) from stop
     except ValueError as error:
         raise ConfigError("optimizer", str(error)) from error
     return counter.get_total_flops() / len(images)
@@ -40,6 +47,8 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
     """Its value at equal outputs."""
     try:
         value: Any = classifier.loss(logits.requires_grad_(), target)
+    except StopIteration as stop:
+        raise exhausted("loss", stop, WHEN) from stop
     except Exception as error:  # whatever somebody's loss raises
         raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
     expected = tuple(logits.shape[:1])
@@ -58,6 +67,8 @@ def _try_link(classifier: Classifier, classes: int) -> None:
     try:
         probabilities: Any = classifier.link(unequal)
         sums = None if probabilities is None else np.exp(probabilities).sum(axis=1)
+    except StopIteration as stop:
+        raise exhausted("loss", stop, WHEN) from stop
     except Exception as error:  # whatever somebody's link raises
         raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
     if sums is not None and not (np.shape(sums) == (2,) and np.allclose(sums, 1, atol=1e-4)):

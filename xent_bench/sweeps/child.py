@@ -16,11 +16,12 @@ from xent_bench.configure import checked
 from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
 from xent_bench.failures import Unreachable, worth_another_try
 from xent_bench.preemption import EXIT_CODE, Preempted, end_with_parent, raise_when_told
+from xent_bench.refusal import delete_alone, is_refusal, missing_folders
+from xent_bench.run_files import LOG
 from xent_bench.sweeps.fork_server import SIGNALS
 from xent_bench.sync import bring
 from xent_bench.train import run
 
-LOG = "log.txt"
 LONGEST = 2000  # characters of a reason
 
 
@@ -30,6 +31,7 @@ class Failure(NamedTuple):
     reason: str
     code: int
     again: bool = False
+    refused: bool = False  # for a mistake in the command, or in what it names
 
 
 def train(
@@ -41,8 +43,11 @@ def train(
     failure: Failure | None = Failure("told to end", EXIT_CODE, again=True)
     try:
         _listen()
+        made = missing_folders(folder)
         _print_into(folder)
         failure = _outcome(config, command, folder)
+        if failure is not None and failure.refused:
+            delete_alone(folder, LOG, made)
     except Preempted:  # before or after its training
         pass
     except OSError as error:  # its folder
@@ -88,7 +93,8 @@ def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
         return Failure(f"ended by sys.exit({end.code!r})", 1)
     except USER_ERRORS as error:
         reason = explain(error, sys.argv[1:])[:LONGEST]
-        return Failure(reason, exit_code(error), worth_another_try(error))
+        again = worth_another_try(error)
+        return Failure(reason, exit_code(error), again, is_refusal(error))
     except BaseException as error:
         traceback.print_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]

@@ -72,7 +72,8 @@ class Console(Callback):
             self._end_single(config, job_return)
         elif job_return.status is JobStatus.FAILED:
             error = job_return._return_value
-            self.tally.failed(self._name(config), *_reason(error))
+            kept = run_folder(config).exists()
+            self.tally.failed(self._name(config), *_reason(error), kept=kept)
             release(error)
         else:
             result = job_return.return_value

@@ -19,7 +19,8 @@ from xent_bench.failures import Unavailable
 from xent_bench.planned import DAMAGED, Planned
 from xent_bench.preemption import EXIT_CODE as PREEMPTED
 from xent_bench.preemption import Preempted
-from xent_bench.run_files import has_result, load_result
+from xent_bench.refusal import delete_alone
+from xent_bench.run_files import JOB, has_result, load_result
 from xent_bench.sweeps.live import Show, Shown, view
 from xent_bench.sweeps.planned_runs import PlannedRuns, returned
 from xent_bench.sweeps.say import runs, say
@@ -27,8 +28,6 @@ from xent_bench.sweeps.slurm_job import last_words, log_of, submit
 from xent_bench.sweeps.slurm_queue import PASSING, State, queue, states
 from xent_bench.sweeps.tally import Tally
 from xent_bench.whole_files import write_whole
-
-JOB = "slurm_job"  # in a run's folder: the id of the job that it was last given
 
 
 class Slurm(PlannedRuns):
@@ -110,7 +109,9 @@ class Slurm(PlannedRuns):
         log = log_of(job, self.folder)
         reason, code = last_words(log)
         said = f"{state.name}: {reason}" if reason else state.name
-        tally.failed(run.name, f"job {job} {said}; see {log}", code or _code(state))
+        delete_alone(run.folder, JOB, [run.folder])  # what it was refused for it said in its log
+        why = f"job {job} {said}; see {log}"
+        tally.failed(run.name, why, code or _code(state), kept=run.folder.exists())
 
 
 def _say_end(run: Planned, tally: Tally) -> None:

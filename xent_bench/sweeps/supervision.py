@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from xent_bench.failures import Unavailable
 from xent_bench.planned import DAMAGED, Planned
 from xent_bench.preemption import Notice
-from xent_bench.run_files import has_result, is_pending, load_result
+from xent_bench.run_files import LOG, has_result, is_pending, load_result
 from xent_bench.runs import UNTOLD, keep_reason, load_begun
-from xent_bench.sweeps.child import LOG, Failure, send, train
+from xent_bench.sweeps.child import Failure, send, train
 from xent_bench.sweeps.fork_server import fork
 from xent_bench.sweeps.live import Shown, view
 from xent_bench.sweeps.say import runs, say
@@ -134,7 +134,8 @@ class Supervision:
             again = f"tried again in {pause} s ({job.tries} of {job.retries})"
             self.tally.line(job.run.name, f"{failure.reason}; {again}")
         else:
-            self.tally.failed(job.run.name, failure.reason, failure.code)
+            kept = job.run.folder.exists()
+            self.tally.failed(job.run.name, failure.reason, failure.code, kept=kept)
             _conclude(job, failure)
 
     def _tell_to_end(self) -> None:

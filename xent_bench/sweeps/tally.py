@@ -17,6 +17,7 @@ class Tally:
         self.total, self.missing = total, missing
         self.trained = self.completed = 0  # completed: only something beside its training lacked
         self.codes: list[int] = []  # of the failures
+        self.kept = 0  # failed runs with a folder, which says why
         self.start = time.monotonic()
 
     @property
@@ -32,9 +33,10 @@ class Tally:
         ending = f", {duration(left)} left" if left else ""
         self.line(name, f"{result_line(result, calibrator)}{ending}")
 
-    def failed(self, name: str, reason: str, code: int) -> None:
-        """A run has none."""
+    def failed(self, name: str, reason: str, code: int, *, kept: bool = True) -> None:
+        """Count a run that has none; one that was refused at its start has no folder either."""
         self.codes.append(code)
+        self.kept += kept
         self.line(name, f"FAILED: {reason}")
 
     def line(self, name: str, text: str) -> None:
@@ -59,7 +61,7 @@ class Tally:
         }
         said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         say(f"{runs(self.total)}: {said}; {duration(time.monotonic() - self.start)}")
-        if self.codes:
+        if self.kept:
             say(f"What failed, and why: xent-status {folder}")
         if before + self.trained + self.completed and not unfinished:
             say(f"Compare: xent-report {folder}")

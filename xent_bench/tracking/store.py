@@ -44,9 +44,19 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
     # First runs in parallel would race to create the tables, and leave the file broken.
     with FileLock(f"{file}.lock", timeout=LOCK_PATIENCE):
         if not file.exists():  # a kill would leave half of the tables, which MLflow cannot mend
-            make_store(file)
+            _make(file)
         client = MlflowClient(uri)
         return client, _experiment_id(client, experiment, artifacts)
+
+
+def _make(file: Path) -> None:
+    """Make a store; where that fails, leave nothing of it. The caller holds its lock."""
+    try:
+        make_store(file)
+    except BaseException:
+        for name in ("part", "part-journal", "lock"):
+            Path(f"{file}.{name}").unlink(missing_ok=True)
+        raise
 
 
 def existing_store(uri: str) -> MlflowClient:

@@ -1,0 +1,155 @@
+"""A StopIteration from somebody's code, which to Lightning is the ordinary end of an epoch."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from xent_bench.configure import ConfigError
+from xent_bench.data.batches import ShuffledBatches
+from xent_bench.explain import exit_code
+from xent_bench.failures import DataError
+from xent_bench.runs import load_unfinished
+from xent_bench.schema import run_folder
+from xent_bench.train import run
+
+HEADER = """
+import torch
+from torch import nn, optim
+from torch.nn import functional as F
+from xent_bench.data.synthetic import synthetic
+from xent_bench.types import Index, Logits, PerExample
+
+def ce(logits, target): return F.cross_entropy(logits, target, reduction="none")
+def linear(shape, classes): return nn.Sequential(nn.Flatten(), nn.Linear(64 * shape[0], classes))
+"""
+# 6 steps an epoch: 336 images of train, in batches of 50; called in the try-out and on val too
+LOSS = """
+left = iter(range(1 + 6 + 1 + 2))
+def mine(logits: Logits, target: Index) -> PerExample:
+    next(left)  # here
+    return ce(logits, target)
+"""
+LOSS_ON_VAL = """
+def mine(logits: Logits, target: Index) -> PerExample:
+    return ce(logits, target) if logits.requires_grad else next(iter(()))  # here
+"""
+LOSS_BACKWARD = """
+class Identity(torch.autograd.Function):
+    left = iter(range(8))
+    @staticmethod
+    def forward(ctx, x): return x.clone()
+    @staticmethod
+    def backward(ctx, gradient):
+        next(Identity.left)  # here
+        return gradient
+def mine(logits: Logits, target: Index) -> PerExample: return ce(Identity.apply(logits), target)
+"""
+LINK = """
+from xent_bench.links import use, softmax
+left = iter(range({calls}))
+def link(outputs):
+    next(left)  # here
+    return softmax(outputs)
+@use(link)
+def mine(logits: Logits, target: Index) -> PerExample: return ce(logits, target)
+"""
+NET = """
+class Net(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.inner = linear(shape, classes)
+    def forward(self, x):
+        if {when}:
+            next(iter(()))  # here
+        return self.inner(x)
+calls = 0
+def called():
+    global calls
+    calls += 1
+    return calls
+def mine(shape, classes, *, width=16, depth=2): return Net(shape, classes)
+"""
+SCHEDULE = """
+def mine(step, steps, *, warmup=0.1):
+    return 1.0 if step < 7 else next(iter(()))  # here
+"""
+OPTIMIZER = """
+class Mine(optim.SGD):
+    left = iter(range(8))
+    def step(self, closure=None):
+        next(Mine.left)  # here
+        return super().step(closure)
+def mine(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0):
+    return Mine(net.parameters(), lr=lr)
+"""
+DATA = """
+def mine(*, n=600, separation=1.0, **_):
+    return next(iter(()))  # here
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Write a module with the function `mine`; the name to use as a target."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(source: str) -> str:
+        name = f"mine_{abs(hash(source))}"
+        (tmp_path / f"{name}.py").write_text(HEADER + source)
+        return f"{name}.mine"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("part", "source", "when"),
+    [
+        ("loss", LOSS, "in epoch 2, step 3"),
+        ("loss", LOSS_ON_VAL, "on val after epoch 1"),
+        ("loss", LOSS_BACKWARD, "in epoch 2, step 3"),
+        ("loss", LINK.format(calls=3), "on val after epoch 3"),
+        ("loss", LINK.format(calls=4), "when its link read the predictions"),
+        ("model", NET.format(when="called() > 7 and self.training"), "in epoch 2, step 1"),
+        ("model", NET.format(when="called() > 2 and not self.training"), "on val after epoch 1"),
+        ("model", NET.format(when="called() > 22"), "in the predictions after training"),
+        ("model", NET.format(when="True"), "when it was tried out"),
+        ("schedule", SCHEDULE, "in epoch 2, step 2"),
+        ("optimizer", OPTIMIZER, "in epoch 2, step 3"),
+        ("data", DATA, "when it was loaded"),
+    ],
+    ids=lambda value: None if "\n" in value else value,
+)
+def test_an_exhausted_iterator_is_an_error_that_names_part_step_and_line(
+    config, mine, tmp_path, part, source, when
+):
+    target = mine(source)
+    wanted = config("loss=sparse_ce", "batch_size=50", f"{part}._target_={target}")
+    with pytest.raises(ConfigError) as refused:
+        run(wanted)
+
+    file = tmp_path / f"{target.removesuffix('.mine')}.py"
+    line = 1 + next(i for i, text in enumerate(file.read_text().splitlines()) if "# here" in text)
+    assert refused.value.key == part
+    assert str(refused.value).startswith(f"{part}: StopIteration {when}, at {file}:{line}: ")
+    assert exit_code(refused.value) == 2
+    assert not (run_folder(wanted) / "result.json").exists()
+
+
+def test_an_epoch_with_fewer_steps_than_it_should_have_is_an_error(config, monkeypatch):
+    after = ShuffledBatches.after
+
+    def short(self: ShuffledBatches, taken: int):
+        minibatches = list(after(self, taken))
+        return iter(minibatches[:-1] if self.epoch == 1 else minibatches)
+
+    monkeypatch.setattr("xent_bench.data.groups.SECONDS", 0)
+    monkeypatch.setattr("xent_bench.checkpointing.SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr(ShuffledBatches, "after", short)
+    wanted = config("batch_size=50")
+    with pytest.raises(DataError, match="epoch 2 ended after 5 of 6 steps; expected all"):
+        run(wanted)
+
+    (left,) = load_unfinished(run_folder(wanted).parent)
+    assert left.reason == "DataError: epoch 2 ended after 5 of 6 steps; expected all"
+    assert [file.name[:14] for file in run_folder(wanted).glob("*.ckpt")] == ["step0000000006"]
