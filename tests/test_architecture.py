@@ -16,6 +16,7 @@ OURS = {
     "preemption": set(),
     "whole_files": set(),
     "processors": set(),
+    "cache_folder": set(),
     "randomness": set(),
     "stats": set(),
     "run_files": {"failures"},
@@ -48,7 +49,10 @@ OURS = {
     "models": {"ranges"},
     "optimizers": {"ranges"},
     "schedules": {"ranges"},
-    "data": {"data", "failures", "preemption", "processors", "randomness", "ranges", "types"},
+    "data": {
+        *("cache_folder", "data", "failures", "preemption", "processors", "randomness", "ranges"),
+        *("types", "whole_files"),
+    },
     "schema": {"ranges", "run_files"},
     "signatures": set(),
     "nearest": set(),
@@ -61,7 +65,8 @@ OURS = {
         *("train", "whole_files"),
     },
     "tracking": {
-        *("curves", "failures", "run_files", "runs", "scorecard", "tracking", "whole_files"),
+        *("cache_folder", "curves", "failures", "run_files", "runs", "scorecard", "tracking"),
+        "whole_files",
     },
     "sync": {"failures", "run_files", "runs", "tracking"},
     "classifier": {
