@@ -17,6 +17,7 @@ OURS = {
     "whole_files": set(),
     "processors": set(),
     "cache_folder": set(),
+    "batch_statistics": set(),
     "randomness": set(),
     "stats": set(),
     "run_files": {"failures"},
@@ -88,8 +89,8 @@ OURS = {
         *("randomness", "schema", "targets", "try_out"),
     },
     "fit": {
-        *("build", "checkpoint", "checkpointing", "classifier", "configure", "data"),
-        *("divergence", "evaluation", "failures", "garbage", "gather", "predictions"),
+        *("batch_statistics", "build", "checkpoint", "checkpointing", "classifier", "configure"),
+        *("data", "divergence", "evaluation", "failures", "garbage", "gather", "predictions"),
         *("preemption", "progress", "provenance", "run_pictures", "runs", "schema", "tracking"),
         *("trainer", "whole_files"),
     },
@@ -162,7 +163,8 @@ OURS = {
 # whoever needs one of these needs a reason: a library's place in the design
 THEIRS = {
     "torch": {
-        *("build", "catalogue", "certificate", "checkpoint", "classifier", "data", "divergence"),
+        *("batch_statistics", "build", "catalogue", "certificate", "checkpoint", "classifier"),
+        *("data", "divergence"),
         "checkpointing",
         *("fit", "gather", "geometry", "list_losses", "losses", "models", "optimizers"),
         *("population", "posteriors", "provenance", "randomness", "schedules", "sweeps", "targets"),

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from xent_bench import garbage
+from xent_bench.batch_statistics import batch_statistics
 from xent_bench.build import Loaders, build_classifier, build_loaders
 from xent_bench.checkpoint import save_weights
 from xent_bench.checkpointing import Checkpointing
@@ -69,6 +71,11 @@ def fit(
         "data_sha256": data.sha256(),
         "split_sha256": splits.sha256(),
     }
+    batches = batch_statistics(classifier.net, config.batch_size, config.accumulate)
+    if batches is not None:
+        tags["batch_statistics"], warning = batches
+        if checkpoint is None:  # a run that goes on has said it
+            print(f"{begun.name}: {warning}", file=sys.stderr, flush=True)
     begun.tags.update(tags, n_test=str(len(splits.test)))
     begun.tags["mlflow.note.content"] = _note(tags, folder, begun.command)
     machine = config.machine
