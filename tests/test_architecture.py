@@ -18,6 +18,17 @@ OURS = {
     "processors": set(),
     "cache_folder": set(),
     "batch_statistics": set(),
+    "arithmetic": set(),
+    # a trained net as users take it with them: nothing of the harness that trained it
+    "net_record": {
+        *("data", "failures", "links", "provenance", "ranges", "run_files", "schema"),
+        "whole_files",
+    },
+    "net_code": {"configure", "links", "net_record"},
+    "trained_net": {
+        *("arithmetic", "calibrators", "checkpoint", "data", "failures", "links", "net_code"),
+        *("net_record", "run_files"),
+    },
     "randomness": set(),
     "stats": set(),
     "run_files": {"failures"},
@@ -82,7 +93,7 @@ OURS = {
         *("certificate", "geometry", "links", "population", "posteriors", "tables", "targets"),
     },
     "list_losses": {"catalogue", "certificate", "configure", "nearest", "schema", "tables"},
-    "trainer": {"checkpoint", "failures", "processors", "schema"},
+    "trainer": {"arithmetic", "checkpoint", "failures", "processors", "schema"},
     "try_out": {"classifier", "configure", "types"},
     "build": {
         *("classifier", "configure", "data", "gather", "links", "offer", "processors"),
@@ -90,9 +101,9 @@ OURS = {
     },
     "fit": {
         *("batch_statistics", "build", "checkpoint", "checkpointing", "classifier", "configure"),
-        *("data", "divergence", "evaluation", "failures", "garbage", "gather", "predictions"),
-        *("preemption", "progress", "provenance", "run_pictures", "runs", "schema", "tracking"),
-        *("trainer", "whole_files"),
+        *("data", "divergence", "evaluation", "failures", "garbage", "gather", "net_record"),
+        *("predictions", "preemption", "progress", "provenance", "run_pictures", "runs"),
+        *("schema", "tracking", "trainer", "whole_files"),
     },
     "attempt": {
         *("checkpoint", "failures", "fit", "preemption", "ranks", "run_files", "runs", "schema"),
@@ -163,8 +174,8 @@ OURS = {
 # whoever needs one of these needs a reason: a library's place in the design
 THEIRS = {
     "torch": {
-        *("batch_statistics", "build", "catalogue", "certificate", "checkpoint", "classifier"),
-        *("data", "divergence"),
+        *("arithmetic", "batch_statistics", "build", "catalogue", "certificate", "checkpoint"),
+        *("classifier", "data", "divergence", "trained_net"),
         "checkpointing",
         *("fit", "gather", "geometry", "list_losses", "losses", "models", "optimizers"),
         *("population", "posteriors", "provenance", "randomness", "schedules", "sweeps", "targets"),
@@ -189,7 +200,7 @@ THEIRS = {
     "scipy": {"calibrators", "links", "metrics", "population", "stats"},
     "threadpoolctl": {"certificate"},
     "rich": {"list_losses", "progress", "status", "sweeps", "tables"},
-    "pydantic": {"configure"},
+    "pydantic": {"configure", "net_record"},  # it checks what users write, and files of others
 }
 
 # names of parts (a loss, a net, a set) that the harness must not know

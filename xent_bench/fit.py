@@ -1,6 +1,5 @@
 """One training run, from its config to `result.json`."""
 
-import hashlib
 import math
 import signal
 import sys
@@ -13,12 +12,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch import nn
 
 from xent_bench import garbage
 from xent_bench.batch_statistics import batch_statistics
 from xent_bench.build import Loaders, build_classifier, build_loaders
-from xent_bench.checkpoint import save_weights
+from xent_bench.checkpoint import save_weights, weights_sha256
 from xent_bench.checkpointing import Checkpointing
 from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError, configured
@@ -29,6 +27,7 @@ from xent_bench.divergence import ADVICE
 from xent_bench.evaluation import evaluate
 from xent_bench.failures import Diverged
 from xent_bench.gather import gathered
+from xent_bench.net_record import net_record, save_record
 from xent_bench.predictions import Predicted, Predictions, predicted, save
 from xent_bench.preemption import Notice, Preempted
 from xent_bench.progress import Progress
@@ -99,6 +98,12 @@ def fit(
             words["infinite"] = " ".join(infinite)
         tags |= words
         tags["weights_sha256"] = weights_sha256(classifier.net)
+        test, threads = loaders.test, torch.get_num_threads()
+        link = predictions.link
+        record = net_record(
+            config, data, test, link, metrics, tags, threads=threads, processes=part.of
+        )
+        save_record(record, folder)
         if tracking.run_id is not None:
             tags["mlflow_run_id"] = tracking.run_id
         result = Run(
@@ -149,15 +154,6 @@ def _load(config: DictConfig) -> ImageSet:
     if not isinstance(data, ImageSet):
         raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
     return data
-
-
-def weights_sha256(net: nn.Module) -> str:
-    """A hash of every weight and buffer, bit for bit."""
-    content = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        content.update(name.encode())
-        content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return content.hexdigest()
 
 
 def _save_config(config: DictConfig, folder: Path) -> None:

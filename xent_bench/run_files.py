@@ -7,6 +7,7 @@ from typing import Any
 from xent_bench.failures import DataError
 
 RESULT = "result.json"  # moved in when the run is done
+NET = "net.json"  # what the net was trained with, beside a result
 WEIGHTS = "weights.pt"  # where they are asked for
 NOT_IN_MLFLOW = "not_in_mlflow"  # while MLflow may lack something of the folder
 
