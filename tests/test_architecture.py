@@ -16,6 +16,19 @@ OURS = {
     "preemption": set(),
     "whole_files": set(),
     "processors": set(),
+    "cache_folder": set(),
+    "batch_statistics": set(),
+    "arithmetic": set(),
+    # a trained net as users take it with them: nothing of the harness that trained it
+    "net_record": {
+        *("data", "failures", "links", "provenance", "ranges", "run_files", "schema"),
+        "whole_files",
+    },
+    "net_code": {"configure", "links", "net_record"},
+    "trained_net": {
+        *("arithmetic", "calibrators", "checkpoint", "data", "failures", "links", "net_code"),
+        *("net_record", "run_files"),
+    },
     "randomness": set(),
     "stats": set(),
     "run_files": {"failures"},
@@ -56,7 +69,10 @@ OURS = {
     "models": {"ranges"},
     "optimizers": {"ranges"},
     "schedules": {"ranges"},
-    "data": {"data", "failures", "preemption", "processors", "randomness", "ranges", "types"},
+    "data": {
+        *("cache_folder", "data", "failures", "preemption", "processors", "randomness", "ranges"),
+        *("types", "whole_files"),
+    },
     "schema": {"ranges", "run_files"},
     "signatures": set(),
     "nearest": set(),
@@ -69,7 +85,8 @@ OURS = {
         *("tracking", "train", "whole_files"),
     },
     "tracking": {
-        *("curves", "failures", "run_files", "runs", "scorecard", "tracking", "whole_files"),
+        *("cache_folder", "curves", "failures", "run_files", "runs", "scorecard", "tracking"),
+        "whole_files",
     },
     "sync": {"failures", "run_files", "runs", "tracking"},
     "classifier": {
@@ -84,18 +101,17 @@ OURS = {
         *("certificate", "geometry", "links", "population", "posteriors", "tables", "targets"),
     },
     "list_losses": {"catalogue", "certificate", "configure", "nearest", "schema", "tables"},
-    "trainer": {"checkpoint", "failures", "processors", "schema"},
+    "trainer": {"arithmetic", "checkpoint", "failures", "processors", "schema"},
     "try_out": {"classifier", "configure", "exhausted", "types"},
     "build": {
         *("classifier", "configure", "data", "exhausted", "gather", "links", "offer", "processors"),
         *("randomness", "schema", "targets", "try_out"),
     },
     "fit": {
-        *("build", "checkpoint", "checkpointing", "classifier", "configure", "data"),
-        *("divergence", "evaluation", "exhausted", "failures", "garbage", "gather", "origin"),
-        "predictions",
-        *("preemption", "progress", "provenance", "run_pictures", "runs", "schema", "tracking"),
-        *("still_falling", "trainer", "whole_files"),
+        *("batch_statistics", "build", "checkpoint", "checkpointing", "classifier", "configure"),
+        *("data", "divergence", "evaluation", "exhausted", "failures", "garbage", "gather"),
+        *("net_record", "origin", "predictions", "preemption", "progress", "provenance"),
+        *("run_pictures", "runs", "schema", "still_falling", "tracking", "trainer", "whole_files"),
     },
     "attempt": {
         *("checkpoint", "failures", "fit", "preemption", "ranks", "run_files", "runs", "schema"),
@@ -171,7 +187,8 @@ OURS = {
 # whoever needs one of these needs a reason: a library's place in the design
 THEIRS = {
     "torch": {
-        *("build", "catalogue", "certificate", "checkpoint", "classifier", "data", "divergence"),
+        *("arithmetic", "batch_statistics", "build", "catalogue", "certificate", "checkpoint"),
+        *("classifier", "data", "divergence", "trained_net"),
         "checkpointing",
         *("fit", "gather", "geometry", "list_losses", "losses", "models", "optimizers"),
         *("population", "posteriors", "provenance", "randomness", "schedules", "sweeps", "targets"),
@@ -196,7 +213,7 @@ THEIRS = {
     "scipy": {"calibrators", "links", "metrics", "population", "recipe", "stats", "still_falling"},
     "threadpoolctl": {"certificate"},
     "rich": {"list_losses", "progress", "status", "sweeps", "tables"},
-    "pydantic": {"configure"},
+    "pydantic": {"configure", "net_record"},  # it checks what users write, and files of others
 }
 
 # names of parts (a loss, a net, a set) that the harness must not know

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
 
 from xent_bench.failures import DataError
 from xent_bench.run_files import WEIGHTS
@@ -54,9 +55,7 @@ def last_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
     """The last one that is what was written, and those after it that are not; these are deleted."""
     damaged: list[Path] = []
     for file in sorted(folder.glob(CHECKPOINTS), reverse=True):
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()[:DIGITS]
-        if file.stem.endswith(f"-{digest}"):
+        if _is_whole(file):
             return file, damaged
         damaged.append(file)
         file.unlink()
@@ -69,10 +68,17 @@ def load_origin(path: Path) -> dict[str, Any] | None:
     return origin
 
 
+def _is_whole(file: Path) -> bool:
+    """Whether a checkpoint holds what was written."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()[:DIGITS]
+    return file.stem.endswith(f"-{digest}")
+
+
 def save_weights(folder: Path) -> Path:
     """The trained net's state dict alone, from the run's checkpoint to `weights.pt` beside it.
 
-    For `net.load_state_dict(torch.load(FILE, weights_only=True))`.
+    `xent_bench.trained_net.load` reads it.
     """
     last, _ = last_checkpoint(folder)
     if last is None:
@@ -80,10 +86,38 @@ def save_weights(folder: Path) -> Path:
             f"no weights to keep without a checkpoint in {folder}; "
             "delete result.json there to train again"
         )
-    state = _load(last)["state_dict"]
-    weights = {name.removeprefix("net."): tensor for name, tensor in state.items()}
-    write_lasting(folder / WEIGHTS, _packed(weights))
+    write_lasting(folder / WEIGHTS, _packed(_net_state(last)))
     return folder / WEIGHTS
+
+
+def load_weights(folder: Path) -> tuple[dict[str, Tensor], Path]:
+    """The trained net's state dict, and the file that it is from; nothing is changed or deleted.
+
+    `weights.pt`, else the last checkpoint that is whole. DataError if there is neither, or if the
+    file cannot be read.
+    """
+    file = folder / WEIGHTS
+    if file.exists():
+        return _load(file, "delete it to use the last checkpoint"), file
+    checkpoints = sorted(folder.glob(CHECKPOINTS), reverse=True)
+    last = next((file for file in checkpoints if _is_whole(file)), None)
+    if last is None:
+        raise DataError(f"expected weights in {folder}: neither {WEIGHTS} nor a whole checkpoint")
+    return _net_state(last), last
+
+
+def weights_sha256(net: nn.Module) -> str:
+    """A hash of every weight and buffer, bit for bit."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        content.update(name.encode())
+        content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()
+
+
+def _net_state(checkpoint: Path) -> dict[str, Tensor]:
+    state = _load(checkpoint)["state_dict"]
+    return {name.removeprefix("net."): tensor for name, tensor in state.items()}
 
 
 def _packed(content: dict[str, Any]) -> memoryview:
@@ -93,10 +127,12 @@ def _packed(content: dict[str, Any]) -> memoryview:
     return buffer.getbuffer()
 
 
-def _load(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+def _load(
+    path: Path, way_out: str = "delete it to start again", *, mmap: bool = False
+) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = torch.load(path, "cpu", weights_only=True, mmap=mmap)
     except (EOFError, RuntimeError, UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(f"cannot read {path}, delete it to start again: {reason}") from error
+        raise DataError(f"cannot read {path}, {way_out}: {reason}") from error
     return loaded

@@ -1,8 +1,8 @@
 """One training run, from its config to `result.json`."""
 
-import hashlib
 import math
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +12,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch import nn
 
 from xent_bench import garbage
+from xent_bench.batch_statistics import batch_statistics
 from xent_bench.build import Loaders, build_classifier, build_loaders
-from xent_bench.checkpoint import load_origin, save_weights
+from xent_bench.checkpoint import load_origin, save_weights, weights_sha256
 from xent_bench.checkpointing import Checkpointing
 from xent_bench.classifier import Classifier
 from xent_bench.configure import ConfigError, configured
@@ -28,6 +28,7 @@ from xent_bench.evaluation import evaluate
 from xent_bench.exhausted import blaming
 from xent_bench.failures import Diverged
 from xent_bench.gather import gathered
+from xent_bench.net_record import net_record, save_record
 from xent_bench.origin import Origin, code_of_parts, refuse_changes
 from xent_bench.predictions import Predicted, Predictions, predicted, save
 from xent_bench.preemption import Notice, Preempted
@@ -73,6 +74,11 @@ def fit(
     _save_config(config, folder)
     tags = provenance(trainer.strategy.root_device, part.of) | origin.tags()
     tags["compile"] = config.machine.compile.value
+    batches = batch_statistics(classifier.net, config.batch_size, config.accumulate)
+    if batches is not None:
+        tags["batch_statistics"], warning = batches
+        if checkpoint is None:  # a run that goes on has said it
+            print(f"{begun.name}: {warning}", file=sys.stderr, flush=True)
     begun.tags.update(tags, n_test=str(len(splits.test)))
     begun.tags["mlflow.note.content"] = _note(tags, folder, begun.command)
     machine = config.machine
@@ -97,6 +103,17 @@ def fit(
             words["infinite"] = " ".join(infinite)
         tags |= words
         tags["weights_sha256"] = weights_sha256(classifier.net)
+        record = net_record(
+            config,
+            data,
+            loaders.test,
+            predictions.link,
+            metrics,
+            tags,
+            threads=torch.get_num_threads(),
+            processes=part.of,
+        )
+        save_record(record, folder)
         if tracking.run_id is not None:
             tags["mlflow_run_id"] = tracking.run_id
         result = Run(
@@ -148,15 +165,6 @@ def _load(config: DictConfig) -> ImageSet:
     if not isinstance(data, ImageSet):
         raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
     return data
-
-
-def weights_sha256(net: nn.Module) -> str:
-    """A hash of every weight and buffer, bit for bit."""
-    content = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        content.update(name.encode())
-        content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return content.hexdigest()
 
 
 def _save_config(config: DictConfig, folder: Path) -> None:

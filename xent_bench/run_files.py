@@ -7,6 +7,7 @@ from typing import Any
 from xent_bench.failures import DataError
 
 RESULT = "result.json"  # moved in when the run is done
+NET = "net.json"  # what the net was trained with, beside a result
 WEIGHTS = "weights.pt"  # where they are asked for
 LOCK = ".lock"  # held while a process trains it
 LOG = "log.txt"  # what a run of a sweep prints

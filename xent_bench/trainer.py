@@ -11,6 +11,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
+from xent_bench.arithmetic import use_tf32
 from xent_bench.checkpoint import LastingCheckpointIO
 from xent_bench.failures import Unavailable
 from xent_bench.processors import processors
@@ -25,10 +26,7 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
     """On one device, or as one of the processes that train a run together."""
     _quieten()
     devices = config.machine.devices
-    # torch's default is neither: TF32 in convolutions, not in matrix products
-    tf32 = config.precision is Precision.tf32
-    torch.backends.cudnn.allow_tf32 = tf32
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    use_tf32(config.precision is Precision.tf32)
     # deterministic mode also writes NaN into all new memory, to show who reads it: nobody here
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:

@@ -73,7 +73,7 @@ class ImageSet:
         return channels, h, w
 
     def sha256(self) -> str:
-        """A hash of every pixel and label; of files the names."""
+        """A hash of every pixel and label; of files their names and every byte."""
         content = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         if isinstance(self.images, Tensor):
             content.update(self.images.contiguous().numpy().tobytes())

@@ -6,7 +6,6 @@ with it, MLflow makes the store, and a new template comes of that.
 """
 
 import gzip
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
+
+from xent_bench.cache_folder import cache_folder
 
 DECIDING = ("mlflow", "alembic", "sqlalchemy")
 
@@ -75,11 +76,8 @@ def _keep(store: Path) -> None:
 
 def _template() -> Path:
     """Where it is, or will be."""
-    own = os.environ.get("XENT_BENCH_CACHE")
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = Path(own) if own else users / "xent_bench"
     content = sha256(repr([sqlite3.sqlite_version, *map(version, DECIDING)]).encode())
     migrations = Path(mlflow.__file__).parent / "store" / "db_migrations"
     for script in sorted(migrations.rglob("*.py")):
         content.update(script.read_bytes())
-    return cache / f"mlflow-{version('mlflow')}-{content.hexdigest()[:16]}.db.gz"
+    return cache_folder() / f"mlflow-{version('mlflow')}-{content.hexdigest()[:16]}.db.gz"

@@ -15,7 +15,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy.exc import SQLAlchemyError
 
 from xent_bench.curves import WRITTEN, Curves
-from xent_bench.run_files import RESULT, WEIGHTS
+from xent_bench.run_files import NET, RESULT, WEIGHTS
 from xent_bench.runs import Run, Unfinished, load_begun, load_run, was_stopped
 from xent_bench.tracking.own_run import OwnRun, own_run
 from xent_bench.tracking.pending import clear_pending
@@ -124,7 +124,7 @@ def catch_up(view: View, folder: Path) -> str:
         final = points(_final(run), 0, ended)
         words = {k: v for k, v in run.tags.items() if k != "mlflow_run_id"}
         view.send([*curve_points(steps), *final], words)
-        for name in ("predictions.npz", WEIGHTS):
+        for name in ("predictions.npz", NET, WEIGHTS):
             if (folder / name).exists() and not view.has_file(folder / name):  # it may be large
                 view.send_file(folder / name)
         for picture in sorted((folder / "pictures").glob("*")):
