@@ -56,7 +56,7 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
                 "by hand": works["by hand"],
                 "Lightning as usually written": partial(usual, config, Path(folder)),
             }
-            rows += _rows(name, by_turns(works, max(rounds // 4, 1)))[1:]
+            rows += _rows(name, by_turns(works, rounds and max(rounds // 4, 1)))[1:]
     return rows
 
 

@@ -34,14 +34,17 @@ def cost_of(work: Callable[[], object]) -> Cost:
 
 
 def by_turns(works: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
-    """Do each work once a round and list its costs; a first round warms up and is thrown away."""
+    """Do each work once a round and list its costs.
+
+    A first round warms up and is thrown away; of 0 rounds it is all there is, and kept.
+    """
     costs: dict[str, list[Cost]] = {name: [] for name in works}
     names = list(works)
     for turn in range(rounds + 1):
         for name in names if turn % 2 else reversed(names):
             gc.collect()
             cost = works[name]()
-            if turn:
+            if turn or not rounds:
                 costs[name].append(cost)
     return costs
 

@@ -20,6 +20,7 @@ CASES = {"180 metrics": 4, "580 metrics": 24}  # so many an epoch, and the score
 
 def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: CPU of a run, medians over ten a round; of a metric; of a new store."""
+    del short  # with no rounds it is
     rows = []
     with TemporaryDirectory() as folder:
         root, number = Path(folder), count()
@@ -28,7 +29,7 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
         for name, curves in CASES.items():
             works[name] = lambda c=curves: cost_of(lambda: _ours(root, store, next(number), c))
             works[f"{name}, bare"] = lambda c=curves: cost_of(lambda: _bare(store, c))
-        costs_of = by_turns(works, rounds if short else 10 * rounds)
+        costs_of = by_turns(works, 10 * rounds)
         ms = {name: 1000 * typical(costs).cpu for name, costs in costs_of.items()}
         rows += [
             [

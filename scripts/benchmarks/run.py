@@ -111,7 +111,7 @@ def _options() -> argparse.Namespace:
         "--short",
         type=Path,
         metavar="FOLDER",
-        help="try that every table can be measured: tiny sizes, one round, gpu also on a CPU; "
+        help="try that every table can be measured: tiny sizes, once, gpu also on a CPU; "
         "numbers without a meaning go to FOLDER/README.md",
     )
     options = parser.parse_args()
@@ -128,13 +128,13 @@ def _measured(section: Section, rounds: int | None, *, short: bool) -> str:
     rows, counts = [], set()
     for module, usual in section.modules.items():
         measure: Callable[..., list[list[str]]] = import_module(module).measured
-        n = rounds or (1 if short else usual)
+        n = 0 if short else rounds or usual
         counts.add(n)
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             rows += measure(n, short=short)
     counted = " to ".join(str(n) for n in sorted({min(counts), max(counts)}))
     date = datetime.now(UTC).date()
-    warning = "Tiny sizes, to try the code: these numbers mean nothing. " if short else ""
+    warning = "Tiny sizes, once, to try the code: these numbers mean nothing. " if short else ""
     note = f"{warning}{section.note} Medians of {counted} rounds by turns, {date}; {_where()}."
     return _page(section, rows, note)
 

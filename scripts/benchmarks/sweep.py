@@ -18,7 +18,7 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
     with TemporaryDirectory() as folder:
         if not short:
             cost_of_training(("seed=1000", *SMALL), folder)  # makes the store
-        for _ in range(rounds):
+        for _ in range(rounds or 1):
             first = runs * next(fresh)
             seeds = f"seed=range({first},{first + runs})"
             sweeps.append(cost_of_training(("-m", seeds, *SMALL), folder))
