@@ -84,13 +84,17 @@ def _by_order(starts: Logits) -> list[Index]:
 
 
 def _descend(loss: "partial[Any]", weights: Tensor, starts: list[Any]) -> Any:
-    def risk(z: Any) -> Tensor:
-        logits = torch.as_tensor(z)[None]
-        return by_label(loss, logits, torch.arange(len(weights)))[0] @ weights
+    labels = torch.arange(len(weights))
+
+    def expected(logits: Tensor) -> Tensor:
+        return by_label(loss, logits[None], labels)[0] @ weights
+
+    def risk(z: Any) -> float:  # a tensor is refused by SciPy 1.18
+        return float(expected(torch.as_tensor(z)))
 
     def slope(z: Any) -> Any:
         logits = torch.tensor(z, requires_grad=True)
-        return torch.autograd.grad(risk(logits), logits)[0].numpy()
+        return torch.autograd.grad(expected(logits), logits)[0].numpy()
 
     precise = {"ftol": 1e-16, "gtol": 1e-12, "maxfun": 150}
     bounds = [(-LIMIT, LIMIT)] * len(weights)

@@ -22,8 +22,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 from torchvision.transforms import v2
 
 from xent_bench.build import build_classifier, build_loaders
+from xent_bench.checkpointing import Checkpointing
 from xent_bench.configure import configured
 from xent_bench.data.split import Splits, split
+from xent_bench.preemption import Notice
 from xent_bench.progress import Progress
 from xent_bench.runs import Unfinished
 from xent_bench.tracking.logger import open_run
@@ -34,14 +36,15 @@ CASES = {
     "small CNN, batches of 128": ("model=cnn", "batch_size=128", "data.n=4000"),
 }
 BASE = ("data=synthetic", "data.size=28", "loss=sparse_ce", "epochs=1", "optimizer=sgd")
-USUAL = 0.2  # of the images: the usual form is slow
+SHORT = ("data.n=300", "batch_size=16")
+USUAL = 0.2  # share of the images that the usual form gets, which is slow
 
 
-def measured(rounds: int) -> list[list[str]]:
+def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: CPU a step in us, how much more than by hand, and the throughput against that."""
     rows = []
     for name, overrides in CASES.items():
-        config = composed(*BASE, *overrides)
+        config = composed(*BASE, *overrides, *(SHORT if short else ()))
         with TemporaryDirectory() as folder:
             works: dict[str, Callable[[], Cost]] = {
                 "by hand": partial(by_hand, config),
@@ -53,12 +56,12 @@ def measured(rounds: int) -> list[list[str]]:
                 "by hand": works["by hand"],
                 "Lightning as usually written": partial(usual, config, Path(folder)),
             }
-            rows += _rows(name, by_turns(works, max(rounds // 4, 1)))[1:]
+            rows += _rows(name, by_turns(works, rounds and max(rounds // 4, 1)))[1:]
     return rows
 
 
-def _rows(case: str, found: dict[str, list[Cost]]) -> list[list[str]]:
-    hand = found["by hand"]
+def _rows(case: str, costs_of: dict[str, list[Cost]]) -> list[list[str]]:
+    hand = costs_of["by hand"]
     return [
         [
             f"{case}: {work}",
@@ -66,12 +69,12 @@ def _rows(case: str, found: dict[str, list[Cost]]) -> list[list[str]]:
             f"{1e6 * median(a.cpu - b.cpu for a, b in zip(costs, hand, strict=True)):+,.0f}",
             f"{1 / ratio(costs, hand).cpu:.3f}",
         ]
-        for work, costs in found.items()
+        for work, costs in costs_of.items()
     ]
 
 
 class Stopwatch(Callback):
-    """What the last epoch's training took, without validation."""
+    """The cost of a step of the last epoch's training, without validation."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin when the device has done what it was told before."""
@@ -84,7 +87,7 @@ class Stopwatch(Callback):
         cpu, wall, step = self.began
         steps = trainer.global_step - step
         spent = time.process_time() - cpu, time.perf_counter() - wall
-        self.a_step = Cost(*(each / steps for each in spent))
+        self.a_step = Cost(*(seconds / steps for seconds in spent))
 
 
 def finish(device: torch.device) -> None:
@@ -94,24 +97,24 @@ def finish(device: torch.device) -> None:
 
 
 def ours(config: DictConfig, folder: Path) -> Cost:
-    """With everything that a run has beside it: MLflow, progress, metrics, checkpoints."""
-    with TemporaryDirectory(dir=folder) as place:
-        watch = Stopwatch()
-        trainer = build_trainer(config, Path(place), Progress("bench"))
-        trainer.callbacks.append(watch)
+    """Train with everything that a run has: MLflow, progress, metrics, checkpoints."""
+    with TemporaryDirectory(dir=folder) as temporary, Notice() as notice:
+        place, watch = Path(temporary), Stopwatch()
+        checkpointing = Checkpointing(place, config.machine, notice)
+        trainer = build_trainer(config, checkpointing, Progress("bench", place), watch)
         data, splits = images_of(config)
         loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
         classifier, flops = build_classifier(config, data, splits, loaders)
         use_threads(config, 3 * flops * config.batch_size)
         begun = Unfinished("bench", "bench", {}, "")
-        with open_run(Path(place), begun, f"sqlite:///{folder}/mlflow.db") as tracking:
+        with open_run(place, begun, f"sqlite:///{folder}/mlflow.db") as tracking:
             trainer.logger = tracking
             trainer.fit(classifier, loaders.train, loaders.val)
         return watch.a_step
 
 
 def by_hand(config: DictConfig) -> Cost:
-    """The tensors lie in memory; nothing is measured."""
+    """Train in a plain loop on tensors in memory; nothing is scored or logged."""
     data, splits = images_of(config)
     images, labels = data.images[splits.train], data.labels[splits.train]
     mean, std = images.float().mean(), images.float().std()
@@ -126,7 +129,7 @@ def by_hand(config: DictConfig) -> Cost:
 
 
 def by_hand_on_ours(config: DictConfig) -> Cost:
-    """What the loop alone costs: minibatches come from where ours come from."""
+    """Train in a plain loop on the minibatches that ours has: what the loop alone costs."""
     data, splits = images_of(config)
     return _trained(config, build_loaders(config, data, splits, torch.device("cpu")).train.batches)
 
@@ -151,10 +154,10 @@ def _trained(config: DictConfig, minibatches: Any) -> Cost:
 
 
 class Usual(LightningModule):
-    """As tutorials have it: three metrics and the loss logged at every step."""
+    """A module as tutorials have it: three metrics and the loss logged at every step."""
 
     def __init__(self, net: nn.Module, optimizer: Any, factor: Any) -> None:
-        """What it trains, and how."""
+        """Keep the net, its optimizer and the schedule's factor."""
         super().__init__()
         self.net, self.optimizer, self.factor = net, optimizer, factor
         self.measures = nn.ModuleDict(
@@ -166,7 +169,7 @@ class Usual(LightningModule):
         )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One minibatch."""
+        """Log the loss and the metrics of one minibatch."""
         images, labels = batch
         outputs = self.net(images)
         loss = F.cross_entropy(outputs, labels)
@@ -177,41 +180,41 @@ class Usual(LightningModule):
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """One minibatch."""
+        """Log the loss of one minibatch."""
         images, labels = batch
         self.log("val/loss", F.cross_entropy(self.net(images), labels))
 
     def configure_optimizers(self) -> Any:
-        """The schedule moves at every step."""
+        """Optimizer, and the schedule, which moves at every step."""
         optimizer = self.optimizer(self.net)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class Transformed(Dataset[Any]):
-    """One image at a time."""
+    """A set that is read one image at a time."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
-        """In memory."""
+        """Keep the images in memory."""
         self.images, self.labels = images.permute(0, 2, 3, 1).numpy(), labels
         scaled = v2.ToDtype(torch.float32, scale=True)
         self.transform = v2.Compose([v2.ToImage(), scaled, v2.Normalize([0.5], [0.25])])
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of images."""
         return len(self.images)
 
     def __getitem__(self, number: int) -> Any:
-        """Through the transform."""
+        """Transform one image."""
         return self.transform(self.images[number]), self.labels[number]
 
 
 def usual(config: DictConfig, folder: Path) -> Cost:
-    """DataLoader in the process, which is the fastest for small images."""
+    """Train as tutorials do; the DataLoader has no workers, which is fastest for small images."""
     data, splits = images_of(config)
     train, val = (ids[: int(USUAL * len(ids))] for ids in splits[:2])
     sets = [Transformed(data.images[ids], data.labels[ids]) for ids in (train, val)]
-    loaders = [DataLoader(each, config.batch_size, shuffle=each is sets[0]) for each in sets]
+    loaders = [DataLoader(part, config.batch_size, shuffle=part is sets[0]) for part in sets]
     net = configured(config, "model")(data.shape, len(data.classes))
     steps = len(loaders[0])
     factor = partial(configured(config, "schedule"), steps=steps)
@@ -231,6 +234,6 @@ def usual(config: DictConfig, folder: Path) -> Cost:
 
 
 def images_of(config: DictConfig) -> tuple[Any, Splits]:
-    """The set and its splits."""
+    """Load the set and split it."""
     data = configured(config, "data")()
     return data, split(data, config.seed)

@@ -27,32 +27,35 @@ class Cost(NamedTuple):
 
 
 def cost_of(work: Callable[[], object]) -> Cost:
-    """Of one call, in this process."""
+    """Measure one call in this process."""
     cpu, wall = time.process_time(), time.perf_counter()
     work()
     return Cost(time.process_time() - cpu, time.perf_counter() - wall)
 
 
 def by_turns(works: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
-    """What each returns in each round; a first round warms up and is thrown away."""
-    found: dict[str, list[Cost]] = {name: [] for name in works}
+    """Do each work once a round and list its costs.
+
+    A first round warms up and is thrown away; of 0 rounds it is all there is, and kept.
+    """
+    costs: dict[str, list[Cost]] = {name: [] for name in works}
     names = list(works)
     for turn in range(rounds + 1):
         for name in names if turn % 2 else reversed(names):
             gc.collect()
             cost = works[name]()
-            if turn:
-                found[name].append(cost)
-    return found
+            if turn or not rounds:
+                costs[name].append(cost)
+    return costs
 
 
 def typical(costs: list[Cost]) -> Cost:
-    """Medians."""
-    return Cost(*(median(each) for each in zip(*costs, strict=True)))
+    """Medians over the rounds."""
+    return Cost(*(median(seconds) for seconds in zip(*costs, strict=True)))
 
 
 def ratio(costs: list[Cost], reference: list[Cost]) -> Cost:
-    """How many times the reference's: the median over rounds."""
+    """How many times the reference's the costs are: the median over rounds."""
     pairs = list(zip(costs, reference, strict=True))
     return Cost(*(median(a[i] / b[i] for a, b in pairs) for i in range(2)))
 
@@ -64,7 +67,7 @@ def where(*packages: str) -> str:
 
 
 def processor() -> str:
-    """Its model, where Linux tells."""
+    """The processor's model, where Linux tells it."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.partition(": ")[2].strip() for line in file if "model name" in line)

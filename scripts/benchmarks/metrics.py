@@ -23,10 +23,11 @@ from xent_bench.metrics.uncertainty import null_band, standard_errors
 
 THEIRS = "the same five by torchmetrics"
 SIZES = ((10_000, 10), (50_000, 1000))
+SHORT_SIZES = ((200, 10), (100, 50))
 
 
 def with_uncertainty(outputs: np.ndarray, target: np.ndarray) -> None:
-    """Everything that is reported of one reading of a split."""
+    """Compute everything that is reported of one reading of a split."""
     examples = examine(outputs, target, softmax)
     summary(examples)
     standard_errors(examples)
@@ -34,7 +35,7 @@ def with_uncertainty(outputs: np.ndarray, target: np.ndarray) -> None:
 
 
 def by_torchmetrics(outputs: torch.Tensor, target: torch.Tensor, c: int) -> None:
-    """top1, top5, balanced_top1, ece and mce."""
+    """Compute top1, top5, balanced_top1, ece and mce by torchmetrics."""
     p = outputs.softmax(dim=1)
     for options in ({"top_k": 1}, {"top_k": 5}):
         multiclass_accuracy(p, target, c, average="micro", **options)
@@ -44,17 +45,17 @@ def by_torchmetrics(outputs: torch.Tensor, target: torch.Tensor, c: int) -> None
 
 
 def same_five(outputs: np.ndarray, target: np.ndarray) -> list[float]:
-    """Of ours, what torchmetrics has."""
+    """Compute those of our metrics that torchmetrics has."""
     examples = examine(outputs, target, softmax)
     top1, ranked = examples.top1, examples.ranked
     means = [top1.mean(), examples.top5.mean(), balanced_top1(top1, target)]
     return [*means, ece(ranked), mce(ranked)]
 
 
-def measured(rounds: int) -> list[list[str]]:
+def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: milliseconds of the clock, against single passes and torchmetrics, memory."""
     torch.set_num_threads(1)
-    return [row for n, c in SIZES for row in _rows(n, c, rounds)]
+    return [row for n, c in (SHORT_SIZES if short else SIZES) for row in _rows(n, c, rounds)]
 
 
 def _rows(n: int, c: int, rounds: int) -> list[list[str]]:
@@ -63,7 +64,7 @@ def _rows(n: int, c: int, rounds: int) -> list[list[str]]:
     target = (outputs + rng.gumbel(size=(n, c))).argmax(axis=1)
     tensors = torch.from_numpy(outputs), torch.from_numpy(target)
     passes: dict[str, Callable[[], object]] = {
-        f"{name} of each row, {kind.__name__}": partial(one_pass, work, outputs, kind)
+        f"{name} of each row, {kind.__name__}": partial(pass_over, work, outputs, kind)
         for kind in (np.float32, np.float64)
         for name, work in (("sort", np.sort), ("log_softmax", log_softmax))
     }
@@ -73,10 +74,10 @@ def _rows(n: int, c: int, rounds: int) -> list[list[str]]:
         "five of them": partial(same_five, outputs, target),
         THEIRS: partial(by_torchmetrics, *tensors, c),
     }
-    found = by_turns(
+    costs_of = by_turns(
         {name: partial(cost_of, work) for name, work in (passes | works).items()}, rounds
     )
-    times = {name: typical(costs).wall for name, costs in found.items()}
+    times = {name: typical(costs).wall for name, costs in costs_of.items()}
     slowest = [
         max(times[name] for name in passes if name.endswith(kind))
         for kind in ("float32", "float64")
@@ -85,7 +86,7 @@ def _rows(n: int, c: int, rounds: int) -> list[list[str]]:
         [
             f"{n:,} x {c:,}: {name}",
             f"{1000 * seconds:.1f}",
-            *(f"{seconds / each:.2f}" for each in slowest),
+            *(f"{seconds / one_pass:.2f}" for one_pass in slowest),
             f"{seconds / times[THEIRS]:.2f}",
             "-" if name == THEIRS else f"{memory((passes | works)[name]) / outputs.nbytes:.2f}",
         ]
@@ -93,13 +94,13 @@ def _rows(n: int, c: int, rounds: int) -> list[list[str]]:
     ]
 
 
-def one_pass(work: Callable[..., object], outputs: np.ndarray, kind: type) -> None:
-    """In the arithmetic of the outputs, or in that of the metrics."""
+def pass_over(work: Callable[..., object], outputs: np.ndarray, kind: type) -> None:
+    """Do one pass over the rows, in the arithmetic of the outputs or in that of the metrics."""
     work(outputs.astype(kind, copy=False), axis=1)
 
 
 def memory(work: Callable[[], object]) -> int:
-    """The most bytes that NumPy allocates meanwhile; torch's memory is its own."""
+    """Peak bytes that NumPy allocates meanwhile; torch's memory is not seen."""
     tracemalloc.start()
     work()
     peak = tracemalloc.get_traced_memory()[1]

@@ -18,8 +18,9 @@ KNOWN = {"loss": "ce", "data": "digits", "model": "cnn", "seed": 0}
 CASES = {"180 metrics": 4, "580 metrics": 24}  # so many an epoch, and the scores
 
 
-def measured(rounds: int) -> list[list[str]]:
+def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: CPU of a run, medians over ten a round; of a metric; of a new store."""
+    del short  # with no rounds it is
     rows = []
     with TemporaryDirectory() as folder:
         root, number = Path(folder), count()
@@ -28,8 +29,8 @@ def measured(rounds: int) -> list[list[str]]:
         for name, curves in CASES.items():
             works[name] = lambda c=curves: cost_of(lambda: _ours(root, store, next(number), c))
             works[f"{name}, bare"] = lambda c=curves: cost_of(lambda: _bare(store, c))
-        found = by_turns(works, 10 * rounds)
-        ms = {name: 1000 * typical(costs).cpu for name, costs in found.items()}
+        costs_of = by_turns(works, 10 * rounds)
+        ms = {name: 1000 * typical(costs).cpu for name, costs in costs_of.items()}
         rows += [
             [
                 f"MLflow, a run with {name}",
@@ -39,9 +40,11 @@ def measured(rounds: int) -> list[list[str]]:
             for name in CASES
         ]
         small, large = CASES
-        each = (ms[large] - ms[small]) / (EPOCHS * (CASES[large] - CASES[small]))
+        one_more = (ms[large] - ms[small]) / (EPOCHS * (CASES[large] - CASES[small]))
         bare = (ms[f"{large}, bare"] - ms[f"{small}, bare"]) / (EPOCHS * 20)
-        rows.append(["a metric more", f"{each:.2f} ms", f"0.1 ms; its bare client: {bare:.2f} ms"])
+        rows.append(
+            ["a metric more", f"{one_more:.2f} ms", f"0.1 ms; its bare client: {bare:.2f} ms"]
+        )
         stores = by_turns(
             {
                 "made by MLflow": lambda: cost_of(lambda: _migrated(root / f"{next(number)}.db")),
@@ -74,7 +77,7 @@ def _ours(root: Path, store: Path, number: int, curves: int) -> None:
 
 
 def _bare(store: Path, curves: int) -> None:
-    """Four requests, no files."""
+    """Log the same by four requests of MLflow's client, without files."""
     client = MlflowClient(f"sqlite:///{store}")
     tags = {f"tag{i}": "value" for i in range(TAGS)}
     run_id = client.create_run("0", tags=tags).info.run_id

@@ -83,44 +83,59 @@ SECTIONS = {
         "By hand: the same precision, compilation, determinism. Limit: FLOPs and bytes, counted.",
     ),
 }
-EMPTY = [["not measured yet", "", "", "", ""]]
 
 
 def main() -> None:
     """Measure what is asked for; other tables of the page stay."""
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all but gpu")
-    parser.add_argument("--gpu", action="store_true", help="the table for a GPU alone")
-    parser.add_argument("--rounds", type=int, help="instead of each table's own number")
-    options = parser.parse_args()
-    wanted = ["gpu"] if options.gpu else options.sections or [s for s in SECTIONS if s != "gpu"]
-    if strange := set(wanted) - SECTIONS.keys():
-        parser.error(f"no such table: {min(strange)}; there is {', '.join(SECTIONS)}")
-    if "gpu" in wanted and not torch.cuda.is_available():
-        sys.exit("scripts/bench: no CUDA device")
-    if len(wanted) > 1:  # each in a process of its own, with memory of its own
+    options = _options()
+    if len(options.sections) > 1 and not options.short:
         rounds = [f"--rounds={options.rounds}"] if options.rounds else []
-        for name in wanted:
+        for name in options.sections:  # each in a process of its own, with memory of its own
             subprocess.run([sys.executable, __file__, name, *rounds], check=True)
         return
     os.environ["FORCE_COLOR"] = "1"  # progress bars are drawn, as on a terminal
     warnings.simplefilter("ignore")
-    (name,) = wanted
-    page = _measured(SECTIONS[name], options.rounds)
-    print(page, flush=True)
-    _write(_kept() | {name: page})
+    page = options.short / PAGE.name if options.short else PAGE
+    for name in options.sections:
+        table = _measured(SECTIONS[name], options.rounds, short=bool(options.short))
+        print(table, flush=True)
+        _write(_kept(page) | {name: table}, page)
 
 
-def _measured(section: Section, rounds: int | None) -> str:
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all but gpu")
+    parser.add_argument("--gpu", action="store_true", help="the table for a GPU alone")
+    parser.add_argument("--rounds", type=int, help="instead of each table's own number")
+    parser.add_argument(
+        "--short",
+        type=Path,
+        metavar="FOLDER",
+        help="try that every table can be measured: tiny sizes, once, gpu also on a CPU; "
+        "numbers without a meaning go to FOLDER/README.md",
+    )
+    options = parser.parse_args()
+    if strange := set(options.sections) - SECTIONS.keys():
+        parser.error(f"no such table: {min(strange)}; there is {', '.join(SECTIONS)}")
+    usual = list(SECTIONS) if options.short else [name for name in SECTIONS if name != "gpu"]
+    options.sections = ["gpu"] if options.gpu else options.sections or usual
+    if "gpu" in options.sections and not (options.short or torch.cuda.is_available()):
+        sys.exit("scripts/bench: no CUDA device")
+    return options
+
+
+def _measured(section: Section, rounds: int | None, *, short: bool) -> str:
     rows, counts = [], set()
     for module, usual in section.modules.items():
-        measure: Callable[[int], list[list[str]]] = import_module(module).measured
-        counts.add(rounds or usual)
+        measure: Callable[..., list[list[str]]] = import_module(module).measured
+        n = 0 if short else rounds or usual
+        counts.add(n)
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-            rows += measure(rounds or usual)
-    n = " to ".join(str(each) for each in sorted({min(counts), max(counts)}))
+            rows += measure(n, short=short)
+    counted = " to ".join(str(n) for n in sorted({min(counts), max(counts)}))
     date = datetime.now(UTC).date()
-    note = f"{section.note} Medians of {n} rounds by turns, {date}; {_where()}."
+    warning = "Tiny sizes, once, to try the code: these numbers mean nothing. " if short else ""
+    note = f"{warning}{section.note} Medians of {counted} rounds by turns, {date}; {_where()}."
     return _page(section, rows, note)
 
 
@@ -138,19 +153,23 @@ def _page(section: Section, rows: list[list[str]], note: str) -> str:
     return written.getvalue().strip()
 
 
-def _kept() -> dict[str, str]:
-    """The tables of the page as it is."""
-    text = PAGE.read_text() if PAGE.exists() else ""
+def _kept(page: Path) -> dict[str, str]:
+    """Read the tables that the page has; others are empty."""
+    text = page.read_text() if page.exists() else ""
     parts = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in text.split("## ")}
     return {
-        name: parts.get(section.title) or _page(section, EMPTY, section.note)
+        name: parts.get(section.title) or _page(section, [_empty_row(section)], section.note)
         for name, section in SECTIONS.items()
     }
 
 
-def _write(pages: dict[str, str]) -> None:
-    tables = [f"## {section.title}\n\n{pages[name]}" for name, section in SECTIONS.items()]
-    PAGE.write_text("\n\n".join(["# How fast\n\n`scripts/bench` writes this page.", *tables, ""]))
+def _empty_row(section: Section) -> list[str]:
+    return ["not measured yet", *[""] * (len(section.headings) - 1)]
+
+
+def _write(tables: dict[str, str], page: Path) -> None:
+    parts = [f"## {section.title}\n\n{tables[name]}" for name, section in SECTIONS.items()]
+    page.write_text("\n\n".join(["# How fast\n\n`scripts/bench` writes this page.", *parts, ""]))
 
 
 if __name__ == "__main__":

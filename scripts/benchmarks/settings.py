@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from loop import BASE, CASES, ours
+from loop import BASE, CASES, SHORT, ours
 from measure import Cost, by_turns, composed, ratio
 
 CASE = "small CNN, batches of 128"
@@ -17,16 +17,17 @@ SETTINGS = {
 }
 
 
-def measured(rounds: int) -> list[list[str]]:
+def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: throughput by the clock and by the processor's time, default = 1."""
+    base = (*BASE, *CASES[CASE], *(SHORT if short else ()))
     with TemporaryDirectory() as folder:
         works: dict[str, Callable[[], Cost]] = {
-            name: partial(ours, composed(*BASE, *CASES[CASE], *chosen), Path(folder))
+            name: partial(ours, composed(*base, *chosen), Path(folder))
             for name, chosen in SETTINGS.items()
         }
-        found = by_turns(works, rounds)
-    default, *_ = found.values()
+        costs_of = by_turns(works, rounds)
+    default, *_ = costs_of.values()
     return [
-        [name, *(f"{1 / each:.2f}" for each in reversed(ratio(costs, default)))]
-        for name, costs in found.items()
+        [name, *(f"{1 / times:.2f}" for times in reversed(ratio(costs, default)))]
+        for name, costs in costs_of.items()
     ]

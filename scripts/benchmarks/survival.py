@@ -29,30 +29,32 @@ from xent_bench.curves import Curves
 from xent_bench.train import run
 from xent_bench.whole_files import write_whole
 
-EPOCHS = 20
+EPOCHS, SHORT_EPOCHS = 20, 2
 
 
-def measured(rounds: int) -> list[list[str]]:
+def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: a run of a sweep against the same without, and what one of each thing takes."""
+    epochs = SHORT_EPOCHS if short else EPOCHS
     with TemporaryDirectory(dir="/var/tmp") as place:  # on a disk: /tmp may be memory
-        return [_runs(Path(place), rounds), *_single(Path(place), rounds)]
+        return [_runs(Path(place), rounds, epochs), *_single(Path(place), rounds, epochs)]
 
 
-def _runs(root: Path, rounds: int) -> list[str]:
-    """One by one, by turns: a machine's speed drifts less within a run than within a sweep."""
+def _runs(root: Path, rounds: int, epochs: int) -> list[str]:
+    """Train run after run, by turns: a machine's speed drifts less in a run than in a sweep."""
     fresh = (root / str(number) for number in count())
-    ended: set[str] = set()
+    weights: set[str] = set()
 
     def one() -> Cost:
-        return cost_of(lambda: ended.add(_trained(next(fresh), root)))
+        return cost_of(lambda: weights.add(_trained(next(fresh), root, epochs)))
 
     def without() -> Cost:
-        with _nothing_survives():
+        with _nothing_survives(epochs):
             return one()
 
-    found = by_turns({"with": one, "without": without}, rounds)
-    assert len(ended) == 1, "the weights differ"
-    whole, pairs = typical(found["with"]), list(zip(found["with"], found["without"], strict=True))
+    surviving, bare = by_turns({"with": one, "without": without}, rounds).values()
+    if len(weights) != 1:
+        raise RuntimeError(f"expected equal weights after every run, got {len(weights)} different")
+    whole, pairs = typical(surviving), list(zip(surviving, bare, strict=True))
     return [
         "a run of a small sweep",
         f"{whole.cpu:.2f} s, {_times([(a.cpu, b.cpu) for a, b in pairs])}",
@@ -62,29 +64,35 @@ def _runs(root: Path, rounds: int) -> list[str]:
 
 
 def _times(pairs: list[tuple[float, float]]) -> str:
-    """The median ratio, and between which of the ratios the true one is in 19 cases of 20."""
+    """Word the median ratio and its 95 % interval, which two of the ratios bound."""
     ratios = sorted(a / b for a, b in pairs)
     low = max(0, floor(len(ratios) / 2 - 0.98 * sqrt(len(ratios))) - 1)
     return f"{median(ratios):.3f} times ({ratios[low]:.3f} to {ratios[-1 - low]:.3f})"
 
 
-def _trained(runs: Path, root: Path) -> str:
-    """A run of the quickstart's; its weights."""
-    config = composed("experiment=quickstart", f"epochs={EPOCHS}")
+def _trained(runs: Path, root: Path, epochs: int) -> str:
+    """Train a run of the quickstart; returns the hash of its weights."""
+    config = composed("experiment=quickstart", f"epochs={epochs}")
     config.machine.runs, config.machine.tracking = str(runs), f"sqlite:///{root}/mlflow.db"
     return str(run(config)["tags"]["weights_sha256"])
 
 
 @contextmanager
-def _nothing_survives() -> Iterator[None]:
-    """As the least that trains and logs the same would do it."""
-    nothing = ("checkpointing.Checkpointing._save", "fit.save_begun", "tracking.logger.save_begun")
+def _nothing_survives(epochs: int) -> Iterator[None]:
+    """Patch the package to do the least that trains and logs the same."""
+
+    def save(curves: Curves) -> None:
+        if epochs in curves.steps:  # once, for MLflow to read at the end
+            _write_plainly(curves.file, json.dumps(curves.steps), flush=False)
+
+    nothing = ("checkpointing.Checkpointing._save", "attempt.save_begun")
+    nothing += ("tracking.logger.save_begun",)
     nothing += ("progress.save_pace", "tracking.logger.set_pending", "tracking.logger.complaint")
     with ExitStack() as patches:
         for name in nothing:
             patches.enter_context(patch(f"xent_bench.{name}", lambda *_: None))
         patches.enter_context(patch("xent_bench.whole_files._write", _write_plainly))
-        patches.enter_context(patch.object(Curves, "save", _save))
+        patches.enter_context(patch.object(Curves, "save", save))
         yield
 
 
@@ -93,13 +101,7 @@ def _write_plainly(path: Path, content: str | bytes | memoryview, *, flush: bool
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _save(curves: Curves) -> None:
-    """Once, for MLflow to read at the end."""
-    if EPOCHS in curves.steps:
-        _write_plainly(curves.file, json.dumps(curves.steps), flush=False)
-
-
-def _single(root: Path, rounds: int) -> list[list[str]]:
+def _single(root: Path, rounds: int, epochs: int) -> list[list[str]]:
     works: dict[str, Callable[[], object]] = {}
     for name, words in {
         "small CNN": ("experiment=quickstart",),
@@ -111,7 +113,7 @@ def _single(root: Path, rounds: int) -> list[list[str]]:
         save()
         (file,) = folder.glob(CHECKPOINTS)
         works[f"a checkpoint of a {name}, {file.stat().st_size / 1e6:.1f} MB"] = save
-    works[f"the curves of {EPOCHS} epochs"] = partial(_curves, root)
+    works[f"the curves of {epochs} epochs"] = partial(_curves, root, epochs)
     works["a small file, written whole"] = partial(write_whole, root / "small", "x" * 200)
     works["fsync of a small file"] = partial(_flush, root / "flushed")
     turns = {name: partial(cost_of, work) for name, work in works.items()}
@@ -122,23 +124,23 @@ def _single(root: Path, rounds: int) -> list[list[str]]:
 
 
 def _checkpoint(config: DictConfig) -> dict[str, Any]:
-    """Of as many numbers as after a step of AdamW, which keeps two more of each weight."""
+    """Make a checkpoint as large as after a step of AdamW, which keeps two more of each weight."""
     data = configured(config, "data")()
     net: nn.Module = configured(config, "model")(data.shape, len(data.classes))
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
     moments = {
-        i: {"exp_avg": each.detach().clone(), "exp_avg_sq": each.detach().clone()}
-        for i, each in enumerate(net.parameters())
+        i: {"exp_avg": weight.detach().clone(), "exp_avg_sq": weight.detach().clone()}
+        for i, weight in enumerate(net.parameters())
     }
     return {"global_step": 1, "state_dict": state, "optimizer_states": [{"state": moments}]}
 
 
-def _curves(folder: Path) -> None:
+def _curves(folder: Path, epochs: int) -> None:
     curves = Curves(folder / "none")
     curves.file = folder / "curves.json"
     values = {f"val/metric{i}": i / 7 for i in range(15)}
-    curves.steps = dict.fromkeys(range(1, EPOCHS), values)
-    curves.add(EPOCHS, values)
+    curves.steps = dict.fromkeys(range(1, epochs), values)
+    curves.add(epochs, values)
     curves.save()
 
 
