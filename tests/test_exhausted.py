@@ -118,7 +118,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ("optimizer", OPTIMIZER, "in epoch 2, step 3"),
         ("data", DATA, "when it was loaded"),
     ],
-    ids=lambda value: None if "\n" in value else value,
+    ids=lambda value: "source" if "\n" in value else value,
 )
 def test_an_exhausted_iterator_is_an_error_that_names_part_step_and_line(
     config, mine, tmp_path, part, source, when
