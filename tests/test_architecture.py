@@ -148,7 +148,7 @@ OURS = {
     "page_tables": {"comparison", "evidence", "sources", "tables", "yardsticks"},
     "page": {
         *("charts", "colours", "comparison", "conclusion", "evidence", "notes", "page_tables"),
-        *("report_tables", "runs", "tables", "truth_table"),
+        *("report_tables", "runs", "sources", "tables", "truth_table"),
     },
     "publish": {
         *("colours", "comparison", "conclusion", "failures", "page", "runs", "tracking"),

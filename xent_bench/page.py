@@ -24,6 +24,7 @@ from xent_bench.notes import explanations, warnings
 from xent_bench.page_tables import configurations, contrasts_table, costs, origins, ranks
 from xent_bench.report_tables import levels, trials
 from xent_bench.runs import Run
+from xent_bench.sources import separated
 from xent_bench.tables import Best
 from xent_bench.truth_table import label_notes, truth_table
 
@@ -49,6 +50,7 @@ def page(comparisons: Sequence[Comparison], where: Callable[[Run], Path] = folde
     source = resources.files("xent_bench").joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         comparisons=[_parts(each, gather(each, where)) for each in comparisons],
+        separated=separated([run for comparison in comparisons for run in comparison.runs]),
         plotly=Markup(get_plotlyjs()),
     )
 

@@ -129,26 +129,14 @@ def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> 
             of = records.trials
         print_csv([record for comparison in comparisons for record in of(comparison)])
         return
+    from xent_bench.sources import separated
     from xent_bench.tables import FORMS as SHOW
     from xent_bench.tables import TEXT
 
     for comparison in comparisons:
         _show(comparison, options, SHOW[options.form])
-    TEXT[options.form](_separated(comparisons))
-
-
-def _separated(comparisons: Sequence["Comparison"]) -> list[str]:
-    """Why runs of one experiment on one data set are in several comparisons, in words."""
-    from xent_bench.sources import mixed_data
-
     runs = [run for comparison in comparisons for run in comparison.runs]
-    experiments = sorted({run.experiment for run in runs})
-    mixtures = [mixed_data([run for run in runs if run.experiment == e]) for e in experiments]
-    return [
-        f"\nCompared separately, since runs of one experiment saw different {what}."
-        for mixture in mixtures
-        for what in mixture
-    ]
+    TEXT[options.form]([f"\n{line}" for line in separated(runs)])
 
 
 def _show(

@@ -74,6 +74,16 @@ def mixed_data(runs: Sequence[Run | Unfinished]) -> list[str]:
     ]
 
 
+def separated(runs: Sequence[Run]) -> list[str]:
+    """Why runs of one experiment on one data set are in several comparisons, in words."""
+    experiments = sorted({run.experiment for run in runs})
+    return [
+        f"Compared separately, since runs of one experiment saw different {mixture}."
+        for experiment in experiments
+        for mixture in mixed_data([run for run in runs if run.experiment == experiment])
+    ]
+
+
 def _data_of(run: Run | Unfinished) -> str:
     """Choice of data and its parameters: 'image_folder root=images size=64'."""
     keys = sorted(key for key in run.params if key.startswith("data."))
