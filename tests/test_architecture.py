@@ -85,8 +85,8 @@ OURS = {
         *("tracking", "train", "whole_files"),
     },
     "tracking": {
-        *("cache_folder", "curves", "failures", "run_files", "runs", "scorecard", "tracking"),
-        "whole_files",
+        *("cache_folder", "curves", "failures", "run_files", "runs", "scorecard", "still_falling"),
+        *("tracking", "whole_files"),
     },
     "sync": {"failures", "run_files", "runs", "tracking"},
     "classifier": {

@@ -154,7 +154,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_leaves_the_one_before(
     assert found == ended(straight)
 
 
-@pytest.mark.parametrize(("room", "file"), [(36, "pictures/"), (144, "result.json")])
+@pytest.mark.parametrize(("room", "file"), [(36, "pictures/"), (154, "result.json")])
 def test_a_disk_that_is_full_after_training_is_named_and_the_run_only_scored(
     wanted, config, disk, monkeypatch, room, file
 ):

@@ -8,9 +8,8 @@ from scipy.special import stdtr
 
 from xent_bench.stats import LEVEL
 
-PREFIX = "last_tenth/"
-FALL, NOISE, FREEDOM, REACHED = (
-    f"{PREFIX}{name}" for name in ("fall", "noise", "degrees_of_freedom", "value")
+LAST_TENTH = FALL, NOISE, FREEDOM, REACHED = tuple(
+    f"last_tenth/{name}" for name in ("fall", "noise", "degrees_of_freedom", "value")
 )
 LEAST = 1e-3  # of the value: a smaller fall is none, however surely it is there
 EFFICIENCY = 18 / 35  # degrees of freedom of a variance from second differences, a point each

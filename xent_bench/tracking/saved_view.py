@@ -14,6 +14,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from xent_bench.scorecard import METRICS
+from xent_bench.still_falling import LAST_TENTH
 
 KEY = "losses"
 TAG = f"mlflow.sharedViewState.{KEY}"
@@ -109,7 +110,7 @@ def _every_metric() -> list[str]:
     bands = [f"{prefix}_null/{key}" for prefix in judged for key in NULL]
     others = ["test_ts/temperature_at_bound", "test_ts_se/temperature", "val/loss"]
     times = ["time/seconds", "time/examples_per_second", "time/epoch_seconds"]
-    return [*readings, *errors, *bands, *others, *times]
+    return [*readings, *errors, *bands, *others, *LAST_TENTH, *times]
 
 
 def _chart(key: str) -> dict[str, Any]:
