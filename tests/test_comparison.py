@@ -323,6 +323,15 @@ def test_with_one_seed_the_report_says_that_the_choice_flatters(tmp_path):
     assert "which with one seed flatters it" in conclusion(found)
 
 
+def test_values_stand_in_the_order_of_numbers(tmp_path, capsys):
+    for gamma in (10, 2, 0.5):
+        write_loss(tmp_path, "focal", 0.9, **{"loss.gamma": gamma})
+    main([str(tmp_path), "--trials"])
+    shown = capsys.readouterr().out
+
+    assert shown.index("gamma=0.5") < shown.index("gamma=2 ") < shown.index("gamma=10")
+
+
 @pytest.mark.parametrize(
     ("nll", "chosen", "how"),
     [

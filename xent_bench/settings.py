@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from xent_bench.runs import Run, Unfinished
-from xent_bench.trials import SETTING
+from xent_bench.trials import SETTING, Natural, natural
 
 Setting: TypeAlias = tuple[str, ...]
 
@@ -21,9 +21,10 @@ def setting_of(run: Run | Unfinished) -> Setting:
     return run.experiment, run.params["data"], run.params["model"], *parts, sha256
 
 
-def identity_of(run: Run | Unfinished) -> tuple[str, list[tuple[str, str]]]:
-    """The same for a run that was read from its folder or from a store."""
-    return run.params["loss"], sorted((key, str(value)) for key, value in run.params.items())
+def identity_of(run: Run | Unfinished) -> tuple[str, list[tuple[str, Natural]]]:
+    """A run's place in an order that is the same for runs of folders and of a store."""
+    params = sorted((key, natural(str(value))) for key, value in run.params.items())
+    return run.params["loss"], params
 
 
 def name_of(setting: Setting, settings: Sequence[Setting]) -> str:

@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from xent_bench.runs import Run, Unfinished
 from xent_bench.stats import Estimate, estimate
@@ -15,6 +15,9 @@ SETTING = (
     *("data", "model", "schedule", "augmentation"),
     *("epochs", "batch_size", "accumulate", "precision"),
 )
+
+
+Natural: TypeAlias = tuple[bool, float, str]
 
 
 class Trial(NamedTuple):
@@ -70,6 +73,20 @@ class Missing(NamedTuple):
     label: str
     seed: str
     command: str
+
+
+def natural(text: str) -> Natural:
+    """A key to sort by: numbers by their size and before words, so 2 comes before 10."""
+    value = number(text)
+    return value is None, value or 0.0, text
+
+
+def number(text: str | None) -> float | None:
+    """The number that a text says; None if it says none."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def is_hyper(key: str) -> bool:

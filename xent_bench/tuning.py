@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import NamedTuple, TypeAlias
 
 from xent_bench.runs import Run
-from xent_bench.trials import Trial
+from xent_bench.trials import Trial, natural, number
 from xent_bench.yardsticks import LARGER_IS_BETTER
 
 SECOND = {"val/nll": "val/top1"}  # what breaks a tie of the score; of any other score val/nll
@@ -172,13 +172,8 @@ def cost(trial: Trial, choose_by: str) -> float:
 
 
 def in_order(texts: Iterable[str]) -> list[str]:
-    """The different texts, numbers by their size and before words: '2' before '10'."""
-
-    def place(text: str) -> tuple[bool, float, str]:
-        value = number(text)
-        return value is None, value or 0.0, text
-
-    return sorted(set(texts), key=place)
+    """The different texts in their natural order: '2' before '10', numbers before words."""
+    return sorted(set(texts), key=natural)
 
 
 def budget(trials: Sequence[Trial], choices: Mapping[str, Choice]) -> list[Trial]:
@@ -217,14 +212,6 @@ def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
             if end:
                 at_ends.setdefault(f"{key}={text}, the {end} tried", []).append(loss)
     return [f"{value}, for {', '.join(losses)}" for value, losses in at_ends.items()]
-
-
-def number(text: str | None) -> float | None:
-    """The number that a text says; None if it says none."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
 
 
 def confounded(trials: Sequence[Trial]) -> list[str]:

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 from xent_bench.charts.style import Colours, styled
 from xent_bench.comparison import Comparison
 from xent_bench.stats import best_of
-from xent_bench.trials import Trial
-from xent_bench.tuning import cost, mean_cost, number
+from xent_bench.trials import Trial, number
+from xent_bench.tuning import cost, mean_cost
 
 REPORTED = "test/top1"
 
