@@ -1,0 +1,198 @@
+"""Change the pure parts of the package a little, one place at a time, and see whether a test minds.
+
+    scripts/mutate 300        # so many places, drawn at random but always the same
+    scripts/mutate 50 stats   # of one subject
+
+What survives is printed as a diff of one line: either it changes nothing, or a test is missing.
+Works on a copy; each trial is a fork of a process that has imported PyTorch and pytest already.
+"""
+
+import ast
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from multiprocessing import Pool
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 240  # a trial may take; one that hangs is caught too
+# files below xent_bench, and the tests that speak of them
+SUBJECTS = {
+    "losses": ("losses/*.py", "losses identities certificate"),
+    "links": ("links.py", "links losses"),
+    "metrics": ("metrics/*.py", "metrics calibration soft_labels golden"),
+    "calibrators": ("calibrators/*.py recipe.py", "calibrators soft_labels calibration"),
+    "stats": ("stats.py still_falling.py trust.py", "stats golden comparison"),
+    "comparison": (
+        "contrasts.py tuning.py trials.py settings.py comparison.py yardsticks.py control.py",
+        "comparison report",
+    ),
+    "data": (
+        "data/split.py data/augment.py data/mixing.py data/resident.py data/batches.py "
+        "data/image_set.py data/synthetic.py randomness.py",
+        "data golden soft_labels",
+    ),
+    "optimisation": ("schedules.py optimizers.py", "golden config"),
+    "config": ("schema.py configure.py targets.py ranges.py", "config golden"),
+}
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
+    **{ast.Pow: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Add},
+    **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt},
+    **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In},
+    **{ast.And: ast.Or, ast.Or: ast.And, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
+}
+
+
+class Change(tuple[str, str, int, str, str]):
+    """One mutation: its subject, file, line, and the line before and after."""
+
+
+def mutations(file: Path) -> Iterator[tuple[int, str]]:
+    """The line of each place that can be changed, and the whole source with it changed."""
+    tree = ast.parse(file.read_text())
+    places = [node for node in ast.walk(tree) if _can_change(node)]
+    skipped = {id(part) for node in ast.walk(tree) for part in _no_arithmetic(node)}
+    for number, node in enumerate(places):
+        if id(node) in skipped:
+            continue
+        changed = deepcopy(tree)
+        twin = [other for other in ast.walk(changed) if _can_change(other)][number]
+        _change(twin)
+        yield node.lineno, ast.unparse(ast.fix_missing_locations(changed))
+
+
+def _can_change(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant):
+        return type(node.value) in (int, float)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not | ast.USub)
+    if isinstance(node, ast.Compare):
+        return len(node.ops) == 1
+    return isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS
+
+
+def _no_arithmetic(node: ast.AST) -> Iterator[ast.AST]:
+    """Annotations, whose `|` and numbers are types."""
+    for field in ("annotation", "returns"):
+        part = getattr(node, field, None)
+        if part is not None:
+            yield from ast.walk(part)
+
+
+def _change(node: ast.AST) -> None:
+    if isinstance(node, ast.Constant):
+        node.value = node.value + 1
+    elif isinstance(node, ast.Compare):
+        node.ops = [SWAPS[type(node.ops[0])]()]
+    elif isinstance(node, ast.UnaryOp):
+        node.op = ast.UAdd() if isinstance(node.op, ast.USub) else ast.Not()
+        if isinstance(node.op, ast.Not):
+            node.operand = ast.UnaryOp(ast.Not(), node.operand)
+    elif isinstance(node, ast.BinOp | ast.BoolOp):
+        node.op = SWAPS[type(node.op)]()
+
+
+def drawn(number: int, only: str | None) -> list[tuple[str, Path, int, str]]:
+    """So many mutations: subject, file, line and source; the same at every call."""
+    every = [
+        (subject, file, line, source)
+        for subject, (patterns, _) in SUBJECTS.items()
+        if only in (None, subject)
+        for pattern in patterns.split()
+        for file in sorted((ROOT / "xent_bench").glob(pattern))
+        for line, source in mutations(file)
+    ]
+    return random.Random(0).sample(every, min(number, len(every)))
+
+
+def is_caught(trial: tuple[str, Path, int, str]) -> bool:
+    """Whether a test of the subject fails, or never ends, with the mutation in place."""
+    subject, file, _, source = trial
+    copy = Path(tempfile.mkdtemp())
+    try:
+        for folder in ("xent_bench", "conf", "tests"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        shutil.copytree(ROOT / "scripts", copy / "scripts")
+        (copy / file.relative_to(ROOT)).write_text(source)
+        tests = [f"tests/test_{name}.py" for name in SUBJECTS[subject][1].split()]
+        return _fails(copy, tests)
+    finally:
+        shutil.rmtree(copy)
+
+
+def _fails(copy: Path, tests: list[str]) -> bool:
+    child = os.fork()
+    if child == 0:
+        _test(copy, tests)
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) != 0
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def _test(copy: Path, tests: list[str]) -> None:
+    os.setpgid(0, 0)
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = str(copy)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    sys.dont_write_bytecode = True
+    sys.path[:0] = [str(copy), str(copy / "tests")]
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    import pytest
+
+    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+
+
+def preload() -> None:
+    """Import what every trial needs and none changes."""
+    import beartype  # noqa: F401
+    import hydra  # noqa: F401
+    import optax  # noqa: F401
+    import pydantic  # noqa: F401
+    import pytest  # noqa: F401
+    import pytorch_lightning  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import statsmodels.api  # noqa: F401
+    import torch
+    import torchmetrics  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
+def main() -> None:
+    """Try them, two at a time, and print what survives."""
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    trials = drawn(number, sys.argv[2] if len(sys.argv) > 2 else None)
+    preload()
+    survivors = 0
+    with Pool(os.cpu_count()) as pool:
+        for trial, caught in zip(trials, pool.imap(is_caught, trials), strict=True):
+            if not caught:
+                survivors += 1
+                subject, file, line, source = trial
+                before = ast.unparse(ast.parse(file.read_text())).splitlines()
+                after = source.splitlines()
+                place = next(i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1])
+                print(f"{file.relative_to(ROOT)}:{line} ({subject})")
+                print(f"  - {before[place].strip()}\n  + {after[place].strip()}", flush=True)
+    print(f"{len(trials)} mutations, {len(trials) - survivors} caught, {survivors} survived")
+
+
+if __name__ == "__main__":
+    main()
