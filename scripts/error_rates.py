@@ -43,7 +43,7 @@ class Rate(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Its standard error; of a rate of 0 that of one case."""
+        """The standard error of the share; of a rate of 0 that of one case."""
         p = max(self.value, 1 / self.of)
         return math.sqrt(p * (1 - p) / self.of)
 
@@ -127,7 +127,7 @@ def at_the_margin(rng: np.random.Generator, number: int, seeds: int) -> Comparis
 
 
 def marks(comparison: Comparison) -> list[bool]:
-    """For each column whether a best is marked."""
+    """Whether a best is marked, column by column."""
     return [bool(leaders.best) for leaders in comparison.leaders.values()]
 
 

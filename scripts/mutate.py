@@ -41,17 +41,11 @@ SUBJECTS = {
     "optimisation": ("schedules.py optimizers.py", "golden config"),
     "config": ("schema.py configure.py targets.py ranges.py", "config golden"),
 }
-SWAPS: dict[type[ast.AST], type[ast.AST]] = {
-    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
-    **{ast.Pow: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Add},
-    **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt},
-    **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In},
-    **{ast.And: ast.Or, ast.Or: ast.And, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
-}
-
-
-class Change(tuple[str, str, int, str, str]):
-    """One mutation: its subject, file, line, and the line before and after."""
+PAIRS = "Add Sub, Mult Div, Lt LtE, Gt GtE, Eq NotEq, In NotIn, And Or, Is IsNot"
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {ast.Pow: ast.Mult, ast.Mod: ast.Add}
+for pair in PAIRS.split(", "):
+    one, other = (getattr(ast, name) for name in pair.split())
+    SWAPS |= {one: other, other: one}
 
 
 def mutations(file: Path) -> Iterator[tuple[int, str]]:
@@ -188,7 +182,11 @@ def main() -> None:
                 subject, file, line, source = trial
                 before = ast.unparse(ast.parse(file.read_text())).splitlines()
                 after = source.splitlines()
-                place = next(i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1])
+                place = next(
+                    i
+                    for i, pair in enumerate(zip(before, after, strict=False))
+                    if pair[0] != pair[1]
+                )
                 print(f"{file.relative_to(ROOT)}:{line} ({subject})")
                 print(f"  - {before[place].strip()}\n  + {after[place].strip()}", flush=True)
     print(f"{len(trials)} mutations, {len(trials) - survivors} caught, {survivors} survived")

@@ -210,7 +210,7 @@ def test_losses_tuned_with_unequal_budgets_are_not_ranked_unless_told(tmp_path, 
 
 
 def test_what_differs_between_losses_beside_the_loss_is_said_and_not_ranked(tmp_path):
-    """As many trials each, but what each was tuned over is not the same."""
+    """Each loss has two trials, but not over the same values."""
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "ce", 0.92, **{"optimizer.lr": 0.2})
     write_loss(tmp_path, "gce", 0.91, **{"loss.q": 0.7})

@@ -27,7 +27,7 @@ from xent_bench.stats import choice_widening, largest_spread, seeds_needed
 
 
 def digest(tensor: torch.Tensor) -> str:
-    """Of a tensor's bytes; of numbers that every platform rounds alike."""
+    """Hash the bytes of a tensor, whose numbers every platform rounds alike."""
     return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
@@ -194,7 +194,7 @@ def test_top5_of_exactly_five_classes_is_always_right():
 
 
 def test_the_formula_of_power():
-    """By tables of the noncentral t distribution: 80 % at 5 %, two-sided, paired."""
+    """Pairs for a power of 80 % at 5 %, two-sided: from tables of the noncentral t distribution."""
     assert [seeds_needed(effect, 1.0) for effect in (2.0, 1.0, 0.5, 0.2)] == [5, 10, 34, 199]
     assert seeds_needed(1.0, 1.0, level=0.05 / 4) == 15
     assert largest_spread(1.0, 3) == pytest.approx(2.116936)

@@ -1,4 +1,4 @@
-"""Which nets depend on how many images are computed at once, and what to say of it."""
+"""Nets that depend on how many images are computed at once, and the warning about them."""
 
 from torch import nn
 

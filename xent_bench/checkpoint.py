@@ -63,7 +63,7 @@ def last_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
 
 
 def load_origin(path: Path) -> dict[str, Any] | None:
-    """What the run of a checkpoint was begun with; None if it is older than that record."""
+    """Read what the run of a checkpoint was begun with; None where it is older than the record."""
     origin: dict[str, Any] | None = _load(path, mmap=True).get(ORIGIN)  # the tensors stay on disk
     return origin
 

@@ -33,7 +33,7 @@ class Checkpointing(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """With the number of threads, by which numbers round, and what the run was begun with."""
+        """Add the number of threads, by which numbers round, and what the run was begun with."""
         checkpoint[THREADS] = torch.get_num_threads()
         checkpoint[ORIGIN] = self.origin
 

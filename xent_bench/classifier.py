@@ -181,7 +181,7 @@ class Classifier(LightningModule):
             raise exhausted("model", stop, self._when(len(self.train_losses))) from stop
 
     def _when(self, step: int = 0) -> str:
-        """Which call of a part it is, for an error: `step` of the epoch, counted from 0."""
+        """Say for an error which call of a part failed: `step` of the epoch, counted from 0."""
         if self.trainer.predicting:
             return "in the predictions after training"
         epoch = f"epoch {self.current_epoch + 1}"

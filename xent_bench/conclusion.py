@@ -95,7 +95,7 @@ def _differences(comparison: Comparison) -> list[str]:
 
 
 def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: str) -> list[str]:
-    """What is decided by the primary metric and by the secondary ones; by none; the sum of it."""
+    """Say what the primary metric decides, what the secondary ones do, and what is open."""
     primary = comparison.options.primary
     groups = {
         key: [contrast for contrast in contrasts if contrast.yardstick.key == key]

@@ -119,7 +119,7 @@ def _verdict(delta: Difference, p: float | None, p_tie: float | None, by: Yardst
 
 
 class Leaders(NamedTuple):
-    """Of one yardstick: the loss with the best mean, and those that are not told from it.
+    """The loss with the best mean by one yardstick, and those that are not told from it.
 
     Empty where nothing can be told: one loss, one seed, or no loss that differs from the best.
     """
@@ -177,7 +177,7 @@ def _competing(runs: Runs, key: str) -> dict[str, list[Run]]:
 
 
 def _alike(runs: Runs) -> dict[str, str]:
-    """For each loss the first that ended with the same weights in every run: mostly itself."""
+    """Map each loss to the first that ended with the same weights in every run, mostly itself."""
     first: dict[str, str] = {}
     for label in runs:
         twins = (

@@ -67,7 +67,7 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
 def judge(
     predictions: Predictions, fitted: Temperature, read: Mapping[str, Examples]
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """By prefix what a calibrated net may show on these images, and whether this one shows more."""
+    """Say for each prefix what a calibrated net may show, and whether this one shows more."""
     draws = {
         prefix: null_draws(examples.ranked)
         for prefix, examples in read.items()

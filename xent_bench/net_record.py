@@ -1,4 +1,4 @@
-"""What a net was trained with, kept beside its weights: without it they are numbers, not a net.
+"""The record of what a net was trained with, beside its weights: without it they are numbers.
 
 `net.json` lies in the folder of every finished run and among its artifacts in MLflow. It is read
 back as data, and checked; `net_code.py` has what may be looked up by a name in it.
@@ -53,7 +53,7 @@ class StoredLink:
 
 @dataclass(frozen=True)
 class NetRecord:
-    """What `net.json` holds."""
+    """The content of `net.json`."""
 
     key: str  # the run's
     weights_sha256: str

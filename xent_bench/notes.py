@@ -130,7 +130,7 @@ def _chosen(comparison: Comparison) -> list[str]:
 
 
 def _reported(comparison: Comparison) -> str:
-    """Of which runs the scores are, where there was a choice."""
+    """Say of which runs the scores are, where there was a choice."""
     if all(row.n < 2 for row in comparison.rows):
         return (
             "With one seed, choice and score are of the same run: the scores of a tuned loss are "

@@ -1,4 +1,4 @@
-"""What a run was begun with and must go on with: its key, images, splits, and code.
+"""The origin of a run, with which it must go on: its key, images, splits, and code.
 
 It travels in every checkpoint, and is compared before a run goes on from one. A checkpoint from
 before it was kept goes on unasked.

@@ -41,7 +41,7 @@ class Slope(NamedTuple):
 def recipe_draws(
     calib: Outputs, test: Outputs, fitted: Temperature, *, soft: bool = False
 ) -> NullDraws:
-    """What a net shows on test that is calibrated at the fitted temperature, when T is fitted anew.
+    """Draw what a net shows on test that is calibrated at the fitted T, when T is fitted anew.
 
     Parametric bootstrap: labels of calib are drawn from softmax(u / T), T is fitted to them as
     `fit_temperature` does, and answers on test are right with the probability that the first T

@@ -58,7 +58,7 @@ def _level(comparison: Comparison, row: Row, by: Yardstick) -> str:
 
 
 def _verdict(comparison: Comparison, row: Row, reading: str) -> str:
-    """On calibration; what ended with the baseline's weights has the baseline's."""
+    """The verdict on calibration; a loss with the baseline's weights has the baseline's."""
     verdicts = comparison.trust[reading]
     return verdicts.get(row.label, verdicts.get(str(comparison.baseline), "undecided"))
 
@@ -96,7 +96,7 @@ def differences(comparison: Comparison) -> Table:
 
 
 def _widened(comparison: Comparison) -> str:
-    """By how much tuning widens an interval over the seeds of the largest row."""
+    """Say by how much tuning widens an interval over the seeds of the largest row."""
     n = max((row.n for row in comparison.rows), default=1)
     factor = choice_widening(n, max(row.trials for row in comparison.rows))
     if factor == 1:

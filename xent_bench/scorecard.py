@@ -103,7 +103,7 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
 
 
 def _by_chance(ends: Sequence[float], *, is_soft: bool) -> str:
-    """What a calibrated net shows: the ends of the ECE and of overconfidence, in per cent."""
+    """Say what a calibrated net shows: the ends of the ECE and of overconfidence, in per cent."""
     low, high, under, over = ends
     if is_soft:
         return (

@@ -94,7 +94,7 @@ def _data_of(run: Run | Unfinished) -> str:
 def _versions(
     items: Iterable[tuple[str, Run | Unfinished, str | None]],
 ) -> dict[str, dict[str, list[str]]]:
-    """For each choice the names of the runs by the hash that they saw, where it is known."""
+    """Collect for each choice the names of the runs by the hash that they saw, if it is known."""
     versions: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for choice, run, digest in items:
         if digest is not None:

@@ -84,7 +84,7 @@ def _mixtures(folders: list[Path]) -> list[str]:
 
 
 def _run_in(folder: Path) -> Run | Unfinished | None:
-    """What a folder tells of its run, finished or not; None where that is damaged."""
+    """Read a folder's run, finished or not; None where it is damaged."""
     try:
         return load_run(folder / RESULT) if has_result(folder) else load_begun(folder)
     except ValueError:  # its line says so

@@ -16,7 +16,7 @@ EFFICIENCY = 18 / 35  # degrees of freedom of a variance from second differences
 
 
 def last_tenth(curves: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
-    """By how much val/nll fell in the last tenth of the epochs (one at least), and its noise.
+    """Measure how far val/nll fell in the last tenth of the epochs (one at least), and its noise.
 
     Noise is the standard deviation of one point about a smooth course, from second differences d at
     the distance of that tenth, over the last half of the curve (three such differences at least,

@@ -1,4 +1,4 @@
-"""What a report says of runs whose p(y|x) is known, and of those whose labels are distributions."""
+"""Tables and notes for runs whose p(y|x) is known, and for those whose labels are distributions."""
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.tables import Table
@@ -31,7 +31,7 @@ def truth_table(comparison: Comparison) -> Table | None:
 
 
 def label_notes(comparison: Comparison) -> list[str]:
-    """What to know where labels are distributions; nothing where they are not."""
+    """Notes for a reader where labels are distributions; none where they are not."""
     key = "test/label_entropy"
     floors = [row.estimates[key].mean for row in comparison.rows if key in row.estimates]
     if not floors:

@@ -22,7 +22,7 @@ Place: TypeAlias = tuple[float, ...]  # smaller is better
 
 
 class Choice(NamedTuple):
-    """What tuning makes of one loss."""
+    """The outcome of tuning one loss."""
 
     trial: Trial  # chosen by all seeds together: what to train with
     runs: list[Run]  # that are reported: for each seed of the trial which the others choose
@@ -191,7 +191,7 @@ def budget(trials: Sequence[Trial], choices: Mapping[str, Choice]) -> list[Trial
 
 
 def unequal(trials: Sequence[Trial]) -> str:
-    """How losses differ in the number of trials of their budgets; nothing if they do not."""
+    """Say how losses differ in the number of their trials; nothing if they do not."""
     counts = Counter(trial.loss for trial in trials)
     if len(set(counts.values())) < 2:
         return ""

@@ -104,7 +104,7 @@ def _centred(u: Outputs, target: Target) -> Outputs:
 
 
 def typical_margin(u: Outputs) -> float:
-    """By how much the true class, at 0, leads the mean of the others: median where it leads."""
+    """Median lead of the true class, at output 0, over the mean of the others, where it leads."""
     return _median(-u.sum(axis=1) / (u.shape[1] - 1))
 
 

@@ -36,7 +36,7 @@ SETTLED = 2 * 10**9
 
 
 class Memory(NamedTuple):
-    """What is remembered of a root's files, sorted by name."""
+    """The remembered hashes of a root's files, sorted by name."""
 
     names: np.ndarray  # of bytes
     stamps: Stamps
@@ -104,7 +104,7 @@ def _digest(path: bytes) -> bytes:
 
 
 def _each(read: Any, root: Path, names: list[bytes]) -> list[Any]:
-    """What is read of each file, whose path is joined as bytes: a Path would take longer."""
+    """Read each file, whose path is joined as bytes: a Path would take longer."""
     start, path = os.fsencode(root), b""
     try:
         return [read(path := os.path.join(start, name)) for name in names]
@@ -122,7 +122,7 @@ def _memory_file(root: Path) -> Path | None:
 
 
 def _recall(memory: Memory, names: np.ndarray, stamps: Stamps) -> tuple[Hashes, np.ndarray]:
-    """What is remembered of each name, and whether it is: with the same size and time."""
+    """Look up each name: its hash, and whether it is remembered with the same size and time."""
     hashes, known = np.zeros((len(names), 32), np.uint8), np.zeros(len(names), bool)
     if len(memory.names):
         place = np.searchsorted(memory.names, names).clip(max=len(memory.names) - 1)

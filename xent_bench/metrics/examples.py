@@ -25,7 +25,7 @@ BLOCK = 2**17  # outputs at a time: what is computed of them stays in a processo
 
 
 class Probabilistic(NamedTuple):
-    """What needs probabilities, example by example; and of each class its gaps, bin by bin.
+    """Metrics that need probabilities, example by example; and the gaps of each class, bin by bin.
 
     The label is q, one-hot if it is hard.
     """
@@ -39,7 +39,7 @@ class Probabilistic(NamedTuple):
 
 
 class Soft(NamedTuple):
-    """What only soft labels q have, example by example; and of each class its hits."""
+    """Metrics that only soft labels q have, example by example; and the hits of each class."""
 
     label_entropy: Values  # H(q) = -sum_k q_k log q_k, in nats: the least that nll can be
     top1_likeliest: Values  # 1 where the answer is the class of the largest q_k; ties at random

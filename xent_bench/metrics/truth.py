@@ -1,4 +1,4 @@
-"""What a net's outputs are worth where p(y|x) is known: without the noise of labels."""
+"""Metrics of a net's outputs where p(y|x) is known: without the noise of labels."""
 
 from xent_bench.arrays import Outputs, SoftLabels
 from xent_bench.links import Link

@@ -79,7 +79,7 @@ def _bootstrap(examples: Examples) -> dict[str, float]:
 
 
 class NullDraws(NamedTuple):
-    """What a calibrated model shows on so many examples, drawn DRAWS times."""
+    """DRAWS draws of what a calibrated model shows on so many examples."""
 
     ece: Draws
     overconfidence: Draws
