@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 from xent_bench.charts.style import GREY, LIGHT, Colours, styled
 from xent_bench.comparison import Comparison
 from xent_bench.evidence import Evidence
-from xent_bench.yardsticks import COMPARED, Yardstick, by_key
+from xent_bench.yardsticks import Yardstick, by_key, quoted
 
 
 def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.Figure | None:
@@ -17,9 +17,10 @@ def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.F
         return None
     order = [r.label for r in comparison.rows if any(each.label == r.label for each in found)]
     yardsticks = by_key(comparison.options.yardsticks)
-    titles = [_axis(yardsticks[key]) for key in COMPARED]
-    figure = make_subplots(1, len(COMPARED), shared_yaxes=True, subplot_titles=titles)
-    for column, key in enumerate(COMPARED, 1):
+    keys = quoted(comparison.options.primary)
+    titles = [_axis(yardsticks[key]) for key in keys]
+    figure = make_subplots(1, len(keys), shared_yaxes=True, subplot_titles=titles)
+    for column, key in enumerate(keys, 1):
         by = yardsticks[key]
         for each in found:
             if each.yardstick.key != key or not np.isfinite(each.difference.mean):
