@@ -165,7 +165,7 @@ OURS = {
     },
     "tables": set(),
     "report_tables": {"comparison", "contrasts", "stats", "tables", "yardsticks"},
-    "notes": {"comparison", "sources", "yardsticks"},
+    "notes": {"comparison", "sources", "trust", "yardsticks"},
     "truth_table": {"comparison", "tables"},
     "report_options": {"yardsticks"},
     "report": {

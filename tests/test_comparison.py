@@ -311,7 +311,7 @@ def test_a_tuned_loss_is_reported_by_runs_that_other_seeds_chose(tmp_path):
         (2, 0.2),
     ]
     assert row.estimates["test/top1"].mean == pytest.approx(0.9)
-    assert "for each seed as the other seeds choose" in conclusion(compared(tmp_path))
+    assert "for each seed, the other seeds choose the trial" in conclusion(compared(tmp_path))
 
 
 def test_with_one_seed_the_report_says_that_the_choice_flatters(tmp_path):
@@ -320,7 +320,9 @@ def test_with_one_seed_the_report_says_that_the_choice_flatters(tmp_path):
     found = compared(tmp_path)
 
     assert found.rows[0].estimates["test/top1"].mean == pytest.approx(0.9104)
-    assert "which with one seed flatters it" in conclusion(found)
+    assert "which flatters it: with one seed the run that was chosen is the one" in conclusion(
+        found
+    )
 
 
 def test_values_stand_in_the_order_of_numbers(tmp_path, capsys):
@@ -330,6 +332,81 @@ def test_values_stand_in_the_order_of_numbers(tmp_path, capsys):
     shown = capsys.readouterr().out
 
     assert shown.index("gamma=0.5") < shown.index("gamma=2 ") < shown.index("gamma=10")
+
+
+def test_trials_without_a_common_seed_are_not_chosen_among(tmp_path, capsys):
+    write_loss(tmp_path, "ce", 0.90, seeds=(0,))
+    write_loss(tmp_path, "ce", 0.95, seeds=(1,), **{"optimizer.lr": 0.2})
+    found = compared(tmp_path)
+    main([str(tmp_path)])
+
+    assert [(row.n, row.trials) for row in found.rows] == [(1, 1)]
+    assert "ce lr=0.2 (no seed in common)" in " ".join(capsys.readouterr().out.split())
+    assert "Without any finished run" not in conclusion(found)
+
+
+def test_the_one_seed_that_chose_is_not_reported_where_there_are_others(tmp_path):
+    write_loss(tmp_path, "ce", 0.90, seeds=(0, 1))
+    write_loss(tmp_path, "ce", 0.80, seeds=(0,), **{"optimizer.lr": 0.2})
+    (row,) = compared(tmp_path).rows
+
+    assert [run.params["seed"] for run in row.runs] == [1]
+    assert not row.choice.flatters
+
+
+def test_what_is_ranked_nevertheless_is_said_in_the_conclusion(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.91, **{"optimizer.lr": 0.2})
+    text = conclusion(compared(tmp_path, rank_anyway=True))
+
+    assert "each loss at a setting of its own, not tuned" in text
+    assert "Ranked nevertheless, though not only the loss differs" in text
+    assert "optimizer.lr: ce 0.1; gce 0.2" in text
+    assert "at this setting" not in text.lower()
+
+
+def test_an_infinite_score_shows_no_order(tmp_path):
+    for seed in SEEDS:
+        noise = NOISE[seed] + JITTER[seed]
+        for loss, raw, scaled in (("ce", 0.5, 0.6), ("huber", float("inf"), 0.3)):
+            scores = {"test/nll": raw + noise * (loss == "ce"), "test_ts/nll": scaled + noise}
+            write_run(tmp_path, loss, seed, metrics=scores)
+    (flip,) = compared(tmp_path).flips
+
+    assert not flip.shown
+
+
+def test_a_rate_at_which_all_diverged_is_an_end_of_what_was_tried(tmp_path):
+    for lr, top1 in ((0.1, 0.8), (0.2, 0.9)):
+        write_loss(tmp_path, "ce", top1, **{"optimizer.lr": lr})
+    assert compared(tmp_path).at_edge == ["optimizer.lr=0.2, the largest tried, for ce"]
+
+    unfinished(tmp_path, "ce", 0, "Diverged: nan", **{"optimizer.lr": 9.0})
+    assert compared(tmp_path).at_edge == []
+
+
+def test_a_single_loss_has_nothing_to_decide(tmp_path):
+    write_loss(tmp_path, "ce", 0.9)
+    text = conclusion(compared(tmp_path))
+
+    assert "primary metric" not in text
+    assert "better" not in text
+
+
+def test_a_loss_that_lacks_the_primary_metric_is_named(tmp_path):
+    for loss in ("ce", "gce", "hinge"):
+        write_loss(tmp_path, loss, 0.9)
+    text = conclusion(compared(tmp_path, primary="test/nll"))
+
+    assert "Without that metric, so not judged by it: hinge." in text
+
+
+def test_sections_stand_in_the_order_of_numbers(tmp_path):
+    for epochs in (100, 2, 10):
+        write_loss(tmp_path, "ce", 0.9, epochs=epochs)
+    names = [each.setting.rpartition("=")[2] for each in compare(load_runs(tmp_path))]
+
+    assert names == ["2", "10", "100"]
 
 
 @pytest.mark.parametrize(

@@ -188,8 +188,8 @@ def test_runs_that_saw_different_code_are_named(tmp_path, capsys):
     show(tmp_path)
     shown = one_line(capsys.readouterr().out)
 
-    assert "different origin: code of loss focal (run focal-s0 unlike 2 of them)" in shown
-    assert "different origin: code of net cnn (run focal-s1 unlike 5 of them)" in shown
+    assert "different origin: code of loss focal (focal-s0 differs from the other 2 runs)" in shown
+    assert "different origin: code of net cnn (focal-s1 differs from the other 5 runs)" in shown
     assert "code of loss ce" not in shown
     assert "code of schedule" not in shown
 
@@ -202,7 +202,7 @@ def test_runs_on_different_images_are_said_to_be_compared_separately(tmp_path, c
 
     assert (
         "Compared separately, since runs of one experiment saw different images or labels of "
-        "digits (run ce-s1 unlike 2 of them)."
+        "digits (ce-s1 differs from the other 2 runs)."
     ) in one_line(capsys.readouterr().out)
 
 

@@ -18,6 +18,7 @@ from xent_bench.stats import (
     largest_spread,
     seeds_needed,
 )
+from xent_bench.still_falling import last_tenth, still_falling
 
 MARGIN = 0.5
 
@@ -176,3 +177,18 @@ def test_best_of_k_is_the_mean_over_all_choices_of_k():
         picks = [min(subset, key=chosen_by.__getitem__) for subset in combinations(range(6), k)]
 
         assert best_of(k, chosen_by, reported) == pytest.approx(fmean(reported[i] for i in picks))
+
+
+@pytest.mark.parametrize("epochs", [5, 20, 60])
+def test_a_curve_that_falls_smoothly_is_seen_to_fall_with_one_run(epochs):
+    """Bent as training bends it: its bend is no noise."""
+    curve = {e: {"val/nll": 0.1 + 2 * 0.7 ** (5 * e / epochs)} for e in range(1, epochs + 1)}
+    known = last_tenth(curve)
+
+    assert still_falling([known]) == pytest.approx(known["last_tenth/fall"])
+
+
+def test_a_fall_of_a_thousandth_is_none():
+    curve = {e: {"val/nll": 0.5 + 1e-5 * (20 - e)} for e in range(1, 21)}
+
+    assert still_falling([last_tenth(curve)] * 3) is None

@@ -121,8 +121,8 @@ def test_runs_that_saw_different_data_or_code_are_named_in_a_line(runs, capsys):
     (line,) = [s for s in capsys.readouterr().out.splitlines() if s.startswith("Not all runs")]
 
     assert line == (
-        "Not all runs saw the same: images or labels of digits (run ce-s3 unlike 4 of them); "
-        "code of loss focal (run ce-s3 unlike 2 of them)"
+        "Not all runs saw the same: images or labels of digits (ce-s3 differs from the other 4 "
+        "runs); code of loss focal (ce-s3 differs from the other 2 runs)"
     )
 
 

@@ -1,6 +1,6 @@
 """Runs side by side: which of them make a row, what the row says, and what to know beside it.
 
-Computes and prints nothing.
+All of it is computed here; nothing is printed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,21 @@ from typing import NamedTuple
 from xent_bench.contrasts import Contrast, Field, Flip, Leaders, contrasts, flips, leaders
 from xent_bench.control import Control, control_of
 from xent_bench.runs import Run, Unfinished
-from xent_bench.settings import Setting, identity_of, name_of, setting_of
+from xent_bench.settings import (
+    Setting,
+    identity_of,
+    in_order_of_numbers,
+    name_of,
+    setting_of,
+)
 from xent_bench.stats import Estimate, choice_widening, estimate
 from xent_bench.still_falling import still_falling
 from xent_bench.trials import Missing, Trial, missing, trials_of
-from xent_bench.trust import READINGS, majority, trust
+from xent_bench.trust import READINGS, trust
 from xent_bench.tuning import Choice, at_edge, budget, choose, confounded, unequal
 from xent_bench.yardsticks import CHOOSE_BY, PRIMARY, YARDSTICKS, Yardstick, by_key
 
 BASELINE = "ce"
-VERDICT = "_verdict"  # ends the name of a tag
 
 
 class Options(NamedTuple):
@@ -37,7 +42,6 @@ class Row(NamedTuple):
 
     choice: Choice
     estimates: dict[str, Estimate]
-    verdicts: dict[str, str]  # on the calibration, by prefix: that of most of these runs
     scaled_map: str
 
     @property
@@ -57,7 +61,7 @@ class Row(NamedTuple):
 
     @property
     def trials(self) -> int:
-        """How many there were to choose from."""
+        """Number of trials that the loss was chosen from."""
         return max(1, len(self.choice.candidates))
 
     @property
@@ -92,7 +96,8 @@ class Comparison(NamedTuple):
     options: Options
     rows: list[Row]
     trials: list[Trial]
-    unranked: str  # why losses cannot be ranked fairly; nothing if they can
+    unfair: str  # why losses cannot be ranked fairly; nothing if they can
+    unranked: str  # the same, unless they are ranked all the same
     contrasts: list[Contrast]
     leaders: dict[str, Leaders]  # by yardstick
     trust: dict[str, dict[str, str]]  # verdicts on calibration, by reading and loss
@@ -133,7 +138,7 @@ def compare(
         if setting_of(other)[:-1] not in known:
             groups.setdefault(setting_of(other), [])
     found = []
-    for setting in sorted(groups):
+    for setting in sorted(groups, key=in_order_of_numbers):
         others = [run for run in ended if setting_of(run)[:-1] == setting[:-1]]
         found.append(_comparison(setting, list(groups), groups[setting], others, options))
     losses = dict.fromkeys(trial.loss for each in found for trial in each.trials)
@@ -154,9 +159,9 @@ def _comparison(
     rows = [_row(choice) for choice in choices.values()]
     tuned_over = budget(trials, choices)
     differing = confounded(tuned_over)
-    unranked = (
-        "" if options.rank_anyway else "; ".join([unequal(tuned_over), *differing]).strip("; ")
-    )
+    tried = [trial for trial in trials if trial.runs or trial.has_diverged]
+    unfair = "; ".join(filter(None, [unequal(tuned_over), *differing]))
+    unranked = "" if options.rank_anyway else unfair
     rows.sort(key=lambda row: row.label if unranked else _order(row, options))
     ranked = {} if unranked else {row.label: row.runs for row in rows if row.n}
     field = Field(ranked, max(row.trials for row in rows))
@@ -172,6 +177,7 @@ def _comparison(
         options,
         rows,
         trials,
+        unfair,
         unranked,
         against,
         {key: leaders(field, by) for key, by in yardsticks.items()},
@@ -179,7 +185,7 @@ def _comparison(
         _falling(finished),
         flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
         missing(trials),
-        at_edge(tuned_over, {loss: choice.trial for loss, choice in choices.items()}),
+        at_edge(tried, {loss: choice.trial for loss, choice in choices.items()}),
         unfinished,
         differing,
         control_of(runs),
@@ -214,15 +220,5 @@ def _row(choice: Choice) -> Row:
     estimates = {
         key: estimate([run.metrics[key] for run in runs], widening=widening) for key in keys
     }
-    words: dict[str, list[str]] = {}
-    for run in runs:
-        for tag in run.tags:
-            if tag.endswith(VERDICT):
-                words.setdefault(tag.removesuffix(VERDICT), []).append(run.tags[tag])
-    verdicts = {
-        prefix: majority(verdicts)
-        for prefix, verdicts in words.items()
-        if len(verdicts) == len(runs)
-    }
     maps = [run.tags["scaled_map"] for run in runs if "scaled_map" in run.tags]
-    return Row(choice, estimates, verdicts, (maps or ["softmax(z / T)"])[0])
+    return Row(choice, estimates, (maps or ["softmax(z / T)"])[0])

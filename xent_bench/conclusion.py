@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from xent_bench.comparison import Comparison
+from xent_bench.comparison import Comparison, Row
 from xent_bench.contrasts import Contrast
 from xent_bench.trust import CALIBRATED, UNDECIDED
 from xent_bench.yardsticks import by_key, quoted
@@ -10,21 +10,21 @@ from xent_bench.yardsticks import by_key, quoted
 MOST = 3  # losses named with their numbers; of more their count
 WORDS = {
     "mixed": "too sure here and not sure enough there",
-    UNDECIDED: "judged otherwise from seed to seed",
+    UNDECIDED: "judged differently with different seeds",
 }
 
 
 def conclusion(comparison: Comparison) -> str:
     """What is better, worse, the same and open; whether probabilities can be trusted; caveats."""
     sentences = [f"On {comparison.setting}, {_seeds(comparison)}, {tuning(comparison)}."]
-    if comparison.unranked:
-        sentences.append(_unranked(comparison))
-    elif comparison.baseline is None:
+    if comparison.unfair:
+        sentences.append(_unfair(comparison))
+    if comparison.baseline is None and not comparison.unranked:
         sentences.append("There is no baseline to compare with: --baseline LOSS names one.")
-    else:
+    elif not comparison.unranked:
         sentences += _differences(comparison)
     if comparison.falling:
-        falls = [f"{label} (by {fall:.2g})" for label, fall in comparison.falling.items()]
+        falls = [_fall(row, comparison.falling[row.label]) for row in _fallen(comparison)]
         sentences.append(
             "Not trained to the end, since val/nll still fell in the last tenth of the epochs: "
             f"{_joined(falls)}."
@@ -36,19 +36,33 @@ def conclusion(comparison: Comparison) -> str:
     return " ".join(sentences)
 
 
+def _fallen(comparison: Comparison) -> list[Row]:
+    return [row for row in comparison.rows if row.label in comparison.falling]
+
+
+def _fall(row: Row, fall: float) -> str:
+    """The loss and its fall; of one without probabilities the trained loss fell, in its unit."""
+    has_nll = any("val/nll" in run.metrics or "test/nll" in run.metrics for run in row.runs)
+    return f"{row.label} (by {fall:.2g}{'' if has_nll else ' in val/loss'})"
+
+
 def tuning(comparison: Comparison) -> str:
     """How the losses were tuned, or that they were not."""
     counts = sorted({row.trials for row in comparison.rows if row.n} or {1})
     if counts == [1]:
+        if comparison.confounded:
+            return "each loss at a setting of its own, not tuned"
         return f"every loss at one setting{_rate(comparison)}, not tuned"
     choose_by = comparison.options.choose_by
     how_many = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    how = f"each loss at the best of {how_many} trials by {choose_by}"
-    if all(row.n < 2 for row in comparison.rows):
-        return (
-            f"{how}, which with one seed flatters it: the run that was chosen is the one reported"
-        )
-    return f"{how}, for each seed as the other seeds choose"
+    how = f"each loss with the best of {how_many} trials by {choose_by}"
+    flattered = [row.label for row in comparison.rows if row.choice.flatters]
+    tuned = [row for row in comparison.rows if row.trials > 1]
+    flatters = "which flatters it: with one seed the run that was chosen is the one reported"
+    if len(flattered) == len(tuned):
+        return f"{how}, {flatters}"
+    chosen = f"{how}; for each seed, the other seeds choose the trial"
+    return f"{chosen}; but not for {_joined(flattered)}, {flatters}" if flattered else chosen
 
 
 def _rate(comparison: Comparison) -> str:
@@ -63,24 +77,28 @@ def _seeds(comparison: Comparison) -> str:
     return f"{numbers} seed{'s' * (counts != [1])}"
 
 
-def _unranked(comparison: Comparison) -> str:
+def _unfair(comparison: Comparison) -> str:
+    """Why a ranking would be unfair, and whether there is one all the same."""
+    ranked = "Not ranked" if comparison.unranked else "Ranked nevertheless"
+    rest = " --rank-anyway compares them nevertheless." if comparison.unranked else ""
     if comparison.confounded:
         return (
-            "Not ranked, since not only the loss differs between losses "
-            f"({comparison.unranked}): that may be what makes the difference. --rank-anyway "
-            "compares them nevertheless."
-        )
+            f"{ranked}, though not only the loss differs between losses ({comparison.unfair}): "
+            f"that may be what makes the difference.{rest}"
+        ).replace("Not ranked, though", "Not ranked, since")
     return (
-        f"Not ranked, since budgets differ ({comparison.unranked}): the loss that was tuned more "
-        "would seem better. --rank-anyway compares them nevertheless."
-    )
+        f"{ranked}, though budgets differ ({comparison.unfair}): the loss that was tuned more "
+        f"would seem better.{rest}"
+    ).replace("Not ranked, though", "Not ranked, since")
 
 
 def _differences(comparison: Comparison) -> list[str]:
     """Verdicts by each yardstick, what they come to, and what limits them."""
     baseline = str(comparison.baseline)
     told_apart = [contrast for contrast in comparison.contrasts if not contrast.same]
-    if told_apart and all(contrast.difference.n < 2 for contrast in told_apart):
+    if not told_apart:
+        sentences = []
+    elif all(contrast.difference.n < 2 for contrast in told_apart):
         sentences = [
             "With one seed a difference between losses cannot be told from that between two seeds; "
             "five seeds are a start (seed=0,1,2,3,4)."
@@ -102,9 +120,16 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
         for key in quoted(primary)
     }
     name = by_key(comparison.options.yardsticks)[primary].name
-    first = _decided(groups[primary], baseline)
-    at = "" if comparison.is_tuned else "at this setting, "
-    sentences = [_capital(f"{at}in {name}, the primary metric, {first or 'nothing is decided'}.")]
+    first = _decided(groups[primary], baseline) or "nothing is decided"
+    at = "" if comparison.is_tuned or comparison.confounded else "at this setting, "
+    sentences = [_capital(f"{at}in {name}, the primary metric, {first}.")]
+    if not groups[primary]:
+        sentences = [f"No loss is judged by {name}, the primary metric, which these runs lack."]
+    lacking = {contrast.label for contrast in contrasts} - {
+        contrast.label for contrast in groups[primary]
+    }
+    if groups[primary] and lacking:
+        sentences.append(f"Without that metric, so not judged by it: {_joined(sorted(lacking))}.")
     others = [group for key, group in groups.items() if key != primary and group]
     decided = [
         f"in {group[0].yardstick.name}, {verdicts}"
@@ -120,7 +145,7 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
     if every and not any(contrast.verdict == "better" for contrast in every):
         sentences.append(f"So no loss is shown to be better than {baseline}.")
     if undecided:
-        sentences.append("How many seeds would tell more: xent-report --power 0.3.")
+        sentences.append("How many seeds would show 0.3 points of top-1: xent-report --power 0.3.")
     if any(contrast.difference.n == 2 for contrast in contrasts):
         sentences.append("Two seeds tell little: their intervals are wide for a reason.")
     return sentences
@@ -212,5 +237,5 @@ def _miscalibrated(words: Mapping[str, str]) -> str:
 
 def _others(calibrated: Sequence[str]) -> str:
     if not calibrated:
-        return "with most seeds none is calibrated within noise"
+        return "none is calibrated within noise"
     return f"{_joined(calibrated)} {_is(calibrated)} calibrated within noise"

@@ -213,7 +213,7 @@ def flips(field: Field, raw: Yardstick, scaled: Yardstick) -> list[Flip]:
         if before * after < 0:
             first, second = (one, other) if raw.better * before > 0 else (other, one)
             ps = [field.difference(*two).p for two in zip(pairs, (raw, scaled), strict=True)]
-            turned.append((first, second, max((p for p in ps if p is not None), default=1.0)))
+            turned.append((first, second, max(1.0 if p is None else p for p in ps)))
     return [Flip(first, second, number * p < LEVEL) for first, second, p in turned]
 
 

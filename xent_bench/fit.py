@@ -55,6 +55,7 @@ def fit(
     From the checkpoint on, if there is one; or as one of the processes that do it together.
     """
     start = time.monotonic()
+    code = _code(config)  # first: to read the images may take minutes, in which files are edited
     checkpointing = Checkpointing(folder, config.machine, notice)
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
     data = _load(config)
@@ -66,8 +67,9 @@ def fit(
     if part.number > 0:  # the first process does all that is done once
         _train(trainer, classifier, loaders, checkpoint)
         return
-    targets = {group: config[group]["_target_"] for group in GROUPS}
-    origin = Origin(run_key(config), data.sha256(), splits.sha256(), code_of_parts(targets))
+    with blaming("data", "when its p(y|x) was asked for"):
+        posterior = data.true_posterior(splits.test)
+    origin = Origin(run_key(config), data.sha256(), splits.sha256(), code)
     if checkpoint is not None:
         refuse_changes(load_origin(checkpoint), origin, checkpoint)
     checkpointing.origin = origin._asdict()
@@ -87,7 +89,6 @@ def fit(
         earlier = tracking.curves.seconds()
         trainer.logger = tracking
         calib, test = _train(trainer, classifier, loaders, checkpoint)
-        posterior = None if data.posterior is None else data.posterior(splits.test).numpy()
         predictions = Predictions(calib, test, classifier.link, data.classes, posterior)
         save(predictions, folder / "predictions.npz")
         with blaming("loss", "when its link read the predictions"):
@@ -98,7 +99,8 @@ def fit(
         if machine.save_weights:
             save_weights(folder)
         draw_pictures(evaluation, data.classes, begun.params, folder / "pictures")
-        infinite = [key for key, value in metrics.items() if value == math.inf]
+        on_val = tracking.curves.last_val() | last_tenth(tracking.curves.steps)
+        infinite = [key for key, value in (on_val | metrics).items() if value == math.inf]
         if infinite:  # which MLflow would draw as 1.8e308
             words["infinite"] = " ".join(infinite)
         tags |= words
@@ -120,7 +122,7 @@ def fit(
             name=begun.name,
             experiment=begun.experiment,
             params=begun.params,
-            metrics=tracking.curves.last_val() | last_tenth(tracking.curves.steps) | metrics,
+            metrics=on_val | metrics,
             tags=tags,
             command=begun.command,
             n_test=len(splits.test),
@@ -157,6 +159,13 @@ def _predict(trainer: Trainer, classifier: Classifier, split: str, batches: Batc
     if not np.isfinite(outputs).all():
         raise Diverged(f"outputs on {split} are not finite: {ADVICE}")
     return predicted(split, outputs, target, ids, batches.split_ids.cpu().numpy())
+
+
+def _code(config: DictConfig) -> dict[str, dict[str, str]]:
+    """Hashes of the code of each part, as it is imported."""
+    for group in GROUPS:
+        configured(config, group)
+    return code_of_parts({group: config[group]["_target_"] for group in GROUPS})
 
 
 def _load(config: DictConfig) -> ImageSet:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from xent_bench.comparison import Comparison, Row
 from xent_bench.sources import mixed, provenance
+from xent_bench.trust import is_judged_by_older
 from xent_bench.yardsticks import YARDSTICKS, by_key
 
 ERROR = "test_se/top1"
@@ -20,7 +21,7 @@ def warnings(comparison: Comparison) -> list[str]:
     found = []
     if comparison.unfinished:
         found.append(
-            "Without a result, and counted in n: "
+            "Without a result, and counted in n where their trial is shown: "
             + _some([f"{run.name}: {run.reason} [{run.command}]" for run in comparison.unfinished])
         )
     if comparison.missing:
@@ -33,24 +34,7 @@ def warnings(comparison: Comparison) -> list[str]:
         found.append(
             "Not only the loss differs between losses: " + "; ".join(comparison.confounded)
         )
-    left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
-    if left_out:
-        found.append(
-            "Left out of the choice, with fewer finished seeds than the loss's other trials: "
-            + _some(left_out)
-        )
-    few = sorted(
-        {
-            str(run.tags["batch_statistics"])
-            for run in comparison.runs
-            if "batch_statistics" in run.tags
-        }
-    )
-    if few:
-        found.append(
-            f"Batch normalisation saw the statistics of {' and '.join(few)}: accumulate splits "
-            "batches for it too."
-        )
+    found += _doubts(comparison)
     if comparison.at_edge:
         found.append(
             "The best may lie beyond what was tried: " + "; ".join(comparison.at_edge) + "."
@@ -58,6 +42,29 @@ def warnings(comparison: Comparison) -> list[str]:
     return found + [
         f"These runs are of different origin: {what}." for what in mixed(comparison.runs)
     ]
+
+
+def _doubts(comparison: Comparison) -> list[str]:
+    """Trials left out, statistics of few images, verdicts of an older version."""
+    doubts = []
+    left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
+    if left_out:
+        doubts.append(
+            "Left out of the choice, with fewer finished seeds than the loss's other trials, or "
+            "none in common: " + _some(left_out)
+        )
+    tags = {run.tags.get("batch_statistics", "") for run in comparison.runs} - {""}
+    if tags:
+        doubts.append(
+            f"Batch normalisation computed its statistics from {' and '.join(sorted(tags))}, by "
+            "accumulate or a small batch_size."
+        )
+    if any(is_judged_by_older(row.runs) for row in comparison.rows):
+        doubts.append(
+            "Verdicts on calibration are those of an older version for some runs, and so neither "
+            "of the recipe nor corrected over losses: xent-rescore FOLDER judges anew."
+        )
+    return doubts
 
 
 def _absent(row: Row) -> str:
@@ -83,7 +90,10 @@ def _reading(comparison: Comparison) -> list[str]:
             "the best."
         )
     if any(row.n > 1 for row in rows):
-        found.append("±: 95 % interval, Student's t over n seeds. " + _other_images(rows))
+        wider = ", wider for a loss that was tuned" * comparison.is_tuned
+        found.append(
+            f"±: 95 % interval, Student's t over n seeds{wider}. {_other_images(rows)}".rstrip()
+        )
     if any(row.n == 1 for row in rows):
         found.append("n = 1: no interval over seeds; xent-rescore RUN has that over test images.")
     found.append(f"scaled: {_maps(rows)}, T fitted on calib. {_order(comparison)}")
@@ -131,14 +141,14 @@ def _chosen(comparison: Comparison) -> list[str]:
 
 def _reported(comparison: Comparison) -> str:
     """Say of which runs the scores are, where there was a choice."""
-    if all(row.n < 2 for row in comparison.rows):
+    if all(row.choice.flatters for row in comparison.rows if row.trials > 1):
         return (
             "With one seed, choice and score are of the same run: the scores of a tuned loss are "
             "too good, by how much cannot be told."
         )
     return (
-        "Reported is for each seed the run of the trial that the other seeds choose, so that no "
-        "run is chosen for its own luck."
+        "For each seed the other seeds choose the trial whose run is reported. So no run is "
+        "chosen because it was lucky itself."
     )
 
 

@@ -1,6 +1,7 @@
 """Tables that only the page has room for."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -96,19 +97,19 @@ def costs(comparison: Comparison) -> Table:
 
 
 def configurations(comparison: Comparison) -> Table:
-    """What the losses were trained with where it is not the same for all."""
+    """A table of what the losses were trained with where it is not the same for all runs."""
     rows = [row for row in comparison.rows if row.trial.begun]
-    params = [(row.runs or row.trial.unfinished)[0].params for row in rows]
-    keys = dict.fromkeys(key for each in params for key in each)
+    params = [[run.params for run in row.runs or row.trial.unfinished] for row in rows]
+    keys = dict.fromkeys(key for group in params for each in group for key in each)
     differing = [
         key
         for key in keys
         if not key.startswith("loss.") and key not in ("loss", "seed")
-        if len({str(each.get(key)) for each in params}) > 1
+        if len({str(each.get(key)) for group in params for each in group}) > 1
     ]
     cells = [
-        [row.label, _own(each), *(str(each.get(key, "-")) for key in differing)]
-        for row, each in zip(rows, params, strict=True)
+        [row.label, _own(group), *(_values(group, key) for key in differing)]
+        for row, group in zip(rows, params, strict=True)
     ]
     text = "; ".join(comparison.confounded)
     notes = [
@@ -120,10 +121,18 @@ def configurations(comparison: Comparison) -> Table:
     return Table("What differs between these rows", headings, cells, notes, text=len(headings))
 
 
-def _own(params: Mapping[str, Any]) -> str:
+def _own(params: Sequence[Mapping[str, Any]]) -> str:
     """The loss's hyper-parameters."""
-    own = [f"{k.removeprefix('loss.')}={params[k]}" for k in params if k.startswith("loss.")]
-    return ", ".join(own) or "-"
+    keys = dict.fromkeys(key for each in params for key in each if key.startswith("loss."))
+    return ", ".join(f"{k.removeprefix('loss.')}={_values(params, k)}" for k in keys) or "-"
+
+
+def _values(params: Sequence[Mapping[str, Any]], key: str) -> str:
+    """The value that a loss's runs have; of several, each with its runs: '0.1 (2), 0.3 (1)'."""
+    counts = Counter(str(each.get(key, "-")) for each in params)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{value} ({count})" for value, count in counts.most_common())
 
 
 def origins(comparison: Comparison) -> Table:

@@ -15,7 +15,7 @@ from scipy.special import expit, log_softmax
 from xent_bench.arrays import Outputs, Values
 from xent_bench.calibrators.temperature import UNKNOWN, Temperature, typical_margin
 from xent_bench.metrics.calibration import BINS
-from xent_bench.metrics.uncertainty import DRAWS, SEED, Draws, NullDraws
+from xent_bench.metrics.uncertainty import BLOCK, DRAWS, SEED, Draws, NullDraws
 
 Nodes: TypeAlias = Float[np.ndarray, " nodes"]
 
@@ -98,14 +98,24 @@ def _sums_of_true(u: Outputs, sharpness: float, rng: np.random.Generator) -> Dra
     if u.size > FEW:
         mean, variance = _moments(u, sharpness)
         return mean + math.sqrt(variance) * rng.standard_normal(DRAWS)
-    n, c = u.shape
     cumulated = np.exp(log_softmax(sharpness * u, axis=1)).cumsum(axis=1)
+    sums = np.zeros(DRAWS)
+    images = max(1, BLOCK // DRAWS)
+    for start in range(0, len(u), images):
+        part = slice(start, start + images)
+        sums += _drawn(u[part], cumulated[part], rng)
+    return sums
+
+
+def _drawn(u: Outputs, cumulated: Outputs, rng: np.random.Generator) -> Draws:
+    """The sum of the outputs of drawn classes, in each draw."""
+    n, c = u.shape
     uniform = rng.random((DRAWS, n))
     labels = np.zeros((DRAWS, n), dtype=np.int64)
     for k in range(c - 1):
         labels += uniform > cumulated[:, k]
-    drawn: Draws = u[np.arange(n), labels].sum(axis=1)
-    return drawn
+    sums: Draws = u[np.arange(n), labels].sum(axis=1)
+    return sums
 
 
 def _confidence(u: Outputs, sharpness: float) -> Values:

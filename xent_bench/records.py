@@ -3,7 +3,7 @@
 from typing import Any
 
 from xent_bench import report_tables
-from xent_bench.comparison import VERDICT, Comparison
+from xent_bench.comparison import Comparison
 from xent_bench.contrasts import Contrast
 
 
@@ -33,7 +33,11 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             for key, found in row.estimates.items()
             for column, value in ((key, found.mean), (f"{key}/half_width", found.half_width))
         }
-        | {f"{prefix}{VERDICT}": word for prefix, word in row.verdicts.items()}
+        | {
+            f"{reading}_verdict": verdicts[row.label]
+            for reading, verdicts in comparison.trust.items()
+            if row.label in verdicts
+        }
         | {column: against.get((row.label, column)) for column in keys}
         for row in comparison.rows
     ]

@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="METRIC",
         help=f"score by which the hyper-parameters of each loss are chosen ({CHOOSE_BY})",
     )
-    add("--rank-anyway", action="store_true", help="also where one loss was tuned more than others")
+    add("--rank-anyway", action="store_true", help="also where losses were not tuned alike")
     add("--trials", action="store_true", help="instead: every trial, with its score on val")
     add(
         "--power",

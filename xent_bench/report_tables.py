@@ -83,8 +83,8 @@ def differences(comparison: Comparison) -> Table:
         "primary metric, and over losses and columns of the others, which are secondary. tie: "
         "smaller than "
         + ", ".join(dict.fromkeys(f"{each.margin()} ({each.above})" for each in shown))
-        + " (TOST, corrected too; --tie sets it). ?: inconclusive; corrected for several losses, a "
-        "verdict asks for more than that ± leaves out 0."
+        + " (TOST, corrected too; --tie sets it). ?: inconclusive. Because of the "
+        "correction, an interval without 0 is not enough for a verdict."
     ]
     alike = [each for each in comparison.contrasts if each.yardstick in shown and _is_alike(each)]
     if alike:
@@ -143,7 +143,10 @@ def trials(comparison: Comparison) -> Table:
         n = _of(len(trial.runs), trial.begun)
         rows.append([trial.label, n, Best(cell) if id(trial) in chosen else cell])
     title = f"Trials on {comparison.setting}"
-    notes = [f"Mean {metric} over seeds; marked: the trial of its loss that was chosen by it."]
+    notes = [
+        f"Mean {metric} over a trial's own seeds; marked: the trial of its loss that was chosen, "
+        "by the mean over those seeds that its trials share."
+    ]
     return Table(title, ["loss", "n", metric], rows, notes)
 
 

@@ -21,6 +21,12 @@ def setting_of(run: Run | Unfinished) -> Setting:
     return run.experiment, run.params["data"], run.params["model"], *parts, sha256
 
 
+def in_order_of_numbers(setting: Setting) -> list[tuple[str, Natural]]:
+    """A key to sort settings by: 2 epochs come before 10."""
+    parts = [part.partition("=") for part in setting]
+    return [(name, natural(value)) for name, _, value in parts]
+
+
 def identity_of(run: Run | Unfinished) -> tuple[str, list[tuple[str, Natural]]]:
     """A run's place in an order that is the same for runs of folders and of a store."""
     params = sorted((key, natural(str(value))) for key, value in run.params.items())

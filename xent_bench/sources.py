@@ -103,11 +103,13 @@ def _versions(
 
 
 def _minority(by_hash: dict[str, list[str]]) -> str:
-    """The runs that saw another version than most: 'runs focal-s0 and focal-s1 unlike 4 others'."""
+    """The runs that saw another version than most: 'focal-s0 differs from the other 4 runs'."""
     most, *others = sorted(by_hash.values(), key=len, reverse=True)
     names = sorted(name for group in others for name in group)
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return f"run{'s' * (len(names) > 1)} {', '.join(names[:MOST])}{more} unlike {len(most)} of them"
+    verb = "differs" if len(names) == 1 else "differ"
+    others_are = "the other run" if len(most) == 1 else f"the other {len(most)} runs"
+    return f"{', '.join(names[:MOST])}{more} {verb} from {others_are}"
 
 
 def _named(runs: Sequence[Run], tag: str) -> str:

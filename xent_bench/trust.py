@@ -40,6 +40,14 @@ def trust(runs: Mapping[str, Sequence[Run]], reading: str) -> dict[str, str]:
     }
 
 
+def is_judged_by_older(runs: Sequence[Run]) -> bool:
+    """Whether a run was judged by a version that knew no recipe and kept no p."""
+    return any(
+        "test_ts_verdict" in run.tags and f"{READINGS['test_ts']}_null/p" not in run.metrics
+        for run in runs
+    )
+
+
 def over_seeds(ps: Sequence[float]) -> float:
     """One p of several runs, which share their test images and so are not independent.
 
@@ -52,7 +60,7 @@ def over_seeds(ps: Sequence[float]) -> float:
 
 
 def _miscalibrated(words: Sequence[str]) -> str:
-    """How, by most of the runs that say so."""
+    """The kind of miscalibration that most of the miscalibrated runs show."""
     return majority([word for word in words if word != CALIBRATED] or [UNDECIDED])
 
 

@@ -5,6 +5,7 @@ choose on val. Had the seeds that chose also reported, the best of equal trials 
 than it is, since a run that is lucky on val is lucky on test.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -27,8 +28,9 @@ class Choice(NamedTuple):
     trial: Trial  # chosen by all seeds together: what to train with
     runs: list[Run]  # that are reported: for each seed of the trial which the others choose
     candidates: list[Trial]  # among which the choice was
-    left_out: list[str]  # trials with too few seeds, with what they lack
+    left_out: list[str]  # trials that could not be compared, with what they lack
     tie: str  # how a tie was broken; nothing if there was none
+    flatters: bool = False  # whether the one seed that chose is the one that is reported
 
 
 def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Choice]:
@@ -46,23 +48,34 @@ def _choose(trials: Sequence[Trial], choose_by: str) -> Choice:
     finished = [trial for trial in trials if trial.runs]
     if not finished:
         return Choice(trials[0], [], [], [], "")
-    left_out = {id(trial): lack for trial in finished if (lack := _lack(trial, finished))}
-    candidates = [trial for trial in finished if id(trial) not in left_out] or finished
-    told = [f"{trial.label} ({left_out[id(trial)]})" for trial in finished if id(trial) in left_out]
+    candidates, left_out = _comparable(finished)
     if len(candidates) == 1:
-        return Choice(candidates[0], candidates[0].runs, candidates, told, "")
+        return Choice(candidates[0], candidates[0].runs, candidates, left_out, "")
     for trial in candidates:
         _check_score(trial, len(candidates), choose_by)
-    seeds = [trial.seeds for trial in candidates]
-    shared = set.intersection(*seeds) or set.union(*seeds)
+    shared = set.intersection(*(trial.seeds for trial in candidates))
     best = _best(candidates, shared, choose_by)
-    return Choice(
-        best,
-        _reported(candidates, shared, choose_by),
-        candidates,
-        told,
-        _tie(candidates, best, shared, choose_by),
-    )
+    tie = _tie(candidates, best, shared, choose_by)
+    if len(shared) > 1:
+        runs = _reported(candidates, shared, choose_by)
+        return Choice(best, runs, candidates, left_out, tie)
+    # one seed has chosen; the others of the chosen trial, if there are any, are reported
+    runs = [run for run in best.runs if int(run.params["seed"]) not in shared]
+    return Choice(best, runs or best.runs, candidates, left_out, tie, flatters=not runs)
+
+
+def _comparable(trials: Sequence[Trial]) -> tuple[list[Trial], list[str]]:
+    """Trials of a loss that share a seed to choose by, and what the others lack."""
+    lacks = {id(trial): _lack(trial, trials) for trial in trials}
+    if all(lacks.values()):
+        lacks = {}
+    kept = [trial for trial in trials if not lacks.get(id(trial))]
+    if not set.intersection(*(trial.seeds for trial in kept)):
+        largest = max(kept, key=lambda trial: len(trial.seeds))
+        lacks |= {id(trial): "no seed in common" for trial in kept if trial is not largest}
+        kept = [largest]
+    told = [f"{trial.label} ({lack})" for trial in trials if (lack := lacks.get(id(trial)))]
+    return kept, told
 
 
 def _lack(trial: Trial, trials: Sequence[Trial]) -> str:
@@ -91,13 +104,10 @@ def _check_score(trial: Trial, number: int, choose_by: str) -> None:
 
 
 def _reported(candidates: Sequence[Trial], shared: set[int], choose_by: str) -> list[Run]:
-    """List for each seed the run of the trial that the other seeds choose, if it has that seed.
-
-    With one seed there are no others: it chooses for itself.
-    """
+    """List for each seed the run of the trial that the other seeds choose, if it has that seed."""
     runs = []
     for seed in sorted(set.union(*(trial.seeds for trial in candidates))):
-        chosen = _best(candidates, shared - {seed} or shared, choose_by)
+        chosen = _best(candidates, shared - {seed}, choose_by)
         runs += [run for run in chosen.runs if int(run.params["seed"]) == seed]
     return runs
 
@@ -116,11 +126,11 @@ def _place(
 
 
 def mean_cost(trial: Trial, seeds: set[int], key: str) -> float:
-    """Mean score over these seeds, negative if the largest is best; 0 where it is not known."""
+    """Mean score over these seeds, negative if the largest is best; infinite if it is not known."""
     scores = [run.metrics.get(key) for run in trial.runs if int(run.params["seed"]) in seeds]
     known = [score for score in scores if score is not None]
     if not known or len(known) < len(scores):
-        return 0.0
+        return math.inf
     return round(_sign(key) * fmean(known), DIGITS)
 
 
@@ -162,13 +172,6 @@ def _tie(candidates: Sequence[Trial], best: Trial, seeds: set[int], choose_by: s
         second if by_second and len(set(costs)) > 1 else "what lies nearer the middle of the tried"
     )
     return f"{len(equals)} trials of {best.loss} tie in {choose_by}, chosen by {how}"
-
-
-def cost(trial: Trial, choose_by: str) -> float:
-    """The score, negative if the largest is best: to be minimised. Infinite if there is none."""
-    if trial.score is None:
-        return float("inf")
-    return _sign(choose_by) * trial.score.mean
 
 
 def in_order(texts: Iterable[str]) -> list[str]:

@@ -68,8 +68,8 @@ def fit_temperature(calib: Predicted, link: Link) -> Temperature:
     The NLL is convex in the sharpness 1/T: its slope has one zero, which Brent's method brackets,
     in float64. Two kinds of outputs leave T open (`at_bound`). Where no answer on calib is wrong,
     or wrong only by a hair, sharper is better for ever, or nearly so (the relative standard error,
-    from the curvature, is above a half): T is what were best with one example more, wrong by a
-    typical margin, as Laplace's rule of succession has it. Where answers are no better than
+    from the curvature, is above a half): T is the best one after adding an example that is wrong by
+    a typical margin, as Laplace's rule of succession has it. Where answers are no better than
     chance, T is as high as its bound, and p nearly uniform.
     """
     calib = required("calib", calib)

@@ -9,7 +9,7 @@ from xent_bench.charts.style import Colours, styled
 from xent_bench.comparison import Comparison
 from xent_bench.stats import best_of
 from xent_bench.trials import Trial, number
-from xent_bench.tuning import cost, mean_cost
+from xent_bench.tuning import mean_cost
 
 REPORTED = "test/top1"
 
@@ -29,7 +29,7 @@ def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figur
             value = number(trial.varied.get(key))
             if trial.loss != row.trial.loss or value is None or trial.score is None:
                 continue
-            if value not in best or cost(trial, metric) < cost(best[value], metric):
+            if value not in best or _cost(trial, metric) < _cost(best[value], metric):
                 best[value] = trial
         if len(best) < 2:
             continue
@@ -53,6 +53,10 @@ def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figur
         figure.update_xaxes(tickvals=sorted(set(every)))
     figure.update_yaxes(title=f"{metric}, ± 95 %")
     return styled(figure, 360)
+
+
+def _cost(trial: Trial, metric: str) -> float:
+    return mean_cost(trial, trial.seeds, metric)
 
 
 def best_of_k(comparison: Comparison, colours: Colours) -> go.Figure | None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,6 +72,19 @@ class ImageSet:
         """Channels, height and width of an image."""
         _, channels, h, w = self.images.shape
         return channels, h, w
+
+    def true_posterior(self, ids: Index) -> np.ndarray | None:
+        """p(y|x) of these images, rows in float64; None where it is not known. A DataError if it is
+        no distribution for each of them.
+        """
+        if self.posterior is None:
+            return None
+        rows = self.posterior(ids)
+        if not isinstance(rows, Tensor) or len(rows) != len(ids):
+            got = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+            raise DataError(f"expected p(y|x) of {len(ids)} images as a tensor of rows, got {got}")
+        _check_soft_labels(rows, len(self.classes))
+        return rows.double().numpy()
 
     def sha256(self) -> str:
         """A hash of every pixel and label; of files their names and every byte."""

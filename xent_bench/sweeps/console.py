@@ -17,6 +17,7 @@ from xent_bench.run_files import has_result
 from xent_bench.schema import run_folder, run_name
 from xent_bench.sweeps.plan import Plan, ask_stores, plan_of
 from xent_bench.sweeps.plugins import register_plugins
+from xent_bench.sweeps.record import forget
 from xent_bench.sweeps.run_line import LEGEND, result_line
 from xent_bench.sweeps.say import say
 from xent_bench.sweeps.tally import Tally
@@ -81,6 +82,8 @@ class Console(Callback):
             self.tally.done(self._name(config), result, config.calibrator.name, trained=trained)
         if self.tally is not None and self.tally.ended == self.tally.total:
             self.tally.say_sum(run_folder(config).parent)
+            if self.tally.was_refused:
+                forget(run_folder(config).parent)
             if self.tally.codes:
                 sys.exit(self.tally.codes[0])
 

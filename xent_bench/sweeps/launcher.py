@@ -10,6 +10,7 @@ from xent_bench.run_files import is_pending
 from xent_bench.schema import Accelerator
 from xent_bench.sweeps.gpus import slots
 from xent_bench.sweeps.planned_runs import PlannedRuns, returned
+from xent_bench.sweeps.record import forget
 from xent_bench.sweeps.say import runs, say
 from xent_bench.sweeps.supervision import Job, Supervision
 
@@ -27,6 +28,8 @@ class Processes(PlannedRuns):
         gpus = 0 if machine.accelerator is Accelerator.cpu else gpus
         Supervision(jobs, slots(machine.jobs, machine.devices, gpus), tally).train_all()
         tally.say_sum(jobs[-1].run.folder.parent)
+        if tally.was_refused:
+            forget(jobs[-1].run.folder.parent)
         _say_what_mlflow_lacks([run for run, _ in chosen])
         if tally.codes:
             sys.exit(tally.codes[0])

@@ -17,7 +17,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench import schema
-from xent_bench.planned import Planned, Sweep, load_sweep, save_sweep
+from xent_bench.planned import RECORD, Planned, Sweep, load_sweep, save_sweep
 
 MOST = 5000  # files that are looked at: somebody's folder of configs may hold their images too
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
@@ -30,6 +30,15 @@ def remember(sweep: DictConfig, runs: list[Planned]) -> None:
     with suppress(OSError):  # somebody else's folder: then each run is composed again
         folder.mkdir(parents=True, exist_ok=True)
         save_sweep(folder, Sweep(_key(sweep), typed, runs))
+
+
+def forget(folder: Path) -> None:
+    """Delete the record of a sweep whose every run was refused, and folders left empty by that."""
+    with suppress(OSError):
+        for name in (RECORD, "multirun.yaml"):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def recall(sweep: DictConfig) -> list[Planned]:

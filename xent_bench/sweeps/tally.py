@@ -25,6 +25,11 @@ class Tally:
         """Runs that are done or have failed."""
         return self.total - self.missing + self.trained + self.completed + len(self.codes)
 
+    @property
+    def was_refused(self) -> bool:
+        """Whether every run was refused at its start, so that nothing is left of the sweep."""
+        return len(self.codes) == self.total and not self.kept
+
     def done(self, name: str, result: dict[str, Any], calibrator: str, *, trained: bool) -> None:
         """A run has its result."""
         self.trained += trained
