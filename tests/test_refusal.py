@@ -172,3 +172,11 @@ def test_who_waits_for_a_refused_run_makes_its_own_folder(config, monkeypatch, c
     assert "another process trains it; waiting" in capsys.readouterr().out
     assert result["metrics"]["test/top1"] > 0
     assert (folder / "result.json").exists()
+
+
+def test_a_sweep_whose_every_run_is_refused_leaves_nothing(place):
+    done = type_command(place, "-m", *QUICK, "batch_size=100000", "seed=0,1")
+
+    assert done.returncode == 2
+    assert "2 failed" in done.stdout
+    assert names(place) == []

@@ -1,6 +1,7 @@
 """Soft labels are distributions: each number against hard labels in proportion, and simulation."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from xent_bench.calibrators.temperature import fit_temperature, scale
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.synthetic import posterior, synthetic
 from xent_bench.evaluation import evaluate
+from xent_bench.failures import DataError
 from xent_bench.links import margin, simplex, softmax
 from xent_bench.metrics.calibration import ece, ece_debiased, ece_equal_mass, squared_error
 from xent_bench.metrics.examples import among_largest, examine
@@ -596,3 +598,12 @@ def test_a_report_tells_the_truth_and_the_floor_of_nll(config, capsys):
     text = page(compare(load_runs(folder)))
     assert "<h2>Against the truth</h2>" in text
     assert "cannot be less than their entropy" in text
+
+
+@pytest.mark.parametrize("columns", [3, 11])
+def test_a_posterior_of_another_shape_is_refused_before_training(columns):
+    data = synthetic(n=50)
+    strange = replace(data, posterior=lambda ids: torch.full((len(ids), columns), 1 / columns))
+
+    with pytest.raises(DataError, match="expected soft labels of shape"):
+        strange.true_posterior(torch.arange(5))
