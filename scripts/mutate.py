@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from multiprocessing import Pool
 from pathlib import Path
+from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 240  # a trial may take; one that hangs is caught too
@@ -38,7 +39,7 @@ SUBJECTS = {
         "data/image_set.py data/synthetic.py randomness.py",
         "data golden soft_labels",
     ),
-    "optimisation": ("schedules.py optimizers.py", "golden config"),
+    "optimisation": ("schedules.py optimizers.py", "golden"),
     "config": ("schema.py configure.py targets.py ranges.py", "config golden"),
 }
 PAIRS = "Add Sub, Mult Div, Lt LtE, Gt GtE, Eq NotEq, In NotIn, And Or, Is IsNot"
@@ -46,6 +47,9 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {ast.Pow: ast.Mult, ast.Mod: ast.Add
 for pair in PAIRS.split(", "):
     one, other = (getattr(ast, name) for name in pair.split())
     SWAPS |= {one: other, other: one}
+
+
+Trial: TypeAlias = tuple[str, Path, int, str | None]  # subject, file, line and source, if changed
 
 
 def mutations(file: Path) -> Iterator[tuple[int, str]]:
@@ -93,7 +97,7 @@ def _change(node: ast.AST) -> None:
         node.op = SWAPS[type(node.op)]()
 
 
-def drawn(number: int, only: str | None) -> list[tuple[str, Path, int, str]]:
+def drawn(number: int, only: str | None) -> list[Trial]:
     """So many mutations: subject, file, line and source; the same at every call."""
     every = [
         (subject, file, line, source)
@@ -106,7 +110,7 @@ def drawn(number: int, only: str | None) -> list[tuple[str, Path, int, str]]:
     return random.Random(0).sample(every, min(number, len(every)))
 
 
-def is_caught(trial: tuple[str, Path, int, str]) -> bool:
+def is_caught(trial: Trial) -> bool:
     """Whether a test of the subject fails, or never ends, with the mutation in place."""
     subject, file, _, source = trial
     copy = Path(tempfile.mkdtemp())
@@ -116,7 +120,8 @@ def is_caught(trial: tuple[str, Path, int, str]) -> bool:
             shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", copy)
         shutil.copytree(ROOT / "scripts", copy / "scripts")
-        (copy / file.relative_to(ROOT)).write_text(source)
+        if source is not None:
+            (copy / file.relative_to(ROOT)).write_text(source)
         tests = [f"tests/test_{name}.py" for name in SUBJECTS[subject][1].split()]
         return _fails(copy, tests)
     finally:
@@ -126,7 +131,10 @@ def is_caught(trial: tuple[str, Path, int, str]) -> bool:
 def _fails(copy: Path, tests: list[str]) -> bool:
     child = os.fork()
     if child == 0:
-        _test(copy, tests)
+        try:
+            _test(copy, tests)
+        finally:
+            os._exit(1)
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -142,6 +150,7 @@ def _test(copy: Path, tests: list[str]) -> None:
     os.setpgid(0, 0)
     os.chdir(copy)
     os.environ["PYTHONPATH"] = str(copy)
+    os.environ["GIT_DIR"], os.environ["GIT_WORK_TREE"] = str(ROOT / ".git"), str(copy)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
     sys.path[:0] = [str(copy), str(copy / "tests")]
@@ -154,9 +163,7 @@ def _test(copy: Path, tests: list[str]) -> None:
 
 
 def preload() -> None:
-    """Import what every trial needs and none changes."""
-    import beartype  # noqa: F401
-    import hydra  # noqa: F401
+    """Import what every trial needs and none changes; of pytest's plugins it must do so itself."""
     import optax  # noqa: F401
     import pydantic  # noqa: F401
     import pytest  # noqa: F401
@@ -176,6 +183,14 @@ def main() -> None:
     preload()
     survivors = 0
     with Pool(os.cpu_count()) as pool:
+        asis = [
+            (subject, ROOT / "xent_bench/types.py", 0, None) for subject in {t[0] for t in trials}
+        ]
+        failing = [
+            trial[0] for trial, fails in zip(asis, pool.map(is_caught, asis), strict=True) if fails
+        ]
+        if failing:
+            sys.exit(f"the tests of {', '.join(failing)} fail without any mutation")
         for trial, caught in zip(trials, pool.imap(is_caught, trials), strict=True):
             if not caught:
                 survivors += 1

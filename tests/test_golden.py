@@ -119,6 +119,7 @@ def test_the_factor_of_a_schedule_at_each_step():
     assert [cosine(step, 4, warmup=0.0) for step in range(4)] == pytest.approx(
         [1, 0.8535533905932737, 0.5, 0.14644660940672627]
     )
+    assert cosine(1, 2, warmup=0.25) == pytest.approx(0.75)  # a third of the way: cos 60 degrees
     assert cosine(0, 20) == pytest.approx(1 / 3)  # a tenth of the steps to warm up
     assert cosine(2, 20) == 1
     assert [constant(step, 10) for step in (0, 9)] == [1, 1]

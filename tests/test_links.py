@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xent_bench.links import link_of, margin, sigmoid, simplex, softmax, use
+from xent_bench.links import link_of, margin, projection, sigmoid, simplex, softmax, use
 from xent_bench.losses.hinge import hinge
 from xent_bench.losses.logit_norm import logit_norm
 from xent_bench.losses.sparse_ce import sparse_ce
@@ -101,3 +101,11 @@ def test_what_is_no_function_is_no_link():
 def test_a_hinge_has_no_probabilities():
     assert link_of(partial(hinge))(np.zeros((1, 3))) is None
     assert margin(np.zeros((1, 3))) is None
+
+
+def test_projection_divides_by_its_scale():
+    """Regressed to 10 where the class is: 10 is certainty, and 5 with 5 is a half each."""
+    outputs = np.array([[10.0, 0.0, 0.0], [5.0, 5.0, 0.0], [100.0, 0.0, 0.0]])
+    p = np.exp(projection(outputs, M=10.0))
+
+    np.testing.assert_allclose(p, [[1, 0, 0], [0.5, 0.5, 0], [1, 0, 0]], atol=1e-12)
