@@ -29,7 +29,7 @@ SUBJECTS = {
     "links": ("links.py", "links losses"),
     "metrics": ("metrics/*.py", "metrics calibration soft_labels golden"),
     "calibrators": ("calibrators/*.py recipe.py", "calibrators soft_labels calibration"),
-    "stats": ("stats.py still_falling.py trust.py", "stats golden comparison"),
+    "stats": ("stats.py still_falling.py trust.py", "stats trust golden comparison"),
     "comparison": (
         "contrasts.py tuning.py trials.py settings.py comparison.py yardsticks.py control.py",
         "comparison report",

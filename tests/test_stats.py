@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import gamma
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
@@ -16,6 +17,7 @@ from xent_bench.stats import (
     estimate,
     holm,
     largest_spread,
+    p_of_all_pairs,
     seeds_needed,
 )
 from xent_bench.still_falling import last_tenth, still_falling
@@ -192,3 +194,44 @@ def test_a_fall_of_a_thousandth_is_none():
     curve = {e: {"val/nll": 0.5 + 1e-5 * (20 - e)} for e in range(1, 21)}
 
     assert still_falling([last_tenth(curve)] * 3) is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+@pytest.mark.parametrize("widening", [1.0, 1.4])
+def test_all_pairs_at_once_are_the_pairs_one_by_one(n, widening):
+    rows = draws((4, n), 11).tolist()
+    rows.append(rows[0])  # a twin: no spread
+    rows.append([float("inf"), *rows[1][1:]])
+    one_by_one = [
+        difference(a, b, MARGIN, 1, widening=widening).p for a, b in combinations(rows, 2)
+    ]
+
+    assert p_of_all_pairs(rows, widening) == [
+        None if p is None else pytest.approx(p) for p in one_by_one
+    ]
+
+
+def test_pairs_of_one_run_have_no_p():
+    assert p_of_all_pairs([[1.0], [2.0], [3.0]]) == [None] * 3
+
+
+@pytest.mark.parametrize("n", [3, 4, 7])
+def test_the_factor_of_hedges_is_that_of_the_gamma_function(n):
+    deltas = draws((n,), 12)
+    df = n - 1
+    factor = gamma(df / 2) / (gamma((df - 1) / 2) * (df / 2) ** 0.5)
+
+    assert difference(deltas, np.zeros(n), MARGIN, 1).effect_size == pytest.approx(
+        fmean(deltas) / stdev(deltas) * factor
+    )
+
+
+def test_a_widened_interval_is_so_much_wider():
+    values = draws((5,), 13).tolist()
+
+    assert estimate(values, widening=1.5).half_width == pytest.approx(
+        1.5 * estimate(values).half_width
+    )
+    assert difference(values, [0.0] * 5, MARGIN, 1, widening=1.5).half_width == pytest.approx(
+        1.5 * estimate(values).half_width
+    )
