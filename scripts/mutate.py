@@ -32,7 +32,7 @@ SUBJECTS = {
     "stats": ("stats.py still_falling.py trust.py", "stats trust golden comparison"),
     "comparison": (
         "contrasts.py tuning.py trials.py settings.py comparison.py yardsticks.py control.py",
-        "comparison report",
+        "comparison golden report",
     ),
     "data": (
         "data/split.py data/augment.py data/mixing.py data/resident.py data/batches.py "

@@ -325,6 +325,40 @@ def test_with_one_seed_the_report_says_that_the_choice_flatters(tmp_path):
     )
 
 
+def test_a_tie_of_two_is_said(tmp_path, capsys):
+    for lr, nll in ((0.1, 0.5), (0.2, 0.4)):
+        for seed in SEEDS:
+            scores = {"val/top1": 0.9, "val/nll": nll}
+            write_run(tmp_path, "ce", seed, metrics=scores, **{"optimizer.lr": lr})
+    main([str(tmp_path)])
+
+    assert "2 trials of ce tie in val/top1, chosen by val/nll" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_a_hole_in_the_grid_of_one_loss_is_listed(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "ce", 0.91, seeds=(0, 1, 2), **{"optimizer.lr": 0.2})
+
+    assert [(each.label, each.seed) for each in compared(tmp_path).missing] == [("ce lr=0.2", "3")]
+
+
+def test_what_one_loss_of_two_tried_alone_is_no_hole_of_the_other(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "gce", 0.90)
+    write_loss(tmp_path, "ce", 0.91, **{"optimizer.lr": 0.2})
+
+    assert compared(tmp_path).missing == []
+
+
+def test_a_control_that_fails_says_by_how_much(tmp_path):
+    for loss, top1 in (("ce", 0.90), ("sparse_ce", 0.93)):
+        write_run(tmp_path, loss, 0, weights=loss, metrics={"test/top1": top1})
+
+    assert compared(tmp_path).control == (0, 1, pytest.approx(0.03))
+
+
 def test_values_stand_in_the_order_of_numbers(tmp_path, capsys):
     for gamma in (10, 2, 0.5):
         write_loss(tmp_path, "focal", 0.9, **{"loss.gamma": gamma})

@@ -24,6 +24,7 @@ from xent_bench.randomness import derived_seed, generator
 from xent_bench.schedules import constant, cosine
 from xent_bench.schema import run_key, science
 from xent_bench.stats import choice_widening, largest_spread, seeds_needed
+from xent_bench.yardsticks import PRIMARY, YARDSTICKS, quoted
 
 
 def digest(tensor: torch.Tensor) -> str:
@@ -205,3 +206,20 @@ def test_the_widening_of_tuned_intervals():
     assert choice_widening(1, 5) == choice_widening(5, 1) == 1
     assert choice_widening(3, 3) == pytest.approx(1.39, abs=0.005)
     assert choice_widening(5, 5) == pytest.approx(1.5, abs=0.005)
+
+
+def test_what_losses_are_compared_by():
+    """Factor and decimals as shown, sign of an improvement, and the margin of a tie."""
+    share, nats, square = (100, 1), (1, 3), (1, 3)
+
+    assert {by.key: (by.scale, by.decimals, by.better, by.tie) for by in YARDSTICKS} == {
+        "test/top1": (*share, 1, 0.005),
+        "test/top5": (*share, 1, 0.005),
+        "test/nll": (*nats, -1, 0.01),
+        "test_ts/nll": (*nats, -1, 0.01),
+        "test/brier": (*square, -1, 0.005),
+        "test_ts/brier": (*square, -1, 0.005),
+        "test/ece": (*share, -1, 0.005),
+        "test_ts/ece": (*share, -1, 0.005),
+    }
+    assert quoted(PRIMARY) == ("test_ts/nll", "test/top1", "test/nll", "test_ts/ece")

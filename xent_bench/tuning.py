@@ -162,15 +162,12 @@ def _tie(candidates: Sequence[Trial], best: Trial, seeds: set[int], choose_by: s
     if len(equals) < 2:
         return ""
     second = SECOND.get(choose_by, "val/nll")
-    costs = [mean_cost(trial, seeds, second) for trial in equals]
     by_second = all(
         mean_cost(trial, seeds, second) > mean_cost(best, seeds, second)
         for trial in equals
         if trial is not best
     )
-    how = (
-        second if by_second and len(set(costs)) > 1 else "what lies nearer the middle of the tried"
-    )
+    how = second if by_second else "what lies nearer the middle of the tried"
     return f"{len(equals)} trials of {best.loss} tie in {choose_by}, chosen by {how}"
 
 
