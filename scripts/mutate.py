@@ -27,7 +27,7 @@ SECONDS = 240  # a trial may take; one that hangs is caught too
 SUBJECTS = {
     "losses": ("losses/*.py", "losses identities certificate"),
     "links": ("links.py", "links losses"),
-    "metrics": ("metrics/*.py", "metrics calibration soft_labels golden"),
+    "metrics": ("metrics/*.py", "metrics calibration soft_labels trust golden"),
     "calibrators": ("calibrators/*.py recipe.py", "calibrators soft_labels calibration"),
     "stats": ("stats.py still_falling.py trust.py", "stats trust golden comparison"),
     "comparison": (

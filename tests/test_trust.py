@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
+from xent_bench.metrics.accuracy import balanced_top1_error
+from xent_bench.metrics.ranked import Ranked, level
+from xent_bench.metrics.reliability import reliability
+from xent_bench.metrics.uncertainty import NullDraws
 from xent_bench.runs import Run
 from xent_bench.still_falling import FALL, FREEDOM, NOISE, REACHED, last_tenth, still_falling
 from xent_bench.trust import is_judged_by_older, majority, over_seeds, trust
@@ -129,3 +134,71 @@ def test_one_run_is_judged_by_its_own_noise():
     assert still_falling([run], most) == 0.1
     assert still_falling([run], most + 1) is None
     assert still_falling([run | {NOISE: 0.0}]) is None
+
+
+def ranked_with_gap(gap: float) -> Ranked:
+    """A net that is so much too sure, in one bin: its ECE is the size of that."""
+    correct = np.full(100, 0.9 - gap)
+    return level(np.full(100, 0.9), correct)
+
+
+def normal_draws(spread: float) -> NullDraws:
+    """Overconfidence as drawn by quantiles of a normal, and an ECE of no account."""
+    quantiles = spread * stats.norm.ppf((np.arange(1000) + 0.5) / 1000)
+    return NullDraws(np.full(1000, 0.5) + 0.1 * quantiles, quantiles)
+
+
+@pytest.mark.parametrize("gap", [0.015, -0.015])
+def test_a_p_within_the_draws_counts_them(gap):
+    """By the sum, two-sided and doubled: the ECE is tested too."""
+    expected = 2 * 2 * (1 + (normal_draws(0.01).overconfidence >= 0.015).sum()) / 1001
+
+    assert normal_draws(0.01).p(ranked_with_gap(gap)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("gap", [0.05, -0.05])
+def test_a_p_beyond_the_draws_is_that_of_a_normal_tail(gap):
+    draws = normal_draws(0.01)
+    expected = 2 * 2 * stats.norm.sf(0.05 / draws.overconfidence.std())
+
+    assert draws.p(ranked_with_gap(gap)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_tail_of_an_ece_is_that_of_a_gamma():
+    rng = np.random.default_rng(0)
+    ece = rng.gamma(4.0, 0.01, 1000)
+    mean, spread = ece.mean(), ece.std()
+    wide = NullDraws(ece, 10 * rng.standard_normal(1000))  # whose sums decide nothing
+    shape = (mean / spread) ** 2
+
+    assert wide.p(ranked_with_gap(0.25)) == pytest.approx(
+        2 * stats.gamma.sf(0.25, shape, scale=spread**2 / mean), rel=1e-6
+    )
+
+
+def test_a_p_is_at_most_1_and_that_of_a_saturated_net_is_all_or_nothing():
+    sure = NullDraws(np.zeros(1000), np.zeros(1000))
+
+    assert normal_draws(0.01).p(ranked_with_gap(0.0)) == 1
+    assert sure.p(ranked_with_gap(0.0)) == 1
+    assert sure.p(ranked_with_gap(0.01)) == 0
+
+
+def test_the_interval_of_a_bin_is_wilsons():
+    rng = np.random.default_rng(1)
+    confidence = np.sort(rng.uniform(0.2, 1, 200))
+    shown = reliability(level(confidence, (rng.random(200) < confidence).astype(float)))
+    right = np.round(shown.accuracy * shown.n)
+    low, high = proportion_confint(right, shown.n, 0.05, "wilson")
+
+    np.testing.assert_allclose(shown.low, low, atol=1e-12)
+    np.testing.assert_allclose(shown.high, high, atol=1e-12)
+
+
+def test_balanced_accuracy_has_an_error_from_two_images_a_class_on():
+    target = np.array([0, 0, 1, 1])
+
+    assert balanced_top1_error(np.array([1.0, 0.0, 1.0, 0.0]), target) == pytest.approx(
+        math.sqrt(2 * 0.5 / 2) / 2
+    )
+    assert balanced_top1_error(np.ones(3), np.array([0, 0, 1])) is None
