@@ -28,7 +28,7 @@ SUBJECTS = {
     "losses": ("losses/*.py", "losses identities certificate"),
     "links": ("links.py", "links losses"),
     "metrics": ("metrics/*.py", "metrics calibration soft_labels trust golden"),
-    "calibrators": ("calibrators/*.py recipe.py", "calibrators soft_labels calibration"),
+    "calibrators": ("calibrators/*.py recipe.py", "calibrators recipe soft_labels calibration"),
     "stats": ("stats.py still_falling.py trust.py", "stats trust golden comparison"),
     "comparison": (
         "contrasts.py tuning.py trials.py settings.py comparison.py yardsticks.py control.py",

@@ -1,0 +1,70 @@
+"""Temperature scaling as a recipe: what chance makes of it, against fitting again and again."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from xent_bench.calibrators.temperature import Temperature, fit_temperature
+from xent_bench.links import softmax
+from xent_bench.metrics.calibration import ece
+from xent_bench.metrics.ranked import rank
+from xent_bench.predictions import Predicted
+from xent_bench.recipe import recipe_draws
+
+TRUE = 1.6  # temperature
+
+
+def outputs(n: int, seed: int, lead: float) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    z = 2 * rng.standard_normal((n, 5))
+    z[np.arange(n), rng.integers(5, size=n)] += lead
+    return z
+
+
+def drawn(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    cumulated = np.exp(log_softmax(z / TRUE, axis=1)).cumsum(axis=1)
+    return np.minimum((rng.random((len(z), 1)) > cumulated).sum(axis=1), z.shape[1] - 1)
+
+
+@pytest.mark.parametrize(("n_calib", "lead"), [(150, 4.0), (150, 9.0), (1500, 4.0)])
+def test_the_draws_are_those_of_fitting_to_drawn_labels(n_calib, lead):
+    """Few answers are wrong at the lead of 9, so T is told badly and its distribution is skewed."""
+    calib, test = outputs(n_calib, 0, lead), outputs(400, 1, lead)
+    rng, link, ids = np.random.default_rng(2), partial(softmax), np.arange(n_calib)
+    gaps, errors, fitted = [], [], []
+    for _ in range(400):
+        refitted = fit_temperature(Predicted("calib", calib, drawn(calib, rng), ids), link)
+        p = np.exp(log_softmax(test / refitted.value, axis=1))
+        correct = (p.argmax(axis=1) == drawn(test, rng)).astype(float)
+        ranked = rank(p.max(axis=1), correct)
+        gaps.append(ranked.gap.mean())
+        errors.append(ece(ranked))
+        fitted.append(np.log(refitted.value))
+    draws = recipe_draws(calib, test, Temperature(TRUE, float(np.std(fitted))))
+
+    # of a standard deviation of 400 draws: 3.5 %; of a mean: a twentieth of it
+    assert draws.overconfidence.std() == pytest.approx(np.std(gaps), rel=0.14)
+    assert draws.overconfidence.mean() == pytest.approx(np.mean(gaps), abs=0.25 * np.std(gaps))
+    assert draws.ece.mean() == pytest.approx(np.mean(errors), rel=0.08)
+    assert np.quantile(draws.ece, 0.95) == pytest.approx(np.quantile(errors, 0.95), rel=0.12)
+
+
+def test_many_labels_are_drawn_as_a_normal_sum():
+    """Just below and just above the number from which labels are not drawn one by one."""
+    below, above = (
+        recipe_draws(outputs(n, 3, 4.0), outputs(300, 4, 4.0), Temperature(TRUE, 0.01))
+        for n in (26_000, 26_500)
+    )
+
+    assert above.overconfidence.std() == pytest.approx(below.overconfidence.std(), rel=0.1)
+    assert above.ece.mean() == pytest.approx(below.ece.mean(), rel=0.06)
+
+
+def test_soft_labels_make_it_a_bound():
+    draws = recipe_draws(
+        outputs(100, 5, 4.0), outputs(100, 6, 4.0), Temperature(TRUE, 0.1), soft=True
+    )
+
+    assert draws.band().ece_low == 0
