@@ -132,7 +132,7 @@ OURS = {
         *("contrasts", "control", "runs", "settings", "stats", "still_falling", "trials"),
         *("trust", "tuning", "yardsticks"),
     },
-    "conclusion": {"comparison", "contrasts", "trust", "yardsticks"},
+    "conclusion": {"comparison", "contrasts", "trust", "tuning", "yardsticks"},
     "records": {"comparison", "contrasts", "report_tables"},
     "sources": {"runs"},
     "colours": set(),
@@ -171,6 +171,7 @@ OURS = {
     "report": {
         *("comparison", "conclusion", "failures", "notes", "page", "plots", "publish"),
         *(
+            "planned",
             "records",
             "report_options",
             "report_tables",

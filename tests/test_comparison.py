@@ -286,6 +286,15 @@ def test_a_trial_with_fewer_seeds_is_left_out_and_said_so(tmp_path, capsys):
     assert {row.label: row.trials for row in found.rows} == {"ce": 2, "gce": 2}
     assert "fewer finished seeds" in (shown := " ".join(capsys.readouterr().out.split()))
     assert "ce lr=0.4 (1 of 4 seeds)" in shown
+    assert "Left out, for want of seeds: ce lr=0.4 (1 of 4 seeds)." in conclusion(found)
+    assert "with the best of 2 trials (optimizer.lr 0.1, 0.2) by val/top1" in conclusion(found)
+
+
+def test_where_nothing_was_chosen_no_choice_is_at_an_edge(tmp_path):
+    write_loss(tmp_path, "ce", 0.90)
+    write_loss(tmp_path, "ce", 0.95, seeds=(0,), **{"optimizer.lr": 0.2})
+
+    assert compared(tmp_path).at_edge == []
 
 
 def test_a_trial_does_not_win_by_having_more_seeds(tmp_path):
@@ -517,7 +526,7 @@ def test_a_loss_that_still_got_better_when_it_ended_is_named(tmp_path):
     text = conclusion(compared(tmp_path))
 
     assert "Not trained to the end, since val/nll still fell in the last tenth" in text
-    assert "epochs: ce (by 0.03)." in text
+    assert "epochs, one at least: ce (by 0.03)." in text
 
 
 def test_a_diverged_run_is_a_row_with_its_reason_and_counts(tmp_path, capsys):

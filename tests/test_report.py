@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from written_run import edit, write_run
 
+from xent_bench.planned import Planned, Sweep, save_sweep
 from xent_bench.report import main
 from xent_bench.scorecard import METRICS
 from xent_bench.yardsticks import CHOICES, YARDSTICKS
@@ -368,3 +369,16 @@ def test_help_names_the_forms(tmp_path):
 
     assert shown.returncode == 0
     assert "{table,markdown,latex,csv}" in shown.stdout
+
+
+def test_runs_of_a_sweep_without_a_result_are_counted(tmp_path, capsys):
+    done = write_run(tmp_path, "ce", 0)
+    planned = [
+        Planned(name, "xent-train", [], tmp_path / "tested" / name, "temperature", False, False)
+        for name in (done.name, "ce-1", "focal-0")
+    ]
+    save_sweep(done.parent, Sweep(None, "xent-train -m", planned))
+    show(tmp_path)
+
+    assert "Of the 3 runs of the last sweep in" in (said := one_line(capsys.readouterr().out))
+    assert f"2 have no result yet and are not reported: xent-status {done.parent}" in said

@@ -159,7 +159,9 @@ def _comparison(
     rows = [_row(choice) for choice in choices.values()]
     tuned_over = budget(trials, choices)
     differing = confounded(tuned_over)
-    tried = [trial for trial in trials if trial.runs or trial.has_diverged]
+    chosen = {loss: choice for loss, choice in choices.items() if len(choice.candidates) > 1}
+    candidates = {id(trial) for choice in chosen.values() for trial in choice.candidates}
+    tried = [trial for trial in trials if id(trial) in candidates or trial.has_diverged]
     unfair = "; ".join(filter(None, [unequal(tuned_over), *differing]))
     unranked = "" if options.rank_anyway else unfair
     rows.sort(key=lambda row: row.label if unranked else _order(row, options))
@@ -185,7 +187,7 @@ def _comparison(
         _falling(finished),
         flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
         missing(trials),
-        at_edge(tried, {loss: choice.trial for loss, choice in choices.items()}),
+        at_edge(tried, {loss: choice.trial for loss, choice in chosen.items()}),
         unfinished,
         differing,
         control_of(runs),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from xent_bench.comparison import Comparison, Row
 from xent_bench.contrasts import Contrast
 from xent_bench.trust import CALIBRATED, UNDECIDED
+from xent_bench.tuning import in_order
 from xent_bench.yardsticks import by_key, quoted
 
 MOST = 3  # losses named with their numbers; of more their count
@@ -26,10 +27,13 @@ def conclusion(comparison: Comparison) -> str:
     if comparison.falling:
         falls = [_fall(row, comparison.falling[row.label]) for row in _fallen(comparison)]
         sentences.append(
-            "Not trained to the end, since val/nll still fell in the last tenth of the epochs: "
-            f"{_joined(falls)}."
+            "Not trained to the end, since val/nll still fell in the last tenth of the epochs, "
+            f"one at least: {_joined(falls)}."
         )
     sentences += _trust(comparison)
+    left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
+    if left_out:
+        sentences.append(f"Left out, for want of seeds: {_joined(left_out)}.")
     absent = [row.label for row in comparison.rows if not row.n]
     if absent:
         sentences.append(f"Without any finished run: {_joined(absent)}.")
@@ -55,7 +59,7 @@ def tuning(comparison: Comparison) -> str:
         return f"every loss at one setting{_rate(comparison)}, not tuned"
     choose_by = comparison.options.choose_by
     how_many = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    how = f"each loss with the best of {how_many} trials by {choose_by}"
+    how = f"each loss with the best of {how_many} trials{_values(comparison)} by {choose_by}"
     flattered = [row.label for row in comparison.rows if row.choice.flatters]
     tuned = [row for row in comparison.rows if row.trials > 1]
     flatters = "which flatters it: with one seed the run that was chosen is the one reported"
@@ -63,6 +67,17 @@ def tuning(comparison: Comparison) -> str:
         return f"{how}, {flatters}"
     chosen = f"{how}; for each seed, the other seeds choose the trial"
     return f"{chosen}; but not for {_joined(flattered)}, {flatters}" if flattered else chosen
+
+
+def _values(comparison: Comparison) -> str:
+    """The values that losses were tuned over: ' (optimizer.lr 0.03, 0.1, 0.3)'."""
+    trials = [trial for row in comparison.rows for trial in row.choice.candidates]
+    keys = dict.fromkeys(key for trial in trials for key in trial.varied)
+    tried = {
+        key: in_order(trial.varied[key] for trial in trials if key in trial.varied) for key in keys
+    }
+    texts = [f"{key} {', '.join(values)}" for key, values in tried.items() if len(values) > 1]
+    return f" ({'; '.join(texts)})" if texts else ""
 
 
 def _rate(comparison: Comparison) -> str:
@@ -221,7 +236,7 @@ def _trust(comparison: Comparison) -> list[str]:
             sentences.append(f"{when}, no loss is shown to be miscalibrated by these {n:,} images.")
         else:
             calibrated = [label for label in verdicts if label not in off]
-            sentences.append(f"{when}, {_miscalibrated(off)}; {_others(calibrated)}.")
+            sentences.append(f"{when}, {_miscalibrated(off)}{_others(calibrated)}.")
     return sentences
 
 
@@ -237,5 +252,5 @@ def _miscalibrated(words: Mapping[str, str]) -> str:
 
 def _others(calibrated: Sequence[str]) -> str:
     if not calibrated:
-        return "none is calibrated within noise"
-    return f"{_joined(calibrated)} {_is(calibrated)} calibrated within noise"
+        return ""
+    return f"; {_joined(calibrated)} {_is(calibrated)} calibrated within noise"

@@ -4,12 +4,13 @@ It is of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from xent_bench.calibrators import PREFIXES
 from xent_bench.failures import DataError
-from xent_bench.run_files import WEIGHTS, is_pending, load_result
+from xent_bench.run_files import WEIGHTS, has_result, is_pending, load_result
 from xent_bench.whole_files import write_whole
 
 RECORD = ".sweep.json"
@@ -62,6 +63,21 @@ def load_sweep(folder: Path) -> Sweep | None:
         return Sweep(key, str(command), [_read(*run) for run in runs])
     except DAMAGED:
         return None
+
+
+def without_result(folders: Iterable[Path]) -> list[str]:
+    """Say of which folders the last sweep has runs without a result, and how many."""
+    lines = []
+    for folder in folders:
+        sweep = load_sweep(folder)
+        planned = [] if sweep is None else sweep.runs
+        open_runs = sum(not has_result(folder / run.folder.name) for run in planned)
+        if open_runs:
+            lines.append(
+                f"Of the {len(planned)} runs of the last sweep in {folder} {open_runs} have no "
+                f"result yet and are not reported: xent-status {folder}"
+            )
+    return lines
 
 
 def _read(

@@ -129,6 +129,7 @@ def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> 
             of = records.trials
         print_csv([record for comparison in comparisons for record in of(comparison)])
         return
+    from xent_bench.planned import without_result
     from xent_bench.sources import separated
     from xent_bench.tables import FORMS as SHOW
     from xent_bench.tables import TEXT
@@ -136,7 +137,8 @@ def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> 
     for comparison in comparisons:
         _show(comparison, options, SHOW[options.form])
     runs = [run for comparison in comparisons for run in comparison.runs]
-    TEXT[options.form]([f"\n{line}" for line in separated(runs)])
+    swept = sorted({run.folder.parent for run in runs if run.folder is not None})
+    TEXT[options.form]([f"\n{line}" for line in [*separated(runs), *without_result(swept)]])
 
 
 def _show(

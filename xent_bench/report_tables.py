@@ -153,7 +153,8 @@ def trials(comparison: Comparison) -> Table:
 def power(comparison: Comparison, points: float) -> Table:
     """How many seeds would show a difference of so many points of top-1, by the spread at hand."""
     found = [e for e in comparison.contrasts if e.yardstick.key == "test/top1" and not e.same]
-    title = f"Seeds needed for {points:g} points of top-1"
+    where = f"{comparison.experiment}, {comparison.setting}"
+    title = f"Seeds needed for {points:g} points of top-1: {where}"
     if not found:
         why = "No difference at hand: the baseline is missing, or losses are not ranked."
         return Table(title, ["loss"], [], [why])

@@ -22,7 +22,7 @@ def truth_table(comparison: Comparison) -> Table | None:
         *("true ECE %\nscaled", "excess\nrisk %"),
     ]
     notes = [
-        "Test images whose p(y|x) is known, as none of a real set is. True KL: mean of "
+        "Of these test images p(y|x) is known, unlike those of a real data set. True KL: mean of "
         "KL(p(y|x) || p), nats. True ECE: with p(y|x) of the answer in place of the label, so "
         "without its noise. Excess risk: errors more than the best rule's. Scaled: after "
         "temperature scaling. ±: 95 % interval over seeds."
