@@ -94,17 +94,19 @@ def _seeds(comparison: Comparison) -> str:
 
 def _unfair(comparison: Comparison) -> str:
     """Why a ranking would be unfair, and whether there is one all the same."""
-    ranked = "Not ranked" if comparison.unranked else "Ranked nevertheless"
-    rest = " --rank-anyway compares them nevertheless." if comparison.unranked else ""
+    if comparison.unranked:
+        begin, end = "Not ranked, since", " --rank-anyway compares them nevertheless."
+    else:
+        begin, end = "Ranked nevertheless, though", ""
     if comparison.confounded:
         return (
-            f"{ranked}, though not only the loss differs between losses ({comparison.unfair}): "
-            f"that may be what makes the difference.{rest}"
-        ).replace("Not ranked, though", "Not ranked, since")
+            f"{begin} not only the loss differs between losses ({comparison.unfair}): that may be "
+            f"what makes the difference.{end}"
+        )
     return (
-        f"{ranked}, though budgets differ ({comparison.unfair}): the loss that was tuned more "
-        f"would seem better.{rest}"
-    ).replace("Not ranked, though", "Not ranked, since")
+        f"{begin} budgets differ ({comparison.unfair}): the loss that was tuned more would seem "
+        f"better.{end}"
+    )
 
 
 def _differences(comparison: Comparison) -> list[str]:
