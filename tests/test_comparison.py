@@ -517,10 +517,10 @@ def test_a_loss_that_still_got_better_when_it_ended_is_named(tmp_path):
     for seed in SEEDS:
         for loss, fall in (("ce", 0.03), ("gce", 0.0)):
             trend = {
-                "last_tenth/fall": fall + 0.001 * NOISE[seed],
-                "last_tenth/value": 0.5,
-                "last_tenth/noise": 0.001,
-                "last_tenth/degrees_of_freedom": 3.0,
+                "val_last_tenth/fall": fall + 0.001 * NOISE[seed],
+                "val_last_tenth/value": 0.5,
+                "val_last_tenth/noise": 0.001,
+                "val_last_tenth/degrees_of_freedom": 3.0,
             }
             write_run(tmp_path, loss, seed, metrics=trend)
     text = conclusion(compared(tmp_path))

@@ -187,7 +187,7 @@ def test_a_curve_that_falls_smoothly_is_seen_to_fall_with_one_run(epochs):
     curve = {e: {"val/nll": 0.1 + 2 * 0.7 ** (5 * e / epochs)} for e in range(1, epochs + 1)}
     known = last_tenth(curve)
 
-    assert still_falling([known]) == pytest.approx(known["last_tenth/fall"])
+    assert still_falling([known]) == pytest.approx(known["val_last_tenth/fall"])
 
 
 def test_a_fall_of_a_thousandth_is_none():

@@ -22,7 +22,7 @@ from xent_bench.runs import Run, load_run, save_run
 from xent_bench.sync import send_added
 from xent_bench.tracking.pending import set_pending
 
-OF_VAL = ("val/", "last_tenth/")
+OF_VAL = ("val/", "val_last_tenth/")
 ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
 

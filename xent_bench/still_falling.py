@@ -9,7 +9,7 @@ from scipy.special import stdtr
 from xent_bench.stats import LEVEL
 
 LAST_TENTH = FALL, NOISE, FREEDOM, REACHED = tuple(
-    f"last_tenth/{name}" for name in ("fall", "noise", "degrees_of_freedom", "value")
+    f"val_last_tenth/{name}" for name in ("fall", "noise", "degrees_of_freedom", "value")
 )
 LEAST = 1e-3  # of the value: a smaller fall is none, however surely it is there
 EFFICIENCY = 100 / 231  # degrees of freedom of a variance from third differences, a point each
