@@ -17,13 +17,13 @@ import numpy as np
 from scipy.special import log_softmax
 
 from xent_bench.calibrators.temperature import fit_temperature
-from xent_bench.comparison import Comparison, compare
-from xent_bench.evaluation import judge, readings
+from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.still_falling import last_tenth
+from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS
+from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
-from xent_bench.predictions import Predicted, Predictions
-from xent_bench.runs import Run
-from xent_bench.still_falling import last_tenth
-from xent_bench.yardsticks import PRIMARY, YARDSTICKS
+from xent_bench.runs.predictions import Predicted, Predictions
+from xent_bench.runs.result import Run
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"

@@ -28,10 +28,17 @@ SUBJECTS = {
     "losses": ("losses/*.py", "losses identities certificate"),
     "links": ("links.py", "links losses"),
     "metrics": ("metrics/*.py", "metrics calibration soft_labels trust golden"),
-    "calibrators": ("calibrators/*.py recipe.py", "calibrators recipe soft_labels calibration"),
-    "stats": ("stats.py still_falling.py trust.py", "stats trust golden comparison"),
+    "calibrators": (
+        "calibrators/*.py evaluation/recipe.py",
+        "calibrators recipe soft_labels calibration",
+    ),
+    "stats": (
+        "comparison/stats.py comparison/still_falling.py comparison/trust.py",
+        "stats trust golden comparison",
+    ),
     "comparison": (
-        "contrasts.py tuning.py trials.py settings.py comparison.py yardsticks.py control.py",
+        "comparison/contrasts.py comparison/tuning.py comparison/trials.py comparison/setting.py "
+        "comparison/compare.py comparison/yardsticks.py comparison/control.py",
         "comparison golden report",
     ),
     "data": (
@@ -40,7 +47,10 @@ SUBJECTS = {
         "data golden soft_labels",
     ),
     "optimisation": ("schedules.py optimizers.py", "golden"),
-    "config": ("schema.py configure.py targets.py ranges.py", "config golden"),
+    "config": (
+        "config/schema.py config/identity.py config/configure.py config/targets.py ranges.py",
+        "config golden",
+    ),
 }
 PAIRS = "Add Sub, Mult Div, Lt LtE, Gt GtE, Eq NotEq, In NotIn, And Or, Is IsNot"
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {ast.Pow: ast.Mult, ast.Mod: ast.Add}

@@ -12,9 +12,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
+from xent_bench.config.schema import CONF, register_schema
 from xent_bench.failures import Diverged
-from xent_bench.schema import CONF, register_schema
-from xent_bench.train import run
+from xent_bench.training.run import run
 
 SMALL = ("data=synthetic", "data.n=600", "model=mlp", "model.width=16", "epochs=3")
 ROOT = Path(__file__).resolve().parents[1]

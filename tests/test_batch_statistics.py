@@ -5,9 +5,9 @@ import json
 import pytest
 from torch import nn
 
-from xent_bench.batch_statistics import batch_statistics
-from xent_bench.schema import run_folder
-from xent_bench.train import run
+from xent_bench.config.identity import run_folder
+from xent_bench.training.batch_statistics import batch_statistics
+from xent_bench.training.run import run
 
 CNN = ("data=synthetic", "data.n=200", "model=cnn", "model.width=4", "epochs=1", "batch_size=32")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from xent_bench.report import main
+from xent_bench.commands.report import main
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 XENT_UI = str(Path(sys.executable).with_name("xent-ui"))

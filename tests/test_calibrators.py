@@ -9,11 +9,11 @@ from sklearn.isotonic import IsotonicRegression
 
 from xent_bench.calibrators import PREFIXES, isotonic, temperature, vector_scaling
 from xent_bench.calibrators.temperature import fit_temperature, scale
-from xent_bench.evaluation import evaluate, scaled_map
+from xent_bench.config.schema import Calibrator
+from xent_bench.evaluation.evaluate import evaluate, scaled_map
 from xent_bench.links import margin, normalised_softmax, projection, sigmoid, simplex, softmax
 from xent_bench.metrics.score import score
-from xent_bench.predictions import Predicted, Predictions
-from xent_bench.schema import Calibrator
+from xent_bench.runs.predictions import Predicted, Predictions
 
 LINKS = [
     partial(softmax),

@@ -15,14 +15,14 @@ from conftest import ROOT
 from torch import Tensor
 from torch.nn import functional as F
 
-from xent_bench.catalogue import formulas, properties
-from xent_bench.certificate import certify
-from xent_bench.configure import ConfigError
+from xent_bench.certificates.catalogue import formulas, properties
+from xent_bench.certificates.certify import certify
+from xent_bench.certificates.population import LIMIT, at_labels, by_label, long_tail, minimisers
+from xent_bench.certificates.posteriors import OF_THREE, STATED
+from xent_bench.commands.losses import load_losses, show
+from xent_bench.config.configure import ConfigError
 from xent_bench.links import link_of, margin, use
-from xent_bench.list_losses import load_losses, show
 from xent_bench.offer import offer
-from xent_bench.population import LIMIT, at_labels, by_label, long_tail, minimisers
-from xent_bench.posteriors import OF_THREE, STATED
 from xent_bench.tables import print_markdown, print_table
 from xent_bench.types import Index, Logits, PerExample
 

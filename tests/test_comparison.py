@@ -3,13 +3,14 @@
 import pytest
 from written_run import write_run
 
-from xent_bench.comparison import Comparison, Options, compare
-from xent_bench.conclusion import conclusion
-from xent_bench.contrasts import Contrast
-from xent_bench.report import main
-from xent_bench.report_tables import power
-from xent_bench.runs import Unfinished, load_runs, load_unfinished, save_begun
-from xent_bench.yardsticks import with_ties
+from xent_bench.commands.report import main
+from xent_bench.comparison.compare import Comparison, Options, compare
+from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.yardsticks import with_ties
+from xent_bench.report.comparison_tables import power
+from xent_bench.report.conclusion import conclusion
+from xent_bench.runs.begun import Unfinished, load_unfinished, save_begun
+from xent_bench.runs.result import load_runs
 
 SEEDS = range(4)
 NOISE = (0.0, 0.003, -0.002, 0.001)  # of a seed, the same for every loss

@@ -14,7 +14,7 @@ from conftest import ROOT, SMALL
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.configure import (
+from xent_bench.config.configure import (
     OFFERED,
     POSITIONAL,
     ConfigError,
@@ -23,10 +23,11 @@ from xent_bench.configure import (
     checked,
     configured,
 )
-from xent_bench.explain import CONFIG_ERRORS, explain
-from xent_bench.planned import load_sweep
-from xent_bench.schema import CONF, GROUPS, register_schema, run_folder, run_key, science
-from xent_bench.signatures import read_parameters
+from xent_bench.config.explain import CONFIG_ERRORS, explain
+from xent_bench.config.identity import run_folder, run_key, science
+from xent_bench.config.schema import CONF, GROUPS, register_schema
+from xent_bench.config.signatures import read_parameters
+from xent_bench.runs.sweep_record import load_sweep
 from xent_bench.sweeps.console import Console
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
@@ -279,7 +280,7 @@ def test_the_composed_config_can_be_shown(tmp_path):
 def test_nothing_heavy_is_imported_before_something_is_trained(tmp_path):
     probe = (
         "import sys; sys.argv = ['xent-train', 'loss=focl'];"
-        "from xent_bench.train import main\n"
+        "from xent_bench.training.run import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'mlflow', 'pytorch_lightning', 'sklearn'} & set(sys.modules)))"

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import beta
 from torch.nn import functional as F
 
+from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation, cutout, mixup, rectangle
 from xent_bench.data.batches import Batches, Normalisation, ShuffledBatches
 from xent_bench.data.digits import digits
@@ -23,7 +24,6 @@ from xent_bench.data.split import split
 from xent_bench.data.synthetic import synthetic
 from xent_bench.failures import DataError
 from xent_bench.randomness import generator
-from xent_bench.targets import encoder
 
 CPU = torch.device("cpu")
 VARIED = Augmentation(flip=True, crop=2)

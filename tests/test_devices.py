@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from xent_bench.checkpoint import last_checkpoint
-from xent_bench.configure import ConfigError
+from xent_bench.config.configure import ConfigError
+from xent_bench.config.identity import run_folder
 from xent_bench.failures import Diverged, Unavailable
-from xent_bench.predictions import load
-from xent_bench.preemption import Notice, Preempted
-from xent_bench.ranks import run_in_ranks
-from xent_bench.schema import run_folder
-from xent_bench.train import run
+from xent_bench.process.ranks import run_in_ranks
+from xent_bench.process.signals import Notice, Preempted
+from xent_bench.runs.predictions import load
+from xent_bench.training.checkpoint_files import last_checkpoint
+from xent_bench.training.run import run
 
 # 605 images: splits that two processes cannot share equally
 SMALL = ("data=synthetic", "data.n=605", "model=mlp", "model.width=16", "epochs=2")

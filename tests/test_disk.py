@@ -13,15 +13,15 @@ import pytest
 from mlflow import MlflowClient
 from omegaconf import DictConfig
 
-from xent_bench import fit
-from xent_bench.checkpoint import LastingCheckpointIO, last_checkpoint
-from xent_bench.curves import load_curves
-from xent_bench.explain import USER_ERRORS, exit_code, explain
-from xent_bench.run_files import is_pending
-from xent_bench.schema import run_folder
-from xent_bench.sync import main as sync
-from xent_bench.tracking import view
-from xent_bench.train import run
+from xent_bench.commands.sync import main as sync
+from xent_bench.config.explain import USER_ERRORS, exit_code, explain
+from xent_bench.config.identity import run_folder
+from xent_bench.runs.curves import load_curves
+from xent_bench.runs.files import is_pending
+from xent_bench.tracking import mirror as view
+from xent_bench.training import fit
+from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
+from xent_bench.training.run import run
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 # a checkpoint of a megabyte, after the first epoch and after the last at least
@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_leaves_the_one_before(
     left = list(run_folder(wanted).glob("*.part"))
     disk.change("size=8m")
     save, saved = LastingCheckpointIO.save_checkpoint, []
-    monkeypatch.setattr("xent_bench.checkpointing.SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr("xent_bench.training.saving.SHARE", math.inf)  # after every epoch
     monkeypatch.setattr(
         LastingCheckpointIO,
         "save_checkpoint",

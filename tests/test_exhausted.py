@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from xent_bench.configure import ConfigError
+from xent_bench.config.configure import ConfigError
+from xent_bench.config.explain import exit_code
+from xent_bench.config.identity import run_folder
 from xent_bench.data.batches import ShuffledBatches
-from xent_bench.explain import exit_code
 from xent_bench.failures import DataError
-from xent_bench.runs import load_unfinished
-from xent_bench.schema import run_folder
-from xent_bench.train import run
+from xent_bench.runs.begun import load_unfinished
+from xent_bench.training.run import run
 
 HEADER = """
 import torch
@@ -144,7 +144,7 @@ def test_an_epoch_with_fewer_steps_than_it_should_have_is_an_error(config, monke
         return iter(minibatches[:-1] if self.epoch == 1 else minibatches)
 
     monkeypatch.setattr("xent_bench.data.groups.SECONDS", 0)
-    monkeypatch.setattr("xent_bench.checkpointing.SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr("xent_bench.training.saving.SHARE", math.inf)  # after every epoch
     monkeypatch.setattr(ShuffledBatches, "after", short)
     wanted = config("batch_size=50")
     with pytest.raises(DataError, match="epoch 2 ended after 5 of 6 steps; expected all"):

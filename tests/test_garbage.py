@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from xent_bench import garbage
-from xent_bench.ranks import PRELOADED
+from xent_bench.process import garbage
+from xent_bench.process.ranks import PRELOADED
 from xent_bench.sweeps.fork_server import IMPORTED
 
 

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from xent_bench.comparison.stats import choice_widening, largest_spread, seeds_needed
+from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, quoted
+from xent_bench.config.identity import run_key, science
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.digits import digits
 from xent_bench.data.mixing import Mixing
@@ -22,9 +25,6 @@ from xent_bench.models.cnn import cnn
 from xent_bench.optimizers import adamw, sgd
 from xent_bench.randomness import derived_seed, generator
 from xent_bench.schedules import constant, cosine
-from xent_bench.schema import run_key, science
-from xent_bench.stats import choice_widening, largest_spread, seeds_needed
-from xent_bench.yardsticks import PRIMARY, YARDSTICKS, quoted
 
 
 def digest(tensor: torch.Tensor) -> str:

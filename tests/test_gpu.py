@@ -4,11 +4,11 @@ import pytest
 import torch
 from test_training import built
 
-from xent_bench.list_losses import load_losses
+from xent_bench.certificates.population import long_tail
+from xent_bench.commands.losses import load_losses
+from xent_bench.config.targets import encode, target_kind
 from xent_bench.offer import offer
-from xent_bench.population import long_tail
-from xent_bench.targets import encode, target_kind
-from xent_bench.train import run
+from xent_bench.training.run import run
 
 pytestmark = [
     pytest.mark.gpu,

@@ -18,7 +18,7 @@ from xent_bench.data.imagenet import imagenet
 from xent_bench.data.streamed import Streamed
 from xent_bench.failures import DataError
 from xent_bench.randomness import generator
-from xent_bench.train import run
+from xent_bench.training.run import run
 
 CPU = torch.device("cpu")
 CLASSES = ("n01440764", "n01443537", "n02102040")

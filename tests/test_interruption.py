@@ -16,12 +16,12 @@ import torch
 from mlflow import MlflowClient
 from omegaconf import DictConfig
 
-from xent_bench.checkpoint import LastingCheckpointIO, last_checkpoint
-from xent_bench.curves import SECONDS, load_curves
-from xent_bench.preemption import Notice, Preempted
-from xent_bench.runs import load_unfinished
-from xent_bench.schema import run_folder
-from xent_bench.train import run
+from xent_bench.config.identity import run_folder
+from xent_bench.process.signals import Notice, Preempted
+from xent_bench.runs.begun import load_unfinished
+from xent_bench.runs.curves import SECONDS, load_curves
+from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
+from xent_bench.training.run import run
 
 SABOTEUR = """
 import os
@@ -174,7 +174,7 @@ def test_a_run_cut_after_epochs_too_short_to_be_saved_trains_them_again(
         if call == 2 * STEPS + 2:
             raise PowerCut
 
-    monkeypatch.setattr("xent_bench.checkpointing.SHARE", 1e-9)
+    monkeypatch.setattr("xent_bench.training.saving.SHARE", 1e-9)
     saboteur.calls, saboteur.act = 0, cut_the_power
     with pytest.raises(PowerCut):
         run(cut)
@@ -189,7 +189,7 @@ def test_a_run_cut_after_epochs_too_short_to_be_saved_trains_them_again(
 @pytest.mark.parametrize(("share", "epochs"), [(math.inf, [1, 2, 3]), (1e-9, [1, 3])])
 def test_a_checkpoint_is_written_after_epochs_that_are_worth_it(wanted, monkeypatch, share, epochs):
     saved = []
-    monkeypatch.setattr("xent_bench.checkpointing.SHARE", share)
+    monkeypatch.setattr("xent_bench.training.saving.SHARE", share)
     save = LastingCheckpointIO.save_checkpoint
     monkeypatch.setattr(
         LastingCheckpointIO,
@@ -226,7 +226,9 @@ def test_whoever_listened_before_hears_the_signal_after_the_run():
 
 
 def test_before_there_is_anything_to_save_a_signal_ends_a_run_at_once(monkeypatch, wanted):
-    monkeypatch.setattr("xent_bench.fit.build_loaders", lambda *_: os.kill(os.getpid(), told))
+    monkeypatch.setattr(
+        "xent_bench.training.fit.build_loaders", lambda *_: os.kill(os.getpid(), told)
+    )
     for told, ending in ((signal.SIGUSR1, Preempted), (signal.SIGINT, KeyboardInterrupt)):
         with pytest.raises(ending):
             run(wanted(folder=told.name))

@@ -16,11 +16,11 @@ from hydra.utils import get_method
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
-from xent_bench.configure import OFFERED, configured
+from xent_bench.config.configure import OFFERED, configured
+from xent_bench.config.schema import CONF
+from xent_bench.config.targets import encode, target_kind
 from xent_bench.links import link_of
 from xent_bench.offer import offer
-from xent_bench.schema import CONF
-from xent_bench.targets import encode, target_kind
 from xent_bench.types import ClassCounts
 
 FILES = sorted((CONF / "loss").glob("*.yaml"))

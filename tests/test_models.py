@@ -5,9 +5,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from xent_bench.configure import configured
+from xent_bench.config.configure import configured
+from xent_bench.config.schema import CONF
 from xent_bench.models.resnet import resnet18, resnet50
-from xent_bench.schema import CONF
 
 FILES = sorted((CONF / "model").glob("*.yaml"))
 

@@ -13,13 +13,13 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from xent_bench.checkpoint import LastingCheckpointIO, last_checkpoint
-from xent_bench.code_hash import code_of
-from xent_bench.explain import exit_code
+from xent_bench.config.explain import exit_code
+from xent_bench.config.identity import run_folder
 from xent_bench.failures import DataError
-from xent_bench.runs import load_unfinished
-from xent_bench.schema import run_folder
-from xent_bench.train import run
+from xent_bench.runs.begun import load_unfinished
+from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
+from xent_bench.training.code_hash import code_of
+from xent_bench.training.run import run
 
 FOLDER = ("data=image_folder", "data.size=8", "data.flip=false", "model=linear", "loss=ce")
 SHORT = ("epochs=3", "batch_size=16", "machine.workers=0")
@@ -59,7 +59,7 @@ class PowerCut(BaseException):
 def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[DictConfig], None]:
     """Train a run until the power is cut after its first checkpoint."""
     save = LastingCheckpointIO.save_checkpoint
-    monkeypatch.setattr("xent_bench.checkpointing.SHARE", float("inf"))  # after every epoch
+    monkeypatch.setattr("xent_bench.training.saving.SHARE", float("inf"))  # after every epoch
 
     def save_and_cut(*arguments: object, **options: object) -> None:
         save(*arguments, **options)
@@ -187,7 +187,7 @@ def test_a_checkpoint_of_another_run_is_refused(config, cut):
 def test_a_checkpoint_from_before_it_was_kept_goes_on(config, cut, monkeypatch):
     wanted = config()
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.checkpointing.ORIGIN", "nobody_reads_this")
+        patch.setattr("xent_bench.training.saving.ORIGIN", "nobody_reads_this")
         cut(wanted)
     kept = torch.load(last_checkpoint(run_folder(wanted))[0], weights_only=True)
 

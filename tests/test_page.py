@@ -11,9 +11,9 @@ from statistics import fmean
 import pytest
 from mlflow import MlflowClient
 
-from xent_bench.report import main
+from xent_bench.commands.report import main
+from xent_bench.comparison.yardsticks import YARDSTICKS
 from xent_bench.tracking.saved_view import TAG, view_address
-from xent_bench.yardsticks import YARDSTICKS
 
 
 class Tables(HTMLParser):

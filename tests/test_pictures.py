@@ -7,12 +7,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xent_bench.evaluation import evaluate
+from xent_bench.evaluation.draw import draw_pictures
+from xent_bench.evaluation.evaluate import evaluate
+from xent_bench.evaluation.pictures import colour_of, confusions, reliability_diagram, risk_coverage
 from xent_bench.links import Link, margin, softmax
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
-from xent_bench.pictures import colour_of, confusions, reliability_diagram, risk_coverage
-from xent_bench.predictions import Predictions, predicted
-from xent_bench.run_pictures import draw_pictures
+from xent_bench.runs.predictions import Predictions, predicted
 
 PARAMS = {"loss": "focal", "loss.gamma": 2.0, "data": "digits", "model": "cnn", "seed": 3}
 QUICKSTART = ("ce", "mse", "hinge", "focal", "sparse_ce")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from xent_bench.configure import checked
-from xent_bench.list_losses import load_losses
-from xent_bench.schema import CONF
-from xent_bench.scorecard import METRICS
+from xent_bench.commands.losses import load_losses
+from xent_bench.config.configure import checked
+from xent_bench.config.schema import CONF
+from xent_bench.evaluation.scorecard import METRICS
 
 README = (ROOT / "README.md").read_text()
 LOSSES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))

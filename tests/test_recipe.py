@@ -7,11 +7,11 @@ import pytest
 from scipy.special import log_softmax
 
 from xent_bench.calibrators.temperature import Temperature, fit_temperature
+from xent_bench.evaluation.recipe import recipe_draws
 from xent_bench.links import softmax
 from xent_bench.metrics.calibration import ece
 from xent_bench.metrics.ranked import rank
-from xent_bench.predictions import Predicted
-from xent_bench.recipe import recipe_draws
+from xent_bench.runs.predictions import Predicted
 
 TRUE = 1.6  # temperature
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from xent_bench.configure import ConfigError
+from xent_bench.config.configure import ConfigError
+from xent_bench.config.identity import run_folder
 from xent_bench.failures import DataError, Unavailable
-from xent_bench.run_files import LOCK
-from xent_bench.runs import load_unfinished
-from xent_bench.schema import run_folder
-from xent_bench.train import run
+from xent_bench.runs.begun import load_unfinished
+from xent_bench.runs.files import LOCK
+from xent_bench.training.run import run
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 QUICK = ("data=synthetic", "data.n=200", "model=linear", "epochs=1", "loss=ce", "machine=cpu")
@@ -97,7 +97,7 @@ def test_a_refusal_leaves_the_folders_that_were_there_before(config, monkeypatch
     wanted = config()
     folder = run_folder(wanted)
     folder.parent.mkdir(parents=True)
-    monkeypatch.setattr("xent_bench.fit.build_loaders", refuse)
+    monkeypatch.setattr("xent_bench.training.fit.build_loaders", refuse)
     with pytest.raises(type(error)):
         run(wanted)
 
@@ -123,7 +123,7 @@ def test_a_folder_in_which_a_run_was_begun_before_keeps_it_and_the_reason(config
 
     wanted = config()
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.fit.save", cut_the_power)
+        patch.setattr("xent_bench.training.fit.save", cut_the_power)
         with pytest.raises(PowerCut):
             run(wanted)
     before = names(run_folder(wanted))
@@ -131,7 +131,7 @@ def test_a_folder_in_which_a_run_was_begun_before_keeps_it_and_the_reason(config
     def refuse(*_: object) -> None:
         raise DataError("moved away")
 
-    monkeypatch.setattr("xent_bench.fit.build_loaders", refuse)
+    monkeypatch.setattr("xent_bench.training.fit.build_loaders", refuse)
     with pytest.raises(DataError):
         run(wanted)
 
@@ -145,7 +145,7 @@ def test_what_is_no_mistake_of_the_users_keeps_its_folder(config, monkeypatch, e
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("xent_bench.fit.build_loaders", fail)
+    monkeypatch.setattr("xent_bench.training.fit.build_loaders", fail)
     with pytest.raises((RuntimeError, ZeroDivisionError, OSError)):
         run(config())
 
@@ -164,7 +164,7 @@ def test_who_waits_for_a_refused_run_makes_its_own_folder(config, monkeypatch, c
         folder.rmdir()
         held.close()
 
-    monkeypatch.setattr("xent_bench.train.LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr("xent_bench.training.run.LOCK_PATIENCE", 0.05)
     timer = threading.Timer(0.5, be_refused)
     timer.start()
     result = run(wanted)

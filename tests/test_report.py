@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from written_run import edit, write_run
 
-from xent_bench.planned import Planned, Sweep, save_sweep
-from xent_bench.report import main
-from xent_bench.scorecard import METRICS
-from xent_bench.yardsticks import CHOICES, YARDSTICKS
+from xent_bench.commands.report import main
+from xent_bench.comparison.yardsticks import CHOICES, YARDSTICKS
+from xent_bench.evaluation.scorecard import METRICS
+from xent_bench.runs.sweep_record import Planned, Sweep, save_sweep
 
 
 def show(folder: Path, *arguments: object) -> None:
@@ -342,7 +342,7 @@ def test_the_report_starts_without_torch_or_mlflow(tmp_path):
         write_run(tmp_path, "ce", seed, 0.01 * seed)
         write_run(tmp_path, "focal", seed, 0.02 * seed)
     probe = (
-        "import sys; from xent_bench.report import main;"
+        "import sys; from xent_bench.commands.report import main;"
         "main(['.', '--picture', 'p.png', '--page', 'p.html']);"
         "print(sorted({'torch', 'mlflow', 'pytorch_lightning'} & set(sys.modules)))"
     )

@@ -15,17 +15,17 @@ import pytest
 from conftest import SMALL
 from mlflow import MlflowClient
 
+from xent_bench.commands.sync import main as sync
+from xent_bench.config.identity import run_folder
+from xent_bench.evaluation.rescore import rescore
+from xent_bench.evaluation.scorecard import METRICS, PLAIN
 from xent_bench.failures import DataError, Unavailable
 from xent_bench.links import projection, softmax
 from xent_bench.metrics.score import score
-from xent_bench.predictions import Predictions, load, predicted, save
-from xent_bench.rescore import rescore
-from xent_bench.run_files import is_pending
-from xent_bench.runs import load_run, save_run
-from xent_bench.schema import run_folder
-from xent_bench.scorecard import METRICS, PLAIN
-from xent_bench.sync import main as sync
-from xent_bench.train import run
+from xent_bench.runs.files import is_pending
+from xent_bench.runs.predictions import Predictions, load, predicted, save
+from xent_bench.runs.result import load_run, save_run
+from xent_bench.training.run import run
 
 XENT_RESCORE = str(Path(sys.executable).with_name("xent-rescore"))
 
@@ -43,7 +43,7 @@ def trained(tmp_path_factory, store):
     """The folder of a run of square, whose link has a hyper-parameter."""
     from hydra import compose, initialize_config_dir
 
-    from xent_bench.schema import CONF, register_schema
+    from xent_bench.config.schema import CONF, register_schema
 
     register_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -140,7 +140,7 @@ def test_the_scorecard_explains_what_is_scored(folder):
 def test_rescoring_needs_neither_torch_nor_mlflow(folder):
     code = (
         "import sys; sys.argv = ['xent-rescore', sys.argv[1]]\n"
-        "from xent_bench.rescore import main\n"
+        "from xent_bench.evaluation.rescore import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         "assert not {'torch', 'mlflow', 'pytorch_lightning', 'sklearn'} & sys.modules.keys()\n"
@@ -345,7 +345,7 @@ def test_a_folder_without_a_run_gets_one_line(tmp_path):
 
 def test_another_calibrator_is_fitted_to_a_finished_run_without_training_it(config, monkeypatch):
     first = run(config())
-    monkeypatch.setattr("xent_bench.attempt.attempt", None)
+    monkeypatch.setattr("xent_bench.training.attempt.attempt", None)
     again = run(config("calibrator=vector_scaling"))
 
     assert "test_vs/nll" in again["metrics"]

@@ -19,21 +19,22 @@ from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.checkpoint import LastingCheckpointIO, last_checkpoint
-from xent_bench.configure import ConfigError, checked, configured
-from xent_bench.curves import SECONDS, load_curves
+from xent_bench.config.configure import ConfigError, checked, configured
+from xent_bench.config.identity import run_folder, run_key
 from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
 from xent_bench.failures import DataError, Diverged
 from xent_bench.links import projection
 from xent_bench.metrics.score import score
-from xent_bench.predictions import load
-from xent_bench.run_files import is_pending
-from xent_bench.runs import Run, Unfinished, load_unfinished, save_run
-from xent_bench.schema import run_folder, run_key
+from xent_bench.runs.begun import Unfinished, load_unfinished
+from xent_bench.runs.curves import SECONDS, load_curves
+from xent_bench.runs.files import is_pending
+from xent_bench.runs.predictions import load
+from xent_bench.runs.result import Run, save_run
 from xent_bench.tracking.logger import open_run
-from xent_bench.train import run
+from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
+from xent_bench.training.run import run
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 
@@ -93,7 +94,9 @@ def test_another_loss_ends_elsewhere(config):
 
 def test_a_finished_run_is_returned_and_not_trained_again(config, monkeypatch):
     first = run(config())
-    monkeypatch.setattr("xent_bench.attempt.attempt", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "xent_bench.training.attempt.attempt", lambda *_: pytest.fail("trained again")
+    )
 
     assert run(config()) == first
 
@@ -120,7 +123,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
     random = (dropout_net, "loss=focal", "data.flip=true", "data.crop=1")
     straight, cut = config(*random, folder="straight"), config(*random, folder="cut")
     save, saved, resumed = LastingCheckpointIO.save_checkpoint, [], []
-    monkeypatch.setattr("xent_bench.checkpointing.SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr("xent_bench.training.saving.SHARE", math.inf)  # after every epoch
 
     def cut_the_power(*arguments: object, **options: object) -> None:
         saved.append(None)
@@ -163,7 +166,7 @@ def test_a_run_cut_after_training_only_evaluates_again(config, monkeypatch, func
 
     expected = run(straight)
     with monkeypatch.context() as patch:
-        patch.setattr(f"xent_bench.fit.{function}", cut_the_power)
+        patch.setattr(f"xent_bench.training.fit.{function}", cut_the_power)
         with pytest.raises(PowerCut):
             run(cut)
 
@@ -191,7 +194,9 @@ def test_the_folder_holds_the_curves_the_last_val_scores_and_the_cost(config):
 def test_a_run_without_a_result_says_why_and_whether_it_still_runs(config, monkeypatch):
     cut = config(folder="cut")
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.fit.evaluate", lambda *_: (_ for _ in ()).throw(PowerCut("zap")))
+        patch.setattr(
+            "xent_bench.training.fit.evaluate", lambda *_: (_ for _ in ()).throw(PowerCut("zap"))
+        )
         with pytest.raises(PowerCut):
             run(cut, "xent-train loss=ce")
     (ended,) = load_unfinished(run_folder(cut).parent)
@@ -238,7 +243,7 @@ def test_the_stored_config_names_the_run(config):
 @pytest.mark.parametrize("spelling", ["2", "2.0", "2e0"])
 def test_a_number_spelled_otherwise_goes_on_with_the_same_run(config, monkeypatch, spelling):
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.fit.save", lambda *_: pytest.fail("cut"))
+        patch.setattr("xent_bench.training.fit.save", lambda *_: pytest.fail("cut"))
         with pytest.raises(pytest.fail.Exception):
             run(config("loss=focal", "loss.gamma=2"))
 

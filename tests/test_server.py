@@ -14,8 +14,8 @@ import pytest
 from conftest import ROOT
 from mlflow import MlflowClient
 
-from xent_bench.runs import load_run
-from xent_bench.train import run
+from xent_bench.runs.result import load_run
+from xent_bench.training.run import run
 
 SCRIPT = ROOT / "scripts" / "mlflow-server"
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))

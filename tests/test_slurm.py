@@ -15,9 +15,9 @@ from conftest import ROOT
 from mlflow import MlflowClient
 
 from xent_bench.failures import Unavailable
-from xent_bench.runs import load_runs
+from xent_bench.runs.result import load_runs
 from xent_bench.sweeps.slurm_job import submit
-from xent_bench.train import run
+from xent_bench.training.run import run
 
 SCRIPT = ROOT / "scripts" / "slurm"
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
@@ -125,7 +125,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path):
     words = ["xent-train", "-m", "loss=ce,mse", "hydra/launcher=slurm"]
     program = (
         f"import sys; sys.modules[{hidden!r}] = None; sys.argv = {words}\n"
-        "from xent_bench.train import main; main()"
+        "from xent_bench.training.run import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False

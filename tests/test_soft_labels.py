@@ -14,9 +14,13 @@ from scipy.stats import entropy
 
 from xent_bench.calibrators import isotonic, vector_scaling
 from xent_bench.calibrators.temperature import fit_temperature, scale
+from xent_bench.config.identity import run_folder, run_key
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.synthetic import posterior, synthetic
-from xent_bench.evaluation import evaluate
+from xent_bench.evaluation.draw import draw_pictures
+from xent_bench.evaluation.evaluate import evaluate
+from xent_bench.evaluation.rescore import rescore
+from xent_bench.evaluation.scorecard import scorecard
 from xent_bench.failures import DataError
 from xent_bench.links import margin, simplex, softmax
 from xent_bench.metrics.calibration import ece, ece_debiased, ece_equal_mass, squared_error
@@ -26,14 +30,10 @@ from xent_bench.metrics.ranking import aurc, eaurc
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
 from xent_bench.metrics.score import score, summary
 from xent_bench.metrics.uncertainty import null_band, standard_errors, verdict
-from xent_bench.predictions import Predicted, Predictions, load, predicted, save
-from xent_bench.rescore import rescore
-from xent_bench.run_files import RESULT
-from xent_bench.run_pictures import draw_pictures
-from xent_bench.runs import load_run
-from xent_bench.schema import run_folder, run_key
-from xent_bench.scorecard import scorecard
-from xent_bench.train import run
+from xent_bench.runs.files import RESULT
+from xent_bench.runs.predictions import Predicted, Predictions, load, predicted, save
+from xent_bench.runs.result import load_run
+from xent_bench.training.run import run
 
 TENTHS = 10  # copies of an image that a row of tenths stands for
 
@@ -581,10 +581,10 @@ def test_rows_that_cannot_be_read_get_one_line(tmp_path, name, edit, complaint):
 
 
 def test_a_report_tells_the_truth_and_the_floor_of_nll(config, capsys):
-    from xent_bench.comparison import compare
-    from xent_bench.page import page
-    from xent_bench.report import main
-    from xent_bench.runs import load_runs
+    from xent_bench.commands.report import main
+    from xent_bench.comparison.compare import compare
+    from xent_bench.report.page import page
+    from xent_bench.runs.result import load_runs
 
     for seed in (0, 1):
         asked = config("data.labels=posterior", "data.noise=6", f"seed={seed}")

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from xent_bench.stats import (
+from xent_bench.comparison.stats import (
     best_of,
     difference,
     estimate,
@@ -20,7 +20,7 @@ from xent_bench.stats import (
     p_of_all_pairs,
     seeds_needed,
 )
-from xent_bench.still_falling import last_tenth, still_falling
+from xent_bench.comparison.still_falling import last_tenth, still_falling
 
 MARGIN = 0.5
 

@@ -9,12 +9,12 @@ import pytest
 from filelock import FileLock
 from written_run import write_run
 
-from xent_bench.pace import Pace, load_pace, save_pace
-from xent_bench.planned import Planned, Sweep, load_sweep, save_sweep
-from xent_bench.run_files import NOT_IN_MLFLOW
-from xent_bench.runs import Unfinished, save_begun
-from xent_bench.standing import State, experiments_in
-from xent_bench.status import main
+from xent_bench.commands.status import main
+from xent_bench.runs.begun import Unfinished, save_begun
+from xent_bench.runs.files import NOT_IN_MLFLOW
+from xent_bench.runs.pace import Pace, load_pace, save_pace
+from xent_bench.runs.status import State, experiments_in
+from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep, save_sweep
 
 SWEEP = "xent-train -m seed=0,1,2,3,4,5,6"
 
@@ -145,7 +145,7 @@ def test_a_damaged_progress_is_none(tmp_path, content):
 
 def test_it_imports_nothing_heavy(runs):
     probe = (
-        "import sys; from xent_bench.status import main\n"
+        "import sys; from xent_bench.commands.status import main\n"
         "try: main(['runs'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'mlflow', 'hydra', 'omegaconf', 'numpy'} & set(sys.modules)))"

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from conftest import SMALL
 
-from xent_bench.schema import run_folder
-from xent_bench.sweeps.gpus import slots
-from xent_bench.train import run
+from xent_bench.config.identity import run_folder
+from xent_bench.sweeps.launcher import slots
+from xent_bench.training.run import run
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 CHEAP = (*SMALL, "machine=cpu", "machine.threads=1")

@@ -21,27 +21,28 @@ from mlflow.entities import Run as StoredRun
 from mlflow_server import Server, free_port, serve
 from omegaconf import DictConfig
 
-from xent_bench.comparison import compare
-from xent_bench.curves import SECONDS, load_curves
+from xent_bench.commands.sync import main
+from xent_bench.comparison.compare import compare
+from xent_bench.config.identity import run_folder
+from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import Unavailable
-from xent_bench.publish import publish
-from xent_bench.rescore import rescore
-from xent_bench.run_files import is_pending
-from xent_bench.runs import Unfinished, load_run, save_begun
-from xent_bench.schema import run_folder
-from xent_bench.sync import main
-from xent_bench.tracking import view as view_module
+from xent_bench.report.publish import publish
+from xent_bench.runs.begun import Unfinished, save_begun
+from xent_bench.runs.curves import SECONDS, load_curves
+from xent_bench.runs.files import is_pending
+from xent_bench.runs.result import load_run
+from xent_bench.tracking import mirror as view_module
 from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.own_run import OWNER
 from xent_bench.tracking.reach import complaint
-from xent_bench.train import run
+from xent_bench.training.run import run
 
-SYNC = [sys.executable, "-c", "from xent_bench.sync import main; main()"]
+SYNC = [sys.executable, "-c", "from xent_bench.tracking.send import main; main()"]
 BEGUN = """
 import sys, time
 from pathlib import Path
 from filelock import FileLock
-from xent_bench.runs import Unfinished
+from xent_bench.runs.result import Unfinished
 from xent_bench.tracking.logger import open_run
 folder = Path(sys.argv[1])
 begun = Unfinished("one", "begun", {"loss": "ce"}, "", tags={"key": "k"})
@@ -151,7 +152,7 @@ def test_an_offline_run_imports_no_mlflow(tmp_path):
     words += ["machine=cpu", "machine.offline=true", "machine.threads=1"]
     code = (
         f"import sys; sys.argv[1:] = {words}\n"
-        "from xent_bench.train import main\n"
+        "from xent_bench.training.run import main\n"
         "main()\n"
         "assert 'torch' in sys.modules and 'mlflow' not in sys.modules\n"
     )

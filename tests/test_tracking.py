@@ -17,21 +17,22 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from xent_bench.curves import SECONDS, WRITTEN, Curves, load_curves
 from xent_bench.failures import Diverged
-from xent_bench.preemption import Preempted
-from xent_bench.run_files import is_pending
-from xent_bench.runs import Run, Unfinished, save_run
-from xent_bench.tracking import view as view_module
+from xent_bench.process.signals import Preempted
+from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.curves import SECONDS, WRITTEN, Curves, load_curves
+from xent_bench.runs.files import is_pending
+from xent_bench.runs.result import Run, save_run
+from xent_bench.tracking import mirror as view_module
 from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.template import make_store
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from xent_bench.runs import Unfinished
+from xent_bench.runs.result import Unfinished
 from xent_bench.tracking.logger import open_run
-from xent_bench.tracking import view
+from xent_bench.tracking import mirror as view
 view.PATIENCE = float("inf")
 with open_run(Path(sys.argv[1]), Unfinished("one", "killed", {}, ""), sys.argv[2]) as run:
     for step in (1, 2, 3):
@@ -43,8 +44,8 @@ with open_run(Path(sys.argv[1]), Unfinished("one", "killed", {}, ""), sys.argv[2
 EIGHT = """
 import os, sys, traceback
 from pathlib import Path
-from xent_bench.runs import Unfinished
-from xent_bench.tracking.view import open_view
+from xent_bench.runs.result import Unfinished
+from xent_bench.tracking.mirror import open_view
 ready, go = os.pipe()
 def begin(number):
     os.close(go)
@@ -196,7 +197,7 @@ def test_a_short_run_is_written_in_two_requests_each_point_with_its_time(
     monkeypatch.setattr(view_module, "PATIENCE", float("inf"))
     monkeypatch.setattr(MlflowClient, "log_batch", watch)
     clock = iter(range(1000, 2000))
-    monkeypatch.setattr("xent_bench.curves.time.time", lambda: next(clock))
+    monkeypatch.setattr("xent_bench.runs.curves.time.time", lambda: next(clock))
     with opened({"key": "k"}) as tracking:
         for step in range(1, 4):
             tracking.log_metrics({"val/nll": 1.0, "val/top1": 0.5}, step=step)

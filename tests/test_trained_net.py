@@ -14,16 +14,16 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from xent_bench.calibrators.temperature import fit
-from xent_bench.configure import checked, configured
+from xent_bench.config.configure import checked, configured
+from xent_bench.config.identity import run_folder
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
-from xent_bench.net_record import load_record
-from xent_bench.predictions import load as load_predictions
-from xent_bench.runs import load_run
-from xent_bench.schema import run_folder
-from xent_bench.train import run
+from xent_bench.runs.predictions import load as load_predictions
+from xent_bench.runs.result import load_run
 from xent_bench.trained_net import TrainedNet, load
+from xent_bench.trained_net.record import load_record
+from xent_bench.training.run import run
 
 SYNTHETIC = ("data=synthetic", "data.n=400", "epochs=2")
 COLOUR = ("data=synthetic", "data.n=400", "data.channels=3", "data.size=9", "epochs=2")
@@ -120,7 +120,7 @@ def test_image_files_are_read_as_test_read_them(config, photographs):
 
 
 def test_several_batches_are_those_of_test(config, monkeypatch):
-    monkeypatch.setattr("xent_bench.build.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("xent_bench.training.build.EVALUATION_BATCH", 7)
     wanted = config(base=(*SYNTHETIC, *CNN))
     run(wanted)
 
@@ -130,7 +130,7 @@ def test_several_batches_are_those_of_test(config, monkeypatch):
 def test_a_resumed_run_keeps_the_same(config, monkeypatch):
     wanted = config("epochs=3", base=(*SYNTHETIC, *CNN), folder="cut")
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.fit.evaluate", stop)
+        patch.setattr("xent_bench.training.fit.evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
             run(wanted)
     assert not (run_folder(wanted) / "net.json").exists()

@@ -15,14 +15,14 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from torch import nn
 from torch.nn import functional as F
 
-from xent_bench.build import Loaders, build_classifier, build_loaders
-from xent_bench.checkpoint import last_checkpoint
-from xent_bench.classifier import Classifier
-from xent_bench.configure import ConfigError, configured
+from xent_bench.config.configure import ConfigError, configured
+from xent_bench.config.identity import run_folder
 from xent_bench.data.split import split
-from xent_bench.schema import run_folder
-from xent_bench.train import run
-from xent_bench.trainer import WORTH_THREADS, build_trainer, use_threads
+from xent_bench.training.build import Loaders, build_classifier, build_loaders
+from xent_bench.training.checkpoint_files import last_checkpoint
+from xent_bench.training.classifier import Classifier
+from xent_bench.training.run import run
+from xent_bench.training.trainer import WORTH_THREADS, build_trainer, use_threads
 
 CPU = torch.device("cpu")
 
@@ -184,7 +184,7 @@ def test_a_compiled_net_learns_what_an_eager_one_learns(config):
 def test_a_small_step_gets_one_thread_and_a_large_one_all_cores(
     config, monkeypatch, override, work, threads
 ):
-    monkeypatch.setattr("xent_bench.trainer.processors", lambda jobs: 7 // jobs)
+    monkeypatch.setattr("xent_bench.training.trainer.processors", lambda jobs: 7 // jobs)
     before = torch.get_num_threads()
     try:
         use_threads(config("machine.threads=null", override), work)

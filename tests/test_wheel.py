@@ -22,7 +22,7 @@ def test_the_wheel_installed_elsewhere_composes_a_config(tmp_path: Path):
     call(uv, "build", "--quiet", "--wheel", "--out-dir", str(tmp_path / "dist"), str(ROOT))
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     call(uv, "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel))
-    probe = "from xent_bench.schema import CONF; print(CONF)"
+    probe = "from xent_bench.config.schema import CONF; print(CONF)"
     shown = call(sys.executable, "-c", probe)
     composed = call(sys.executable, str(site / "bin" / "xent-train"), "loss=focal", "--cfg", "job")
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xent_bench.runs import Run, save_run
+from xent_bench.runs.result import Run, save_run
 
 METRICS = {"top1": 0.9, "top5": 0.99, "nll": 0.4, "brier": 0.2, "ece": 0.03}
 

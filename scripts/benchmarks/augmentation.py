@@ -8,10 +8,10 @@ import torch
 from measure import Cost, by_turns, cost_of, ratio, typical
 from torchvision.transforms import v2
 
+from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import Normalisation, ShuffledBatches
 from xent_bench.data.resident import Resident
-from xent_bench.targets import encoder
 
 CPU = torch.device("cpu")
 N, SHORT_N, BATCH = 4096, 256, 128

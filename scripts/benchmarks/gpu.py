@@ -24,8 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from xent_bench.configure import configured
-from xent_bench.schema import Compile, Precision
+from xent_bench.config.configure import configured
+from xent_bench.config.schema import Compile, Precision
 
 BASE = ("data=synthetic", "loss=sparse_ce", "optimizer=sgd", "machine.threads=null")
 SMALL = ("data.channels=3", "data.size=32", "data.n=60000", "data.flip=true")

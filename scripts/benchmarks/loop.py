@@ -21,15 +21,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 from torchvision.transforms import v2
 
-from xent_bench.build import build_classifier, build_loaders
-from xent_bench.checkpointing import Checkpointing
-from xent_bench.configure import configured
+from xent_bench.config.configure import configured
 from xent_bench.data.split import Splits, split
-from xent_bench.preemption import Notice
-from xent_bench.progress import Progress
-from xent_bench.runs import Unfinished
+from xent_bench.process.signals import Notice
+from xent_bench.runs.begun import Unfinished
 from xent_bench.tracking.logger import open_run
-from xent_bench.trainer import build_trainer, use_threads
+from xent_bench.training.build import build_classifier, build_loaders
+from xent_bench.training.progress import Progress
+from xent_bench.training.saving import Checkpointing
+from xent_bench.training.trainer import build_trainer, use_threads
 
 CASES = {
     "linear 784-10, batches of 64": ("model=linear", "batch_size=64", "data.n=24000"),

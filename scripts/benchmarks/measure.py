@@ -15,8 +15,8 @@ from typing import NamedTuple
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from xent_bench.configure import checked
-from xent_bench.schema import CONF, register_schema
+from xent_bench.config.configure import checked
+from xent_bench.config.schema import CONF, register_schema
 
 
 class Cost(NamedTuple):

@@ -9,7 +9,8 @@ from measure import Cost, by_turns, cost_of, typical
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from xent_bench.runs import Run, Unfinished, save_run
+from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.result import Run, save_run
 from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.template import make_store
 

@@ -23,11 +23,11 @@ from measure import Cost, by_turns, composed, cost_of, typical
 from omegaconf import DictConfig
 from torch import nn
 
-from xent_bench.checkpoint import CHECKPOINTS, LastingCheckpointIO
-from xent_bench.configure import configured
-from xent_bench.curves import Curves
-from xent_bench.train import run
-from xent_bench.whole_files import write_whole
+from xent_bench.config.configure import configured
+from xent_bench.runs.curves import Curves
+from xent_bench.runs.whole_files import write_whole
+from xent_bench.training.checkpoint_files import CHECKPOINTS, LastingCheckpointIO
+from xent_bench.training.run import run
 
 EPOCHS, SHORT_EPOCHS = 20, 2
 
@@ -91,7 +91,7 @@ def _nothing_survives(epochs: int) -> Iterator[None]:
     with ExitStack() as patches:
         for name in nothing:
             patches.enter_context(patch(f"xent_bench.{name}", lambda *_: None))
-        patches.enter_context(patch("xent_bench.whole_files._write", _write_plainly))
+        patches.enter_context(patch("xent_bench.runs.whole_files._write", _write_plainly))
         patches.enter_context(patch.object(Curves, "save", save))
         yield
 

@@ -9,7 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 from xent_bench.arrays import LogProbabilities, Outputs, is_soft, normalised
 from xent_bench.calibrators import temperature
 from xent_bench.links import Link
-from xent_bench.predictions import Predicted
+from xent_bench.runs.predictions import Predicted
 
 
 def fit(calib: Predicted, link: Link) -> Link:

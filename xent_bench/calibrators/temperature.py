@@ -10,7 +10,7 @@ from scipy.special import expit, log_softmax
 
 from xent_bench.arrays import LogProbabilities, Outputs, Target, Values, is_soft, normalised
 from xent_bench.links import Link, softmax
-from xent_bench.predictions import Predicted, required
+from xent_bench.runs.predictions import Predicted, required
 
 LEAST, MOST = 1e-3, 1e4  # of the sharpness 1/T, times the spread of what T divides
 UNKNOWN = 0.5  # a relative standard error above this: calib does not tell T

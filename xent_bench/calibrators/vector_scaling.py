@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from xent_bench.arrays import LogProbabilities, Outputs, is_soft, normalised
 from xent_bench.calibrators import temperature
 from xent_bench.links import Link
-from xent_bench.predictions import Predicted
+from xent_bench.runs.predictions import Predicted
 
 PRECISE = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
 

@@ -20,9 +20,9 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import Int64, UInt8
 
-from xent_bench.cache_folder import cache_folder
+from xent_bench.data.cache_folder import cache_folder
 from xent_bench.failures import DataError
-from xent_bench.whole_files import write_whole
+from xent_bench.runs.whole_files import write_whole
 
 Hashes: TypeAlias = UInt8[np.ndarray, "n 32"]
 Stamps: TypeAlias = Int64[np.ndarray, "n 2"]  # bytes; time of change in ns

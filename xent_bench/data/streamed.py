@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.failures import DataError
-from xent_bench.preemption import TOLD_BY
-from xent_bench.processors import processors
+from xent_bench.process.processors import processors
+from xent_bench.process.signals import TOLD_BY
 from xent_bench.types import Index, Places, Rows
 
 PART = 64  # images that a worker decodes at a time: whole batches would come late

@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from xent_bench.configure import checked
-from xent_bench.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
+from xent_bench.config.configure import checked
+from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
 from xent_bench.failures import Unreachable, worth_another_try
-from xent_bench.preemption import EXIT_CODE, Preempted, end_with_parent, raise_when_told
-from xent_bench.refusal import delete_alone, is_refusal, missing_folders
-from xent_bench.run_files import LOG
+from xent_bench.process.signals import EXIT_CODE, Preempted, end_with_parent, raise_when_told
+from xent_bench.runs.files import LOG
+from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
 from xent_bench.sweeps.fork_server import SIGNALS
-from xent_bench.sync import bring
-from xent_bench.train import run
+from xent_bench.tracking.send import bring
+from xent_bench.training.run import run
 
 LONGEST = 2000  # characters of a reason
 
@@ -61,7 +61,7 @@ def check(configs: list[DictConfig], answer: Connection) -> None:
     """Answer with the number of GPUs, or with the line and the exit code of a refusal."""
     import torch  # the server has it
 
-    from xent_bench.targets import checked_kind
+    from xent_bench.config.targets import checked_kind
 
     try:
         _listen()

@@ -10,17 +10,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.configure import check_sources, check_top_level, checked
-from xent_bench.explain import USER_ERRORS, exit_code, explain, refuse
+from xent_bench.config.configure import check_sources, check_top_level, checked
+from xent_bench.config.explain import USER_ERRORS, exit_code, explain, refuse
+from xent_bench.config.identity import run_folder, run_name
 from xent_bench.failures import release
-from xent_bench.run_files import has_result
-from xent_bench.schema import run_folder, run_name
+from xent_bench.runs.files import has_result
+from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say
 from xent_bench.sweeps.plan import Plan, ask_stores, plan_of
 from xent_bench.sweeps.plugins import register_plugins
-from xent_bench.sweeps.record import forget
-from xent_bench.sweeps.run_line import LEGEND, result_line
-from xent_bench.sweeps.say import say
-from xent_bench.sweeps.tally import Tally
+from xent_bench.sweeps.recall import forget
 
 
 class Console(Callback):
@@ -115,7 +113,7 @@ def _reason(error: Any) -> tuple[str, int]:
 
 
 def _check_with_torch(config: DictConfig) -> None:
-    from xent_bench.targets import checked_kind  # seconds of import
+    from xent_bench.config.targets import checked_kind  # seconds of import
 
     checked(config)
     checked_kind(config)

@@ -22,15 +22,20 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from xent_bench.config.schema import GROUPS
 from xent_bench.failures import Unavailable
-from xent_bench.preemption import TOLD_BY
-from xent_bench.schema import GROUPS
+from xent_bench.process.signals import TOLD_BY
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # What a run imports, at once and when it comes to need it: MLflow's store takes 1.5 s of each.
 IMPORTED = [
-    "xent_bench.garbage_paused",
-    *("xent_bench.attempt", "xent_bench.rescore", "xent_bench.targets", "xent_bench.sweeps.child"),
+    "xent_bench.process.garbage_paused",
+    *(
+        "xent_bench.training.attempt",
+        "xent_bench.evaluation.rescore",
+        "xent_bench.config.targets",
+        "xent_bench.sweeps.child",
+    ),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.utils.uv_utils"),
     *("sqlalchemy.dialects.sqlite", "torch.utils.flop_counter"),
     *("matplotlib.backends.backend_agg", "PIL.PngImagePlugin", "PIL.JpegImagePlugin"),

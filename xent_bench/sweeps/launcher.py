@@ -1,17 +1,17 @@
 """The launcher of xent-train -m on one machine: machine.jobs runs at a time, each in a process."""
 
+import os
 import sys
 from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn
 
-from xent_bench.planned import Planned
-from xent_bench.run_files import is_pending
-from xent_bench.schema import Accelerator
-from xent_bench.sweeps.gpus import slots
-from xent_bench.sweeps.planned_runs import PlannedRuns, returned
-from xent_bench.sweeps.record import forget
-from xent_bench.sweeps.say import runs, say
+from xent_bench.config.schema import Accelerator
+from xent_bench.runs.files import is_pending
+from xent_bench.runs.sweep_record import Planned
+from xent_bench.sweeps.launching import PlannedRuns, returned
+from xent_bench.sweeps.lines import runs, say
+from xent_bench.sweeps.recall import forget
 from xent_bench.sweeps.supervision import Job, Supervision
 
 
@@ -40,3 +40,18 @@ def _say_what_mlflow_lacks(trained: list[Planned]) -> None:
     lacking = [each for each in trained if is_pending(each.folder)]
     if lacking:
         say(f"{runs(len(lacking))} not in MLflow yet: xent-sync {lacking[0].folder.parent}")
+
+
+def slots(jobs: int, devices: int, gpus: int) -> list[str | None]:
+    """CUDA_VISIBLE_DEVICES of each job; None, to leave it as it is, where a machine has too few.
+
+    Where the jobs want more than there are, some share one.
+    """
+    if devices > gpus:
+        return [None] * jobs
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = given.split(",") if given else [str(number) for number in range(gpus)]
+    return [
+        ",".join(names[(job * devices + each) % gpus] for each in range(devices))
+        for job in range(jobs)
+    ]

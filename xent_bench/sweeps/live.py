@@ -13,9 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from xent_bench.pace import Pace, duration, load_pace
-from xent_bench.sweeps.say import say
-from xent_bench.sweeps.tally import Tally
+from xent_bench.runs.pace import Pace, duration, load_pace
+from xent_bench.sweeps.lines import Tally, say
 
 SAID = 60.0  # seconds between two lines where there is no terminal
 FIRST_SAID = 10.0  # seconds before the first of them

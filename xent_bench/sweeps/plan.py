@@ -4,16 +4,15 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from xent_bench.command import command_of
-from xent_bench.configure import check_sources, check_top_level
+from xent_bench.config.configure import check_sources, check_top_level
+from xent_bench.config.identity import command_of, run_folder, run_name
 from xent_bench.failures import Unreachable
-from xent_bench.planned import Planned
-from xent_bench.run_files import has_result
-from xent_bench.schema import run_folder, run_name
+from xent_bench.runs.files import has_result
+from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
 from xent_bench.sweeps.combinations import combinations_of, composed, differing
-from xent_bench.sweeps.record import recall, remember
-from xent_bench.sweeps.say import runs, say
+from xent_bench.sweeps.lines import runs, say
+from xent_bench.sweeps.recall import recall, remember
 
 MANY = 50  # which take Hydra about 5 s
 

@@ -14,20 +14,19 @@ from filelock import FileLock
 from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
-from xent_bench.explain import refuse
+from xent_bench.config.explain import refuse
 from xent_bench.failures import Unavailable
-from xent_bench.planned import DAMAGED, Planned
-from xent_bench.preemption import EXIT_CODE as PREEMPTED
-from xent_bench.preemption import Preempted
-from xent_bench.refusal import delete_alone
-from xent_bench.run_files import JOB, has_result, load_result
+from xent_bench.process.signals import EXIT_CODE as PREEMPTED
+from xent_bench.process.signals import Preempted
+from xent_bench.runs.files import JOB, has_result, load_result
+from xent_bench.runs.refusal import delete_alone
+from xent_bench.runs.sweep_record import DAMAGED, Planned
+from xent_bench.runs.whole_files import write_whole
+from xent_bench.sweeps.launching import PlannedRuns, returned
+from xent_bench.sweeps.lines import Tally, runs, say
 from xent_bench.sweeps.live import Show, Shown, view
-from xent_bench.sweeps.planned_runs import PlannedRuns, returned
-from xent_bench.sweeps.say import runs, say
 from xent_bench.sweeps.slurm_job import last_words, log_of, submit
 from xent_bench.sweeps.slurm_queue import PASSING, State, queue, states
-from xent_bench.sweeps.tally import Tally
-from xent_bench.whole_files import write_whole
 
 
 class Slurm(PlannedRuns):

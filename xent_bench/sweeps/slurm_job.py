@@ -31,7 +31,7 @@ class Job:
 
     def __call__(self) -> None:
         """In the job's process, which leaves with the run's exit code."""
-        from xent_bench.train import main
+        from xent_bench.commands.train import main
 
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which submitit would let pass by
         print(self.command, flush=True)

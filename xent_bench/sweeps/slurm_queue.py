@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from xent_bench.failures import Unavailable
-from xent_bench.sweeps.say import say
+from xent_bench.sweeps.lines import say
 
 ENDED = {  # whatever else SLURM says, the job may run yet or run again
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),

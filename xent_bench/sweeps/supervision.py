@@ -13,15 +13,14 @@ from multiprocessing.process import BaseProcess
 from omegaconf import DictConfig
 
 from xent_bench.failures import Unavailable
-from xent_bench.planned import DAMAGED, Planned
-from xent_bench.preemption import Notice
-from xent_bench.run_files import LOG, has_result, is_pending, load_result
-from xent_bench.runs import UNTOLD, keep_reason, load_begun
+from xent_bench.process.signals import Notice
+from xent_bench.runs.begun import UNTOLD, keep_reason, load_begun
+from xent_bench.runs.files import LOG, has_result, is_pending, load_result
+from xent_bench.runs.sweep_record import DAMAGED, Planned
 from xent_bench.sweeps.child import Failure, send, train
 from xent_bench.sweeps.fork_server import fork
+from xent_bench.sweeps.lines import Tally, runs, say
 from xent_bench.sweeps.live import Shown, view
-from xent_bench.sweeps.say import runs, say
-from xent_bench.sweeps.tally import Tally
 
 SERVER_GONE = 255  # multiprocessing's word for a run whose end nobody has seen
 PARTING = 20.0  # seconds to send to MLflow what a killed run left; xent-sync does it later

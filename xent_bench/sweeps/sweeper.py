@@ -7,7 +7,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.sweeps.shared import console_of
+from xent_bench.sweeps.session import console_of
 
 
 class Missing(BasicSweeper):

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers.logger import Logger
 
-from xent_bench.curves import Curves
 from xent_bench.failures import Unreachable, reason
-from xent_bench.runs import Unfinished, keep_reason, save_begun
-from xent_bench.tracking.pending import set_pending
+from xent_bench.runs.begun import Unfinished, keep_reason, save_begun
+from xent_bench.runs.curves import Curves
+from xent_bench.runs.files import set_pending
 from xent_bench.tracking.reach import complaint, said, tracking_uri
 
 if TYPE_CHECKING:
-    from xent_bench.tracking.view import View
+    from xent_bench.tracking.mirror import View
 
 SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
 WAY_OUT = "machine.offline=true logs to the run's folder alone"
@@ -94,7 +94,7 @@ def open_run(
 
 
 def _open(folder: Path, begun: Unfinished, uri: str) -> "View":
-    from xent_bench.tracking.view import OUT_OF_REACH, open_view  # MLflow takes seconds
+    from xent_bench.tracking.mirror import OUT_OF_REACH, open_view  # MLflow takes seconds
 
     try:
         view = open_view(uri, folder, begun)
@@ -108,7 +108,7 @@ def _catch_up(view: "View | None", folder: Path, begun: Unfinished, uri: str) ->
     """If nobody answers, the run is none the worse: say how to send it later."""
     if view is None:
         return
-    from xent_bench.tracking.view import OUT_OF_REACH, catch_up
+    from xent_bench.tracking.mirror import OUT_OF_REACH, catch_up
 
     try:
         catch_up(view, folder)

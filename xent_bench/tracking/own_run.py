@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 
-from xent_bench.whole_files import write_lasting
+from xent_bench.runs.whole_files import write_lasting
 
 FILE, OWNER = "mlflow_run_id", "mlflow_owner"
 LONGEST_TAG = 8000  # MLflow cuts a tag that is added, but not one that a run is created with

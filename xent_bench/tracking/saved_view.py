@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from xent_bench.scorecard import METRICS
-from xent_bench.still_falling import LAST_TENTH
+from xent_bench.comparison.still_falling import LAST_TENTH
+from xent_bench.evaluation.scorecard import METRICS
 
 KEY = "losses"
 TAG = f"mlflow.sharedViewState.{KEY}"

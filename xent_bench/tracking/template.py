@@ -17,7 +17,7 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 
-from xent_bench.cache_folder import cache_folder
+from xent_bench.data.cache_folder import cache_folder
 
 DECIDING = ("mlflow", "alembic", "sqlalchemy")
 

@@ -1,0 +1,1 @@
+"""Certificates of losses: properties computed from the function of a loss, and their tables."""

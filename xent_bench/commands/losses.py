@@ -1,0 +1,154 @@
+"""xent-losses: every loss that can be chosen, its formula and its certificate."""
+
+import argparse
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xent_bench.tables import FORMS, print_csv
+
+if TYPE_CHECKING:
+    from xent_bench.certificates.certify import Certificate
+
+
+def main() -> None:
+    """The console script."""
+    options = _parser().parse_intermixed_args()
+    from xent_bench.config.configure import ConfigError
+
+    logging.getLogger("hydra").setLevel(logging.CRITICAL)  # it repeats what we say
+    try:
+        show(options.choice, options.config_dir, options.classes, options.format)
+    except BrokenPipeError:  # xent-losses | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ConfigError as error:
+        print(f"xent-losses: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) -> None:
+    """Print the losses named in `choice`, or all, with its key=value changes made to each."""
+    from xent_bench.certificates.catalogue import formula, formulas, properties, settings
+    from xent_bench.config.configure import ConfigError
+
+    changes = [word for word in choice if "=" in word and not word.startswith("loss=")]
+    named = [word.removeprefix("loss=") for word in choice if word not in changes]
+    names = [name for word in named for name in word.split(",")]
+    if changes and not names:
+        raise ConfigError(changes[0], "of which loss? Expected a name before it")
+    losses = load_losses(names, [each.removeprefix("loss.") for each in changes], folder)
+    certificates = _certify(losses, classes)
+    if form == "csv":
+        print_csv(
+            [
+                {"loss": name, "value": formula(loss), "settings": settings(loss)}
+                | vars(certificates[name])
+                for name, loss in losses.items()
+            ]
+        )
+        return
+    code = "`{}`" if form == "markdown" else "{}"
+    FORMS[form](formulas(losses, code))
+    FORMS[form](properties(certificates, classes, code))
+    if names and form == "table":
+        for loss in losses.values():
+            _explain(loss)
+
+
+def load_losses(
+    names: Sequence[str], changes: Sequence[str] = (), folder: Path | None = None
+) -> "dict[str, partial[Any]]":
+    """The configured losses of conf/loss and of `folder`/loss; a ConfigError for a bad one."""
+    from xent_bench.config.configure import ConfigError
+    from xent_bench.config.nearest import nearest
+    from xent_bench.config.schema import CONF
+
+    ours = {file.stem: file for file in sorted((CONF / "loss").glob("*.yaml"))}
+    theirs = (
+        {} if folder is None else {file.stem: file for file in (folder / "loss").glob("*.yaml")}
+    )
+    if folder is not None and not theirs:
+        raise ConfigError("--config-dir", f"expected a folder with loss/NAME.yaml in it: {folder}")
+    for name in sorted(ours.keys() & theirs.keys()):
+        raise ConfigError(str(theirs[name]), f"{name} is one of ours; call yours otherwise")
+    files = ours | theirs
+    losses = {}
+    for name in names or sorted(files):
+        if name not in files:
+            raise ConfigError(name, f"no such loss; {nearest(name, files)}")
+        try:
+            losses[name] = _load(files[name], changes)
+        except Exception as error:  # whatever a file or a module of somebody's raises
+            raise ConfigError(name, str(error)) from error
+    return losses
+
+
+def _load(file: Path, changes: Sequence[str]) -> "partial[Any]":
+    from omegaconf import DictConfig, OmegaConf
+
+    from xent_bench.config.configure import ConfigError, configured
+
+    changed = OmegaConf.from_dotlist([*changes])
+    node = OmegaConf.merge(OmegaConf.load(file), changed)
+    for missing in OmegaConf.missing_keys(node) | OmegaConf.missing_keys(changed):
+        raise ConfigError(f"loss.{missing}", "has to be given")
+    if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
+        raise ConfigError("loss._target_", f"expected a dotted name in {file}")
+    return configured(OmegaConf.create({"loss": node}), "loss")
+
+
+def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Certificate]":
+    import torch
+    from rich.console import Console
+    from rich.progress import track
+
+    from xent_bench.certificates.certify import certify
+    from xent_bench.config.configure import ConfigError
+
+    torch.set_num_threads(1)  # the steps are small
+    console = Console(stderr=True)
+    certificates = {}
+    for name in track(
+        losses, "Certifying", console=console, transient=True, disable=len(losses) < 3
+    ):
+        try:
+            certificates[name] = certify(losses[name], classes)
+        except Exception as error:  # whatever somebody's loss raises
+            kind = type(error).__name__
+            raise ConfigError(name, f"cannot be certified: {kind}: {error}") from error
+    return certificates
+
+
+def _explain(loss: "partial[Any]") -> None:
+    """Where it comes from and what it does, in its author's words."""
+    for source in (inspect.getmodule(loss.func), loss.func):
+        print(f"\n{inspect.getdoc(source) or ''}")
+
+
+def _classes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 2, got {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xent-losses",
+        description="Every loss that can be chosen: formula, and properties computed from it.",
+        epilog="xent-losses focal gamma=5 --classes 100: one loss, explained. Exit codes: 0 done, "
+        "2 bad usage.",
+    )
+    parser.add_argument("choice", nargs="*", help="losses (all), and key=value to change in each")
+    parser.add_argument("--classes", type=_classes, default=10, help="how many (10)")
+    parser.add_argument(
+        "--format", choices=[*FORMS, "csv"], default="table", help="table for the terminal"
+    )
+    parser.add_argument("--config-dir", type=Path, help="a folder with your own loss/NAME.yaml")
+    return parser

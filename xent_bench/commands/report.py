@@ -1,0 +1,168 @@
+"""xent-report: finished runs compared, in the terminal, as a page, or as tables for elsewhere."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xent_bench.comparison.yardsticks import with_ties
+from xent_bench.failures import Unavailable
+from xent_bench.report.options import parser
+
+if TYPE_CHECKING:
+    from xent_bench.comparison.compare import Comparison, Options
+    from xent_bench.runs.begun import Unfinished
+    from xent_bench.runs.result import Run
+    from xent_bench.tables import Table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script."""
+    options = parser().parse_args(arguments)
+    try:
+        report(options)
+    except (ValueError, OSError, Unavailable) as error:
+        print(f"xent-report: {error}", file=sys.stderr)
+        sys.exit(3 if isinstance(error, ValueError) else 4)
+
+
+def report(options: argparse.Namespace) -> None:
+    """All that was asked for, of the runs of a folder or of a store."""
+    from xent_bench.comparison.compare import compare  # SciPy takes a while
+
+    runs, unfinished = _load(options.runs, options.experiment)
+    comparisons = compare(runs, unfinished, _options(options))
+    try:
+        _print(comparisons, options)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # xent-report | head; Rich makes an exit of it
+        # the files below are wanted nevertheless
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    unknown = [run.name for run in unfinished if "loss" not in run.params]
+    if unknown:  # of a version that kept less
+        print(f"Begun without a result: {', '.join(unknown)}", file=sys.stderr)
+    if options.picture is not None:
+        from xent_bench.report.plots import draw
+
+        draw(comparisons, options.picture)
+        print(f"Picture: {options.picture}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        where = _files(options.runs, Path(folder))
+        if options.page is not None:
+            from xent_bench.report.page import write_page
+
+            write_page(comparisons, options.page, where)
+            print(f"Page: {options.page}", file=sys.stderr)
+        if options.publish:
+            from xent_bench.report.publish import publish
+
+            store = options.runs if _is_store(options.runs) else None
+            for said in publish(comparisons, store, where):
+                print(f"Published: {said}", file=sys.stderr)
+
+
+def _files(place: str, folder: Path) -> Callable[["Run"], Path]:
+    """Of a run the folder with its files; fetched into this folder from a store, once."""
+    if not _is_store(place):
+        return lambda run: run.folder or folder
+    fetched: dict[str, Path] = {}
+
+    def where(run: "Run") -> Path:
+        from xent_bench.tracking.stored_runs import fetch
+
+        run_id = run.tags["mlflow_run_id"]
+        if run_id not in fetched:
+            fetched[run_id] = fetch(run, place, folder)
+        return fetched[run_id]
+
+    return where
+
+
+def _load(place: str, experiment: str | None) -> tuple[list["Run"], list["Unfinished"]]:
+    if _is_store(place):
+        from xent_bench.tracking.stored_runs import load_stored_runs  # MLflow takes two seconds
+
+        runs, unfinished = load_stored_runs(place, experiment)
+    else:
+        from xent_bench.runs.begun import load_unfinished
+        from xent_bench.runs.result import load_runs
+
+        unfinished = load_unfinished(Path(place))
+        runs = load_runs(Path(place))
+    if experiment is not None:
+        known = {run.experiment for run in runs}
+        if experiment not in known:
+            names = ", ".join(sorted(known))
+            raise ValueError(f"--experiment: expected one of {names}, got {experiment}")
+        runs = [run for run in runs if run.experiment == experiment]
+        unfinished = [run for run in unfinished if run.experiment == experiment]
+    return runs, unfinished
+
+
+def _is_store(place: str) -> bool:
+    return "://" in place
+
+
+def _options(options: argparse.Namespace) -> "Options":
+    from xent_bench.comparison.compare import Options
+
+    return Options(
+        options.baseline,
+        with_ties(dict(options.tie)),
+        options.choose_by,
+        options.rank_anyway,
+        options.primary,
+    )
+
+
+def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> None:
+    if options.form == "csv":
+        from xent_bench.report import csv_records as records
+        from xent_bench.tables import print_csv
+
+        of: Callable[[Comparison], list[dict[str, Any]]] = records.losses
+        if options.power is not None:
+            of = partial(records.power, points=options.power)
+        elif options.trials:
+            of = records.trials
+        print_csv([record for comparison in comparisons for record in of(comparison)])
+        return
+    from xent_bench.runs.mixtures import separated
+    from xent_bench.runs.sweep_record import without_result
+    from xent_bench.tables import FORMS as SHOW
+    from xent_bench.tables import TEXT
+
+    for comparison in comparisons:
+        _show(comparison, options, SHOW[options.form])
+    runs = [run for comparison in comparisons for run in comparison.runs]
+    swept = sorted({run.folder.parent for run in runs if run.folder is not None})
+    TEXT[options.form]([f"\n{line}" for line in [*separated(runs), *without_result(swept)]])
+
+
+def _show(
+    comparison: "Comparison", options: argparse.Namespace, show: Callable[["Table"], None]
+) -> None:
+    from xent_bench.report import comparison_tables as tables
+    from xent_bench.report.conclusion import conclusion
+    from xent_bench.report.notes import explanations, warnings
+    from xent_bench.report.truth_table import label_notes, truth_table
+    from xent_bench.tables import TEXT
+
+    if options.power is not None:
+        show(tables.power(comparison, options.power))
+    if options.trials:
+        show(tables.trials(comparison))
+    if options.trials or options.power is not None:
+        return
+    show(tables.levels(comparison))
+    if comparison.contrasts:
+        show(tables.differences(comparison))
+    if truth := truth_table(comparison):
+        show(truth)
+    notes = [*warnings(comparison), *explanations(comparison), *label_notes(comparison)]
+    TEXT[options.form](notes)
+    TEXT[options.form]([f"\nIn short. {conclusion(comparison)}"])

@@ -1,0 +1,95 @@
+"""xent-status: what of the sweeps in a folder is done, runs, is missing or has failed, and why."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from xent_bench.runs.status import Experiment, State, experiments_in
+
+MOST = 20  # rows and commands of an experiment that are shown unasked
+
+STYLES = {
+    State.DONE: "green",
+    State.RUNNING: "cyan",
+    State.STOPPED: "yellow",
+    State.FAILED: "red",
+    State.MISSING: "dim",
+    State.NOT_IN_MLFLOW: "yellow",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script."""
+    options = _parser().parse_args(arguments)
+    try:
+        found = experiments_in(options.runs)
+    except (ValueError, OSError) as error:
+        print(f"xent-status: {error}", file=sys.stderr)
+        sys.exit(3)
+    try:
+        for each in found:
+            _show(each, None if options.all else MOST)
+    except BrokenPipeError:  # xent-status | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    done = all(each.is_done for each in found)
+    sys.exit(0 if done else 1)
+
+
+def _show(experiment: Experiment, most: int | None) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    open_runs = [run for run in experiment.runs if run.state is not State.DONE]
+    counts = Counter(run.state for run in experiment.runs)
+    total = len(experiment.runs)
+    words = [f"{counts[state]} {state.value}" for state in State if counts[state]]
+    console.print(Text(f"\n{experiment.folder}", style="bold"), soft_wrap=True)
+    if open_runs:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        table.add_column("run", overflow="fold")
+        table.add_column("state", no_wrap=True)
+        table.add_column("", overflow="fold")
+        for run in open_runs[:most]:
+            table.add_row(Text(run.name), Text(run.state.value, STYLES[run.state]), Text(run.why))
+        console.print(table)
+        if len(open_runs) > len(open_runs[:most]):
+            print(f"and {len(open_runs) - len(open_runs[:most])} more (--all shows them)")
+    print(f"{'1 run' if total == 1 else f'{total} runs'}: {', '.join(words)}")
+    if experiment.mixtures:
+        print(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}")
+    _say_commands(experiment, most)
+
+
+def _say_commands(experiment: Experiment, most: int | None) -> None:
+    """What to type next; no line is broken, so that it can be copied."""
+    to_type = [run for run in experiment.runs if run.command and run.state.needs_training]
+    of_sweep = [run for run in experiment.runs[: experiment.swept] if run.state.needs_training]
+    if experiment.command and of_sweep:
+        which = "all of them" if len(of_sweep) == len(to_type) else "those of the last sweep"
+        print(f"To finish {which}: {experiment.command}")
+    if to_type and not (experiment.command and len(to_type) == len(experiment.runs)):
+        print("To finish one of them:")
+        for run in to_type[:most]:
+            print(f"  {run.command}")
+    if experiment.to_sync:
+        print(f"{experiment.to_sync} not in MLflow yet: xent-sync {experiment.folder}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xent-status",
+        description="What of your sweeps is done, and what to type for the rest. Which runs are "
+        "missing is known of the sweep that was typed last in each experiment.",
+        epilog="Exit codes: 0 all is done, 1 something is not, 2 bad usage, 3 no runs or "
+        "unreadable ones.",
+    )
+    add = parser.add_argument
+    add("runs", nargs="?", default=Path("runs"), type=Path, help="a folder with runs (runs)")
+    add("--all", action="store_true", help=f"show more than {MOST} of an experiment")
+    return parser

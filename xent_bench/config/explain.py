@@ -1,0 +1,134 @@
+"""An exception as the one line that a user can act on: what is wrong, what was expected, where."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from xent_bench.config.configure import ConfigError
+from xent_bench.config.nearest import nearest
+from xent_bench.config.schema import CONF
+from xent_bench.failures import EXIT_CODES
+
+CONFIG_ERRORS: tuple[type[Exception], ...] = (
+    ConfigError,
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+)
+USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *EXIT_CODES)
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Say the line, and leave with the exit code that the kind of error has."""
+    print(f"xent-train: {explain(error, sys.argv[1:])}", file=sys.stderr)
+    sys.exit(exit_code(error))
+
+
+def exit_code(error: Exception) -> int:
+    """1 for an error of ours."""
+    if isinstance(error, CONFIG_ERRORS):
+        return 2
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+
+
+def explain(error: Exception, argv: Sequence[str]) -> str:
+    """One line; of a configuration error also where the user wrote it."""
+    if not isinstance(error, CONFIG_ERRORS):
+        return _one_line(str(error))
+    complaint, word = _complaint(error)
+    return f"{_one_line(complaint)} ({_origin(word, argv)})"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _complaint(error: Exception) -> tuple[str, str]:
+    """What is wrong, and the word to look for in what the user wrote."""
+    if isinstance(error, ConfigError):
+        return str(error), error.key
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return f"no config named {name}", name
+        if name == "submitit_slurm":  # the plugin's own
+            return "hydra/launcher=slurm needs pip install 'xent-bench[slurm]'", "hydra/launcher"
+        return f"{group}={name}: no such {group}; {nearest(name, error.options or ())}", name
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}: expected key=value", error.override
+    if isinstance(error, YAMLError):
+        return f"cannot read YAML: {error}", ""
+    return _composition_complaint(error.__cause__ or error.__context__ or error)
+
+
+def _composition_complaint(cause: BaseException) -> tuple[str, str]:
+    key = _full_key(cause)
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return f"{key}: no such key; {_near_keys(key, cause.parent_node)}", key
+    first_line = str(cause).partition("\n")[0]
+    if "Ambiguous value" in first_line:
+        argument = first_line.split("'")[1]
+        return f"{argument}: several values are a sweep, which needs -m", argument
+    return (f"{key}: {first_line}" if key else first_line), key
+
+
+def _full_key(error: BaseException) -> str:
+    found = re.search(r"full_key: (\S+)", str(error))
+    return found[1] if found else ""
+
+
+def _near_keys(key: str, parent: Any) -> str:
+    if not isinstance(parent, DictConfig):
+        return "see xent-train --help"
+    above, dot, last = key.rpartition(".")
+    siblings = _names(parent)
+    if not above:  # lr, when optimizer.lr was meant
+        same = [f"{top}.{key}" for top in siblings if key in _names(parent._get_node(top))]
+        if same:
+            return f"did you mean {' or '.join(same)}?"
+    return nearest(last, siblings, prefix=above + dot)
+
+
+def _names(node: Any) -> list[str]:
+    if not isinstance(node, DictConfig):
+        return []
+    hidden = ("hydra", "_target_", "_partial_")
+    return [str(name) for name in node if name not in hidden]
+
+
+def _origin(word: str, argv: Sequence[str]) -> str:
+    """Where the user wrote it: on the command line, or the first file that says it."""
+    if any(word in (argument, *re.split(r"[=,+~\[\]]", argument)) for argument in argv if word):
+        return "on the command line"
+    last = re.escape(word.rpartition(".")[2])
+    for file in _files(argv):
+        if last and re.search(rf"\b{last}\b", file.read_text(errors="replace")):
+            return f"in {file}"
+    return "see xent-train --help"
+
+
+def _files(argv: Sequence[str]) -> Iterator[Path]:
+    """The YAML files chosen on the command line, the experiment's first, then train.yaml."""
+    folders = [*_added_folders(argv), CONF]
+    chosen = [argument.partition("=") for argument in argv]
+    chosen.sort(key=lambda choice: choice[0] != "experiment")
+    for group, _, names in chosen:
+        for name in names.split(","):
+            files = (folder / group / f"{name}.yaml" for folder in folders)
+            yield from (file for file in files if file.is_file())
+    yield CONF / "train.yaml"
+
+
+def _added_folders(argv: Sequence[str]) -> Iterator[Path]:
+    for flag, value in zip(argv, [*argv[1:], ""], strict=True):
+        if flag in ("--config-dir", "-cd"):
+            yield Path(value)
+        elif flag.startswith("--config-dir="):
+            yield Path(flag.partition("=")[2])

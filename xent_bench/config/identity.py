@@ -1,0 +1,84 @@
+"""The identity of a run: what can change its numbers, the key of that, its name and its folder."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from omegaconf import DictConfig
+
+from xent_bench.config.schema import GROUPS, plain
+from xent_bench.runs.files import WEIGHTS
+
+# What came later names a run only where it does something, so that older runs keep their keys.
+NEUTRAL = {
+    "synthetic.labels": "drawn",  # a group's choice and its key: `labels` of another set counts
+    "accumulate": 1,
+    "clip_norm": None,
+    "augmentation.cutout": 0,
+    **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix"), 0.0),
+}
+
+
+def choice(config: DictConfig, group: str) -> str:
+    """The name of a group's choice: the last word of its target."""
+    return str(config[group]["_target_"]).rpartition(".")[2]
+
+
+def _full_choice(config: DictConfig, group: str) -> str:
+    """The name; of what is not ours the whole target: somebody's ce is not ce."""
+    target: str = config[group]["_target_"]
+    return choice(config, group) if target.startswith("xent_bench.") else target
+
+
+def science(config: DictConfig) -> dict[str, Any]:
+    """The flat keys that can change the numbers: {'loss': 'focal', 'loss.gamma': 2.0, ...}."""
+    flat: dict[str, Any] = {}
+    for group in GROUPS:
+        flat[group] = _full_choice(config, group)
+        for key, value in plain(config[group]).items():
+            named = key not in ("_target_", "_partial_") and (group, key) != ("data", "download")
+            if named and NEUTRAL.get(f"{flat[group]}.{key}", ...) != value:
+                flat[f"{group}.{key}"] = value
+    flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
+    flat |= {key: value for key, value in _later(config).items() if value != NEUTRAL[key]}
+    return flat | {"precision": config.precision.name}
+
+
+def _later(config: DictConfig) -> dict[str, Any]:
+    recipe = {f"augmentation.{key}": value for key, value in plain(config.augmentation).items()}
+    return {key: config[key] for key in ("accumulate", "clip_norm")} | recipe
+
+
+def run_key(config: DictConfig) -> str:
+    """A hash of everything that can change the numbers; 2 and 2.0 are one number."""
+    content = json.dumps(science(config), sort_keys=True, default=str)
+    canonical = json.loads(content, parse_int=float)
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def run_name(config: DictConfig) -> str:
+    """The name to show, such as focal-s0."""
+    return f"{choice(config, 'loss')}-s{config.seed}"
+
+
+def lacks_weights(config: DictConfig) -> bool:
+    """Whether weights are asked for that the run's folder has not."""
+    return bool(config.machine.save_weights) and not (run_folder(config) / WEIGHTS).exists()
+
+
+def run_folder(config: DictConfig) -> Path:
+    """runs/<experiment>/<loss>-<data>-<model>-s<seed>-<key>."""
+    names = [choice(config, group) for group in ("loss", "data", "model")]
+    name = "-".join([*names, f"s{config.seed}", run_key(config)])
+    return Path(str(config.machine.runs), str(config.experiment), name)
+
+
+def command_of(hydra: HydraConf | DictConfig, overrides: Iterable[str]) -> str:
+    """With the folders of configs that were added; `hydra` is Hydra's own part of the config."""
+    folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    flags = [word for folder in folders for word in ("--config-dir", folder)]
+    return shlex.join(["xent-train", *flags, *overrides])

@@ -1,0 +1,70 @@
+"""Which kind of target a loss takes, and labels encoded as that kind."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.nn import functional as F
+
+from xent_bench.config.configure import ConfigError, configured
+from xent_bench.types import Distribution, Index
+
+Kind: TypeAlias = Literal["Index", "Distribution"]
+
+
+@cache  # reading annotations takes as long as a small loss
+def target_kind(loss: Callable[..., Any]) -> Kind:
+    """What the loss's own annotation of `target` says."""
+    hint = get_type_hints(loss).get("target")
+    if hint == Index:
+        return "Index"
+    if hint == Distribution:
+        return "Distribution"
+    raise ConfigError(
+        "loss._target_",
+        f"expected {loss.__name__}'s target to be annotated Index or Distribution, got {hint}",
+    )
+
+
+def checked_kind(config: DictConfig) -> Kind:
+    """Of the config's loss, if its augmentation leaves labels that the loss can take."""
+    kind = target_kind(configured(config, "loss").func)
+    mixing = [key for key in ("mixup", "cutmix") if config.augmentation[key]]
+    if mixing and kind == "Index":
+        raise ConfigError(
+            f"augmentation.{mixing[0]}",
+            "mixes labels, but the loss takes the index of one class; "
+            "choose a loss that takes a distribution, ce for one",
+        )
+    return kind
+
+
+def encode(labels: Tensor, kind: Kind, classes: int) -> Tensor:
+    """Labels as the target that a loss wants: integers become one-hot where it wants rows.
+
+    Soft labels are never turned into integers behind the user's back.
+    """
+    if labels.is_floating_point():
+        if kind == "Index":
+            raise ConfigError(
+                "loss",
+                "takes the index of the true class, but this data set's labels are soft; "
+                "choose a loss that takes a distribution, ce for one",
+            )
+        return labels.float()
+    return F.one_hot(labels, classes).float() if kind == "Distribution" else labels
+
+
+def encoder(kind: Kind, classes: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """`encode` for one batch after the other: rows of ones are looked up, not made."""
+    one_hot = torch.eye(classes, device=device)
+
+    def encoded(labels: Tensor) -> Tensor:
+        if kind == "Distribution" and not labels.is_floating_point():
+            return one_hot.index_select(0, labels)
+        return encode(labels, kind, classes)
+
+    return encoded

@@ -1,5 +1,0 @@
-"""What a fork server imports first: it can be told modules, not functions."""
-
-from xent_bench import garbage
-
-garbage.pause()

@@ -1,0 +1,1 @@
+"""The process that runs: its signals, its processors, its peers, and how it computes."""

@@ -1,0 +1,47 @@
+"""Where a number comes from: commit, versions, hardware."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+CODE = ("conf", "xent_bench")  # a note left beside them changes no number
+PACKAGES = ("xent-bench", "torch", "torchvision", "pytorch-lightning", "mlflow", "numpy")
+
+
+def provenance(device: torch.device, devices: int) -> dict[str, str]:
+    """Tags of a run; the commit is of the checkout that the code runs from, if it is one."""
+    versions = {package: version(package) for package in PACKAGES}
+    tags = versions | {"python": platform.python_version(), "hardware": _hardware(device, devices)}
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        tags |= {
+            "commit": commit,
+            "dirty": str(bool(_git("status", "--porcelain", "--", *CODE))).lower(),
+        }
+    return tags
+
+
+def _hardware(device: torch.device, devices: int) -> str:
+    together = f", {devices} processes" if devices > 1 else ""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device) + together
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    return f"{model}, {threads} thread{'s' * (threads > 1)}{together}"
+
+
+def _git(*arguments: str) -> str:
+    """Output of git in the folder of this file; nothing if that is no checkout of ours."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()

@@ -1,0 +1,1 @@
+"""Comparisons drawn and printed: tables, conclusion, page and pictures. Computes nothing."""

@@ -1,0 +1,258 @@
+"""What a comparison says, in a paragraph of plain words."""
+
+from collections.abc import Mapping, Sequence
+
+from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.trust import CALIBRATED, UNDECIDED
+from xent_bench.comparison.tuning import in_order
+from xent_bench.comparison.yardsticks import by_key, quoted
+
+MOST = 3  # losses named with their numbers; of more their count
+WORDS = {
+    "mixed": "too sure here and not sure enough there",
+    UNDECIDED: "judged differently with different seeds",
+}
+
+
+def conclusion(comparison: Comparison) -> str:
+    """What is better, worse, the same and open; whether probabilities can be trusted; caveats."""
+    sentences = [f"On {comparison.setting}, {_seeds(comparison)}, {tuning(comparison)}."]
+    if comparison.unfair:
+        sentences.append(_unfair(comparison))
+    if comparison.baseline is None and not comparison.unranked:
+        sentences.append("There is no baseline to compare with: --baseline LOSS names one.")
+    elif not comparison.unranked:
+        sentences += _differences(comparison)
+    if comparison.falling:
+        falls = [_fall(row, comparison.falling[row.label]) for row in _fallen(comparison)]
+        sentences.append(
+            "Not trained to the end, since val/nll still fell in the last tenth of the epochs, "
+            f"one at least: {_joined(falls)}."
+        )
+    sentences += _trust(comparison)
+    left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
+    if left_out:
+        sentences.append(f"Left out, for want of seeds: {_joined(left_out)}.")
+    absent = [row.label for row in comparison.rows if not row.n]
+    if absent:
+        sentences.append(f"Without any finished run: {_joined(absent)}.")
+    return " ".join(sentences)
+
+
+def _fallen(comparison: Comparison) -> list[Row]:
+    return [row for row in comparison.rows if row.label in comparison.falling]
+
+
+def _fall(row: Row, fall: float) -> str:
+    """The loss and its fall; of one without probabilities the trained loss fell, in its unit."""
+    has_nll = any("val/nll" in run.metrics or "test/nll" in run.metrics for run in row.runs)
+    return f"{row.label} (by {fall:.2g}{'' if has_nll else ' in val/loss'})"
+
+
+def tuning(comparison: Comparison) -> str:
+    """How the losses were tuned, or that they were not."""
+    counts = sorted({row.trials for row in comparison.rows if row.n} or {1})
+    if counts == [1]:
+        if comparison.confounded:
+            return "each loss at a setting of its own, not tuned"
+        return f"every loss at one setting{_rate(comparison)}, not tuned"
+    choose_by = comparison.options.choose_by
+    how_many = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    how = f"each loss with the best of {how_many} trials{_values(comparison)} by {choose_by}"
+    flattered = [row.label for row in comparison.rows if row.choice.flatters]
+    tuned = [row for row in comparison.rows if row.trials > 1]
+    flatters = "which flatters it: with one seed the run that was chosen is the one reported"
+    if len(flattered) == len(tuned):
+        return f"{how}, {flatters}"
+    chosen = f"{how}; for each seed, the other seeds choose the trial"
+    return f"{chosen}; but not for {_joined(flattered)}, {flatters}" if flattered else chosen
+
+
+def _values(comparison: Comparison) -> str:
+    """The values that losses were tuned over: ' (optimizer.lr 0.03, 0.1, 0.3)'."""
+    trials = [trial for row in comparison.rows for trial in row.choice.candidates]
+    keys = dict.fromkeys(key for trial in trials for key in trial.varied)
+    tried = {
+        key: in_order(trial.varied[key] for trial in trials if key in trial.varied) for key in keys
+    }
+    texts = [f"{key} {', '.join(values)}" for key, values in tried.items() if len(values) > 1]
+    return f" ({'; '.join(texts)})" if texts else ""
+
+
+def _rate(comparison: Comparison) -> str:
+    """The learning rate of an untuned comparison, where all runs have the same."""
+    rates = {str(run.params.get("optimizer.lr")) for row in comparison.rows for run in row.runs}
+    return f", optimizer.lr={rates.pop()}" if len(rates) == 1 and rates != {"None"} else ""
+
+
+def _seeds(comparison: Comparison) -> str:
+    counts = sorted({row.n for row in comparison.rows})
+    numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f"{numbers} seed{'s' * (counts != [1])}"
+
+
+def _unfair(comparison: Comparison) -> str:
+    """Why a ranking would be unfair, and whether there is one all the same."""
+    if comparison.unranked:
+        begin, end = "Not ranked, since", " --rank-anyway compares them nevertheless."
+    else:
+        begin, end = "Ranked nevertheless, though", ""
+    if comparison.confounded:
+        return (
+            f"{begin} not only the loss differs between losses ({comparison.unfair}): that may be "
+            f"what makes the difference.{end}"
+        )
+    return (
+        f"{begin} budgets differ ({comparison.unfair}): the loss that was tuned more would seem "
+        f"better.{end}"
+    )
+
+
+def _differences(comparison: Comparison) -> list[str]:
+    """Verdicts by each yardstick, what they come to, and what limits them."""
+    baseline = str(comparison.baseline)
+    told_apart = [contrast for contrast in comparison.contrasts if not contrast.same]
+    if not told_apart:
+        sentences = []
+    elif all(contrast.difference.n < 2 for contrast in told_apart):
+        sentences = [
+            "With one seed a difference between losses cannot be told from that between two seeds; "
+            "five seeds are a start (seed=0,1,2,3,4)."
+        ]
+    else:
+        sentences = _verdicts(comparison, told_apart, baseline)
+    met = {baseline, *(contrast.label for contrast in comparison.contrasts)}
+    strange = [row.label for row in comparison.rows if row.n and row.label not in met]
+    if strange:
+        sentences.append(f"No seed is shared with {baseline} by {_joined(strange)}.")
+    return sentences
+
+
+def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: str) -> list[str]:
+    """Say what the primary metric decides, what the secondary ones do, and what is open."""
+    primary = comparison.options.primary
+    groups = {
+        key: [contrast for contrast in contrasts if contrast.yardstick.key == key]
+        for key in quoted(primary)
+    }
+    name = by_key(comparison.options.yardsticks)[primary].name
+    first = _decided(groups[primary], baseline) or "nothing is decided"
+    at = "" if comparison.is_tuned or comparison.confounded else "at this setting, "
+    sentences = [_capital(f"{at}in {name}, the primary metric, {first}.")]
+    if not groups[primary]:
+        sentences = [f"No loss is judged by {name}, the primary metric, which these runs lack."]
+    lacking = {contrast.label for contrast in contrasts} - {
+        contrast.label for contrast in groups[primary]
+    }
+    if groups[primary] and lacking:
+        sentences.append(f"Without that metric, so not judged by it: {_joined(sorted(lacking))}.")
+    others = [group for key, group in groups.items() if key != primary and group]
+    decided = [
+        f"in {group[0].yardstick.name}, {verdicts}"
+        for group in others
+        if (verdicts := _decided(group, baseline))
+    ]
+    if decided:
+        sentences.append(f"Secondary: {'; '.join(decided)}.")
+    every = [contrast for group in groups.values() for contrast in group]
+    undecided = _open([groups[primary], *others])
+    if undecided:
+        sentences.append(f"Inconclusive with these seeds: {undecided}.")
+    if every and not any(contrast.verdict == "better" for contrast in every):
+        sentences.append(f"So no loss is shown to be better than {baseline}.")
+    if undecided:
+        sentences.append("How many seeds would show 0.3 points of top-1: xent-report --power 0.3.")
+    if any(contrast.difference.n == 2 for contrast in contrasts):
+        sentences.append("Two seeds tell little: their intervals are wide for a reason.")
+    return sentences
+
+
+def _open(groups: Sequence[Sequence[Contrast]]) -> str:
+    """Losses that are told from the baseline in no way, by metric."""
+    names = {}
+    for group in groups:
+        labels = [contrast for contrast in group if contrast.verdict == "inconclusive"]
+        if labels:
+            names[group[0].yardstick.name] = _labels(labels)
+    return "; ".join(f"{name} ({labels})" for name, labels in names.items())
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _decided(contrasts: Sequence[Contrast], baseline: str) -> str:
+    """Which losses are better, worse or as good by one yardstick; nothing if that is open."""
+    parts = []
+    for verdict in ("better", "worse"):
+        group = sorted(
+            (contrast for contrast in contrasts if contrast.verdict == verdict),
+            key=lambda contrast: -abs(contrast.difference.mean),
+        )
+        if group:
+            amounts = _joined([f"{contrast.label} by {_amount(contrast)}" for contrast in group])
+            parts.append(f"{verdict} than {baseline}: {amounts}")
+    ties = [contrast for contrast in contrasts if contrast.verdict.startswith("tie")]
+    if ties:
+        tie = "ties" if len(ties) == 1 else "tie"
+        parts.append(f"{_labels(ties)} {tie} with {baseline} within {ties[0].yardstick.margin()}")
+    return " and ".join(parts)
+
+
+def _labels(group: Sequence[Contrast]) -> str:
+    return _joined([contrast.label for contrast in group])
+
+
+def _is(group: Sequence[object]) -> str:
+    return "is" if len(group) == 1 else "are"
+
+
+def _amount(contrast: Contrast) -> str:
+    by = contrast.yardstick
+    return f"{by.shown(abs(contrast.difference.mean))}{_half(contrast)}{by.unit}"
+
+
+def _half(contrast: Contrast) -> str:
+    half = contrast.difference.half_width
+    return "" if half is None else f" ± {contrast.yardstick.shown(half)}"
+
+
+def _joined(names: Sequence[str]) -> str:
+    """'a, b and c'; of more than MOST the first, and how many more."""
+    if len(names) > MOST + 1:
+        names = [*names[:MOST], f"{len(names) - MOST} more"]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _trust(comparison: Comparison) -> list[str]:
+    """Which probabilities are calibrated as far as these images can tell."""
+    sentences = []
+    for reading, when in (("test", "As trained"), ("test_ts", "After temperature scaling")):
+        verdicts = comparison.trust[reading]
+        if not verdicts:
+            continue
+        off = {label: word for label, word in verdicts.items() if word != CALIBRATED}
+        if not off:
+            n = comparison.runs[0].n_test
+            sentences.append(f"{when}, no loss is shown to be miscalibrated by these {n:,} images.")
+        else:
+            calibrated = [label for label in verdicts if label not in off]
+            sentences.append(f"{when}, {_miscalibrated(off)}{_others(calibrated)}.")
+    return sentences
+
+
+def _miscalibrated(words: Mapping[str, str]) -> str:
+    by_word: dict[str, list[str]] = {}
+    for label, word in words.items():
+        by_word.setdefault(word, []).append(label)
+    return "; ".join(
+        f"{_joined(labels)} {_is(labels)} {WORDS.get(word, word)}"
+        for word, labels in by_word.items()
+    )
+
+
+def _others(calibrated: Sequence[str]) -> str:
+    if not calibrated:
+        return ""
+    return f"; {_joined(calibrated)} {_is(calibrated)} calibrated within noise"

@@ -1,0 +1,101 @@
+"""The report as one HTML page, with all that it needs inside: opens from disk, prints on paper."""
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.evidence import Evidence, folder_of, gather
+from xent_bench.report.charts.curves import curves
+from xent_bench.report.charts.forest import forest
+from xent_bench.report.charts.pareto import pareto
+from xent_bench.report.charts.reliability import diagrams
+from xent_bench.report.charts.risk_coverage import risk_coverage
+from xent_bench.report.charts.tuning import best_of_k, sensitivities
+from xent_bench.report.comparison_tables import levels, trials
+from xent_bench.report.conclusion import conclusion, tuning
+from xent_bench.report.notes import explanations, warnings
+from xent_bench.report.page_tables import configurations, contrasts_table, costs, origins, ranks
+from xent_bench.report.palette import palette
+from xent_bench.report.truth_table import label_notes, truth_table
+from xent_bench.runs.mixtures import separated
+from xent_bench.runs.result import Run
+from xent_bench.tables import Best
+
+TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+
+
+def write_page(
+    comparisons: Sequence[Comparison], file: Path, where: Callable[[Run], Path] = folder_of
+) -> None:
+    """It appears whole; `where` says in which folder the files of a run are."""
+    text = page(comparisons, where)
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.rename(file)
+
+
+def page(comparisons: Sequence[Comparison], where: Callable[[Run], Path] = folder_of) -> str:
+    """Of one comparison or several, one after another."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.tests["best"] = lambda cell: isinstance(cell, Best)
+    source = resources.files("xent_bench.report").joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        comparisons=[_parts(each, gather(each, where)) for each in comparisons],
+        separated=separated([run for comparison in comparisons for run in comparison.runs]),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _parts(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
+    """What the template fills in."""
+    colours = palette(sorted(row.label for row in comparison.rows))
+    keys = [each.key for each in comparison.options.yardsticks]
+    return {
+        "title": f"{comparison.experiment}: {comparison.setting}",
+        "tuning": tuning(comparison),
+        "conclusion": conclusion(comparison),
+        "warnings": warnings(comparison),
+        "levels": levels(comparison, keys),
+        "notes": [*explanations(comparison), *label_notes(comparison)],
+        "contrasts": contrasts_table(comparison, evidence),
+        "truth": truth_table(comparison),
+        "ranks": ranks(comparison),
+        "trials": trials(comparison) if len(comparison.trials) > len(comparison.rows) else None,
+        "costs": costs(comparison),
+        "configurations": configurations(comparison),
+        "origins": origins(comparison),
+        "commands": [(run.name, run.command) for run in comparison.runs],
+        "absent": evidence.absent,
+        **_charts(comparison, evidence, colours),
+    }
+
+
+def _charts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) -> dict[str, Any]:
+    found = {
+        "pareto": pareto(comparison, colours),
+        "forest": forest(comparison, evidence, colours),
+        "diagrams": diagrams(comparison, evidence, colours),
+        "risk_coverage": risk_coverage(evidence, colours),
+        "curves": curves(evidence, colours),
+        "best_of_k": best_of_k(comparison, colours),
+    }
+    drawn: dict[str, Any] = {name: _html(figure) for name, figure in found.items()}
+    drawn["sensitivities"] = [
+        (key, _html(figure)) for key, figure in sensitivities(comparison, colours).items()
+    ]
+    return drawn
+
+
+def _html(figure: go.Figure | None) -> Markup | None:
+    if figure is None:
+        return None
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=TOOLS))

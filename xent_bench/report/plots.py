@@ -1,0 +1,82 @@
+"""Comparisons drawn. Nothing is computed here."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # files only: no window, no display needed
+
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
+from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.runs.mixtures import provenance
+
+PANELS = (  # title, unit's factor, raw, after temperature scaling
+    ("top-1 error (%)", "top1", 100),
+    ("NLL (nats)", "nll", 1),
+    ("top-label ECE (%)", "ece", 100),
+)
+
+
+def draw(comparisons: Sequence[Comparison], file: Path) -> None:
+    """One row of panels a comparison, losses side by side; smaller is better everywhere."""
+    height = sum(1.4 + 0.32 * len(comparison.rows) for comparison in comparisons)
+    figure, axes = pyplot.subplots(
+        len(comparisons),
+        len(PANELS),
+        figsize=(10, height),
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for line, comparison in zip(axes, comparisons, strict=True):
+        for axis, (title, metric, factor) in zip(line, PANELS, strict=True):
+            _panel(axis, comparison.rows, metric, factor)
+            axis.set_xlabel(title)
+        n = sorted({row.n for row in comparison.rows})
+        line[0].set_title(
+            f"{comparison.experiment}: {comparison.setting}; "
+            f"n = {' or '.join(map(str, n))} seeds, 95 % intervals",
+            loc="left",
+        )
+    handles, labels = axes[0][1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+    sources = " ".join(dict.fromkeys(provenance(each.runs) for each in comparisons))
+    figure.supxlabel(sources, fontsize=7, x=0.01, ha="left")
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
+def _panel(axis: Axes, rows: Sequence[Row], metric: str, factor: float) -> None:
+    """A filled dot for what the loss gives, a hollow one for it after temperature scaling."""
+    drawn = [("test", "as trained", "#1f5a96", True)]
+    if metric != "top1":  # scaling does not change it
+        drawn.append(("test_ts", "after temperature scaling", "#c4581b", False))
+    for offset, (prefix, label, colour, filled) in zip((0.12, -0.12), drawn, strict=False):
+        first = True  # of its kind: the one that the legend names
+        for place, row in enumerate(reversed(rows)):
+            found = row.estimates.get(f"{prefix}/{metric}")
+            if found is None or not math.isfinite(found.mean):
+                continue
+            mean = 1 - found.mean if metric == "top1" else found.mean
+            axis.errorbar(
+                factor * mean,
+                place + offset,
+                xerr=factor * (found.half_width or 0),
+                fmt="o" if filled else "D",
+                color=colour,
+                markerfacecolor=colour if filled else "white",
+                capsize=3,
+                label=label if first else None,
+            )
+            first = False
+    axis.set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+    axis.set_xlim(left=0)
+    axis.locator_params(axis="x", nbins=4)
+    axis.grid(axis="x", alpha=0.3)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)

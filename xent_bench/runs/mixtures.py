@@ -1,0 +1,121 @@
+"""Where the numbers of a comparison come from, and whether from one place."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.result import Run
+
+MUST_AGREE = (
+    *("commit", "dirty", "hardware", "torch", "torchvision", "pytorch-lightning", "xent-bench"),
+    *("numpy", "python", "compile"),
+)
+CODE = {"loss": "loss", "model": "net", "optimizer": "optimizer", "schedule": "schedule"}
+MOST = 4  # runs that are named
+BEFORE = {"compile": "none"}  # of runs from before the tag was kept
+
+
+def provenance(runs: Sequence[Run]) -> str:
+    """Runs, images, machines, versions, commits; of several, all."""
+    if not runs:
+        return "No run has finished."
+    commits = {run.tags.get("commit", "unknown")[:10] for run in runs}
+    dirty = any(run.tags.get("dirty") == "true" for run in runs)
+    sizes = sorted({run.n_test for run in runs})
+    return (
+        f"{len(runs)} run{'s' * (len(runs) > 1)}, "
+        f"{' and '.join(f'{size:,}' for size in sizes)} test images; "
+        f"{_named(runs, 'hardware')}; torch {_named(runs, 'torch')}; "
+        f"commit {' and '.join(sorted(commits))}{' with uncommitted changes' * dirty}."
+    )
+
+
+def mixed(runs: Sequence[Run]) -> list[str]:
+    """What differs between the runs that should not: 'commit (a and b)'."""
+    found = [
+        f"{tag} ({_named(runs, tag)})"
+        for tag in MUST_AGREE
+        if len({_tag(run, tag) for run in runs}) > 1
+    ]
+    splits: dict[str, set[str | None]] = {}
+    for run in runs:
+        splits.setdefault(str(run.params["seed"]), set()).add(run.tags.get("split_sha256"))
+    seeds = [seed for seed, hashes in splits.items() if len(hashes) > 1]
+    return found + [f"splits of seed {', '.join(seeds)}"] * bool(seeds) + mixed_code(runs)
+
+
+def mixed_code(runs: Sequence[Run | Unfinished]) -> list[str]:
+    """Losses, nets, ... of whose code the runs saw several versions: 'code of loss focal (...)'.
+
+    Runs from before the hashes were kept are left out.
+    """
+    mixtures = []
+    for group, word in CODE.items():
+        versions = _versions(
+            (str(run.params.get(group)), run, run.tags.get(f"{group}_sha256")) for run in runs
+        )
+        mixtures += [
+            f"code of {word} {choice.rpartition('.')[2]} ({_minority(by_hash)})"
+            for choice, by_hash in versions.items()
+            if len(by_hash) > 1
+        ]
+    return mixtures
+
+
+def mixed_data(runs: Sequence[Run | Unfinished]) -> list[str]:
+    """Data sets of one choice whose images or labels differ between runs: 'images or labels ...'.
+
+    A report compares such runs separately.
+    """
+    versions = _versions((_data_of(run), run, run.tags.get("data_sha256")) for run in runs)
+    return [
+        f"images or labels of {choice} ({_minority(by_hash)})"
+        for choice, by_hash in versions.items()
+        if len(by_hash) > 1
+    ]
+
+
+def separated(runs: Sequence[Run]) -> list[str]:
+    """Why runs of one experiment on one data set are in several comparisons, in words."""
+    experiments = sorted({run.experiment for run in runs})
+    return [
+        f"Compared separately, since runs of one experiment saw different {mixture}."
+        for experiment in experiments
+        for mixture in mixed_data([run for run in runs if run.experiment == experiment])
+    ]
+
+
+def _data_of(run: Run | Unfinished) -> str:
+    """Choice of data and its parameters: 'image_folder root=images size=64'."""
+    keys = sorted(key for key in run.params if key.startswith("data."))
+    parameters = [f"{key.removeprefix('data.')}={run.params[key]}" for key in keys]
+    return " ".join([str(run.params.get("data")), *parameters])
+
+
+def _versions(
+    items: Iterable[tuple[str, Run | Unfinished, str | None]],
+) -> dict[str, dict[str, list[str]]]:
+    """Collect for each choice the names of the runs by the hash that they saw, if it is known."""
+    versions: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for choice, run, digest in items:
+        if digest is not None:
+            versions[choice][digest].append(run.name)
+    return versions
+
+
+def _minority(by_hash: dict[str, list[str]]) -> str:
+    """The runs that saw another version than most: 'focal-s0 differs from the other 4 runs'."""
+    most, *others = sorted(by_hash.values(), key=len, reverse=True)
+    names = sorted(name for group in others for name in group)
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    verb = "differs" if len(names) == 1 else "differ"
+    others_are = "the other run" if len(most) == 1 else f"the other {len(most)} runs"
+    return f"{', '.join(names[:MOST])}{more} {verb} from {others_are}"
+
+
+def _named(runs: Sequence[Run], tag: str) -> str:
+    return " and ".join(sorted({_tag(run, tag) for run in runs}))
+
+
+def _tag(run: Run, tag: str) -> str:
+    return run.tags.get(tag, BEFORE.get(tag, "unknown"))

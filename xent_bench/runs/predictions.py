@@ -1,0 +1,171 @@
+"""What a run predicted on calib and test, kept: every metric can be computed from it again.
+
+`predictions.npz` holds, for each of the two splits, a net's outputs as they were (float32), the
+labels (int64 classes, or the float rows of soft labels) and the ids of the examples; the names of
+the classes; the name of the link that reads the outputs, with its hyper-parameters; and where it is
+known p(y|x) of the test images, as `test_posterior`. PyTorch is not needed to read it.
+"""
+
+import json
+from functools import partial
+from importlib import import_module
+from inspect import isfunction
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Int64
+
+from xent_bench.arrays import Labels, Outputs, SoftLabels, Target
+from xent_bench.failures import DataError
+from xent_bench.links import BoundLink
+from xent_bench.runs.whole_files import write_lasting
+
+PARTS = ("logits", "target", "id")  # of a split, in the file
+POSTERIOR = "test_posterior"
+SUMS = 1e-3  # a row of soft labels may be off 1 by this, as float16 makes it
+
+
+Ids: TypeAlias = Int64[np.ndarray, " m"]  # of a split
+
+
+class Predicted(NamedTuple):
+    """The outputs of a split, each example once, in the order of their ids."""
+
+    split: str
+    outputs: Outputs
+    target: Target
+    id: Labels
+
+
+class Predictions(NamedTuple):
+    """Predictions of a run. The temperature is fitted on calib; test is what is reported."""
+
+    calib: Predicted
+    test: Predicted
+    link: BoundLink
+    classes: tuple[str, ...]
+    posterior: SoftLabels | None = None  # p(y|x) of the test images, where it is known
+
+
+def predicted(
+    split: str, outputs: Outputs, target: Target, ids: Labels, expected: Ids | None = None
+) -> Predicted:
+    """In the order of the ids; a ValueError unless each occurs exactly once: each of `expected`."""
+    order = ids.argsort(kind="stable")
+    expected = np.unique(ids) if expected is None else np.sort(expected)
+    if not np.array_equal(ids[order], expected):
+        raise ValueError(f"{split}: {_first_difference(ids, expected)}")
+    return Predicted(split, outputs[order], target[order], ids[order])
+
+
+def required(split: str, given: Predicted) -> Predicted:
+    """It, if it is of that split; a ValueError else: what is fitted on test is no test."""
+    if given.split != split:
+        raise ValueError(f"expected outputs on {split}, got those on {given.split}")
+    return given
+
+
+def save(predictions: Predictions, file: Path) -> None:
+    """It appears whole, and lasts: a result is written after it."""
+    calib, test, link, classes, posterior = predictions
+    arrays: dict[str, Any] = {"link": np.array(_name(link)), "classes": np.array(classes)}
+    for split, *parts in (calib, test):
+        arrays |= {f"{split}_{name}": part for name, part in zip(PARTS, parts, strict=True)}
+    if posterior is not None:
+        arrays[POSTERIOR] = posterior
+    content = BytesIO()
+    np.savez(content, **arrays)
+    write_lasting(file, content.getbuffer())
+
+
+def load(file: Path) -> Predictions:
+    """A DataError if the file is not there, not whole, or older than links were kept."""
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+            calib, test = (
+                predicted(split, *_checked(split, *(stored[f"{split}_{part}"] for part in PARTS)))
+                for split in ("calib", "test")
+            )
+            classes = tuple(map(str, stored["classes"].tolist()))
+            widths = {calib.outputs.shape[1], test.outputs.shape[1], len(classes)}
+            if len(widths) > 1:
+                raise ValueError(f"expected outputs for {len(classes)} classes, got {widths}")
+            posterior = stored.get(POSTERIOR)
+            if posterior is not None:
+                _check_rows(POSTERIOR, posterior, test.outputs.shape)
+            link = _link(str(stored["link"]), len(classes))
+            return Predictions(calib, test, link, classes, posterior)
+    except FileNotFoundError:
+        raise DataError(f"expected the predictions of a run: no {file}") from None
+    except KeyError as error:
+        raise DataError(f"{file}: it has no {error}; written by an older version?") from error
+    except (OSError, TypeError, ValueError, EOFError, BadZipFile) as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+
+
+def _checked(
+    split: str, outputs: np.ndarray, target: np.ndarray, ids: np.ndarray
+) -> tuple[Outputs, Target, Labels]:
+    n, c = outputs.shape if outputs.ndim == 2 else (0, 0)
+    if outputs.dtype.kind != "f" or n == 0 or c < 2:
+        got = f"{outputs.dtype} of shape {outputs.shape}"
+        raise ValueError(f"{split}: expected outputs in float, (n, classes), got {got}")
+    is_soft = target.ndim == 2
+    integers = {"ids": ids} if is_soft else {"targets": target, "ids": ids}
+    for name, labels in integers.items():
+        if labels.dtype != np.int64 or labels.shape != (n,):
+            got = f"{labels.dtype} of shape {labels.shape}"
+            raise ValueError(f"{split}: expected {name} in int64, ({n},), got {got}")
+    if is_soft:
+        _check_rows(f"{split}: soft targets", target, (n, c))
+    elif not 0 <= target.min() <= target.max() < c:
+        got = f"{target.min()} to {target.max()}"
+        raise ValueError(f"{split}: expected targets from 0 to {c - 1}, got {got}")
+    if not np.isfinite(outputs).all():
+        raise ValueError(f"{split}: expected finite outputs, got NaN or infinity among them")
+    return outputs, target, ids
+
+
+def _check_rows(name: str, rows: np.ndarray, shape: tuple[int, ...]) -> None:
+    if rows.dtype.kind != "f" or rows.shape != shape:
+        got = f"{rows.dtype} of shape {rows.shape}"
+        raise ValueError(f"{name}: expected float of shape {shape}, got {got}")
+    if not (rows.min() >= 0 and np.abs(rows.astype(np.float64).sum(axis=1) - 1).max() < SUMS):
+        raise ValueError(f"{name}: expected rows of at least 0 that sum to 1")
+
+
+def _first_difference(ids: Labels, expected: Ids) -> str:
+    found, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        at = counts.argmax()
+        return f"expected each example once, got id {found[at]} {counts[at]} times"
+    missing, strange = np.setdiff1d(expected, found), np.setdiff1d(found, expected)
+    if len(missing):
+        return f"expected every example of the split, got none with id {missing[0]}"
+    return f"expected examples of the split alone, got id {strange[0]}"
+
+
+def _name(link: BoundLink) -> str:
+    """The function's place and what it is called with, as JSON."""
+    function, keywords = link.func, dict(link.keywords)
+    plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in keywords.items()}
+    return json.dumps({"link": f"{function.__module__}.{function.__qualname__}"} | plain)
+
+
+def _link(name: str, classes: int) -> BoundLink:
+    """Imported by its name: a file of predictions is as trustworthy as code."""
+    try:
+        keywords = json.loads(name)
+        module, _, function = keywords.pop("link").rpartition(".")
+        found = getattr(import_module(module), function)
+        if not isfunction(found):
+            raise TypeError(f"{found} is no function")
+        arrays = {k: np.array(v) if isinstance(v, list) else v for k, v in keywords.items()}
+        link = partial(found, **arrays)
+        link(np.zeros((1, classes)))
+    except Exception as error:  # whatever somebody's module raises
+        raise ValueError(f"its link {name} cannot be used: {error}") from error
+    return link

@@ -1,0 +1,122 @@
+"""How each run in a folder stands: done, running, stopped, failed, or not begun."""
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+from xent_bench.runs.begun import Unfinished, as_it_is, load_begun, was_stopped
+from xent_bench.runs.files import RESULT, has_result, is_pending
+from xent_bench.runs.mixtures import mixed_code, mixed_data
+from xent_bench.runs.pace import load_pace
+from xent_bench.runs.result import Run, load_run
+from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
+
+MARKS = (RESULT, "begun.json", "config.yaml")  # of a run's folder
+
+
+class State(Enum):
+    """In the order in which they are counted."""
+
+    DONE = "done"
+    RUNNING = "running"
+    STOPPED = "stopped"  # killed, preempted or interrupted: it goes on from where it was
+    FAILED = "failed"
+    MISSING = "missing"
+    NOT_IN_MLFLOW = "not in MLflow"
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether somebody has to type something to have its result."""
+        return self in (State.STOPPED, State.FAILED, State.MISSING)
+
+
+class Standing(NamedTuple):
+    """Of one run."""
+
+    name: str
+    state: State
+    why: str  # how far, or the reason
+    command: str
+
+
+class Experiment(NamedTuple):
+    """The runs in one folder, and the command that finishes those of its last sweep."""
+
+    folder: Path
+    runs: list[Standing]
+    swept: int  # so many of them, the first, are that sweep's
+    command: str
+    to_sync: int  # results that MLflow lacks
+    mixtures: list[str]  # data and code of which the runs saw several versions
+
+    @property
+    def is_done(self) -> bool:
+        """All of it."""
+        return all(run.state is State.DONE for run in self.runs)
+
+
+def experiments_in(folder: Path) -> list[Experiment]:
+    """Of a folder of experiments, or of one; a ValueError if there is none."""
+    if not folder.is_dir():
+        raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
+    below = sorted(each for each in folder.iterdir() if each.is_dir())
+    found = [made for each in (folder, *below) if (made := _experiment(each)).runs]
+    if not found:
+        raise ValueError(f"no run in {folder}")
+    return found
+
+
+def _experiment(folder: Path) -> Experiment:
+    sweep = load_sweep(folder) or Sweep(None, "", [])
+    # as seen from here, wherever the sweep was typed
+    planned = {run.folder.name: run for run in sweep.runs if run.folder.parent.name == folder.name}
+    begun = dict.fromkeys(each.name for each in _run_folders(folder))
+    names = [*planned, *(name for name in begun if name not in planned)]
+    runs = [_standing(folder / name, planned.get(name)) for name in names]
+    to_sync = sum(is_pending(folder / name) for name in begun)
+    mixtures = _mixtures([folder / name for name in begun])
+    return Experiment(folder, runs, len(planned), sweep.command, to_sync, mixtures)
+
+
+def _mixtures(folders: list[Path]) -> list[str]:
+    runs = [run for folder in folders if (run := _run_in(folder)) is not None]
+    return [*mixed_data(runs), *mixed_code(runs)]
+
+
+def _run_in(folder: Path) -> Run | Unfinished | None:
+    """Read a folder's run, finished or not; None where it is damaged."""
+    try:
+        return load_run(folder / RESULT) if has_result(folder) else load_begun(folder)
+    except ValueError:  # its line says so
+        return None
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    for each in sorted(folder.iterdir()):
+        if each.is_dir() and any((each / mark).exists() for mark in MARKS):
+            yield each
+
+
+def _standing(folder: Path, planned: Planned | None) -> Standing:
+    name, command = (planned.name, planned.command) if planned else (folder.name, "")
+    if has_result(folder):
+        if planned is None or planned.is_done(folder):
+            return Standing(name, State.DONE, "", command)
+        if is_pending(folder) and planned._replace(offline=True).is_done(folder):
+            return Standing(name, State.NOT_IN_MLFLOW, "trained; its upload is missing", command)
+        return Standing(name, State.STOPPED, "its result is damaged or lacks a part", command)
+    if not any((folder / mark).exists() for mark in MARKS):
+        return Standing(name, State.MISSING, "", command)
+    try:
+        begun = as_it_is(folder)
+    except ValueError as error:
+        return Standing(name, State.FAILED, str(error), command)
+    pace = load_pace(folder)
+    if begun.reason == "still running":
+        return Standing(name, State.RUNNING, str(pace or "starting"), command)
+    how = begun.reason.removeprefix("Preempted: ")
+    stopped = was_stopped(begun)
+    at = f" at epoch {pace.epoch:.1f}/{pace.epochs}" if stopped and pace else ""
+    state = State.STOPPED if stopped else State.FAILED
+    return Standing(name, state, f"{how}{at}", command or begun.command)

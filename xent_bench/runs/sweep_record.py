@@ -1,0 +1,94 @@
+"""What a sweep is to do: the record that lies beside its runs, as `.sweep.json`.
+
+It is of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xent_bench.calibrators import PREFIXES
+from xent_bench.failures import DataError
+from xent_bench.runs.files import WEIGHTS, has_result, is_pending, load_result
+from xent_bench.runs.whole_files import write_whole
+
+RECORD = ".sweep.json"
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+class Planned(NamedTuple):
+    """One run of a sweep, and what is asked of it beside its training."""
+
+    name: str  # as it is shown: focal-s0 loss.gamma=2
+    command: str  # that trains it alone
+    overrides: list[str]
+    folder: Path
+    calibrator: str
+    weights: bool
+    offline: bool
+
+    def is_done(self, folder: Path | None = None) -> bool:
+        """Readable, with the calibrator's numbers, the weights, and MLflow's share of it.
+
+        `folder` is where it lies, seen from elsewhere than where the sweep was typed.
+        """
+        folder = folder or self.folder
+        try:
+            metrics = load_result(folder)["metrics"]
+        except (DataError, OSError):  # the run itself will say it
+            return False
+        kept = not self.weights or (folder / WEIGHTS).exists()
+        known = self.offline or not is_pending(folder)
+        return f"{PREFIXES[self.calibrator]}/top1" in metrics and kept and known
+
+
+class Sweep(NamedTuple):
+    """All of its runs; `key` is of all that decided which they are, None if that was not files."""
+
+    key: str | None
+    command: str
+    runs: list[Planned]
+
+
+def save_sweep(folder: Path, sweep: Sweep) -> None:
+    """Beside its runs."""
+    write_whole(folder / RECORD, json.dumps(sweep, default=str))
+
+
+def load_sweep(folder: Path) -> Sweep | None:
+    """None where there is none, or an edited one: it is only a shortcut."""
+    try:
+        key, command, runs = json.loads((folder / RECORD).read_text())
+        return Sweep(key, str(command), [_read(*run) for run in runs])
+    except DAMAGED:
+        return None
+
+
+def without_result(folders: Iterable[Path]) -> list[str]:
+    """Say of which folders the last sweep has runs without a result, and how many."""
+    lines = []
+    for folder in folders:
+        sweep = load_sweep(folder)
+        planned = [] if sweep is None else sweep.runs
+        open_runs = sum(not has_result(folder / run.folder.name) for run in planned)
+        if open_runs:
+            lines.append(
+                f"Of the {len(planned)} runs of the last sweep in {folder} {open_runs} have no "
+                f"result yet and are not reported: xent-status {folder}"
+            )
+    return lines
+
+
+def _read(
+    name: str,
+    command: str,
+    overrides: Any,
+    folder: str,
+    calibrator: str,
+    weights: Any,
+    offline: Any,
+) -> Planned:
+    PREFIXES[calibrator]
+    words = [str(each) for each in overrides]
+    return Planned(name, command, words, Path(folder), calibrator, bool(weights), bool(offline))

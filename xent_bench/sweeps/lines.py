@@ -1,0 +1,104 @@
+"""Lines of a sweep for the user: how each run ended, and what of the sweep is done."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from xent_bench.calibrators import PREFIXES
+from xent_bench.runs.pace import duration
+
+LEGEND = "Scores on test: as trained → after temperature scaling."
+
+
+def say(line: str) -> None:
+    """At once."""
+    with suppress(BrokenPipeError):  # xent-train | head: training goes on
+        print(line, flush=True)
+
+
+def runs(n: int) -> str:
+    """A number of them."""
+    return "1 run" if n == 1 else f"{n} runs"
+
+
+def result_line(result: dict[str, Any], calibrator: str) -> str:
+    """As trained -> after temperature scaling; and after another calibrator that is asked for."""
+    metrics, prefix = result["metrics"], PREFIXES[calibrator]
+    more = ""
+    if calibrator != "temperature":
+        nll, ece = metrics[f"{prefix}/nll"], 100 * metrics[f"{prefix}/ece"]
+        more = f"  {calibrator}: NLL {nll:.3f}  ECE {ece:.2f} %"
+
+    def pair(key: str, factor: float, form: str) -> str:
+        raw, scaled = (metrics.get(f"{split}/{key}") for split in ("test", "test_ts"))
+        return f"{'-' if raw is None else format(factor * raw, form):>6} →{factor * scaled:{form}}"
+
+    return (
+        f"top-1 {100 * metrics['test/top1']:6.2f} %  NLL {pair('nll', 1, '6.3f')}"
+        f"  ECE {pair('ece', 100, '6.2f')} %  {duration(result['seconds']):>7}"
+        f"{'  (calib leaves T open)' if metrics['test_ts/temperature_at_bound'] else ''}{more}"
+    )
+
+
+class Tally:
+    """Counts runs as they end."""
+
+    def __init__(self, total: int, missing: int) -> None:
+        """Of a sweep of so many runs, so many of which are not done."""
+        self.total, self.missing = total, missing
+        self.trained = self.completed = 0  # completed: only something beside its training lacked
+        self.codes: list[int] = []  # of the failures
+        self.kept = 0  # failed runs with a folder, which says why
+        self.start = time.monotonic()
+
+    @property
+    def ended(self) -> int:
+        """Runs that are done or have failed."""
+        return self.total - self.missing + self.trained + self.completed + len(self.codes)
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether every run was refused at its start, so that nothing is left of the sweep."""
+        return len(self.codes) == self.total and not self.kept
+
+    def done(self, name: str, result: dict[str, Any], calibrator: str, *, trained: bool) -> None:
+        """A run has its result."""
+        self.trained += trained
+        self.completed += not trained
+        left = self.time_left()
+        ending = f", {duration(left)} left" if left else ""
+        self.line(name, f"{result_line(result, calibrator)}{ending}")
+
+    def failed(self, name: str, reason: str, code: int, *, kept: bool = True) -> None:
+        """Count a run that has none; one that was refused at its start has no folder either."""
+        self.codes.append(code)
+        self.kept += kept
+        self.line(name, f"FAILED: {reason}")
+
+    def line(self, name: str, text: str) -> None:
+        """About one run."""
+        say(f"[{self.ended:2}/{self.total}] {name:14} {text}")
+
+    def time_left(self, underway: float = 0.0) -> float | None:
+        """In seconds; `underway` is the sum of what the running ones have done, in runs."""
+        done = self.trained + underway
+        left = self.total - self.ended - underway
+        return left / done * (time.monotonic() - self.start) if done > 0 and left > 0 else None
+
+    def say_sum(self, folder: Path, *, unfinished: int = 0) -> None:
+        """What there is now, and what to type next."""
+        before = self.total - self.missing
+        counts = {
+            "trained": self.trained,
+            "completed": self.completed,
+            "done before": before,
+            "failed": len(self.codes),
+            "to go": unfinished,
+        }
+        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        say(f"{runs(self.total)}: {said}; {duration(time.monotonic() - self.start)}")
+        if self.kept:
+            say(f"What failed, and why: xent-status {folder}")
+        if before + self.trained + self.completed and not unfinished:
+            say(f"Compare: xent-report {folder}")

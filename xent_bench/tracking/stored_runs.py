@@ -1,0 +1,123 @@
+"""Runs as an MLflow store holds them: what a report needs where the run folders are out of reach.
+
+An infinite score, which MLflow does not hold, is named by the tag `infinite`.
+"""
+
+import json
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Run as StoredRun
+from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
+
+from xent_bench.failures import Unavailable
+from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.curves import DRAWN, FILE
+from xent_bench.runs.result import Run, check
+from xent_bench.tracking.saved_view import TRAINED
+from xent_bench.tracking.store import existing_store
+
+NOT_OF_TEST = ("train/", "time/")
+REASONS = {"RUNNING": "killed or still running", "KILLED": "stopped"}
+
+
+def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[Unfinished]]:
+    """Finished and unfinished runs of all experiments, or of one. Of a key the newest counts.
+
+    A ValueError if there is no finished run; Unavailable if there is no such store.
+    """
+    client = existing_store(uri)
+    try:
+        names = {str(each.experiment_id): each.name for each in client.search_experiments()}
+        wanted = [key for key, name in names.items() if experiment in (None, name)]
+        stored = _search(client, wanted) if wanted else []
+    except Exception as error:  # of MLflow, of the database below it
+        raise Unavailable(f"MLflow at {uri}: {str(error).partition(chr(10))[0]}") from error
+    runs, unfinished = {}, {}
+    for each in reversed(stored):  # newest first: it overwrites
+        if "key" not in each.data.tags:  # somebody else's, who has a parameter of this name
+            continue
+        name = names[str(each.info.experiment_id)]
+        key = name, each.data.tags["key"]
+        if each.info.status == RunStatus.to_string(RunStatus.FINISHED):
+            runs[key] = _run(each, name)
+        else:
+            unfinished[key] = _unfinished(each, name)
+    if not runs:
+        where = f"experiment {experiment} of {uri}" if experiment else uri
+        known = ", ".join(sorted(names.values()))
+        raise ValueError(f"no finished run in {where}; experiments there: {known}")
+    return list(runs.values()), [run for key, run in unfinished.items() if key not in runs]
+
+
+def fetch(run: Run, uri: str, folder: Path) -> Path:
+    """A new folder with the run's predictions and curves; what is not there is left out."""
+    client, run_id = existing_store(uri), run.tags["mlflow_run_id"]
+    own = folder / run_id
+    own.mkdir()
+    with suppress(MlflowException, OSError):  # the page says what it lacks
+        client.download_artifacts(run_id, "predictions.npz", str(own))
+    steps: dict[int, dict[str, float]] = {}
+    with suppress(MlflowException):
+        for key in DRAWN:
+            for point in client.get_metric_history(run_id, key):
+                steps.setdefault(point.step, {})[key] = point.value
+    if steps:
+        (own / FILE).write_text(json.dumps(steps))
+    return own
+
+
+def _search(client: Any, experiments: list[str]) -> list[StoredRun]:
+    """All pages, the newest first."""
+    found: list[StoredRun] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments, TRAINED, max_results=1000, order_by=["start_time DESC"], page_token=token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _run(stored: StoredRun, experiment: str) -> Run:
+    tags, metrics = dict(stored.data.tags), dict(stored.data.metrics)
+    if "n_test" not in tags:
+        raise ValueError(
+            f"{stored.info.run_name} ({stored.info.run_id}) was logged by an older version, which "
+            "kept too little in MLflow: expected the folder of its runs instead"
+        )
+    scores = {k: v for k, v in metrics.items() if not k.startswith(NOT_OF_TEST)}
+    scores.pop("val/loss", None)
+    scores |= dict.fromkeys(tags.get("infinite", "").split(), math.inf)
+    run = Run(
+        name=str(stored.info.run_name),
+        experiment=experiment,
+        params=dict(stored.data.params),
+        metrics=scores,
+        tags=tags | {"mlflow_run_id": str(stored.info.run_id)},
+        command=tags.get("command", ""),
+        n_test=int(tags["n_test"]) if tags["n_test"].isdecimal() else 0,
+        seconds=metrics.get("time/seconds", 0.0),
+        examples_per_second=metrics.get("time/examples_per_second"),
+    )
+    try:
+        check(run)
+    except ValueError as error:
+        raise ValueError(f"run {stored.info.run_id} of {experiment}: {error}") from error
+    return run
+
+
+def _unfinished(stored: StoredRun, experiment: str) -> Unfinished:
+    tags = stored.data.tags
+    return Unfinished(
+        name=str(stored.info.run_name),
+        experiment=experiment,
+        params=dict(stored.data.params),
+        command=tags.get("command", ""),
+        reason=tags.get("failure") or REASONS.get(stored.info.status, stored.info.status),
+    )

@@ -1,0 +1,177 @@
+"""A trained net to use: from a run's folder, or a copy of its artifacts, to log-probabilities.
+
+    net = load("runs/default/ce-digits-cnn-s0-1a2b3c4d5e")
+    log_p = net(images)  # uint8, (n, channels, h, w)
+
+As the run's own test had them: bit for bit on the same machine, where as many images are given in
+the same order.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xent_bench.calibrators.temperature import scale
+from xent_bench.data.batches import Batches, Normalisation
+from xent_bench.data.image_files import ImageFiles
+from xent_bench.data.resident import Resident
+from xent_bench.failures import DataError
+from xent_bench.links import BoundLink
+from xent_bench.process.arithmetic import arithmetic
+from xent_bench.runs.files import NET
+from xent_bench.trained_net.code import build_link, build_model
+from xent_bench.trained_net.record import NetRecord, load_record
+from xent_bench.training.checkpoint_files import load_weights, weights_sha256
+
+File: TypeAlias = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class TrainedNet:
+    """A net in evaluation mode, and all else that its log-probabilities depend on."""
+
+    net: nn.Module
+    record: NetRecord
+    link: BoundLink
+    device: torch.device
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs."""
+        return self.record.classes
+
+    def __call__(self, images: Tensor, *, calibrated: bool = True) -> Tensor:
+        """Log-probabilities (n, classes) in float64, after temperature scaling; or as trained.
+
+        ValueError for images of another type or size; and as trained where the loss's scores are
+        not probabilities, as a hinge's.
+        """
+        outputs = self.outputs(images).numpy().astype(np.float64)
+        with np.errstate(invalid="ignore"):  # as in evaluation
+            temperature = self.record.temperature
+            scaled = partial(scale, link=self.link, temperature=temperature)
+            log_p = scaled(outputs) if calibrated else self.link(outputs)
+        if log_p is None:
+            raise ValueError(
+                f"expected calibrated=True, got False: scores read by {self.link.func.__name__} "
+                "are no probabilities as trained"
+            )
+        return torch.from_numpy(log_p)
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """Raw outputs (n, classes) in float32 of uint8 images (n, channels, h, w)."""
+        self._check(images)
+        record = self.record
+        if not len(images):
+            return torch.empty(0, len(record.classes))
+        tf32 = record.precision == "tf32"
+        as_tested = arithmetic(
+            tf32=tf32, deterministic=record.deterministic, threads=record.threads
+        )
+        with as_tested, torch.no_grad():
+            parts = [part for part in images.tensor_split(record.processes) if len(part)]
+            return torch.cat([outputs for part in parts for outputs in self._batches(part)]).cpu()
+
+    def read(self, files: Sequence[File] | File) -> Tensor:
+        """Decode image files to uint8 (n, 3, size, size), cropped and resized as test's were.
+
+        DataError names a file that cannot be read. ValueError for a net that was trained on images
+        in memory: nobody knows how a file would have become one of them.
+        """
+        how = self.record.preprocessing
+        if how.crop is None:
+            raise ValueError(
+                "expected a net trained on image files, got one trained on images in memory: "
+                f"it takes {self._expected()}"
+            )
+        listed = [files] if isinstance(files, str | os.PathLike) else files
+        names = [os.fspath(file) for file in listed]
+        decoded = ImageFiles.of(Path(), names, how.size[0]).decode(
+            [(number, None) for number in range(len(names))]
+        )
+        return torch.from_numpy(decoded).permute(0, 3, 1, 2)
+
+    def _batches(self, images: Tensor) -> list[Tensor]:
+        """Outputs of one batch after the other, made as those of test were."""
+        how = self.record.preprocessing
+        mean, std = (torch.tensor(moment)[:, None, None] for moment in (how.mean, how.std))
+        source = Resident(images, self.device)
+        ids = torch.arange(len(images))
+        batches = Batches(source, (), ids, Normalisation(mean, std), self.record.batch_size)
+        return [self._outputs(pixels) for pixels, _ in batches]
+
+    def _outputs(self, pixels: Tensor) -> Tensor:
+        if self.record.precision != "bf16":
+            outputs: Tensor = self.net(pixels)
+            return outputs
+        with torch.autocast(self.device.type, torch.bfloat16):  # as the Classifier does
+            return self.net(pixels).float()  # type: ignore[no-any-return]
+
+    def _check(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise ValueError(f"expected {self._expected()}, got {type(images).__name__}")
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.record.shape:
+            got = f"{images.dtype} of shape {tuple(images.shape)}"
+            raise ValueError(f"expected {self._expected()}, got {got}")
+
+    def _expected(self) -> str:
+        channels, h, w = self.record.shape
+        return f"images in torch.uint8 of shape (n, {channels}, {h}, {w})"
+
+
+def load(folder: File, *, device: str | None = None) -> TrainedNet:
+    """Load the net of a finished run, or of a folder with its `net.json` and `weights.pt`.
+
+    Weights come from `weights.pt`, else from the run's last checkpoint. Device: the kind that the
+    run was tested on, where there is one. DataError, in one line, where a file is missing or
+    damaged, or where the weights are others than were tested.
+    """
+    place = Path(folder)
+    record = load_record(place)
+    net = _build(record, place)
+    weights, file = load_weights(place)
+    try:
+        net.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:  # other code, or other content
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"{file} does not fit the net of {place / NET}: {reason}") from error
+    actual = weights_sha256(net)
+    if actual != record.weights_sha256:
+        expected = record.weights_sha256
+        raise DataError(
+            f"{file}: expected the weights that were tested, of SHA-256 {expected}, got {actual}"
+        )
+    try:
+        link = build_link(record)
+    except ValueError as error:
+        raise DataError(f"cannot use {place / NET}: {_one_line(error)}") from error
+    chosen = torch.device(device or (record.device if _is_there(record.device) else "cpu"))
+    net = net.to(memory_format=torch.channels_last).to(chosen).eval()
+    return TrainedNet(net, record, link, chosen)
+
+
+def _build(record: NetRecord, place: Path) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten
+        try:
+            net = build_model(record)
+        except Exception as error:  # whatever somebody's model raises
+            raise DataError(f"cannot use {place / NET}: {_one_line(error)}") from error
+    if not isinstance(net, nn.Module):
+        got = type(net).__name__
+        raise DataError(f"cannot use {place / NET}: expected its model to be a net, got {got}")
+    return net
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _is_there(device: str) -> bool:
+    return device == "cuda" and torch.cuda.is_available()

@@ -1,0 +1,1 @@
+"""One run trained, from its config to its result."""

@@ -1,0 +1,146 @@
+"""The parts of a run, built from its config: the only place that builds, and it names no part."""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from xent_bench.config.configure import ConfigError, configured
+from xent_bench.config.schema import Compile, Precision, plain
+from xent_bench.config.targets import checked_kind, encoder
+from xent_bench.data.augment import Augmentation
+from xent_bench.data.batches import WHOLE, Batches, Part, ShuffledBatches, pixels
+from xent_bench.data.groups import Groups
+from xent_bench.data.image_set import ImageSet
+from xent_bench.data.split import Splits
+from xent_bench.links import link_of
+from xent_bench.offer import offer
+from xent_bench.process.gather import agreed
+from xent_bench.process.processors import processors
+from xent_bench.randomness import derived_seed
+from xent_bench.training.classifier import Classifier
+from xent_bench.training.exhausted import blaming
+from xent_bench.training.try_out import try_out
+
+# At a time where no gradient is kept: examples, and values of all their pixels.
+EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25
+
+
+class Loaders(NamedTuple):
+    """The batches of each split, on the training device."""
+
+    train: Groups
+    val: Batches
+    calib: Batches
+    test: Batches
+
+
+def build_loaders(
+    config: DictConfig, data: ImageSet, splits: Splits, device: torch.device, part: Part = WHOLE
+) -> Loaders:
+    """Images and labels moved to the device once; normalised as the train split says.
+
+    Of every batch and of every split to evaluate, the `part` of this process.
+    """
+    least = min(map(len, splits[1:]))
+    if part.of > least:
+        raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
+    if config.batch_size > len(splits.train):
+        n = len(splits.train)
+        raise ConfigError("batch_size", f"expected at most the {n} images of train")
+    normalise = data.normalisation(splits.train)
+    workers = config.machine.workers
+    if workers is None:
+        workers = processors(config.machine.jobs * config.machine.devices)
+    train = ShuffledBatches(
+        data.source(splits.train, device, workers, varied=True),
+        data.labels[splits.train],
+        normalise,
+        config.batch_size,
+        encode=encoder(checked_kind(config), len(data.classes), device),
+        augmentation=_augmentation(config, data),
+        seed=config.seed,
+        part=part,
+    )
+    evaluated = (
+        Batches(
+            data.source(own, device, workers),
+            (data.labels[own],),
+            own,
+            normalise,
+            _evaluation_batch(data),
+            ids,
+        )
+        for ids in splits[1:]
+        for own in [ids.tensor_split(part.of)[part.number]]
+    )
+    return Loaders(Groups(train, agreed if part.of > 1 else int), *evaluated)
+
+
+def _evaluation_batch(data: ImageSet) -> int:
+    return max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // math.prod(data.shape)))
+
+
+def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
+    size = min(data.shape[1:])
+    if config.augmentation.cutout >= size:
+        got = config.augmentation.cutout
+        raise ConfigError("augmentation.cutout", f"expected below the images' {size} pixels: {got}")
+    return data.augmentation._replace(**plain(config.augmentation))
+
+
+def build_classifier(
+    config: DictConfig, data: ImageSet, splits: Splits, loaders: Loaders
+) -> tuple[Classifier, float]:
+    """Initial weights from the seed alone: the same for every loss. And its forward FLOPs."""
+    torch.manual_seed(derived_seed(config.seed, "initial weights"))
+    with blaming("model", "when it was built"):
+        net: nn.Module = configured(config, "model")(data.shape, len(data.classes))
+    net = net.to(memory_format=torch.channels_last)
+    if loaders.train.batches.part.of > 1:
+        net = _normalising_together(net, loaders.train.batches.source.device)
+    counts = data.class_counts(splits.train)
+    loss = offer(configured(config, "loss"), class_counts=counts)
+    if "class_counts" in loss.keywords and 0 in counts:
+        absent = data.classes[int(counts.argmin())]
+        raise ConfigError("loss", f"needs an image of every class in train, got none of {absent}")
+    train, mode = loaders.train.batches, config.machine.compile
+    classifier = Classifier(
+        net,
+        offer(configured(config, "loss"), class_counts=counts.to(train.source.device)),
+        link_of(loss),
+        configured(config, "optimizer"),
+        partial(configured(config, "schedule"), steps=config.epochs * len(train)),
+        config.seed,
+        groups=loaders.train,
+        encode=train.encode,
+        batch_size=config.batch_size // train.part.of,
+        accumulate=config.accumulate,
+        clip_norm=config.clip_norm,
+        bf16=config.precision is Precision.bf16,
+        compile_mode=None if mode is Compile.none else mode.value,
+    )
+    # read here, since the workers of train would begin an epoch for them
+    few = splits.train[: min(2, config.batch_size // config.accumulate // train.part.of)]
+    source = data.source(few, train.source.device, workers=0)
+    rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
+    images = pixels(train.normalise(rows), data.shape)
+    target = train.encode(data.labels[few].to(images.device))
+    return classifier, try_out(classifier, images, target, len(data.classes))
+
+
+def _normalising_together(net: nn.Module, device: torch.device) -> nn.Module:
+    """By the statistics of whole batches, of which each process has a part."""
+    if device.type == "cuda":
+        together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]  # torch's
+        return together
+    if any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in net.modules()):
+        raise ConfigError(
+            "machine.devices",
+            "the net normalises by the statistics of a batch, which PyTorch can share between "
+            "GPUs only; expected 1 on a CPU, or another model",
+        )
+    return net

@@ -1,0 +1,227 @@
+"""The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name.
+
+Optimisation is manual, and a `training_step` takes several steps of the optimizer: what Lightning
+does around it costs as much as a step of a small net does. It holds nothing but arithmetic.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.overrides.distributed import prepare_for_backward
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from xent_bench.data.batches import Batches
+from xent_bench.data.groups import Groups
+from xent_bench.links import BoundLink
+from xent_bench.process.gather import gathered, gathered_columns
+from xent_bench.randomness import derived_seed
+from xent_bench.runs.curves import SECONDS
+from xent_bench.training.exhausted import blaming, exhausted, refuse_lost_steps
+from xent_bench.training.validation import (
+    Seen,
+    refuse_infinite_losses,
+    refuse_infinite_outputs,
+    val_scores,
+)
+from xent_bench.training.within_epoch import WithinEpoch, keep, kept
+from xent_bench.types import Index, Logits, PerExample, Pixels
+
+CHECK_EVERY = 500  # steps
+
+
+class Classifier(LightningModule):
+    """Trains on groups of (images, target); validates on images, labels and ids."""
+
+    share: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: Callable[[Logits, Tensor], PerExample],
+        link: BoundLink,
+        optimizer: Callable[[nn.Module], Optimizer],
+        factor: Callable[[int], float],
+        seed: int,
+        *,
+        groups: Groups,
+        encode: Callable[[Tensor], Tensor],
+        batch_size: int,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        bf16: bool = False,
+        compile_mode: str | None = None,
+    ) -> None:
+        """`factor` multiplies the learning rate at a step; `encode` makes targets of labels."""
+        super().__init__()
+        self.automatic_optimization = False
+        self.net, self.loss, self.link = net, loss, link
+        self.optimizer, self.factor, self.seed, self.groups = optimizer, factor, seed, groups
+        self.encode, self.accumulate = encode, accumulate
+        self.clip_norm, self.bf16 = clip_norm, bf16
+        # the gradient of the mean by each loss; as an operation the mean would cost 30 us a step
+        self.register_buffer("share", torch.ones(batch_size) / batch_size, persistent=False)
+        self.trained: Callable[[Pixels], Logits] = net.forward
+        if compile_mode:  # for training alone: evaluation's other shapes would be compiled too
+            torch.compiler.reset()  # the graphs of the run before
+            self.trained = torch.compile(net.forward, mode=compile_mode)
+        self.train_losses: list[PerExample] = []  # of each step of the epoch
+        self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
+        self.resumed: WithinEpoch | None = None
+        self.announce: Callable[[Tensor], None] = _alone
+
+    def configure_optimizers(self) -> Optimizer:
+        """The schedule is a function of the step, and keeps nothing but where it began."""
+        optimizer = self.optimizer(self.net)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return optimizer
+
+    def on_train_start(self) -> None:
+        """Where processes train together, their gradients are averaged as they are computed."""
+        if isinstance(self.trainer.strategy.model, DistributedDataParallel):
+            self.announce = partial(prepare_for_backward, self.trainer.strategy.model)
+
+    def on_train_epoch_start(self) -> None:
+        """Give dropout its own randomness in each epoch and process, the same in a resumed run."""
+        self.epoch_start, self.checked = time.monotonic(), 0
+        purpose = f"dropout {self.global_rank}" if self.global_rank else "dropout"
+        torch.manual_seed(derived_seed(self.seed, purpose, self.current_epoch))
+
+    def training_step(self, minibatches: Iterator[tuple[Pixels, Tensor]]) -> None:
+        """Take a step for each; what is logged stays on the device until the epoch's end."""
+        optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
+        weights = list(self.net.parameters())
+        if self.resumed is not None:
+            self._go_on(self.resumed)
+        epoch = self.current_epoch * self.groups.steps
+        losses = self.train_losses
+        before = len(losses)
+        for images, target in minibatches:
+            step, part = len(losses), "schedule"
+            try:  # which costs nothing where nothing is raised
+                factor = self.factor(epoch + step)
+                for group in optimizer.param_groups:
+                    group["lr"] = group["initial_lr"] * factor
+                losses.append(self._backward(images, target))
+                if self.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(weights, self.clip_norm)
+                part = "optimizer"
+                optimizer.step()
+                optimizer.zero_grad()
+            except StopIteration as stop:
+                raise exhausted(part, stop, self._when(step)) from stop
+        # Lightning counts the steps of its own wrapper of an optimizer only, which cost 0.1 ms each
+        loop = self.trainer.fit_loop.epoch_loop.manual_optimization
+        loop.optim_step_progress.increment_by(len(losses) - before)
+        if len(losses) - self.checked >= CHECK_EVERY:  # to look is to wait for the GPU
+            self._finite_losses()
+
+    def _backward(self, images: Pixels, target: Tensor) -> PerExample:
+        """The loss of each example; to the weights' gradients that of the mean is added."""
+        if self.accumulate == 1:
+            return self._backward_part(images, target, self.share, self.announce)
+        parts = (each.chunk(self.accumulate) for each in (images, target, self.share))
+        *first, last = zip(*parts, strict=True)
+        losses = [self._backward_part(x, y, share, _alone) for x, y, share in first]
+        x, y, share = last
+        return torch.cat([*losses, self._backward_part(x, y, share, self.announce)])
+
+    def _backward_part(
+        self, images: Pixels, target: Tensor, share: PerExample, announce: Callable[[Tensor], None]
+    ) -> PerExample:
+        outputs = self._outputs(self.trained, images)
+        try:
+            losses = self.loss(outputs, target)
+            announce(losses)
+            losses.backward(share)  # type: ignore[no-untyped-call]  # torch's
+        except StopIteration as stop:
+            raise exhausted("loss", stop, self._when(len(self.train_losses))) from stop
+        return losses.detach()
+
+    def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
+        """Keep the outputs: a metric is a function of the whole split."""
+        images, labels, ids = batch
+        self.val_outputs.append((self.forward(images), labels, ids))
+
+    def on_validation_epoch_end(self) -> None:
+        """Write one point of each curve; step 1 is the end of the first epoch."""
+        seen = Seen(*(gathered(torch.cat(part)) for part in zip(*self.val_outputs, strict=True)))
+        self.val_outputs.clear()
+        train_loss = self._mean_train_loss()
+        refuse_infinite_outputs(seen.logits, "val", self.current_epoch)
+        if self.logger is None:  # another process writes
+            return
+        expected = cast(Batches, self.trainer.val_dataloaders).split_ids
+        curves = {"train/loss": train_loss}
+        with blaming("loss", self._when()):
+            curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
+        curves[SECONDS] = time.monotonic() - self.epoch_start  # the GPU is done: it was read from
+        self.logger.log_metrics(curves, step=self.current_epoch + 1)
+
+    def predict_step(self, batch: tuple[Pixels, Tensor, Index]) -> tuple[Tensor, ...]:
+        """Outputs in float32, label and id of each example."""
+        images, labels, ids = batch
+        return self.forward(images), labels, ids
+
+    def forward(self, images: Pixels) -> Logits:
+        """Raw outputs, in float32 whatever precision the net runs in; so is the loss of them."""
+        return self._outputs(self.net, images)
+
+    def _outputs(self, net: Callable[[Pixels], Logits], images: Pixels) -> Logits:
+        try:
+            if not self.bf16:
+                return net(images)
+            # Not Lightning's, around a whole training_step: autocast keeps what it casts of the
+            # weights until it ends; the second step would be taken with the first one's weights.
+            with torch.autocast(images.device.type, torch.bfloat16):
+                return net(images).float()
+        except StopIteration as stop:
+            raise exhausted("model", stop, self._when(len(self.train_losses))) from stop
+
+    def _when(self, step: int = 0) -> str:
+        """Say for an error which call of a part failed: `step` of the epoch, counted from 0."""
+        if self.trainer.predicting:
+            return "in the predictions after training"
+        epoch = f"epoch {self.current_epoch + 1}"
+        return (
+            f"on val after {epoch}" if self.trainer.validating else f"in {epoch}, step {step + 1}"
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Within an epoch, what it has come to."""
+        if self.train_losses:
+            keep(checkpoint, self.train_losses, time.monotonic() - self.epoch_start)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what was taken of the epoch; the rest waits for the next step."""
+        self.resumed = kept(checkpoint)
+        if self.resumed is not None:
+            self.groups.taken = len(self.resumed.losses)
+
+    def _go_on(self, state: WithinEpoch) -> None:
+        self.resumed, self.checked = None, len(state.losses)
+        self.train_losses = state.restored(self.groups.batches.part, self.device)
+        self.epoch_start = time.monotonic() - state.seconds
+
+    def _mean_train_loss(self) -> float:
+        refuse_lost_steps(len(self.train_losses), self.groups.steps, self.current_epoch)
+        mean = self._finite_losses().double().mean().item()
+        self.train_losses.clear()
+        return mean
+
+    def _finite_losses(self) -> Tensor:
+        """Of each step of the epoch, once looked at."""
+        losses = gathered_columns(torch.stack(self.train_losses)).mean(dim=1).cpu()
+        self.checked = len(losses)
+        refuse_infinite_losses(losses, self.current_epoch)
+        return losses
+
+
+def _alone(_: Tensor) -> None:
+    """Nobody waits for the gradients."""

@@ -1,0 +1,75 @@
+"""The origin of a run, with which it must go on: its key, images, splits, and code.
+
+It travels in every checkpoint, and is compared before a run goes on from one. A checkpoint from
+before it was kept goes on unasked.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xent_bench.failures import DataError
+from xent_bench.training.code_hash import changed_module, code_of, digest_of, file_of
+
+CODE = ("loss", "model", "optimizer", "schedule")  # groups of the config that hold code
+HAVE = "have changed since this run began"
+
+
+class Origin(NamedTuple):
+    """Plain values, which a checkpoint may hold."""
+
+    key: str
+    data_sha256: str
+    split_sha256: str
+    code: dict[str, dict[str, str]]  # of each group the hashes of its modules, by their names
+
+    def tags(self) -> dict[str, str]:
+        """The same as tags of a run: `key`, `data_sha256`, ..., `loss_sha256`, ..."""
+        code = {f"{group}_sha256": digest_of(hashes) for group, hashes in self.code.items()}
+        known = {"data_sha256": self.data_sha256, "split_sha256": self.split_sha256}
+        return {"key": self.key} | known | code
+
+
+def code_of_parts(targets: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Hashes of the code behind the target of each group."""
+    return {group: code_of(targets[group]) for group in CODE}
+
+
+def refuse_changes(kept: Mapping[str, Any] | None, now: Origin, checkpoint: Path) -> None:
+    """Raise a DataError that names what has changed since the run began, if anything has.
+
+    `kept` is the origin in the checkpoint that the run is to go on from; None in an older one.
+    """
+    if kept is None:
+        return
+    before = Origin(**kept)
+    if before.key != now.key:
+        raise DataError(
+            f"{checkpoint} is the checkpoint of another run (key {before.key}, expected "
+            f"{now.key}); delete it to train anew"
+        )
+    changes = [*_data_changes(before, now), *_code_changes(before, now)]
+    if changes:
+        way_out = f"or delete {checkpoint.parent} to train anew"
+        raise DataError(f"{' and '.join(changes)}; put back what was there, {way_out}")
+
+
+def _data_changes(before: Origin, now: Origin) -> list[str]:
+    if before.data_sha256 != now.data_sha256:
+        hashes = f"{before.data_sha256[:8]}, now {now.data_sha256[:8]}"
+        return [f"the images or labels {HAVE} (data_sha256 {hashes})"]
+    if before.split_sha256 != now.split_sha256:  # another version of torch may draw otherwise
+        hashes = f"{before.split_sha256[:8]}, now {now.split_sha256[:8]}"
+        return [f"the splits {HAVE} (split_sha256 {hashes})"]
+    return []
+
+
+def _code_changes(before: Origin, now: Origin) -> list[str]:
+    changes = []
+    for group in CODE:
+        module = changed_module(before.code.get(group, {}), now.code[group])
+        if module is not None:
+            name = "net" if group == "model" else group
+            place = file_of(module) or module
+            changes.append(f"the code of the {name} ({place}) has changed since this run began")
+    return changes

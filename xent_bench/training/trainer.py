@@ -1,0 +1,83 @@
+"""Lightning's Trainer, and what torch is told about the machine."""
+
+import logging
+import warnings
+
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.utils import deterministic
+
+from xent_bench.config.schema import Precision
+from xent_bench.failures import Unavailable
+from xent_bench.process.arithmetic import use_tf32
+from xent_bench.process.processors import processors
+from xent_bench.training.checkpoint_files import LastingCheckpointIO
+
+# FLOPs of a step above which it takes a core more than about 5 ms. Below, threads wait for one
+# another longer than they work: beside other jobs a tiny step takes 6 to 70 times as long.
+WORTH_THREADS = 5e8
+
+
+def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
+    """On one device, or as one of the processes that train a run together."""
+    _quieten()
+    devices = config.machine.devices
+    use_tf32(config.precision is Precision.tf32)
+    # deterministic mode also writes NaN into all new memory, to show who reads it: nobody here
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        return Trainer(
+            accelerator=config.machine.accelerator.value,
+            devices=devices,
+            strategy=_together() if devices > 1 else "auto",
+            use_distributed_sampler=False,
+            precision="32-true",  # the Classifier casts: see there
+            deterministic=config.machine.deterministic,
+            benchmark=not config.machine.deterministic,
+            max_epochs=config.epochs,
+            callbacks=list(callbacks),
+            enable_checkpointing=False,  # not Lightning's: see Checkpointing
+            # not SLURM's: its requeue saves inside a signal handler, in the middle of a step
+            plugins=[LastingCheckpointIO(), LightningEnvironment()],
+            logger=False,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (RuntimeError, MisconfigurationException) as error:
+        raise _no_device(config, error) from error
+
+
+def use_threads(config: DictConfig, flops: float) -> None:
+    """As many as asked for; else one for a small step, a job's share for a large one.
+
+    By the step's FLOPs and not by a clock: the same run gets the same number again, and with it
+    the same rounding.
+    """
+    chosen: int | None = config.machine.threads
+    if chosen is None:
+        at_a_time = config.machine.jobs * config.machine.devices
+        chosen = processors(at_a_time) if flops > WORTH_THREADS else 1
+    torch.set_num_threads(chosen)
+
+
+def _together() -> DDPStrategy:
+    return DDPStrategy(
+        broadcast_buffers=False,  # statistics of whole batches are the same everywhere
+    )
+
+
+def _no_device(config: DictConfig, error: Exception) -> Unavailable:
+    reason = str(error).partition("\n")[0]
+    return Unavailable(f"machine.accelerator={config.machine.accelerator.name}: {reason}")
+
+
+def _quieten() -> None:
+    """Silence what Lightning says to everybody: which devices there are, what else it sells."""
+    for noisy in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=noisy)

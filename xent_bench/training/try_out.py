@@ -1,0 +1,78 @@
+"""Net, loss, link and optimizer, called once: what a user can get wrong fails before an epoch."""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from xent_bench.config.configure import ConfigError
+from xent_bench.training.classifier import Classifier
+from xent_bench.training.exhausted import exhausted
+from xent_bench.types import Pixels
+
+WHEN = "when it was tried out"
+
+
+def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int) -> float:
+    """On a few examples of train; the FLOPs of a forward pass for one of them."""
+    net = deepcopy(classifier.net)  # a batch changes the statistics of batch normalisation
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), counter:
+            logits = net(images.cpu()).to(target.device)
+    except StopIteration as stop:
+        raise exhausted("model", stop, WHEN) from stop
+    except (RuntimeError, ValueError) as error:  # an image too small, a single one to normalise
+        shape = tuple(images.shape)
+        raise ConfigError("model", f"cannot train on a batch of shape {shape}: {error}") from error
+    expected = (len(images), classes)
+    if logits.shape != expected:
+        got = tuple(logits.shape)
+        raise ConfigError("model", f"expected outputs of shape {expected}, got {got}")
+    _try_loss(classifier, torch.zeros_like(logits), target)
+    _try_link(classifier, classes)
+    try:
+        classifier.optimizer(net)
+    except StopIteration as stop:
+        raise exhausted("optimizer", stop, WHEN) from stop
+    except ValueError as error:
+        raise ConfigError("optimizer", str(error)) from error
+    return counter.get_total_flops() / len(images)
+
+
+def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
+    """Its value at equal outputs."""
+    try:
+        value: Any = classifier.loss(logits.requires_grad_(), target)
+    except StopIteration as stop:
+        raise exhausted("loss", stop, WHEN) from stop
+    except Exception as error:  # whatever somebody's loss raises
+        raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
+    expected = tuple(logits.shape[:1])
+    if not isinstance(value, Tensor) or value.shape != expected or not value.requires_grad:
+        kind = f"{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError(
+            "loss", f"expected one value an example, {expected}, with a gradient, got {kind}"
+        )
+    if not bool(value.isfinite().all()):
+        raise ConfigError("loss", f"expected finite values at equal outputs, got {value[0].item()}")
+
+
+def _try_link(classifier: Classifier, classes: int) -> None:
+    """At unequal outputs."""
+    unequal = np.arange(classes, dtype=float)[None].repeat(2, axis=0)
+    try:
+        probabilities: Any = classifier.link(unequal)
+        sums = None if probabilities is None else np.exp(probabilities).sum(axis=1)
+    except StopIteration as stop:
+        raise exhausted("loss", stop, WHEN) from stop
+    except Exception as error:  # whatever somebody's link raises
+        raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
+    if sums is not None and not (np.shape(sums) == (2,) and np.allclose(sums, 1, atol=1e-4)):
+        raise ConfigError("loss", f"expected its link's probabilities to sum to 1, got {sums}")
+    link = classifier.link.func.__qualname__
+    if "<" in link:  # its predictions are read again by the link's name
+        raise ConfigError("loss", f"expected its link at the top level of a module, got {link}")

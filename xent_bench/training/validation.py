@@ -1,0 +1,53 @@
+"""What is measured on val after an epoch, from the outputs on the whole of it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from xent_bench.failures import Diverged
+from xent_bench.links import BoundLink
+from xent_bench.metrics.score import score
+from xent_bench.runs.predictions import predicted
+from xent_bench.types import Index, Logits, PerExample
+
+ADVICE = "a smaller optimizer.lr may help"
+
+
+class Seen(NamedTuple):
+    """Outputs, labels and ids of the examples of a split."""
+
+    logits: Logits
+    labels: Tensor  # classes, or the rows of soft labels
+    ids: Index
+
+
+def val_scores(
+    seen: Seen,
+    expected: Index,
+    link: BoundLink,
+    loss: Callable[[Logits, Tensor], PerExample],
+    encode: Callable[[Tensor], Tensor],
+) -> dict[str, float]:
+    """The trained loss, and all that is reported; `expected` are the ids of the split."""
+    arrays = (part.cpu().numpy() for part in (seen.logits, seen.labels, seen.ids, expected))
+    val = predicted("val", *arrays)
+    scores = score(val.outputs, val.target, link)  # first: a loss may write into its outputs
+    val_loss = loss(seen.logits, encode(seen.labels)).mean().item()
+    return {"val/loss": val_loss} | {f"val/{key}": value for key, value in scores.items()}
+
+
+def refuse_infinite_losses(losses: Tensor, epoch: int) -> None:
+    """Of the steps of an epoch, counted from 0."""
+    bad = (~losses.isfinite()).nonzero()
+    if len(bad):
+        step = int(bad[0])
+        raise Diverged(
+            f"the loss became {losses[step].item()} in epoch {epoch + 1}, step {step + 1}: {ADVICE}"
+        )
+
+
+def refuse_infinite_outputs(outputs: Logits, split: str, epoch: int) -> None:
+    """On a split, after an epoch."""
+    if not bool(outputs.isfinite().all()):
+        raise Diverged(f"outputs on {split} stopped being finite in epoch {epoch + 1}: {ADVICE}")
