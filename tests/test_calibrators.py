@@ -7,11 +7,12 @@ import pytest
 from scipy.optimize import check_grad, minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
-from xent_bench.calibrators import PREFIXES, isotonic, temperature, vector_scaling
+from xent_bench.calibrators import isotonic, temperature, vector_scaling
 from xent_bench.calibrators.temperature import fit_temperature, scale
 from xent_bench.config.schema import Calibrator
 from xent_bench.evaluation.evaluate import evaluate, scaled_map
 from xent_bench.links import margin, normalised_softmax, projection, sigmoid, simplex, softmax
+from xent_bench.metrics.reported import PREFIXES
 from xent_bench.metrics.score import score
 from xent_bench.runs.predictions import Predicted, Predictions
 

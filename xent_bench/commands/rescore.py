@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from xent_bench.calibrators import PREFIXES
 from xent_bench.evaluation.rescore import Rescored, rescore
 from xent_bench.failures import Unavailable
+from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.files import RESULT
 from xent_bench.runs.result import Run
 

@@ -6,11 +6,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from xent_bench.calibrators import TITLES
 from xent_bench.evaluation import pictures
 from xent_bench.evaluation.evaluate import Evaluation
 from xent_bench.metrics.ranking import risks
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
+from xent_bench.metrics.reported import TITLES
 from xent_bench.runs.whole_files import write_whole
 
 MOST = 20  # confusions

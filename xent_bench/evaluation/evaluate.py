@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from xent_bench.arrays import Outputs, is_soft
-from xent_bench.calibrators import PREFIXES
 from xent_bench.calibrators.temperature import (
     Temperature,
     dividend,
@@ -19,6 +18,7 @@ from xent_bench.calibrators.temperature import (
 from xent_bench.evaluation.recipe import recipe_draws
 from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
+from xent_bench.metrics.reported import PREFIXES
 from xent_bench.metrics.score import summary
 from xent_bench.metrics.truth import against_truth
 from xent_bench.metrics.uncertainty import NullDraws, null_draws, standard_errors, verdict

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from xent_bench.calibrators import PREFIXES
+from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.files import RESULT, is_pending, set_pending
 from xent_bench.runs.result import Run, load_run, save_run
 from xent_bench.tracking.send import send_added

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from xent_bench.calibrators import TITLES
+from xent_bench.metrics.reported import TITLES
 from xent_bench.runs.result import Run
 from xent_bench.tables import Table
 

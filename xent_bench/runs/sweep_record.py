@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xent_bench.calibrators import PREFIXES
 from xent_bench.failures import DataError
+from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.files import WEIGHTS, has_result, is_pending, load_result
 from xent_bench.runs.whole_files import write_whole
 

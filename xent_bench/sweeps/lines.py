@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from xent_bench.calibrators import PREFIXES
+from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.pace import duration
 
 LEGEND = "Scores on test: as trained → after temperature scaling."

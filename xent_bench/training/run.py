@@ -5,10 +5,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from xent_bench.calibrators import PREFIXES
 from xent_bench.config.configure import check_top_level, checked
 from xent_bench.config.identity import lacks_weights, run_folder
 from xent_bench.failures import DataError
+from xent_bench.metrics.reported import PREFIXES
 from xent_bench.process.signals import Notice
 from xent_bench.runs.files import LOCK, has_result, is_pending, load_result, set_pending
 from xent_bench.runs.refusal import leaving_nothing, missing_folders
