@@ -14,21 +14,21 @@ from conftest import ROOT, SMALL
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from xent_bench.commands.train import check_and_announce
 from xent_bench.config.configure import (
     OFFERED,
     POSITIONAL,
     ConfigError,
     check_sources,
     check_top_level,
-    checked,
     configured,
 )
 from xent_bench.config.explain import CONFIG_ERRORS, explain
 from xent_bench.config.identity import run_folder, run_key, science
+from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF, GROUPS, register_schema
 from xent_bench.config.signatures import read_parameters
 from xent_bench.runs.sweep_record import load_sweep
-from xent_bench.sweeps.console import Console
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 SETS = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
@@ -125,7 +125,8 @@ def test_one_run_of_what_is_a_sweep_says_so(tmp_path, capsys, experiment, told):
     register_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = [*experiment, f"machine.runs={tmp_path}", store]
-        Console().on_run_start(compose("train", overrides, return_hydra_config=True))
+        config = compose("train", overrides, return_hydra_config=True)
+    check_and_announce(config, config.hydra)
 
     said = "One run of a sweep of loss and seed; -m trains all of it." in capsys.readouterr().out
     assert said == told
@@ -280,7 +281,7 @@ def test_the_composed_config_can_be_shown(tmp_path):
 def test_nothing_heavy_is_imported_before_something_is_trained(tmp_path):
     probe = (
         "import sys; sys.argv = ['xent-train', 'loss=focl'];"
-        "from xent_bench.training.run import main\n"
+        "from xent_bench.commands.train import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'mlflow', 'pytorch_lightning', 'sklearn'} & set(sys.modules)))"
@@ -556,7 +557,7 @@ def test_a_foreign_target_is_checked_and_used(composed, tmp_path, monkeypatch):
     OmegaConf.set_struct(config, False)
     config.loss = {"_target_": "own_loss.steep", "slope": 3}
 
-    assert checked(config).loss.slope == 3
+    assert configured(config, "loss").keywords["slope"] == 3
 
 
 def test_the_top_level_of_the_project_is_what_it_should_be():

@@ -159,14 +159,13 @@ def test_a_disk_that_is_full_after_training_is_named_and_the_run_only_scored(
     wanted, config, disk, monkeypatch, room, file
 ):
     disk.mount(kilobytes=8192)
-    trained = fit._train
+    finish = fit.finish
 
-    def train(*arguments: Any) -> Any:
-        found = trained(*arguments)
+    def fill_and_finish(*arguments: Any) -> None:
         disk.fill(but=room)
-        return found
+        finish(*arguments)
 
-    monkeypatch.setattr(fit, "_train", train)
+    monkeypatch.setattr(fit, "finish", fill_and_finish)
     full = outcome(wanted)
     disk.empty()
     monkeypatch.undo()

@@ -227,7 +227,7 @@ def test_whoever_listened_before_hears_the_signal_after_the_run():
 
 def test_before_there_is_anything_to_save_a_signal_ends_a_run_at_once(monkeypatch, wanted):
     monkeypatch.setattr(
-        "xent_bench.training.fit.build_loaders", lambda *_: os.kill(os.getpid(), told)
+        "xent_bench.training.build.build_loaders", lambda *_: os.kill(os.getpid(), told)
     )
     for told, ending in ((signal.SIGUSR1, Preempted), (signal.SIGINT, KeyboardInterrupt)):
         with pytest.raises(ending):

@@ -6,7 +6,7 @@ from pathlib import Path
 from conftest import ROOT
 
 from xent_bench.commands.losses import load_losses
-from xent_bench.config.configure import checked
+from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF
 from xent_bench.evaluation.scorecard import METRICS
 

@@ -97,7 +97,7 @@ def test_a_refusal_leaves_the_folders_that_were_there_before(config, monkeypatch
     wanted = config()
     folder = run_folder(wanted)
     folder.parent.mkdir(parents=True)
-    monkeypatch.setattr("xent_bench.training.fit.build_loaders", refuse)
+    monkeypatch.setattr("xent_bench.training.build.build_loaders", refuse)
     with pytest.raises(type(error)):
         run(wanted)
 
@@ -123,7 +123,7 @@ def test_a_folder_in_which_a_run_was_begun_before_keeps_it_and_the_reason(config
 
     wanted = config()
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.training.fit.save", cut_the_power)
+        patch.setattr("xent_bench.training.finish.save", cut_the_power)
         with pytest.raises(PowerCut):
             run(wanted)
     before = names(run_folder(wanted))
@@ -131,7 +131,7 @@ def test_a_folder_in_which_a_run_was_begun_before_keeps_it_and_the_reason(config
     def refuse(*_: object) -> None:
         raise DataError("moved away")
 
-    monkeypatch.setattr("xent_bench.training.fit.build_loaders", refuse)
+    monkeypatch.setattr("xent_bench.training.build.build_loaders", refuse)
     with pytest.raises(DataError):
         run(wanted)
 
@@ -145,7 +145,7 @@ def test_what_is_no_mistake_of_the_users_keeps_its_folder(config, monkeypatch, e
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("xent_bench.training.fit.build_loaders", fail)
+    monkeypatch.setattr("xent_bench.training.build.build_loaders", fail)
     with pytest.raises((RuntimeError, ZeroDivisionError, OSError)):
         run(config())
 

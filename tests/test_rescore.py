@@ -140,7 +140,7 @@ def test_the_scorecard_explains_what_is_scored(folder):
 def test_rescoring_needs_neither_torch_nor_mlflow(folder):
     code = (
         "import sys; sys.argv = ['xent-rescore', sys.argv[1]]\n"
-        "from xent_bench.evaluation.rescore import main\n"
+        "from xent_bench.commands.rescore import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         "assert not {'torch', 'mlflow', 'pytorch_lightning', 'sklearn'} & sys.modules.keys()\n"
@@ -345,7 +345,7 @@ def test_a_folder_without_a_run_gets_one_line(tmp_path):
 
 def test_another_calibrator_is_fitted_to_a_finished_run_without_training_it(config, monkeypatch):
     first = run(config())
-    monkeypatch.setattr("xent_bench.training.attempt.attempt", None)
+    monkeypatch.setattr("xent_bench.training.fit.fit", None)
     again = run(config("calibrator=vector_scaling"))
 
     assert "test_vs/nll" in again["metrics"]

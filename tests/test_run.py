@@ -19,8 +19,9 @@ from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.config.configure import ConfigError, checked, configured
+from xent_bench.config.configure import ConfigError, configured
 from xent_bench.config.identity import run_folder, run_key
+from xent_bench.config.parts import checked
 from xent_bench.data import synthetic as synthetic_module
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
@@ -94,9 +95,7 @@ def test_another_loss_ends_elsewhere(config):
 
 def test_a_finished_run_is_returned_and_not_trained_again(config, monkeypatch):
     first = run(config())
-    monkeypatch.setattr(
-        "xent_bench.training.attempt.attempt", lambda *_: pytest.fail("trained again")
-    )
+    monkeypatch.setattr("xent_bench.training.fit.fit", lambda *_: pytest.fail("trained again"))
 
     assert run(config()) == first
 
@@ -166,7 +165,7 @@ def test_a_run_cut_after_training_only_evaluates_again(config, monkeypatch, func
 
     expected = run(straight)
     with monkeypatch.context() as patch:
-        patch.setattr(f"xent_bench.training.fit.{function}", cut_the_power)
+        patch.setattr(f"xent_bench.training.finish.{function}", cut_the_power)
         with pytest.raises(PowerCut):
             run(cut)
 
@@ -195,7 +194,7 @@ def test_a_run_without_a_result_says_why_and_whether_it_still_runs(config, monke
     cut = config(folder="cut")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "xent_bench.training.fit.evaluate", lambda *_: (_ for _ in ()).throw(PowerCut("zap"))
+            "xent_bench.training.finish.evaluate", lambda *_: (_ for _ in ()).throw(PowerCut("zap"))
         )
         with pytest.raises(PowerCut):
             run(cut, "xent-train loss=ce")
@@ -243,7 +242,7 @@ def test_the_stored_config_names_the_run(config):
 @pytest.mark.parametrize("spelling", ["2", "2.0", "2e0"])
 def test_a_number_spelled_otherwise_goes_on_with_the_same_run(config, monkeypatch, spelling):
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.training.fit.save", lambda *_: pytest.fail("cut"))
+        patch.setattr("xent_bench.training.finish.save", lambda *_: pytest.fail("cut"))
         with pytest.raises(pytest.fail.Exception):
             run(config("loss=focal", "loss.gamma=2"))
 

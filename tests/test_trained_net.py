@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from xent_bench.calibrators.temperature import fit
-from xent_bench.config.configure import checked, configured
+from xent_bench.config.configure import configured
 from xent_bench.config.identity import run_folder
+from xent_bench.config.parts import checked
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
@@ -130,7 +131,7 @@ def test_several_batches_are_those_of_test(config, monkeypatch):
 def test_a_resumed_run_keeps_the_same(config, monkeypatch):
     wanted = config("epochs=3", base=(*SYNTHETIC, *CNN), folder="cut")
     with monkeypatch.context() as patch:
-        patch.setattr("xent_bench.training.fit.evaluate", stop)
+        patch.setattr("xent_bench.training.finish.evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
             run(wanted)
     assert not (run_folder(wanted) / "net.json").exists()

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from xent_bench.config.configure import ConfigError, configured
 from xent_bench.config.identity import run_folder
+from xent_bench.config.parts import resolve
 from xent_bench.data.split import split
 from xent_bench.training.build import Loaders, build_classifier, build_loaders
 from xent_bench.training.checkpoint_files import last_checkpoint
@@ -28,10 +29,11 @@ CPU = torch.device("cpu")
 
 
 def built(config: DictConfig, device: torch.device = CPU) -> tuple[Loaders, Classifier]:
-    data = configured(config, "data")()
+    parts = resolve(config)
+    data = parts.data()
     splits = split(data, config.seed)
-    loaders = build_loaders(config, data, splits, device)
-    classifier, _ = build_classifier(config, data, splits, loaders)
+    loaders = build_loaders(config, parts, data, splits, device)
+    classifier, _ = build_classifier(config, parts, data, splits, loaders)
     return loaders, classifier
 
 
@@ -105,7 +107,11 @@ def test_parts_of_a_batch_add_up_to_its_gradient(config):
             batch_size=len(images),
             accumulate=parts,
         )
-        losses.append(whole._backward(images, target))
+        values = []
+        for some_images, some_target, share, _ in whole._parts(images, target):
+            values.append(whole.loss(whole(some_images), some_target))
+            values[-1].backward(share)
+        losses.append(torch.cat(values).detach())
         gradients.append([weight.grad for weight in each.parameters()])
 
     torch.testing.assert_close(losses[0], losses[1])

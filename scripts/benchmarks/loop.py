@@ -22,6 +22,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 from torchvision.transforms import v2
 
 from xent_bench.config.configure import configured
+from xent_bench.config.parts import resolve
 from xent_bench.data.split import Splits, split
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished
@@ -103,8 +104,9 @@ def ours(config: DictConfig, folder: Path) -> Cost:
         checkpointing = Checkpointing(place, config.machine, notice)
         trainer = build_trainer(config, checkpointing, Progress("bench", place), watch)
         data, splits = images_of(config)
-        loaders = build_loaders(config, data, splits, trainer.strategy.root_device)
-        classifier, flops = build_classifier(config, data, splits, loaders)
+        parts = resolve(config)
+        loaders = build_loaders(config, parts, data, splits, trainer.strategy.root_device)
+        classifier, flops = build_classifier(config, parts, data, splits, loaders)
         use_threads(config, 3 * flops * config.batch_size)
         begun = Unfinished("bench", "bench", {}, "")
         with open_run(place, begun, f"sqlite:///{folder}/mlflow.db") as tracking:
@@ -131,7 +133,8 @@ def by_hand(config: DictConfig) -> Cost:
 def by_hand_on_ours(config: DictConfig) -> Cost:
     """Train in a plain loop on the minibatches that ours has: what the loop alone costs."""
     data, splits = images_of(config)
-    return _trained(config, build_loaders(config, data, splits, torch.device("cpu")).train.batches)
+    loaders = build_loaders(config, resolve(config), data, splits, torch.device("cpu"))
+    return _trained(config, loaders.train.batches)
 
 
 def _trained(config: DictConfig, minibatches: Any) -> Cost:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from xent_bench.config.configure import checked
+from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF, register_schema
 
 

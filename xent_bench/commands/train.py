@@ -3,20 +3,24 @@
 import logging
 import os
 import sys
+from functools import partial
 from typing import Any
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from xent_bench.config.configure import ConfigError
+from xent_bench.config.configure import ConfigError, check_sources
 from xent_bench.config.explain import CONFIG_ERRORS, refuse
 from xent_bench.config.identity import command_of
 from xent_bench.config.schema import CONF, register_schema
 from xent_bench.process import garbage
 from xent_bench.process.signals import EXIT_CODE, Preempted, raise_when_told
-from xent_bench.training.run import run
+from xent_bench.sweeps.lines import say
+from xent_bench.sweeps.plan import ask_stores
 
 
 def main() -> None:
@@ -46,5 +50,19 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _app(config: DictConfig) -> dict[str, Any]:
+    from xent_bench.training.run import run  # 40 ms of --help
+
     hydra_config = HydraConfig.get()
-    return run(config, command_of(hydra_config, hydra_config.overrides.task))
+    command = command_of(hydra_config, hydra_config.overrides.task)
+    if hydra_config.mode is RunMode.MULTIRUN:  # which was checked, and announced, as a whole
+        return run(config, command)
+    return run(config, command, before_imports=partial(check_and_announce, config, hydra_config))
+
+
+def check_and_announce(config: DictConfig, hydra_config: HydraConf) -> None:
+    """Refuse at once what can be seen without PyTorch; then say what the user waits for."""
+    check_sources(config)
+    ask_stores([config])
+    if swept := hydra_config.sweeper.get("params"):
+        say(f"One run of a sweep of {' and '.join(swept)}; -m trains all of it.")
+    say("Loading PyTorch ...")

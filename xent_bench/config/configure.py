@@ -45,19 +45,6 @@ class ConfigError(ValueError):
         return type(self), (self.key, self.complaint)
 
 
-def checked(config: DictConfig) -> DictConfig:
-    """The config with every value of the type that its target asks for: 2 where a float is, 2.0.
-
-    A ConfigError refuses what training would stumble over later.
-    """
-    check_top_level(config)
-    settled = config.copy()
-    for group in GROUPS:
-        for key, value in configured(config, group).keywords.items():
-            settled[group][key] = value
-    return settled
-
-
 def check_top_level(config: DictConfig) -> None:
     """Types and ranges of all but the groups; imports nothing heavy."""
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

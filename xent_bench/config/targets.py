@@ -5,11 +5,10 @@ from functools import cache
 from typing import Any, Literal, TypeAlias, get_type_hints
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional as F
 
-from xent_bench.config.configure import ConfigError, configured
+from xent_bench.config.configure import ConfigError
 from xent_bench.types import Distribution, Index
 
 Kind: TypeAlias = Literal["Index", "Distribution"]
@@ -27,19 +26,6 @@ def target_kind(loss: Callable[..., Any]) -> Kind:
         "loss._target_",
         f"expected {loss.__name__}'s target to be annotated Index or Distribution, got {hint}",
     )
-
-
-def checked_kind(config: DictConfig) -> Kind:
-    """Of the config's loss, if its augmentation leaves labels that the loss can take."""
-    kind = target_kind(configured(config, "loss").func)
-    mixing = [key for key in ("mixup", "cutmix") if config.augmentation[key]]
-    if mixing and kind == "Index":
-        raise ConfigError(
-            f"augmentation.{mixing[0]}",
-            "mixes labels, but the loss takes the index of one class; "
-            "choose a loss that takes a distribution, ce for one",
-        )
-    return kind
 
 
 def encode(labels: Tensor, kind: Kind, classes: int) -> Tensor:

@@ -23,7 +23,7 @@ from xent_bench.process.signals import Notice, Preempted, end_with_parent
 
 PATIENCE = 0.2  # seconds until a signal is passed on
 PARTING = 20.0  # seconds for the others to end by themselves, once one has failed
-PRELOADED = ["xent_bench.process.garbage_paused", "xent_bench.training.attempt"]
+PRELOADED = ["xent_bench.process.garbage_paused", "xent_bench.training.fit"]
 
 
 def run_in_ranks(

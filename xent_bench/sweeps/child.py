@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from xent_bench.config.configure import checked
 from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
 from xent_bench.failures import Unreachable, worth_another_try
 from xent_bench.process.signals import EXIT_CODE, Preempted, end_with_parent, raise_when_told
@@ -61,13 +60,12 @@ def check(configs: list[DictConfig], answer: Connection) -> None:
     """Answer with the number of GPUs, or with the line and the exit code of a refusal."""
     import torch  # the server has it
 
-    from xent_bench.config.targets import checked_kind
+    from xent_bench.config.parts import resolve
 
     try:
         _listen()
         for config in configs:
-            checked(config)
-            checked_kind(config)
+            resolve(config)
         found: int | tuple[str, int] = torch.cuda.device_count()
     except CONFIG_ERRORS as error:
         found = explain(error, sys.argv[1:]), exit_code(error)

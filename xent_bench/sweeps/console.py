@@ -10,13 +10,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.config.configure import check_sources, check_top_level, checked
 from xent_bench.config.explain import USER_ERRORS, exit_code, explain, refuse
 from xent_bench.config.identity import run_folder, run_name
 from xent_bench.failures import release
 from xent_bench.runs.files import has_result
 from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say
-from xent_bench.sweeps.plan import Plan, ask_stores, plan_of
+from xent_bench.sweeps.plan import Plan, plan_of
 from xent_bench.sweeps.plugins import register_plugins
 from xent_bench.sweeps.recall import forget
 
@@ -28,21 +27,6 @@ class Console(Callback):
         """A single run, until a sweep says otherwise."""
         self.tally: Tally | None = None
         self.plan: Plan | None = None
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse at once what can be seen without PyTorch, and soon what cannot."""
-        try:
-            check_top_level(config)
-            if not has_result(run_folder(config)):
-                check_sources(config)
-                ask_stores([config])
-                if swept := config.hydra.sweeper.get("params"):
-                    say(f"One run of a sweep of {' and '.join(swept)}; -m trains all of it.")
-                say("Loading PyTorch ...")
-                _check_with_torch(config)
-                say(LEGEND)
-        except USER_ERRORS as error:  # Hydra would make a warning of it
-            refuse(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the sweep as a whole; with nothing missing, that is all."""
@@ -62,8 +46,9 @@ class Console(Callback):
         say(LEGEND)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember whether there is anything to train."""
-        self.had_result = has_result(run_folder(config))
+        """Remember whether there is anything to train; a mistake is for `run` to refuse."""
+        with suppress(*USER_ERRORS):
+            self.had_result = has_result(run_folder(config))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Of what this process trains the result or the failure; after the last, the sum."""
@@ -93,6 +78,7 @@ class Console(Callback):
                 refuse(error)
             say(f"{run_name(config):14} FAILED: {reason}")
             sys.exit(code)
+        say(LEGEND)
         say(f"{run_name(config):14} {result_line(job_return.return_value, config.calibrator.name)}")
         folder = run_folder(config)
         say(f"Folder: {folder}{' (done before: nothing was trained)' * self.had_result}")
@@ -110,10 +96,3 @@ def _reason(error: Any) -> tuple[str, int]:
         return explain(error, sys.argv[1:]), exit_code(error)
     traceback.print_exception(error)
     return f"{type(error).__name__}: {error}", exit_code(error)
-
-
-def _check_with_torch(config: DictConfig) -> None:
-    from xent_bench.config.targets import checked_kind  # seconds of import
-
-    checked(config)
-    checked_kind(config)

@@ -31,9 +31,9 @@ CONTEXT = multiprocessing.get_context("forkserver")
 IMPORTED = [
     "xent_bench.process.garbage_paused",
     *(
-        "xent_bench.training.attempt",
+        "xent_bench.training.fit",
         "xent_bench.evaluation.rescore",
-        "xent_bench.config.targets",
+        "xent_bench.config.parts",
         "xent_bench.sweeps.child",
     ),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.utils.uv_utils"),

@@ -1,28 +1,37 @@
-"""The parts of a run, built from its config: the only place that builds, and it names no part."""
+"""All that a run needs, built from its parts: the only place that builds, and it names no part."""
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning import Trainer
 from torch import nn
 
-from xent_bench.config.configure import ConfigError, configured
-from xent_bench.config.schema import Compile, Precision, plain
-from xent_bench.config.targets import checked_kind, encoder
+from xent_bench.config.configure import ConfigError
+from xent_bench.config.identity import run_name
+from xent_bench.config.parts import Parts
+from xent_bench.config.schema import GROUPS, Compile, Precision, plain
+from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import WHOLE, Batches, Part, ShuffledBatches, pixels
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
-from xent_bench.data.split import Splits
+from xent_bench.data.split import Splits, split
 from xent_bench.links import link_of
 from xent_bench.offer import offer
 from xent_bench.process.gather import agreed
 from xent_bench.process.processors import processors
+from xent_bench.process.signals import Notice
 from xent_bench.randomness import derived_seed
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.exhausted import blaming
+from xent_bench.training.origin import code_of_parts
+from xent_bench.training.progress import Progress
+from xent_bench.training.saving import Checkpointing
+from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.try_out import try_out
 
 # At a time where no gradient is kept: examples, and values of all their pixels.
@@ -38,12 +47,54 @@ class Loaders(NamedTuple):
     test: Batches
 
 
-def build_loaders(
-    config: DictConfig, data: ImageSet, splits: Splits, device: torch.device, part: Part = WHOLE
-) -> Loaders:
-    """Images and labels moved to the device once; normalised as the train split says.
+class Built(NamedTuple):
+    """A run that is ready to be trained."""
 
-    Of every batch and of every split to evaluate, the `part` of this process.
+    trainer: Trainer
+    classifier: Classifier
+    loaders: Loaders
+    data: ImageSet
+    splits: Splits
+    part: Part  # of every batch, for this process
+    checkpointing: Checkpointing
+    code: dict[str, dict[str, str]]  # hashes of the modules behind each part
+
+
+def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Built:
+    """Load the images and build the net; what a user can get wrong is refused here."""
+    # first: to read the images may take minutes, in which files are edited
+    code = code_of_parts({group: config[group]["_target_"] for group in GROUPS})
+    checkpointing = Checkpointing(folder, config.machine, notice)
+    trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
+    data = _load(parts)
+    splits = split(data, config.seed)
+    part = Part(trainer.global_rank, trainer.world_size)
+    device = trainer.strategy.root_device
+    loaders = build_loaders(config, parts, data, splits, device, part)
+    classifier, flops = build_classifier(config, parts, data, splits, loaders)
+    use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
+    return Built(trainer, classifier, loaders, data, splits, part, checkpointing, code)
+
+
+def _load(parts: Parts) -> ImageSet:
+    with blaming("data", "when it was loaded"):
+        data = parts.data()
+    if not isinstance(data, ImageSet):
+        raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
+    return data
+
+
+def build_loaders(
+    config: DictConfig,
+    parts: Parts,
+    data: ImageSet,
+    splits: Splits,
+    device: torch.device,
+    part: Part = WHOLE,
+) -> Loaders:
+    """Move images and labels to the device once, normalised as the train split says.
+
+    `part` says which part of every batch, and of every split to evaluate, is this process's.
     """
     least = min(map(len, splits[1:]))
     if part.of > least:
@@ -60,7 +111,7 @@ def build_loaders(
         data.labels[splits.train],
         normalise,
         config.batch_size,
-        encode=encoder(checked_kind(config), len(data.classes), device),
+        encode=encoder(parts.target, len(data.classes), device),
         augmentation=_augmentation(config, data),
         seed=config.seed,
         part=part,
@@ -93,27 +144,30 @@ def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
 
 
 def build_classifier(
-    config: DictConfig, data: ImageSet, splits: Splits, loaders: Loaders
+    config: DictConfig, parts: Parts, data: ImageSet, splits: Splits, loaders: Loaders
 ) -> tuple[Classifier, float]:
-    """Initial weights from the seed alone: the same for every loss. And its forward FLOPs."""
+    """Build the net with initial weights from the seed alone, the same for every loss; try it out.
+
+    Also returns the FLOPs of a forward pass for one image.
+    """
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
     with blaming("model", "when it was built"):
-        net: nn.Module = configured(config, "model")(data.shape, len(data.classes))
+        net: nn.Module = parts.model(data.shape, len(data.classes))
     net = net.to(memory_format=torch.channels_last)
     if loaders.train.batches.part.of > 1:
         net = _normalising_together(net, loaders.train.batches.source.device)
     counts = data.class_counts(splits.train)
-    loss = offer(configured(config, "loss"), class_counts=counts)
+    loss = offer(parts.loss, class_counts=counts)
     if "class_counts" in loss.keywords and 0 in counts:
         absent = data.classes[int(counts.argmin())]
         raise ConfigError("loss", f"needs an image of every class in train, got none of {absent}")
     train, mode = loaders.train.batches, config.machine.compile
     classifier = Classifier(
         net,
-        offer(configured(config, "loss"), class_counts=counts.to(train.source.device)),
+        offer(parts.loss, class_counts=counts.to(train.source.device)),
         link_of(loss),
-        configured(config, "optimizer"),
-        partial(configured(config, "schedule"), steps=config.epochs * len(train)),
+        parts.optimizer,
+        partial(parts.schedule, steps=config.epochs * len(train)),
         config.seed,
         groups=loaders.train,
         encode=train.encode,
@@ -137,7 +191,7 @@ def _normalising_together(net: nn.Module, device: torch.device) -> nn.Module:
     if device.type == "cuda":
         together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]  # torch's
         return together
-    if any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in net.modules()):
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
         raise ConfigError(
             "machine.devices",
             "the net normalises by the statistics of a batch, which PyTorch can share between "

@@ -62,6 +62,15 @@ def last_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
     return None, damaged
 
 
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from, as `last_checkpoint`; prints which ones were damaged."""
+    newest, damaged = last_checkpoint(folder)
+    if damaged:
+        where = f"from {newest.name}" if newest else "from the start"
+        print(f"damaged: {', '.join(map(str, damaged))}; going on {where}", flush=True)
+    return newest
+
+
 def load_origin(path: Path) -> dict[str, Any] | None:
     """Read what the run of a checkpoint was begun with; None where it is older than the record."""
     origin: dict[str, Any] | None = _load(path, mmap=True).get(ORIGIN)  # the tensors stay on disk

@@ -5,7 +5,7 @@ does around it costs as much as a step of a small net does. It holds nothing but
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, cast
 
@@ -103,12 +103,17 @@ class Classifier(LightningModule):
         losses = self.train_losses
         before = len(losses)
         for images, target in minibatches:
-            step, part = len(losses), "schedule"
+            step, part, values = len(losses), "schedule", []
             try:  # which costs nothing where nothing is raised
-                factor = self.factor(epoch + step)
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * factor
-                losses.append(self._backward(images, target))
+                _set_rate(optimizer, self.factor(epoch + step))
+                part = "loss"
+                for some_images, some_target, share, announce in self._parts(images, target):
+                    outputs = self._outputs(self.trained, some_images)
+                    value = self.loss(outputs, some_target)
+                    announce(value)
+                    value.backward(share)  # type: ignore[no-untyped-call]  # torch's
+                    values.append(value.detach())
+                losses.append(values[0] if len(values) == 1 else torch.cat(values))
                 if self.clip_norm is not None:
                     nn.utils.clip_grad_norm_(weights, self.clip_norm)
                 part = "optimizer"
@@ -122,27 +127,16 @@ class Classifier(LightningModule):
         if len(losses) - self.checked >= CHECK_EVERY:  # to look is to wait for the GPU
             self._finite_losses()
 
-    def _backward(self, images: Pixels, target: Tensor) -> PerExample:
-        """The loss of each example; to the weights' gradients that of the mean is added."""
-        if self.accumulate == 1:
-            return self._backward_part(images, target, self.share, self.announce)
-        parts = (each.chunk(self.accumulate) for each in (images, target, self.share))
-        *first, last = zip(*parts, strict=True)
-        losses = [self._backward_part(x, y, share, _alone) for x, y, share in first]
-        x, y, share = last
-        return torch.cat([*losses, self._backward_part(x, y, share, self.announce)])
+    def _parts(self, images: Pixels, target: Tensor) -> Iterable[tuple[Any, ...]]:
+        """Images, target, weights of the mean's gradient and `announce` for each part of a batch.
 
-    def _backward_part(
-        self, images: Pixels, target: Tensor, share: PerExample, announce: Callable[[Tensor], None]
-    ) -> PerExample:
-        outputs = self._outputs(self.trained, images)
-        try:
-            losses = self.loss(outputs, target)
-            announce(losses)
-            losses.backward(share)  # type: ignore[no-untyped-call]  # torch's
-        except StopIteration as stop:
-            raise exhausted("loss", stop, self._when(len(self.train_losses))) from stop
-        return losses.detach()
+        The processes that train together average their gradients once, in the last part.
+        """
+        if self.accumulate == 1:
+            return ((images, target, self.share, self.announce),)
+        parts = (whole.chunk(self.accumulate) for whole in (images, target, self.share))
+        announcements = (*[_alone] * (self.accumulate - 1), self.announce)
+        return zip(*parts, announcements, strict=True)
 
     def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
         """Keep the outputs: a metric is a function of the whole split."""
@@ -221,6 +215,11 @@ class Classifier(LightningModule):
         self.checked = len(losses)
         refuse_infinite_losses(losses, self.current_epoch)
         return losses
+
+
+def _set_rate(optimizer: Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
 
 
 def _alone(_: Tensor) -> None:

@@ -1,64 +1,116 @@
-"""xent-train: a Hydra application. Nothing heavy is imported before something is to be trained."""
+"""A run from a config to its result: trained if it was not, gone on with if it was begun."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
-from xent_bench.config.configure import check_top_level, checked
-from xent_bench.config.identity import lacks_weights, run_folder
-from xent_bench.failures import DataError
+from xent_bench.config.configure import check_top_level
+from xent_bench.config.identity import lacks_weights, run_folder, run_key, run_name, science
+from xent_bench.evaluation.rescore import rescore
+from xent_bench.failures import DataError, Unavailable, named, reason
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.process.signals import Notice
+from xent_bench.runs.begun import Unfinished, keep_reason, save_begun
 from xent_bench.runs.files import LOCK, has_result, is_pending, load_result, set_pending
 from xent_bench.runs.refusal import leaving_nothing, missing_folders
+from xent_bench.tracking.reach import tracking_uri
+from xent_bench.tracking.send import bring, send
 
 LOCK_PATIENCE = 1.0  # seconds: a reader that asks whether a run still runs takes its lock too
 
 
-def run(config: DictConfig, command: str = "") -> dict[str, Any]:
+def run(
+    config: DictConfig, command: str = "", before_imports: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Train what the config says and return its result; if that was done before, return it.
 
-    Done -> its result; begun -> it goes on from its checkpoint; else it starts. `command` is what
-    the run's description in MLflow tells a reader to type.
+    A run that was begun goes on from its checkpoint. `command` is what its description in MLflow
+    tells a reader to type; `before_imports` is called if PyTorch is to be imported, before it is.
     """
     check_top_level(config)
     folder = run_folder(config)
     done_before = has_result(folder)
     if not done_before:
-        config = checked(config)
-        made = missing_folders(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with _held(folder), leaving_nothing(folder, made):
-            if not has_result(folder):
-                from xent_bench.training.attempt import attempt  # seconds of imports
+        before_imports()
+        from xent_bench.config.parts import resolve, settled  # seconds of imports
+        from xent_bench.process.ranks import run_in_ranks
+        from xent_bench.training.checkpoint_files import newest_checkpoint
+        from xent_bench.training.fit import fit, fit_with_others
 
-                with Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice:
-                    attempt(config, folder, command, notice)
+        parts = resolve(config)
+        config = settled(config, parts)
+        new_folders = missing_folders(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _held(folder), leaving_nothing(folder, new_folders):
+            if not has_result(folder):
+                begun = _begin(config, folder, command)
+                with (
+                    Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice,
+                    _keeping_the_reason(config, folder),
+                ):
+                    checkpoint = newest_checkpoint(folder)
+                    ranks = config.machine.devices
+                    if ranks == 1:
+                        fit(config, parts, folder, begun, checkpoint, notice)
+                    else:
+                        arguments = (config, folder, begun, checkpoint)
+                        run_in_ranks(fit_with_others, *arguments, ranks=ranks, notice=notice)
+    return _completed(config, folder, done_before=done_before)
+
+
+def _completed(config: DictConfig, folder: Path, *, done_before: bool) -> dict[str, Any]:
+    """The result of a trained run, with what else is asked for now: calibrator, weights, upload."""
     loaded = load_result(folder)
     if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
-        from xent_bench.evaluation.rescore import rescore  # done before, with another calibrator
-
-        chosen, offline = config.calibrator.name, config.machine.offline
-        if rescore(folder, [chosen], offline=offline).changed:
+        calibrator, offline = config.calibrator.name, config.machine.offline
+        if rescore(folder, [calibrator], offline=offline).changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
         loaded = load_result(folder)
     if lacks_weights(config):
-        from xent_bench.training.checkpoint_files import save_weights  # done before, without them
+        from xent_bench.training.checkpoint_files import save_weights  # PyTorch takes seconds
 
         set_pending(folder)
         save_weights(folder)
     if done_before and is_pending(folder) and not config.machine.offline:
-        from xent_bench.tracking.send import bring  # MLflow takes seconds
-
         bring(folder, config.machine.tracking)
     return loaded
 
 
-def _held(folder: Path) -> Any:
-    """Its lock: of the same command in two windows one trains, and the other says that it waits."""
-    from filelock import FileLock, Timeout  # 20 ms of --help
+def _begin(config: DictConfig, folder: Path, command: str) -> Unfinished:
+    tags = {"key": run_key(config), "command": command}
+    begun = Unfinished(run_name(config), config.experiment, science(config), command, tags=tags)
+    save_begun(begun, folder)
+    return begun
 
+
+@contextmanager
+def _keeping_the_reason(config: DictConfig, folder: Path) -> Iterator[None]:
+    """Write in the run's folder why its training failed, where it does."""
+    try:
+        yield
+    except BaseException as error:
+        by_name = named(error)
+        with suppress(OSError):  # what went wrong first is what the user must see
+            keep_reason(folder, reason(error))
+            _end_in_mlflow(config, folder)
+        if by_name is error:
+            raise
+        raise by_name from error
+
+
+def _end_in_mlflow(config: DictConfig, folder: Path) -> None:
+    """Send the reason of a run whose writing process, one of several, may have been killed."""
+    if config.machine.devices > 1 and is_pending(folder) and not config.machine.offline:
+        with suppress(Unavailable, ValueError):
+            send(folder, tracking_uri(config.machine.tracking))
+
+
+def _held(folder: Path) -> Any:
+    """Take the folder's lock: of the same command in two windows one trains, the other waits."""
     lock = FileLock(folder / LOCK)
     patience = LOCK_PATIENCE
     while True:

@@ -1,0 +1,57 @@
+"""The five parts of a run, each resolved from its config and checked once, then handed on."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig
+
+from xent_bench.config.configure import ConfigError, check_top_level, configured
+from xent_bench.config.schema import GROUPS
+from xent_bench.config.targets import Kind, target_kind
+
+
+class Parts(NamedTuple):
+    """Callables with their hyper-parameters bound, and the kind of target that the loss takes."""
+
+    loss: "partial[Any]"  # (logits, target) -> one value for each example
+    data: "partial[Any]"  # () -> ImageSet
+    model: "partial[Any]"  # (shape, classes) -> net
+    optimizer: "partial[Any]"  # (net) -> optimizer
+    schedule: "partial[Any]"  # (step, steps) -> factor on the learning rate
+    target: Kind
+
+
+def resolve(config: DictConfig) -> Parts:
+    """Import the code of each part and check its hyper-parameters.
+
+    A ConfigError names the key at fault, also for a loss that does not say which target it takes,
+    or that cannot take the labels that augmentation mixes.
+    """
+    callables = {group: configured(config, group) for group in GROUPS}
+    target = target_kind(callables["loss"].func)
+    mixing = [key for key in ("mixup", "cutmix") if config.augmentation[key]]
+    if mixing and target == "Index":
+        raise ConfigError(
+            f"augmentation.{mixing[0]}",
+            "mixes labels, but the loss takes the index of one class; "
+            "choose a loss that takes a distribution, ce for one",
+        )
+    return Parts(**callables, target=target)
+
+
+def settled(config: DictConfig, parts: Parts) -> DictConfig:
+    """The config with every value of the type that its target asks for: 2 becomes 2.0 for a float.
+
+    The given config is not changed.
+    """
+    result = config.copy()
+    for group in GROUPS:
+        for key, value in getattr(parts, group).keywords.items():
+            result[group][key] = value
+    return result
+
+
+def checked(config: DictConfig) -> DictConfig:
+    """The config, settled, after every check that needs neither the images nor the device."""
+    check_top_level(config)
+    return settled(config, resolve(config))

@@ -1,0 +1,73 @@
+"""The end of a run: the trained net evaluated, and all of it written to the run's folder."""
+
+import math
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from xent_bench.comparison.still_falling import last_tenth
+from xent_bench.evaluation.draw import draw_pictures
+from xent_bench.evaluation.evaluate import evaluate
+from xent_bench.runs.predictions import Predicted, Predictions, save
+from xent_bench.runs.result import Run, save_run
+from xent_bench.trained_net.record import net_record, save_record
+from xent_bench.training.build import Built
+from xent_bench.training.checkpoint_files import save_weights, weights_sha256
+from xent_bench.training.exhausted import blaming
+from xent_bench.training.records import Record
+
+
+def finish(
+    config: DictConfig,
+    built: Built,
+    folder: Path,
+    record: Record,
+    calib: Predicted,
+    test: Predicted,
+) -> None:
+    """Evaluate what was predicted, and write the folder's files, `result.json` last."""
+    data, curves, begun = built.data, record.tracking.curves, record.begun
+    link = built.classifier.link
+    predictions = Predictions(calib, test, link, data.classes, record.true_posterior)
+    save(predictions, folder / "predictions.npz")
+    with blaming("loss", "when its link read the predictions"):
+        evaluation = evaluate(predictions, [config.calibrator.name])
+    speed, seconds = curves.speed(len(built.splits.train)), round(record.seconds(), 2)
+    if config.machine.save_weights:
+        save_weights(folder)
+    draw_pictures(evaluation, data.classes, begun.params, folder / "pictures")
+    metrics = curves.last_val() | last_tenth(curves.steps) | evaluation.metrics
+    tags = record.tags | evaluation.words | _infinite(metrics)
+    tags["weights_sha256"] = weights_sha256(built.classifier.net)
+    net = net_record(
+        config,
+        data,
+        built.loaders.test,
+        link,
+        evaluation.metrics,
+        tags,
+        threads=torch.get_num_threads(),
+        processes=built.part.of,
+    )
+    save_record(net, folder)
+    if record.tracking.run_id is not None:
+        tags["mlflow_run_id"] = record.tracking.run_id
+    result = Run(
+        name=begun.name,
+        experiment=begun.experiment,
+        params=begun.params,
+        metrics=metrics,
+        tags=tags,
+        command=begun.command,
+        n_test=len(built.splits.test),
+        seconds=seconds,
+        examples_per_second=speed,
+    )
+    save_run(result, folder)  # done: what follows is MLflow's
+
+
+def _infinite(metrics: dict[str, float]) -> dict[str, str]:
+    """A tag that names the metrics that are infinite, which MLflow would draw as 1.8e308."""
+    keys = [key for key, value in metrics.items() if value == math.inf]
+    return {"infinite": " ".join(keys)} if keys else {}

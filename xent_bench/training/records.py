@@ -1,0 +1,99 @@
+"""The records of a run while it is trained: its folder's first files, and its run in MLflow."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from xent_bench.arrays import SoftLabels
+from xent_bench.config.identity import run_key
+from xent_bench.process.provenance import provenance
+from xent_bench.process.signals import Notice
+from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.whole_files import write_lasting
+from xent_bench.tracking.logger import Tracking, open_run
+from xent_bench.training.batch_statistics import batch_statistics
+from xent_bench.training.build import Built
+from xent_bench.training.checkpoint_files import load_origin
+from xent_bench.training.exhausted import blaming
+from xent_bench.training.origin import Origin, refuse_changes
+
+
+class Record(NamedTuple):
+    """A run's records while it is trained: in its folder and in MLflow."""
+
+    begun: Unfinished
+    tags: dict[str, str]
+    true_posterior: SoftLabels | None  # p(y|x) of the test images, where it is known
+    tracking: Tracking
+    earlier: float  # seconds of the epochs that an earlier process trained
+    start: float  # of this process, by time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds that the run has taken: earlier epochs, and this process so far."""
+        return self.earlier + time.monotonic() - self.start
+
+
+@contextmanager
+def recorded(
+    config: DictConfig,
+    built: Built,
+    folder: Path,
+    begun: Unfinished,
+    checkpoint: Path | None,
+    notice: Notice,
+    start: float,
+) -> Iterator[Record | None]:
+    """Open the run's records, unless it has changed since its checkpoint.
+
+    None in all processes but the first, which does all that is done once.
+    """
+    if built.part.number > 0:
+        yield None
+        return
+    with blaming("data", "when its p(y|x) was asked for"):
+        posterior = built.data.true_posterior(built.splits.test)
+    origin = Origin(run_key(config), built.data.sha256(), built.splits.sha256(), built.code)
+    if checkpoint is not None:
+        refuse_changes(load_origin(checkpoint), origin, checkpoint)
+    built.checkpointing.origin = origin._asdict()
+    write_lasting(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    tags = provenance(built.trainer.strategy.root_device, built.part.of) | origin.tags()
+    tags |= {"compile": config.machine.compile.value}
+    tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
+    begun.tags.update(tags, n_test=str(len(built.splits.test)))
+    begun.tags["mlflow.note.content"] = _note(tags, folder, begun.command)
+    machine = config.machine
+    notice.listen()  # until now nothing is lost, and data may be long in coming
+    with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
+        built.trainer.logger = tracking
+        yield Record(begun, tags, posterior, tracking, tracking.curves.seconds(), start)
+
+
+def _batch_statistics(
+    config: DictConfig, built: Built, begun: Unfinished, *, is_new: bool
+) -> dict[str, str]:
+    """The tag of a net that depends on how many images it normalises at once; warns of it once."""
+    statistics = batch_statistics(built.classifier.net, config.batch_size, config.accumulate)
+    if statistics is None:
+        return {}
+    tag, warning = statistics
+    if is_new:  # a run that goes on has printed it
+        print(f"{begun.name}: {warning}", file=sys.stderr, flush=True)
+    return {"batch_statistics": tag}
+
+
+def _note(tags: dict[str, str], folder: Path, command: str) -> str:
+    """The description of the run in MLflow, in Markdown."""
+    commit = f" at commit `{tags['commit'][:10]}`" if "commit" in tags else ""
+    dirty = " (with uncommitted changes)" if tags.get("dirty") == "true" else ""
+    return (
+        f"To reproduce{commit}{dirty}:\n\n    {command}\n\n"
+        f"Run folder: `{folder}`. Every `test/*` value was measured once, after training; "
+        "`test_ts/*` is the same after temperature scaling fitted on calib. `*/loss` is in the "
+        "loss's own unit: compare losses by `*/nll`, `*/brier` and accuracy."
+    )
