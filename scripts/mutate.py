@@ -49,7 +49,7 @@ SUBJECTS = {
     "optimisation": ("schedules.py optimizers.py", "golden"),
     "config": (
         "config/schema.py config/identity.py config/configure.py config/targets.py ranges.py",
-        "config golden",
+        "config without_pytorch golden",
     ),
 }
 PAIRS = "Add Sub, Mult Div, Lt LtE, Gt GtE, Eq NotEq, In NotIn, And Or, Is IsNot"
