@@ -34,12 +34,12 @@ SUBJECTS = {
     ),
     "stats": (
         "comparison/stats.py comparison/still_falling.py comparison/trust.py",
-        "stats trust golden comparison",
+        "stats trust golden comparison tuning",
     ),
     "comparison": (
         "comparison/contrasts.py comparison/tuning.py comparison/trials.py comparison/setting.py "
         "comparison/compare.py comparison/yardsticks.py comparison/control.py",
-        "comparison golden report",
+        "comparison tuning golden report",
     ),
     "data": (
         "data/split.py data/augment.py data/mixing.py data/resident.py data/batches.py "
