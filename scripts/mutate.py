@@ -27,10 +27,10 @@ SECONDS = 240  # a trial may take; one that hangs is caught too
 SUBJECTS = {
     "losses": ("losses/*.py", "losses identities certificate"),
     "links": ("links.py", "links losses"),
-    "metrics": ("metrics/*.py", "metrics calibration soft_labels trust golden"),
+    "metrics": ("metrics/*.py", "metrics calibration soft_labels ties posterior trust golden"),
     "calibrators": (
         "calibrators/*.py evaluation/recipe.py",
-        "calibrators recipe soft_labels calibration",
+        "calibrators recipe soft_labels posterior calibration",
     ),
     "stats": (
         "comparison/stats.py comparison/still_falling.py comparison/trust.py",
@@ -44,7 +44,7 @@ SUBJECTS = {
     "data": (
         "data/split.py data/augment.py data/mixing.py data/resident.py data/batches.py "
         "data/image_set.py data/synthetic.py randomness.py",
-        "data golden soft_labels",
+        "data golden soft_labels posterior",
     ),
     "optimisation": ("schedules.py optimizers.py", "golden"),
     "config": (
