@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 240  # a trial may take; one that hangs is caught too
 # files below xent_bench, and the tests that speak of them
 SUBJECTS = {
-    "losses": ("losses/*.py", "losses identities certificate"),
+    "losses": ("losses/*.py", "losses identities certificate losses_command"),
     "links": ("links.py", "links losses"),
     "metrics": ("metrics/*.py", "metrics calibration soft_labels ties posterior trust golden"),
     "calibrators": (
