@@ -1,4 +1,4 @@
-"""Losses with runs written by hand, and their comparison."""
+"""Write runs of a loss with chosen scores, and compare them."""
 
 from written_run import write_run
 
@@ -13,20 +13,24 @@ JITTER = (0.0004, -0.0003, 0.0001, -0.0002)  # of a loss with a seed
 
 
 def write_loss(root, loss, top1, *, jitter=1.0, seeds=SEEDS, **params):
-    """With a mean top-1, by seed; val says the same."""
+    """Write a run for each seed; their mean top-1 is about `top1`, on val as on test."""
     for seed in seeds:
         value = top1 + NOISE[seed] + jitter * JITTER[seed] * (1 if loss == "ce" else -1)
         write_run(root, loss, seed, metrics={"test/top1": value, "val/top1": value}, **params)
 
 
 def compared(root, **options) -> Comparison:
-    (found,) = compare(load_runs(root), load_unfinished(root), Options(**options))
-    return found
+    (comparison,) = compare(load_runs(root), load_unfinished(root), Options(**options))
+    return comparison
 
 
-def contrast(found: Comparison, label: str, key: str = "test/top1") -> Contrast:
-    (one,) = [e for e in found.contrasts if (e.label, e.yardstick.key) == (label, key)]
-    return one
+def contrast(comparison: Comparison, label: str, key: str = "test/top1") -> Contrast:
+    (match,) = [
+        candidate
+        for candidate in comparison.contrasts
+        if (candidate.label, candidate.yardstick.key) == (label, key)
+    ]
+    return match
 
 
 def unfinished(root, loss, seed, reason, **params):

@@ -1,4 +1,4 @@
-"""The certificates: what theory says of each loss, and what no computation may miss."""
+"""Certificates of losses agree with theory, and refuse a loss that breaks a property."""
 
 import math
 from functools import partial
@@ -64,44 +64,44 @@ def certificates():
     return {name: certify(loss) for name, loss in LOSSES.items()}
 
 
-def found(certificates, property_, value) -> set[str]:
-    """Which of the losses that theory is stated for have it."""
+def names_with(certificates, property_, value) -> set[str]:
+    """The names of the losses, of those in KNOWN, whose certificate has this value."""
     return {name for name in KNOWN if getattr(certificates[name], property_) == value}
 
 
 def test_the_strictly_proper_losses_are_those_of_theory(certificates):
-    assert found(certificates, "calibration", "proper") == PROPER
+    assert names_with(certificates, "calibration", "proper") == PROPER
 
 
 def test_the_losses_proper_for_balanced_classes_are_those_of_theory(certificates):
-    assert found(certificates, "calibration", "balanced") == BALANCED
+    assert names_with(certificates, "calibration", "balanced") == BALANCED
 
 
 def test_the_over_and_the_under_confident_losses_are_those_of_theory(certificates):
-    assert found(certificates, "calibration", "under") == UNDER
-    assert found(certificates, "calibration", "over") == OVER
-    assert found(certificates, "calibration", "either") == EITHER
+    assert names_with(certificates, "calibration", "under") == UNDER
+    assert names_with(certificates, "calibration", "over") == OVER
+    assert names_with(certificates, "calibration", "either") == EITHER
 
 
 def test_the_hinges_have_no_probabilities_and_most_need_a_majority(certificates):
-    assert found(certificates, "minimiser", None) == NO_PROBABILITIES
-    assert found(certificates, "top_class", "majority") == ONLY_A_MAJORITY
-    assert found(certificates, "top_class", "no") == BALANCED | {"ldam"}
+    assert names_with(certificates, "minimiser", None) == NO_PROBABILITIES
+    assert names_with(certificates, "top_class", "majority") == ONLY_A_MAJORITY
+    assert names_with(certificates, "top_class", "no") == BALANCED | {"ldam"}
 
 
 def test_the_symmetric_losses_are_those_of_theory(certificates):
-    assert found(certificates, "symmetric", True) == SYMMETRIC
+    assert names_with(certificates, "symmetric", True) == SYMMETRIC
 
 
 def test_the_bounded_losses_have_the_suprema_of_theory(certificates):
-    names = KNOWN - found(certificates, "supremum", math.inf)
+    names = KNOWN - names_with(certificates, "supremum", math.inf)
     bounded = {name: certificates[name].supremum for name in names}
 
     assert bounded == pytest.approx(SUPREMA, rel=1e-3)
 
 
 def test_the_convex_losses_are_those_of_theory(certificates):
-    assert found(certificates, "convex", False) == NOT_CONVEX
+    assert names_with(certificates, "convex", False) == NOT_CONVEX
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES.keys() - PIECEWISE_LINEAR))
@@ -126,9 +126,9 @@ def test_cross_entropy_at_the_uniform_answer_is_log_c_and_its_gradient_the_unit(
 
 
 def test_float32_has_room_enough_for_every_loss(certificates):
-    for each in certificates.values():
-        assert each.largest_float32 > 1e17
-        assert each.largest_bfloat16 > 1e17
+    for certificate in certificates.values():
+        assert certificate.largest_float32 > 1e17
+        assert certificate.largest_bfloat16 > 1e17
 
 
 # --- population minimisers in closed form ---
@@ -221,8 +221,8 @@ def test_no_other_outputs_have_a_lower_expected_loss(certificates, name, rng):
         weights = torch.tensor(posterior).double()
         others = torch.cat([random, (outputs + random).clamp(-LIMIT, LIMIT)])
         lowest = (by_label(loss, others, torch.arange(3)) @ weights).min().item()
-        found = (by_label(loss, outputs[None], torch.arange(3)) @ weights).item()
-        assert found <= lowest + 1e-9
+        risk = (by_label(loss, outputs[None], torch.arange(3)) @ weights).item()
+        assert risk <= lowest + 1e-9
 
 
 # --- a certificate that could not be refused would be worth nothing ---
@@ -243,7 +243,7 @@ def test_a_naive_logarithm_of_softmax_is_caught():
 
 def test_a_loss_that_squares_its_probability_is_caught():
     def hopeful(logits: Logits, target: Index) -> PerExample:
-        """Popular on the web as generalised cross-entropy, and no proper score."""
+        """A loss popular on the web as generalised cross-entropy; it is not a proper score."""
         p = logits.softmax(dim=1).gather(1, target[:, None]).squeeze(1)
         return 1 - p**2
 

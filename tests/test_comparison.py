@@ -1,4 +1,4 @@
-"""Which loss is better: what is compared, what is claimed and what is missing."""
+"""Comparisons of losses: which runs are compared, what is claimed, and which runs are missing."""
 
 import pytest
 from compared_losses import JITTER, NOISE, SEEDS, compared, contrast, unfinished, write_loss
@@ -18,12 +18,12 @@ def test_a_verdict_is_of_the_difference_and_not_of_the_intervals(tmp_path):
     for loss, top1 in (("gce", 0.906), ("mae", 0.894), ("focal", 0.9001)):
         write_loss(tmp_path, loss, top1)
     write_loss(tmp_path, "poly1", 0.904, jitter=9)
-    found = compared(tmp_path, yardsticks=with_ties({"top1": 0.3}))
+    comparison = compared(tmp_path, yardsticks=with_ties({"top1": 0.3}))
 
-    assert contrast(found, "gce").verdict == "better"
-    assert contrast(found, "mae").verdict == "worse"
-    assert contrast(found, "focal").verdict == "tie within 0.3 points"
-    assert contrast(found, "poly1").verdict == "inconclusive"
+    assert contrast(comparison, "gce").verdict == "better"
+    assert contrast(comparison, "mae").verdict == "worse"
+    assert contrast(comparison, "focal").verdict == "tie within 0.3 points"
+    assert contrast(comparison, "poly1").verdict == "inconclusive"
 
 
 def test_where_less_is_better_the_sign_of_a_verdict_turns(tmp_path):
@@ -31,10 +31,10 @@ def test_where_less_is_better_the_sign_of_a_verdict_turns(tmp_path):
         write_run(tmp_path, "ce", seed, metrics={"test/nll": 0.4 + NOISE[seed]})
         better = 0.3 + NOISE[seed] + JITTER[seed]
         write_run(tmp_path, "gce", seed, metrics={"test/nll": better})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
 
-    assert contrast(found, "gce", "test/nll").verdict == "better"
-    assert contrast(found, "gce", "test/nll").difference.improvement == 1
+    assert contrast(comparison, "gce", "test/nll").verdict == "better"
+    assert contrast(comparison, "gce", "test/nll").difference.improvement == 1
 
 
 def test_p_is_corrected_over_the_losses_of_a_metric(tmp_path):
@@ -61,25 +61,25 @@ def test_another_baseline_turns_the_comparison(tmp_path):
 def test_losses_with_other_seeds_are_compared_on_those_that_both_have(tmp_path):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "gce", 0.91, seeds=(1, 2))
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
 
-    assert contrast(found, "gce").difference.n == 2
-    assert [each.seed for each in found.missing] == ["0", "3"]
-    assert "loss=gce" in found.missing[0].command
-    assert "seed=0" in found.missing[0].command
+    assert contrast(comparison, "gce").difference.n == 2
+    assert [run.seed for run in comparison.missing] == ["0", "3"]
+    assert "loss=gce" in comparison.missing[0].command
+    assert "seed=0" in comparison.missing[0].command
 
 
 def test_an_infinite_score_is_no_difference_that_seeds_could_show(tmp_path):
-    """Here of both losses, with other seeds."""
+    """Both losses have one infinite score, with different seeds."""
     for seed in SEEDS:
         for loss, unlucky in (("ce", 1), ("square", 2)):
             nll = float("inf") if seed == unlucky else 0.4 + NOISE[seed]
             write_run(tmp_path, loss, seed, metrics={"test/nll": nll})
-    found = contrast(compared(tmp_path), "square", "test/nll")
+    difference = contrast(compared(tmp_path), "square", "test/nll")
 
-    assert found.verdict == "inconclusive"
-    assert found.difference.improvement == 0.5
-    assert found.difference.half_width is None
+    assert difference.verdict == "inconclusive"
+    assert difference.difference.improvement == 0.5
+    assert difference.difference.half_width is None
 
 
 def test_a_setting_whose_every_run_failed_is_shown_beside_others(tmp_path, capsys):
@@ -109,13 +109,13 @@ def test_what_differs_between_losses_beside_the_loss_is_said_and_not_ranked(tmp_
     write_loss(tmp_path, "ce", 0.92, **{"optimizer.lr": 0.2})
     write_loss(tmp_path, "gce", 0.91, **{"loss.q": 0.7})
     write_loss(tmp_path, "gce", 0.90, **{"loss.q": 0.5})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
 
-    assert found.confounded == ["optimizer.lr: ce 0.1, 0.2; gce 0.1"]
-    assert found.contrasts == []
-    assert "not only the loss differs" in conclusion(found)
-    assert "optimizer.lr: ce 0.1, 0.2; gce 0.1" in conclusion(found)
-    assert "better than" not in conclusion(found)
+    assert comparison.confounded == ["optimizer.lr: ce 0.1, 0.2; gce 0.1"]
+    assert comparison.contrasts == []
+    assert "not only the loss differs" in conclusion(comparison)
+    assert "optimizer.lr: ce 0.1, 0.2; gce 0.1" in conclusion(comparison)
+    assert "better than" not in conclusion(comparison)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +132,16 @@ def test_what_differs_between_losses_beside_the_loss_is_said_and_not_ranked(tmp_
     ],
 )
 def test_what_is_trained_otherwise_is_another_setting_and_no_trial(tmp_path, change):
-    """A smoke test with more seeds than the sweep takes nothing from it."""
+    """A smoke test with more seeds than the sweep must not change the sweep's comparison."""
     write_loss(tmp_path, "ce", 0.90, seeds=(0, 1))
     write_loss(tmp_path, "gce", 0.91, seeds=(0, 1))
     write_loss(tmp_path, "ce", 0.30, seeds=(0, 1, 2), **change)
-    sections = {each.setting: each for each in compare(load_runs(tmp_path))}
+    sections = {section.setting: section for section in compare(load_runs(tmp_path))}
     ((key, value),) = change.items()
     (other,) = [name for name in sections if f"{key}={value}" in name]
 
     assert sections[other].rows[0].n == 3
-    (sweep,) = [each for name, each in sections.items() if name != other]
+    (sweep,) = [section for name, section in sections.items() if name != other]
     assert [(row.label, row.n, row.trials) for row in sweep.rows] == [("ce", 2, 1), ("gce", 2, 1)]
     assert sweep.unranked == ""
 
@@ -150,7 +150,7 @@ def test_a_hole_in_the_grid_of_one_loss_is_listed(tmp_path):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "ce", 0.91, seeds=(0, 1, 2), **{"optimizer.lr": 0.2})
 
-    assert [(each.label, each.seed) for each in compared(tmp_path).missing] == [("ce lr=0.2", "3")]
+    assert [(run.label, run.seed) for run in compared(tmp_path).missing] == [("ce lr=0.2", "3")]
 
 
 def test_what_one_loss_of_two_tried_alone_is_no_hole_of_the_other(tmp_path):
@@ -218,7 +218,7 @@ def test_a_loss_that_lacks_the_primary_metric_is_named(tmp_path):
 def test_sections_stand_in_the_order_of_numbers(tmp_path):
     for epochs in (100, 2, 10):
         write_loss(tmp_path, "ce", 0.9, epochs=epochs)
-    names = [each.setting.rpartition("=")[2] for each in compare(load_runs(tmp_path))]
+    names = [section.setting.rpartition("=")[2] for section in compare(load_runs(tmp_path))]
 
     assert names == ["2", "10", "100"]
 
@@ -281,19 +281,19 @@ def test_missing_cells_of_the_grid_are_listed_with_what_would_train_them(tmp_pat
     write_loss(tmp_path, "ce", 0.91, **{"optimizer.lr": 0.2})
     write_loss(tmp_path, "gce", 0.91)
     write_loss(tmp_path, "gce", 0.91, seeds=(0,), **{"optimizer.lr": 0.2})
-    found = compared(tmp_path).missing
+    missing = compared(tmp_path).missing
 
-    assert [(each.label, each.seed) for each in found] == [
+    assert [(run.label, run.seed) for run in missing] == [
         ("gce lr=0.2", seed) for seed in ("1", "2", "3")
     ]
-    assert "optimizer.lr=0.2 seed=3" in found[-1].command
-    assert found[-1].command.count("seed=") == 1
+    assert "optimizer.lr=0.2 seed=3" in missing[-1].command
+    assert missing[-1].command.count("seed=") == 1
 
 
 def test_images_nets_and_precisions_are_compared_apart(tmp_path):
     for what in ({"model.width": 16}, {"model.width": 32}, {"data": "synthetic"}):
         write_loss(tmp_path, "ce", 0.9, **what)
-    names = [each.setting for each in compare(load_runs(tmp_path))]
+    names = [section.setting for section in compare(load_runs(tmp_path))]
 
     assert sorted(names) == [
         "digits with cnn, model.width=16",
@@ -332,8 +332,8 @@ def test_power_says_how_many_seeds_a_difference_needs(tmp_path):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "gce", 0.91, jitter=3)
     write_loss(tmp_path, "poly1", 0.904, jitter=9)
-    found = compared(tmp_path)
-    small, large = ({row[0]: int(row[3]) for row in power(found, p).rows} for p in (0.3, 0.6))
+    comparison = compared(tmp_path)
+    small, large = ({row[0]: int(row[3]) for row in power(comparison, p).rows} for p in (0.3, 0.6))
 
     assert small["poly1"] > small["gce"]
     assert small["poly1"] > large["poly1"]

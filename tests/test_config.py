@@ -1,4 +1,4 @@
-"""What a user may write, and how a mistake is answered: one line, an exit code, nothing trained."""
+"""A user's config is checked first: a mistake gets one line and exit code 2; nothing is trained."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ SETS = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
 
 
 def xent_train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as a user runs it."""
+    """Run xent-train in a new process, as a user does."""
     command = [str(Path(sys.executable).with_name("xent-train")), *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
@@ -114,16 +114,18 @@ def test_a_hyper_parameter_outside_its_domain_is_refused(composed, loss, overrid
         checked(composed(f"loss={loss}", f"loss.{override}"))
 
 
-@pytest.mark.parametrize(("experiment", "told"), [(["experiment=quickstart"], True), ([], False)])
-def test_one_run_of_what_is_a_sweep_says_so(tmp_path, capsys, experiment, told):
+@pytest.mark.parametrize(
+    ("experiment", "is_a_sweep"), [(["experiment=quickstart"], True), ([], False)]
+)
+def test_one_run_of_what_is_a_sweep_says_so(tmp_path, capsys, experiment, is_a_sweep):
     store = f"machine.tracking=sqlite:///{tmp_path}/new.db"
     register_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = [*experiment, f"machine.runs={tmp_path}", store]
         Console().on_run_start(compose("train", overrides, return_hydra_config=True))
 
-    said = "One run of a sweep of loss and seed; -m trains all of it." in capsys.readouterr().out
-    assert said == told
+    says_so = "One run of a sweep of loss and seed; -m trains all of it." in capsys.readouterr().out
+    assert says_so == is_a_sweep
 
 
 def test_an_experiment_cannot_be_called_as_the_folder_of_mlflow(composed):
@@ -217,15 +219,15 @@ def test_the_key_hashes_what_can_change_the_numbers_and_nothing_else(composed):
     science_changed = ["seed=1", "loss=mse", "data=synthetic", "optimizer.lr=0.1", "precision=bf16"]
     machine_changed = ["machine.threads=1", "machine=cpu", "machine.runs=elsewhere"]
 
-    assert len({key, *(run_key(composed(each)) for each in science_changed)}) == 6
-    assert {run_key(composed(each)) for each in machine_changed} == {key}
+    assert len({key, *(run_key(composed(override)) for override in science_changed)}) == 6
+    assert {run_key(composed(override)) for override in machine_changed} == {key}
 
 
 def test_keys_that_came_later_leave_the_runs_of_before_their_names(composed):
     assert run_key(composed("experiment=quickstart")) == "d302c68dc2"
 
     later = ["accumulate=2", "clip_norm=1", "augmentation.cutout=2", "augmentation.mixup=0.1"]
-    keys = {run_key(composed(each)) for each in [*later, "augmentation.cutmix=0.1"]}
+    keys = {run_key(composed(override)) for override in [*later, "augmentation.cutmix=0.1"]}
     assert len(keys) == 5
     assert run_key(composed()) not in keys
 
@@ -274,7 +276,7 @@ def test_the_composed_config_can_be_shown(tmp_path):
 
 CHOICES = [(group, file) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 each_choice = pytest.mark.parametrize(
-    ("group", "file"), CHOICES, ids=lambda each: each if isinstance(each, str) else each.stem
+    ("group", "file"), CHOICES, ids=lambda part: part if isinstance(part, str) else part.stem
 )
 
 
@@ -284,9 +286,11 @@ def test_every_hyper_parameter_of_ours_is_read_from_the_source(group, file):
 
     assert parameters is not None
     hyper = [
-        each for each in parameters[POSITIONAL[group] :] if each.name not in OFFERED.get(group, ())
+        parameter
+        for parameter in parameters[POSITIONAL[group] :]
+        if parameter.name not in OFFERED.get(group, ())
     ]
-    assert [each.name for each in hyper if each.annotation is Any] == []
+    assert [parameter.name for parameter in hyper if parameter.annotation is Any] == []
 
 
 def complaint(check, *arguments: Any) -> str:

@@ -215,9 +215,9 @@ def test_someone_elses_loss_and_data_need_no_change_here(tmp_path):
 
     assert done.returncode == 0, done.stderr
     (result,) = tmp_path.glob("runs/default/twice-stripes-cnn-s0-*/result.json")
-    found = json.loads(result.read_text())
-    assert found["params"]["loss.factor"] == 3
-    assert "test/top5" not in found["metrics"]  # two classes
+    content = json.loads(result.read_text())
+    assert content["params"]["loss.factor"] == 3
+    assert "test/top5" not in content["metrics"]  # two classes
 
 
 def test_a_loss_that_writes_into_its_outputs_does_not_change_the_scores(

@@ -1,4 +1,4 @@
-"""Synthetic images, whose posterior is known: scores against it, and labels that are it."""
+"""Synthetic images have a known posterior p(y|x): scores against it, and labels equal to it."""
 
 from dataclasses import replace
 from functools import partial
@@ -23,8 +23,8 @@ from xent_bench.training.run import run
 
 
 def test_the_posterior_as_outputs_is_nothing_away_from_the_truth():
-    made = {"n": 1000, "classes": 5, "noise": 6.0}
-    p = posterior(synthetic(**made).images, **made).numpy()
+    options = {"n": 1000, "classes": 5, "noise": 6.0}
+    p = posterior(synthetic(**options).images, **options).numpy()
     rng = np.random.default_rng(0)
     drawn = np.minimum((rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1), 4)
     for labels in (p, drawn):
@@ -65,8 +65,8 @@ def test_runs_on_synthetic_data_report_the_truth_and_rescore_it(config, labels):
     for prefix in ("test", "test_ts", "test_iso"):
         assert {f"{prefix}/{key}" for key in ("true_kl", "true_ece", "excess_risk")} <= set(metrics)
     stored = load(folder / "predictions.npz")
-    made = {"n": 600, "classes": 10, "noise": 6.0}
-    truth = posterior(synthetic(**made).images[stored.test.id], **made).numpy()
+    options = {"n": 600, "classes": 10, "noise": 6.0}
+    truth = posterior(synthetic(**options).images[stored.test.id], **options).numpy()
     assert np.array_equal(stored.posterior, truth)
     assert stored.test.target.ndim == (2 if labels == "posterior" else 1)
     again = rescore(folder)

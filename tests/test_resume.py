@@ -17,7 +17,7 @@ from xent_bench.training.run import run
 
 
 class PowerCut(BaseException):
-    """Ends a run where it stands. (Of real SIGKILLs there are some in test_stress.)"""
+    """Ends a run where it stands. (test_stress sends real SIGKILLs.)"""
 
 
 def test_a_finished_run_is_returned_and_not_trained_again(config, monkeypatch):
@@ -155,12 +155,12 @@ def test_a_run_whose_tracking_dies_in_the_middle_is_done_and_sent_when_typed_aga
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.MlflowClient.set_terminated", die)
         done = run(wanted)
-    told = capsys.readouterr().err
+    complaint = capsys.readouterr().err
     status = mlflow_run(wanted).info.status
     again = run(wanted)
 
     folder = run_folder(wanted)
-    assert f"ce-s0: MLflow at {wanted.machine.tracking}: gone; kept in {folder}" in told
+    assert f"ce-s0: MLflow at {wanted.machine.tracking}: gone; kept in {folder}" in complaint
     assert status == "RUNNING"
     assert mlflow_run(wanted).info.status == "FINISHED"
     assert again == done
@@ -199,9 +199,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(config, capsys
     capsys.readouterr()
     again = run(cut)
 
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     both = f"{last}" if kept else f"{last}, {before}"
-    assert f"damaged: {both}; going on from {before.name if kept else 'the start'}" in said
+    assert f"damaged: {both}; going on from {before.name if kept else 'the start'}" in printed
     assert again["metrics"] == expected["metrics"]
     assert again["tags"]["weights_sha256"] == expected["tags"]["weights_sha256"]
     assert curve(cut, "val/nll") == curve(straight, "val/nll")

@@ -1,4 +1,4 @@
-"""A run that cannot go on stops with one line, and an exit code that says of which kind it is."""
+"""A run that cannot go on ends with one line and the exit code of that kind of failure."""
 
 import subprocess
 import sys
@@ -44,9 +44,9 @@ def test_a_diverged_run_stops_with_epoch_and_step_and_is_failed_in_mlflow(config
     with pytest.raises(Diverged, match=r"the loss became nan in epoch 1, step \d+: a smaller"):
         run(wanted)
 
-    found = mlflow_run(wanted)
-    assert found.info.status == "FAILED"
-    assert "epoch 1, step" in found.data.tags["failure"]
+    stored = mlflow_run(wanted)
+    assert stored.info.status == "FAILED"
+    assert "epoch 1, step" in stored.data.tags["failure"]
     (ended,) = load_unfinished(run_folder(wanted).parent)
     assert ended.reason.startswith("Diverged: the loss became nan in epoch 1, step")
     assert not (run_folder(wanted) / "result.json").exists()

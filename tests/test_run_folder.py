@@ -38,20 +38,20 @@ def test_the_folder_holds_the_curves_the_last_val_scores_and_the_cost(config):
 def test_mlflow_holds_curves_scores_params_and_how_to_reproduce(config):
     wanted = config("loss=focal", "loss.gamma=3")
     run(wanted, command="xent-train loss=focal loss.gamma=3")
-    found = mlflow_run(wanted)
+    stored = mlflow_run(wanted)
 
-    assert found.info.run_name == "focal-s0"
-    assert found.data.params["loss"] == "focal"
-    assert found.data.params["loss.gamma"] == "3.0"
-    assert found.data.params["optimizer.lr"] == "0.003"
-    assert not [key for key in found.data.params if key.startswith("machine")]
-    tags = found.data.tags
+    assert stored.info.run_name == "focal-s0"
+    assert stored.data.params["loss"] == "focal"
+    assert stored.data.params["loss.gamma"] == "3.0"
+    assert stored.data.params["optimizer.lr"] == "0.003"
+    assert not [key for key in stored.data.params if key.startswith("machine")]
+    tags = stored.data.tags
     assert {"commit", "dirty", "key", "hardware", "torch", "split_sha256"} <= tags.keys()
     assert "xent-train loss=focal loss.gamma=3" in tags["mlflow.note.content"]
     assert [step for step, _ in curve(wanted, "val/top1")] == [1, 2, 3]
     assert [step for step, _ in curve(wanted, "test/ece")] == [0]
     client = MlflowClient(wanted.machine.tracking)
-    artifacts = client.list_artifacts(found.info.run_id)
+    artifacts = client.list_artifacts(stored.info.run_id)
     assert [artifact.path for artifact in artifacts] == [
         *("config.yaml", "net.json", "pictures", "predictions.npz"),
     ]
@@ -75,8 +75,8 @@ def test_weights_are_kept_as_a_plain_state_dict_when_asked_for_also_afterwards(c
 
     assert {f"net.{name}" for name in state} == weights(wanted).keys()
     kept = [
-        each.path
-        for each in MlflowClient(wanted.machine.tracking).list_artifacts(
+        artifact.path
+        for artifact in MlflowClient(wanted.machine.tracking).list_artifacts(
             mlflow_run(wanted).info.run_id
         )
     ]
@@ -98,7 +98,7 @@ def test_weights_that_mlflow_could_not_be_sent_are_sent_the_next_time(config):
     run(wanted)
 
     assert not is_pending(folder)
-    kept = [each.path for each in MlflowClient(store).list_artifacts(run_id)]
+    kept = [artifact.path for artifact in MlflowClient(store).list_artifacts(run_id)]
     assert "weights.pt" in kept
 
 

@@ -42,7 +42,7 @@ def in_tenths(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 
 def copies(logits: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same as hard labels: each image ten times."""
+    """Ten copies of each image, with hard labels in the proportions of `rows`."""
     counts = np.rint(TENTHS * rows).astype(int)
     classes = np.tile(np.arange(rows.shape[1]), len(rows))
     return np.repeat(logits, TENTHS, axis=0), np.repeat(classes, counts.ravel())
@@ -227,8 +227,8 @@ def test_no_number_of_hard_labels_moved():
         logits = 4 * rng.normal(size=(359, 10)).astype(np.float32)
         target = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
         splits.append(split(name, logits, target))
-    made = Predictions(*splits, partial(softmax), tuple("0123456789"))
-    metrics = evaluate(made, ["vector_scaling", "isotonic"]).metrics
+    given = Predictions(*splits, partial(softmax), tuple("0123456789"))
+    metrics = evaluate(given, ["vector_scaling", "isotonic"]).metrics
 
     assert {key: metrics[key] for key in HARD} == pytest.approx(HARD, rel=1e-9)
     assert not {"label_entropy", "kl", "top1_likeliest"} & {key.split("/")[1] for key in metrics}
@@ -341,7 +341,7 @@ def test_the_debiased_error_of_soft_labels_is_unbiased(weight):
     assert abs(np.mean(squares) - 0.05**2) < 4 * np.std(squares) / len(squares) ** 0.5
 
 
-# --- N1, end to end
+# --- end to end
 
 
 def two_kinds(*, n: int = 1000) -> ImageSet:
@@ -355,7 +355,7 @@ def two_kinds(*, n: int = 1000) -> ImageSet:
 
 @pytest.fixture
 def soft_run(config, tmp_path):
-    """The folder of a run on soft labels."""
+    """The folder of a finished run on soft labels."""
     file = tmp_path / "conf" / "data" / "two_kinds.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("_target_: test_soft_labels.two_kinds\nn: 1000\n")

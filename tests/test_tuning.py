@@ -9,28 +9,28 @@ from xent_bench.report.conclusion import conclusion
 
 
 def test_hyper_parameters_are_chosen_on_val_and_test_is_reported_there(tmp_path):
-    """The best on test is another."""
+    """The trial that is best on val is not the best on test."""
     for loss in ("ce", "gce"):
         for lr, val, test in ((0.1, 0.8, 0.95), (0.2, 0.9, 0.7), (0.4, 0.85, 0.9)):
             for seed in SEEDS:
                 scores = {"val/top1": val + NOISE[seed], "test/top1": test + NOISE[seed]}
                 write_run(tmp_path, loss, seed, metrics=scores, **{"optimizer.lr": lr})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
 
-    assert [row.trial.varied for row in found.rows] == [{"optimizer.lr": "0.2"}] * 2
-    assert all(row.trials == 3 for row in found.rows)
-    assert found.rows[0].estimates["test/top1"].mean == pytest.approx(0.7, abs=0.001)
-    assert found.at_edge == []
+    assert [row.trial.varied for row in comparison.rows] == [{"optimizer.lr": "0.2"}] * 2
+    assert all(row.trials == 3 for row in comparison.rows)
+    assert comparison.rows[0].estimates["test/top1"].mean == pytest.approx(0.7, abs=0.001)
+    assert comparison.at_edge == []
 
 
 def test_a_score_of_which_less_is_better_chooses_the_smallest(tmp_path):
     for lr, nll in ((0.1, 0.5), (0.2, 0.4)):
         for seed in SEEDS:
             write_run(tmp_path, "ce", seed, metrics={"val/nll": nll}, **{"optimizer.lr": lr})
-    found = compared(tmp_path, choose_by="val/nll")
+    comparison = compared(tmp_path, choose_by="val/nll")
 
-    assert found.rows[0].trial.varied == {"optimizer.lr": "0.2"}
-    assert found.at_edge == ["optimizer.lr=0.2, the largest tried, for ce"]
+    assert comparison.rows[0].trial.varied == {"optimizer.lr": "0.2"}
+    assert comparison.at_edge == ["optimizer.lr=0.2, the largest tried, for ce"]
 
 
 def test_a_score_that_a_loss_lacks_cannot_choose(tmp_path):
@@ -69,13 +69,13 @@ def test_losses_tuned_with_unequal_budgets_are_not_ranked_unless_told(tmp_path, 
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "gce", 0.91, **{"loss.q": 0.7})
     write_loss(tmp_path, "gce", 0.92, **{"loss.q": 0.5})
-    fair, told = compared(tmp_path), compared(tmp_path, rank_anyway=True)
+    fair, ranked_anyway = compared(tmp_path), compared(tmp_path, rank_anyway=True)
 
     assert fair.unranked == "trials: ce 1, gce 2"
     assert fair.contrasts == []
     assert not any(leaders.best for leaders in fair.leaders.values())
     assert "Not ranked, since budgets differ" in conclusion(fair)
-    assert contrast(told, "gce").verdict == "better"
+    assert contrast(ranked_anyway, "gce").verdict == "better"
     main([str(tmp_path)])
     shown = capsys.readouterr().out
     assert "Against ce" not in shown
@@ -89,11 +89,11 @@ def test_a_trial_without_a_finished_seed_is_none(tmp_path):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "gce", 0.91)
     unfinished(tmp_path, "ce", 0, "killed", **{"optimizer.lr": 0.2})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
 
-    assert [row.trials for row in found.rows] == [1, 1]
-    assert (found.unranked, found.confounded, found.at_edge) == ("", [], [])
-    assert contrast(found, "gce").verdict == "better"
+    assert [row.trials for row in comparison.rows] == [1, 1]
+    assert (comparison.unranked, comparison.confounded, comparison.at_edge) == ("", [], [])
+    assert contrast(comparison, "gce").verdict == "better"
 
 
 def test_a_rate_at_which_one_loss_diverged_counts_in_its_budget(tmp_path):
@@ -113,14 +113,14 @@ def test_a_trial_with_fewer_seeds_is_left_out_and_said_so(tmp_path, capsys):
         write_loss(tmp_path, loss, 0.90)
         write_loss(tmp_path, loss, 0.91, **{"optimizer.lr": 0.2})
     write_loss(tmp_path, "ce", 0.99, seeds=(0,), **{"optimizer.lr": 0.4})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
     main([str(tmp_path)])
 
-    assert {row.label: row.trials for row in found.rows} == {"ce": 2, "gce": 2}
+    assert {row.label: row.trials for row in comparison.rows} == {"ce": 2, "gce": 2}
     assert "fewer finished seeds" in (shown := " ".join(capsys.readouterr().out.split()))
     assert "ce lr=0.4 (1 of 4 seeds)" in shown
-    assert "Left out, for want of seeds: ce lr=0.4 (1 of 4 seeds)." in conclusion(found)
-    assert "with the best of 2 trials (optimizer.lr 0.1, 0.2) by val/top1" in conclusion(found)
+    assert "Left out, for want of seeds: ce lr=0.4 (1 of 4 seeds)." in conclusion(comparison)
+    assert "with the best of 2 trials (optimizer.lr 0.1, 0.2) by val/top1" in conclusion(comparison)
 
 
 def test_where_nothing_was_chosen_no_choice_is_at_an_edge(tmp_path):
@@ -159,11 +159,11 @@ def test_a_tuned_loss_is_reported_by_runs_that_other_seeds_chose(tmp_path):
 def test_with_one_seed_the_report_says_that_the_choice_flatters(tmp_path):
     for lr, top1 in ((0.1, 0.90), (0.2, 0.91)):
         write_loss(tmp_path, "ce", top1, seeds=(0,), **{"optimizer.lr": lr})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
 
-    assert found.rows[0].estimates["test/top1"].mean == pytest.approx(0.9104)
+    assert comparison.rows[0].estimates["test/top1"].mean == pytest.approx(0.9104)
     assert "which flatters it: with one seed the run that was chosen is the one" in conclusion(
-        found
+        comparison
     )
 
 
@@ -182,12 +182,12 @@ def test_a_tie_of_two_is_said(tmp_path, capsys):
 def test_trials_without_a_common_seed_are_not_chosen_among(tmp_path, capsys):
     write_loss(tmp_path, "ce", 0.90, seeds=(0,))
     write_loss(tmp_path, "ce", 0.95, seeds=(1,), **{"optimizer.lr": 0.2})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
     main([str(tmp_path)])
 
-    assert [(row.n, row.trials) for row in found.rows] == [(1, 1)]
+    assert [(row.n, row.trials) for row in comparison.rows] == [(1, 1)]
     assert "ce lr=0.2 (no seed in common)" in " ".join(capsys.readouterr().out.split())
-    assert "Without any finished run" not in conclusion(found)
+    assert "Without any finished run" not in conclusion(comparison)
 
 
 def test_the_one_seed_that_chose_is_not_reported_where_there_are_others(tmp_path):
@@ -220,11 +220,11 @@ def test_a_tie_is_broken_by_val_nll_else_by_the_middle_and_said(tmp_path, capsys
         for seed in SEEDS:
             scores = {"val/top1": 0.9, "val/nll": value, "test/top1": 0.9}
             write_run(tmp_path, "focal", seed, metrics=scores, **{"loss.gamma": gamma})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
     main([str(tmp_path)])
     shown = " ".join(capsys.readouterr().out.split())
 
-    assert found.rows[0].trial.varied == {"loss.gamma": chosen}
+    assert comparison.rows[0].trial.varied == {"loss.gamma": chosen}
     assert how in shown
     assert ("largest tried" in shown) is (chosen == "10")
 
@@ -237,10 +237,10 @@ def test_the_best_is_chosen_and_tested_on_the_same_seeds(tmp_path):
         if seed < 3:
             better = top1 + 0.01 + 0.0002 * (seed % 2)
             write_run(tmp_path, "focal", seed, metrics={"test/top1": better, "val/top1": better})
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
 
-    assert contrast(found, "focal").verdict == "better"
-    assert found.leaders["test/top1"] == ("focal", frozenset())
+    assert contrast(comparison, "focal").verdict == "better"
+    assert comparison.leaders["test/top1"] == ("focal", frozenset())
 
 
 def test_the_first_sentence_says_that_nothing_was_tuned(tmp_path):

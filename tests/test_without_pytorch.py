@@ -1,4 +1,4 @@
-"""A mistake, help and what is finished are answered without importing PyTorch."""
+"""Mistakes, --help and finished runs are answered without importing PyTorch."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def test_nothing_heavy_is_imported_before_something_is_trained(tmp_path):
 
 
 def without_torch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command where importing PyTorch is an error, in every process of it."""
+    """Run xent-train where importing PyTorch is an error, in every process that it starts."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "torch.py").write_text("raise ImportError('there is no torch')")
         path = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
@@ -48,7 +48,7 @@ def without_torch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str
 
 
 def finish(config: DictConfig, cwd: Path) -> Path:
-    """Write what the console reads of a finished run."""
+    """Write a result.json with as much of a finished run as the console reads."""
     scores = dict.fromkeys(("top1", "nll", "ece", "temperature_at_bound"), 0.5)
     metrics = {
         f"{split}/{key}": score for split in ("test", "test_ts") for key, score in scores.items()

@@ -11,11 +11,13 @@ from xent_bench.training.checkpoint_files import last_checkpoint
 
 
 def weights(config: DictConfig) -> dict[str, torch.Tensor]:
+    """The net's weights by name, from the last checkpoint."""
     last, _ = last_checkpoint(run_folder(config))
     return torch.load(last, weights_only=True)["state_dict"]
 
 
 def assert_same_weights(one: DictConfig, other: DictConfig) -> None:
+    """Fail unless the last checkpoints of two runs hold the same weights, bit for bit."""
     a, b = weights(one), weights(other)
     assert a.keys() == b.keys()
     for name in a:
@@ -23,21 +25,21 @@ def assert_same_weights(one: DictConfig, other: DictConfig) -> None:
 
 
 def mlflow_run(config: DictConfig) -> StoredRun:
-    """The only one of its key."""
+    """The only MLflow run that has the key of `config`."""
     client = MlflowClient(config.machine.tracking)
     experiment = client.get_experiment_by_name(config.experiment)
-    (found,) = client.search_runs([experiment.experiment_id], f"tags.key = '{run_key(config)}'")
-    return found
+    (stored,) = client.search_runs([experiment.experiment_id], f"tags.key = '{run_key(config)}'")
+    return stored
 
 
 def curve(config: DictConfig, key: str) -> list[tuple[int, float]]:
-    """Every stored point, duplicates too."""
+    """Every point (step, value) that MLflow stored under `key`, duplicates too."""
     client = MlflowClient(config.machine.tracking)
     history = client.get_metric_history(mlflow_run(config).info.run_id, key)
     return sorted((point.step, point.value) for point in history)
 
 
 def untimed(config: DictConfig) -> list[tuple[int, dict[str, float]]]:
-    """The curves in the run's folder, without when, and how long it took."""
+    """The curves in the run's folder, without times and durations."""
     steps = load_curves(run_folder(config)).items()
-    return [(k, {key: v for key, v in each.items() if key[:5] != "time/"}) for k, each in steps]
+    return [(k, {key: v for key, v in values.items() if key[:5] != "time/"}) for k, values in steps]
