@@ -25,31 +25,31 @@ ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 240  # a trial may take; one that hangs is caught too
 # files below xent_bench, and the tests that speak of them
 SUBJECTS = {
-    "losses": ("losses/*.py", "losses identities certificate"),
+    "losses": ("losses/*.py", "losses identities certificate losses_command"),
     "links": ("links.py", "links losses"),
-    "metrics": ("metrics/*.py", "metrics calibration soft_labels trust golden"),
+    "metrics": ("metrics/*.py", "metrics calibration soft_labels ties posterior trust golden"),
     "calibrators": (
         "calibrators/*.py evaluation/recipe.py",
-        "calibrators recipe soft_labels calibration",
+        "calibrators recipe soft_labels posterior calibration",
     ),
     "stats": (
         "comparison/stats.py comparison/still_falling.py comparison/trust.py",
-        "stats trust golden comparison",
+        "stats trust golden comparison tuning",
     ),
     "comparison": (
         "comparison/contrasts.py comparison/tuning.py comparison/trials.py comparison/setting.py "
         "comparison/compare.py comparison/yardsticks.py comparison/control.py",
-        "comparison golden report",
+        "comparison tuning golden report",
     ),
     "data": (
         "data/split.py data/augment.py data/mixing.py data/resident.py data/batches.py "
         "data/image_set.py data/synthetic.py randomness.py",
-        "data golden soft_labels",
+        "data golden soft_labels posterior",
     ),
     "optimisation": ("schedules.py optimizers.py", "golden"),
     "config": (
         "config/schema.py config/identity.py config/configure.py config/targets.py ranges.py",
-        "config golden",
+        "config without_pytorch golden",
     ),
 }
 PAIRS = "Add Sub, Mult Div, Lt LtE, Gt GtE, Eq NotEq, In NotIn, And Or, Is IsNot"

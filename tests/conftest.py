@@ -22,14 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Small steps are fastest so, also where other tests run beside these."""
+    """Use one thread: fastest for small steps, also while other tests run in parallel."""
     torch.set_num_threads(1)
     threadpool_limits(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def imports_are_no_garbage() -> Iterator[None]:
-    """So it is not searched for among all that PyTorch and MLflow have, in every test."""
+    """Exempt imported modules from garbage collection, which would search them in every test."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -37,7 +37,7 @@ def imports_are_no_garbage() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heard() -> None:
-    """Also where the tests run in the background of a script, which ignores it."""
+    """Listen to SIGINT even in the background of a shell script, where it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -69,14 +69,14 @@ def composed() -> Iterator[Callable[..., DictConfig]]:
 def config(
     composed: Callable[..., DictConfig], store: str, tmp_path: Path
 ) -> Callable[..., DictConfig]:
-    """A run of a second, in an experiment of its own."""
+    """Compose the config of a run that takes a second, in an experiment named after the test."""
 
     def make(*overrides: str, folder: str = "runs", base: tuple[str, ...] = SMALL) -> DictConfig:
-        made = composed("machine=cpu", "machine.threads=1", *base, *overrides)
-        made.machine.runs = str(tmp_path / folder)
-        made.machine.tracking = store
-        made.experiment = f"{tmp_path.name}-{folder}"
-        return made
+        wanted = composed("machine=cpu", "machine.threads=1", *base, *overrides)
+        wanted.machine.runs = str(tmp_path / folder)
+        wanted.machine.tracking = store
+        wanted.experiment = f"{tmp_path.name}-{folder}"
+        return wanted
 
     return make
 

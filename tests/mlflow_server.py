@@ -16,16 +16,16 @@ LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETR
 
 
 class Server:
-    """Its processes are a group of their own, which signals reach together."""
+    """An MLflow server whose processes are one group, so that a signal reaches all of them."""
 
     def __init__(self, backend_uri: str, folder: Path, port: int) -> None:
-        """Of a store; artifacts and the log go to the folder."""
+        """Serve the store `backend_uri`; artifacts and the log go to `folder`."""
         self.backend_uri, self.folder, self.port = backend_uri, folder, port
         self.uri = f"http://127.0.0.1:{port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Until it answers."""
+        """Start the server and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers=1"]
         command += ["--port", str(self.port), "--backend-store-uri", self.backend_uri]
         command += ["--artifacts-destination", (self.folder / "artifacts").resolve().as_uri()]
@@ -40,7 +40,7 @@ class Server:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """As a machine that goes dark."""
+        """Kill the server at once, as a power cut would."""
         if self.process is not None:
             self._signal(signal.SIGKILL)
             self.process.wait()
@@ -48,7 +48,7 @@ class Server:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It accepts connections, and answers none."""
+        """Freeze the server within the block: it accepts connections and answers none."""
         self._signal(signal.SIGSTOP)
         try:
             yield
@@ -71,7 +71,7 @@ class Server:
 
 @contextmanager
 def serve(backend_uri: str, folder: Path, port: int | None = None) -> Iterator[Server]:
-    """It answers at `.uri` within the block."""
+    """A server that answers at `.uri` within the block, and is killed after it."""
     server = Server(backend_uri, folder, port or free_port())
     try:
         server.start()
@@ -81,7 +81,7 @@ def serve(backend_uri: str, folder: Path, port: int | None = None) -> Iterator[S
 
 
 def free_port() -> int:
-    """That nobody listens at, on loopback."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A port of loopback at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,13 +1,7 @@
-"""The certificates: what theory says of each loss, and what no computation may miss."""
+"""Certificates of losses agree with theory, and refuse a loss that breaks a property."""
 
-import csv
 import math
-import os
-import re
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,11 +13,10 @@ from xent_bench.certificates.catalogue import formulas, properties
 from xent_bench.certificates.certify import certify
 from xent_bench.certificates.population import LIMIT, at_labels, by_label, long_tail, minimisers
 from xent_bench.certificates.posteriors import OF_THREE, STATED
-from xent_bench.commands.losses import load_losses, show
-from xent_bench.config.configure import ConfigError
+from xent_bench.commands.losses import load_losses
 from xent_bench.links import link_of, margin, use
 from xent_bench.offer import offer
-from xent_bench.tables import print_markdown, print_table
+from xent_bench.tables import print_markdown
 from xent_bench.types import Index, Logits, PerExample
 
 LOSSES = load_losses([])
@@ -71,44 +64,44 @@ def certificates():
     return {name: certify(loss) for name, loss in LOSSES.items()}
 
 
-def found(certificates, property_, value) -> set[str]:
-    """Which of the losses that theory is stated for have it."""
+def names_with(certificates, property_, value) -> set[str]:
+    """The names of the losses, of those in KNOWN, whose certificate has this value."""
     return {name for name in KNOWN if getattr(certificates[name], property_) == value}
 
 
 def test_the_strictly_proper_losses_are_those_of_theory(certificates):
-    assert found(certificates, "calibration", "proper") == PROPER
+    assert names_with(certificates, "calibration", "proper") == PROPER
 
 
 def test_the_losses_proper_for_balanced_classes_are_those_of_theory(certificates):
-    assert found(certificates, "calibration", "balanced") == BALANCED
+    assert names_with(certificates, "calibration", "balanced") == BALANCED
 
 
 def test_the_over_and_the_under_confident_losses_are_those_of_theory(certificates):
-    assert found(certificates, "calibration", "under") == UNDER
-    assert found(certificates, "calibration", "over") == OVER
-    assert found(certificates, "calibration", "either") == EITHER
+    assert names_with(certificates, "calibration", "under") == UNDER
+    assert names_with(certificates, "calibration", "over") == OVER
+    assert names_with(certificates, "calibration", "either") == EITHER
 
 
 def test_the_hinges_have_no_probabilities_and_most_need_a_majority(certificates):
-    assert found(certificates, "minimiser", None) == NO_PROBABILITIES
-    assert found(certificates, "top_class", "majority") == ONLY_A_MAJORITY
-    assert found(certificates, "top_class", "no") == BALANCED | {"ldam"}
+    assert names_with(certificates, "minimiser", None) == NO_PROBABILITIES
+    assert names_with(certificates, "top_class", "majority") == ONLY_A_MAJORITY
+    assert names_with(certificates, "top_class", "no") == BALANCED | {"ldam"}
 
 
 def test_the_symmetric_losses_are_those_of_theory(certificates):
-    assert found(certificates, "symmetric", True) == SYMMETRIC
+    assert names_with(certificates, "symmetric", True) == SYMMETRIC
 
 
 def test_the_bounded_losses_have_the_suprema_of_theory(certificates):
-    names = KNOWN - found(certificates, "supremum", math.inf)
+    names = KNOWN - names_with(certificates, "supremum", math.inf)
     bounded = {name: certificates[name].supremum for name in names}
 
     assert bounded == pytest.approx(SUPREMA, rel=1e-3)
 
 
 def test_the_convex_losses_are_those_of_theory(certificates):
-    assert found(certificates, "convex", False) == NOT_CONVEX
+    assert names_with(certificates, "convex", False) == NOT_CONVEX
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES.keys() - PIECEWISE_LINEAR))
@@ -133,9 +126,9 @@ def test_cross_entropy_at_the_uniform_answer_is_log_c_and_its_gradient_the_unit(
 
 
 def test_float32_has_room_enough_for_every_loss(certificates):
-    for each in certificates.values():
-        assert each.largest_float32 > 1e17
-        assert each.largest_bfloat16 > 1e17
+    for certificate in certificates.values():
+        assert certificate.largest_float32 > 1e17
+        assert certificate.largest_bfloat16 > 1e17
 
 
 # --- population minimisers in closed form ---
@@ -228,8 +221,8 @@ def test_no_other_outputs_have_a_lower_expected_loss(certificates, name, rng):
         weights = torch.tensor(posterior).double()
         others = torch.cat([random, (outputs + random).clamp(-LIMIT, LIMIT)])
         lowest = (by_label(loss, others, torch.arange(3)) @ weights).min().item()
-        found = (by_label(loss, outputs[None], torch.arange(3)) @ weights).item()
-        assert found <= lowest + 1e-9
+        risk = (by_label(loss, outputs[None], torch.arange(3)) @ weights).item()
+        assert risk <= lowest + 1e-9
 
 
 # --- a certificate that could not be refused would be worth nothing ---
@@ -250,7 +243,7 @@ def test_a_naive_logarithm_of_softmax_is_caught():
 
 def test_a_loss_that_squares_its_probability_is_caught():
     def hopeful(logits: Logits, target: Index) -> PerExample:
-        """Popular on the web as generalised cross-entropy, and no proper score."""
+        """A loss popular on the web as generalised cross-entropy; it is not a proper score."""
         p = logits.softmax(dim=1).gather(1, target[:, None]).squeeze(1)
         return 1 - p**2
 
@@ -304,131 +297,6 @@ def test_scores_without_a_link_are_not_called_probabilities():
 
     assert link_of(partial(scores)).func is margin
     assert certificate_of(scores).calibration is None
-
-
-# --- the command ---
-
-
-def test_the_command_lists_changes_and_explains_a_loss(capsys):
-    show(["focal", "loss.gamma=5"], None, 100, "table")
-    shown = capsys.readouterr().out
-
-    assert "-(1 - p_y)^gamma log p_y, gamma=5" in shown
-    assert "for 100 classes" in shown
-    assert "arXiv:1708.02002" in shown
-
-
-def test_no_name_is_cut_in_a_table_of_100_columns(capsys):
-    longest = max(LOSSES, key=len)
-    show([longest], None, 10, "table")
-    shown = capsys.readouterr().out
-
-    assert shown.count(f"\n {longest} ") == 2
-    assert max(len(line) for line in shown.splitlines()) <= 100
-
-
-@pytest.mark.parametrize(
-    ("choice", "complaint"),
-    [
-        (["focl"], "focl: no such loss; did you mean focal?"),
-        (["focal", "gce", "gamma=1"], "gce: loss.gamma: no such key; there is loss.q"),
-        (["gce", "q=2"], "gce: loss.q: should be less than or equal to 1, got 2"),
-        (["ce", "a=[1"], "ce: "),
-        (["focal", "[=3"], "focal: "),
-        (["focal", "gamma=???"], "focal: loss.gamma: has to be given"),
-        (["gamma=5"], "gamma=5: of which loss? Expected a name before it"),
-        (["loss=focl,ce"], "focl: no such loss"),
-    ],
-)
-def test_the_command_refuses_a_mistake(choice, complaint):
-    with pytest.raises(ConfigError) as refusal:
-        show(choice, None, 10, "table")
-
-    assert str(refusal.value).startswith(complaint)
-
-
-@pytest.mark.parametrize(
-    ("source", "complaint"),
-    [
-        ("return logits.mean()", "ValueError: expected one value an example"),
-        ("return logits[:, :1]", "ValueError: expected one value an example"),
-        (
-            "return logits.sum(1) * float('nan')",
-            "expected a finite value at equal outputs, got nan",
-        ),
-        ("raise KeyError('x')", "KeyError: 'x'"),
-        ("return None", "AttributeError"),
-    ],
-)
-def test_a_broken_loss_is_refused_and_not_certified(tmp_path, monkeypatch, source, complaint):
-    name = f"broken_{abs(hash(source))}"
-    header = "from xent_bench.types import Index\ndef mine(logits, target: Index): "
-    (tmp_path / f"{name}.py").write_text(header + source + "\n")
-    (tmp_path / "loss").mkdir()
-    (tmp_path / "loss" / "mine.yaml").write_text(f"_target_: {name}.mine\n")
-    monkeypatch.syspath_prepend(tmp_path)
-
-    with pytest.raises(ConfigError, match=re.escape(complaint)):
-        show(["mine"], tmp_path, 10, "table")
-
-
-@pytest.mark.parametrize("content", ["5", "- a", "a: 1", "", "_target_: [", "_target_: nowhere.f"])
-def test_a_file_that_configures_no_loss_is_refused(tmp_path, content):
-    (tmp_path / "loss").mkdir()
-    (tmp_path / "loss" / "mine.yaml").write_text(content)
-
-    with pytest.raises(ConfigError, match=r"^mine: "):
-        show(["mine"], tmp_path, 10, "table")
-
-
-def test_a_loss_of_ones_own_may_not_take_the_name_of_one_of_ours(tmp_path):
-    (tmp_path / "loss").mkdir()
-    (tmp_path / "loss" / "focal.yaml").write_text("_target_: mine.focal\n")
-
-    with pytest.raises(ConfigError, match="focal is one of ours; call yours otherwise"):
-        show(["focal"], tmp_path, 10, "table")
-
-
-def test_brackets_in_a_formula_are_no_markup(capsys):
-    def mine(logits: Logits, target: Index) -> PerExample:
-        """-log p[y] with p[k] = softmax(z)[k]; see [/red]."""
-        return F.cross_entropy(logits, target, reduction="none")
-
-    print_table(formulas({"mine": partial(mine)}, "{}"))
-
-    assert "-log p[y] with p[k] = softmax(z)[k]" in capsys.readouterr().out
-
-
-def test_the_csv_says_what_was_certified(capsys):
-    show(["focal", "gamma=5"], None, 10, "csv")
-    (record,) = csv.DictReader(capsys.readouterr().out.splitlines())
-
-    assert record["settings"] == "gamma=5"
-    assert record["calibration"] == "under"
-
-
-def test_the_command_certifies_a_loss_of_ones_own(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "def twice(logits, target: 'Index'):\n"
-        "    '''2 (z_y)^2.'''\n"
-        "    return 2 * logits.gather(1, target[:, None]).squeeze(1).square()\n"
-        "from xent_bench.types import Index\n"
-    )
-    conf = tmp_path / "conf" / "loss"
-    conf.mkdir(parents=True)
-    (conf / "twice.yaml").write_text("_target_: mine.twice\n_partial_: true\n")
-    command = [Path(sys.executable).with_name("xent-losses"), "--config-dir", "conf", "twice"]
-    shown = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert "2 (z_y)^2" in shown.stdout
-    assert shown.stderr == ""
 
 
 def test_the_readme_shows_what_the_command_prints(certificates, capsys):

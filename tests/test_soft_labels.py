@@ -1,9 +1,7 @@
 """Soft labels are distributions: each number against hard labels in proportion, and simulation."""
 
 import json
-from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,19 +12,16 @@ from scipy.stats import entropy
 
 from xent_bench.calibrators import isotonic, vector_scaling
 from xent_bench.calibrators.temperature import fit_temperature, scale
-from xent_bench.config.identity import run_folder, run_key
+from xent_bench.config.identity import run_folder
 from xent_bench.data.image_set import ImageSet
-from xent_bench.data.synthetic import posterior, synthetic
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.evaluation.scorecard import scorecard
-from xent_bench.failures import DataError
 from xent_bench.links import margin, simplex, softmax
-from xent_bench.metrics.calibration import ece, ece_debiased, ece_equal_mass, squared_error
+from xent_bench.metrics.calibration import squared_error
 from xent_bench.metrics.examples import among_largest, examine
 from xent_bench.metrics.ranked import rank
-from xent_bench.metrics.ranking import aurc, eaurc
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
 from xent_bench.metrics.score import score, summary
 from xent_bench.metrics.uncertainty import null_band, standard_errors, verdict
@@ -47,7 +42,7 @@ def in_tenths(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 
 def copies(logits: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same as hard labels: each image ten times."""
+    """Ten copies of each image, with hard labels in the proportions of `rows`."""
     counts = np.rint(TENTHS * rows).astype(int)
     classes = np.tile(np.arange(rows.shape[1]), len(rows))
     return np.repeat(logits, TENTHS, axis=0), np.repeat(classes, counts.ravel())
@@ -232,8 +227,8 @@ def test_no_number_of_hard_labels_moved():
         logits = 4 * rng.normal(size=(359, 10)).astype(np.float32)
         target = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
         splits.append(split(name, logits, target))
-    made = Predictions(*splits, partial(softmax), tuple("0123456789"))
-    metrics = evaluate(made, ["vector_scaling", "isotonic"]).metrics
+    given = Predictions(*splits, partial(softmax), tuple("0123456789"))
+    metrics = evaluate(given, ["vector_scaling", "isotonic"]).metrics
 
     assert {key: metrics[key] for key in HARD} == pytest.approx(HARD, rel=1e-9)
     assert not {"label_entropy", "kl", "top1_likeliest"} & {key.split("/")[1] for key in metrics}
@@ -346,151 +341,7 @@ def test_the_debiased_error_of_soft_labels_is_unbiased(weight):
     assert abs(np.mean(squares) - 0.05**2) < 4 * np.std(squares) / len(squares) ** 0.5
 
 
-# --- ties: N10
-
-
-def saturated(rng: np.random.Generator, n: int = 359) -> tuple[np.ndarray, np.ndarray]:
-    """Nine in ten at confidence 1.0, where 95 of 100 are right; the others calibrated."""
-    certain = round(0.9 * n)
-    confidence = np.append(np.ones(certain), rng.uniform(0.5, 0.9, n - certain))
-    return confidence, (
-        rng.random(n) < np.append(np.full(certain, 0.95), confidence[certain:])
-    ) * 1.0
-
-
-def test_the_debiased_error_of_a_saturated_net_is_unbiased_and_seldom_0():
-    rng = np.random.default_rng(0)
-    true = 0.9 * 0.05**2
-    sets = [rank(*saturated(rng)) for _ in range(4000)]
-    squares = np.array([squared_error(ranked) for ranked in sets])
-
-    assert abs(squares.mean() - true) < 4 * squares.std() / len(squares) ** 0.5
-    assert (squares <= 0).mean() < 0.02  # with the noise of single bins: 0.4
-    assert np.median([ece_debiased(ranked) for ranked in sets]) == pytest.approx(0.047, abs=0.003)
-
-
-def test_without_ties_across_an_edge_each_example_counts_as_one():
-    rng = np.random.default_rng(0)
-    confidence = np.repeat(np.linspace(0.4, 0.9, 15), 8)
-    correct = (rng.random(120) < 0.6) * 1.0
-    gap = (confidence - correct).reshape(15, 8).mean(axis=1)
-    accuracy = correct.reshape(15, 8).mean(axis=1)
-
-    expected = (gap**2 - accuracy * (1 - accuracy) / 7).mean()
-    assert squared_error(rank(confidence, correct)) == pytest.approx(expected, rel=1e-12)
-
-
-def test_the_noise_of_a_bin_is_that_of_the_means_it_averages():
-    rng = np.random.default_rng(0)
-    for n in (31, 40, 359):
-        confidence = np.sort(rng.integers(1, 9, size=n) / 10)
-        correct = (rng.random(n) < 0.7) * 1.0
-        bounds = np.append(0, np.cumsum([len(b) for b in np.array_split(np.arange(n), 15)]))
-        expected = 0.0
-        for low, high in pairwise(bounds):
-            values, m = np.unique(confidence[low:high], return_counts=True)
-            accuracies = np.array([correct[confidence == value].mean() for value in values])
-            sizes = np.array([(confidence == value).sum() for value in values])
-            accuracy, independent = m @ accuracies / m.sum(), m.sum() ** 2 / (m**2 / sizes).sum()
-            gap = accuracy - m @ values / m.sum()
-            noise = accuracy * (1 - accuracy) / (independent - 1)
-            expected += (high - low) / n * (gap**2 - noise)
-
-        assert squared_error(rank(confidence, correct)) == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_best_order_parts_answers_that_tie():
-    correct = np.repeat([1.0, 0.0], 50)
-    tied, best = rank(np.ones(100), correct), rank(correct, correct)
-
-    assert eaurc(best) == 0
-    assert eaurc(tied) == pytest.approx(0.5 - aurc(best))
-    assert eaurc(tied) > 0.3
-
-
-def test_ties_over_edges_leave_the_plain_error_of_equal_mass_what_it_is():
-    confidence, correct = np.full(100, 0.8), np.repeat([1.0, 0.0], [60, 40])
-
-    assert ece_equal_mass(rank(confidence, correct)) == pytest.approx(0.2)
-
-
-# --- the truth of synthetic data
-
-
-def test_the_posterior_as_outputs_is_nothing_away_from_the_truth():
-    made = {"n": 1000, "classes": 5, "noise": 6.0}
-    p = posterior(synthetic(**made).images, **made).numpy()
-    rng = np.random.default_rng(0)
-    drawn = np.minimum((rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1), 4)
-    for labels in (p, drawn):
-        parts = split("calib", np.log(p), labels), split("test", np.log(p), labels)
-        metrics, words, _ = evaluate(Predictions(*parts, partial(softmax), tuple("abcde"), p))
-
-        for key in ("true_kl", "true_ece", "excess_risk"):
-            assert metrics[f"test/{key}"] == pytest.approx(0, abs=1e-12), key
-        assert words["test_verdict"] == "within noise"
-        assert words["test_ts_verdict"] == "within noise"
-    sharper = evaluate(Predictions(*parts, partial(softmax), tuple("abcde"), p**2))
-    assert sharper.metrics["test/true_kl"] > 0
-
-
-def test_the_truth_is_reported_by_its_definition():
-    rng = np.random.default_rng(0)
-    p, logits = rng.dirichlet(np.ones(4), size=300), rng.normal(size=(300, 4))
-    target = rng.integers(4, size=300)
-    parts = split("calib", logits, target), split("test", logits, target)
-    metrics = evaluate(Predictions(*parts, partial(softmax), tuple("abcd"), p)).metrics
-    q, answer = probabilities(logits, axis=1), logits.argmax(axis=1)
-    right = p[np.arange(300), answer]
-
-    assert metrics["test/true_kl"] == pytest.approx(entropy(p, q, axis=1).mean(), rel=1e-9)
-    assert metrics["test/true_ece"] == pytest.approx(ece(rank(q.max(axis=1), right)), rel=1e-9)
-    assert metrics["test/excess_risk"] == pytest.approx((p.max(axis=1) - right).mean(), rel=1e-9)
-    assert metrics["test_ts/excess_risk"] == metrics["test/excess_risk"]
-    hinge = evaluate(Predictions(*parts, partial(margin), tuple("abcd"), p)).metrics
-    assert "test/true_kl" not in hinge
-    assert {"test/excess_risk", "test_ts/true_kl", "test_ts/true_ece"} <= hinge.keys()
-
-
-@pytest.mark.parametrize("labels", ["drawn", "posterior"])
-def test_runs_on_synthetic_data_report_the_truth_and_rescore_it(config, labels):
-    asked = config(f"data.labels={labels}", "data.noise=6", "calibrator=isotonic")
-    metrics, folder = run(asked)["metrics"], run_folder(asked)
-
-    for prefix in ("test", "test_ts", "test_iso"):
-        assert {f"{prefix}/{key}" for key in ("true_kl", "true_ece", "excess_risk")} <= set(metrics)
-    stored = load(folder / "predictions.npz")
-    made = {"n": 600, "classes": 10, "noise": 6.0}
-    truth = posterior(synthetic(**made).images[stored.test.id], **made).numpy()
-    assert np.array_equal(stored.posterior, truth)
-    assert stored.test.target.ndim == (2 if labels == "posterior" else 1)
-    again = rescore(folder)
-    assert (again.added, again.changed, again.rounded) == ([], [], [])
-    if labels == "posterior":
-        assert np.array_equal(stored.test.target, truth)
-        assert metrics["test/true_kl"] == metrics["test/kl"]
-        assert metrics["test/true_ece"] == metrics["test/ece"]
-
-
-def test_drawn_labels_name_no_run_and_posterior_ones_do(composed):
-    old = composed("data=synthetic", "~data.labels")
-
-    assert run_key(composed("data=synthetic")) == run_key(old) == "05cb97f54e"
-    assert run_key(composed("data=synthetic", "data.labels=posterior")) != run_key(old)
-    other = ("data=synthetic", "data._target_=mine.synthetic")
-    assert run_key(composed(*other)) != run_key(composed(*other, "~data.labels"))
-
-
-def test_posterior_labels_are_of_the_same_images():
-    drawn, soft = (synthetic(n=100, labels=labels) for labels in ("drawn", "posterior"))
-
-    assert torch.equal(drawn.images, soft.images)
-    assert torch.equal(soft.labels, drawn.posterior(torch.arange(100)))
-    assert soft.class_counts(torch.arange(100)).sum().item() == pytest.approx(100)
-    assert drawn.class_counts(torch.arange(50)).tolist() == [5] * 10
-
-
-# --- N1, end to end
+# --- end to end
 
 
 def two_kinds(*, n: int = 1000) -> ImageSet:
@@ -504,7 +355,7 @@ def two_kinds(*, n: int = 1000) -> ImageSet:
 
 @pytest.fixture
 def soft_run(config, tmp_path):
-    """The folder of a run on soft labels."""
+    """The folder of a finished run on soft labels."""
     file = tmp_path / "conf" / "data" / "two_kinds.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("_target_: test_soft_labels.two_kinds\nn: 1000\n")
@@ -578,32 +429,3 @@ def test_rows_that_cannot_be_read_get_one_line(tmp_path, name, edit, complaint):
 
     with pytest.raises(ValueError, match=complaint):
         load(file)
-
-
-def test_a_report_tells_the_truth_and_the_floor_of_nll(config, capsys):
-    from xent_bench.commands.report import main
-    from xent_bench.comparison.compare import compare
-    from xent_bench.report.page import page
-    from xent_bench.runs.result import load_runs
-
-    for seed in (0, 1):
-        asked = config("data.labels=posterior", "data.noise=6", f"seed={seed}")
-        run(asked)
-    folder = run_folder(asked).parent
-    main([str(folder)])
-    shown = capsys.readouterr().out
-
-    assert "Against the truth" in shown
-    assert "Labels are distributions q" in shown
-    text = page(compare(load_runs(folder)))
-    assert "<h2>Against the truth</h2>" in text
-    assert "cannot be less than their entropy" in text
-
-
-@pytest.mark.parametrize("columns", [3, 11])
-def test_a_posterior_of_another_shape_is_refused_before_training(columns):
-    data = synthetic(n=50)
-    strange = replace(data, posterior=lambda ids: torch.full((len(ids), columns), 1 / columns))
-
-    with pytest.raises(DataError, match="expected soft labels of shape"):
-        strange.true_posterior(torch.arange(5))

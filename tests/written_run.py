@@ -1,4 +1,4 @@
-"""Runs written as xent-train writes them, with scores of one's choice: for tests of the report."""
+"""Write runs as xent-train does, with chosen scores: for tests of the report."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def write_run(
     experiment: str = "tested",
     **params: Any,
 ) -> Path:
-    """Each score is its usual value plus `shift`; `weights` tells whose weights are equal."""
+    """Write a run whose scores are METRICS plus `shift`; equal `weights` mean equal nets."""
     values = {key: value + shift for key, value in METRICS.items()}
     scores = {
         f"{s}/{key}": value for s in ("test", "test_ts", "val") for key, value in values.items()
@@ -34,13 +34,13 @@ def write_run(
     chosen = {"loss": loss, "data": "digits", "model": "cnn", "optimizer.lr": 0.1, "seed": seed}
     chosen |= params
     overrides = [f"{key}={value}" for key, value in chosen.items()]
-    rest = {key: value for key, value in chosen.items() if key != "loss"}
+    others = {key: value for key, value in chosen.items() if key != "loss"}
     run = Run(
         name=f"{loss}-s{seed}",
         experiment=experiment,
         params=chosen,
         metrics=scores | (metrics or {}),
-        tags={"key": f"{chosen}", "weights_sha256": f"{weights or loss} {rest}"}
+        tags={"key": f"{chosen}", "weights_sha256": f"{weights or loss} {others}"}
         | {"hardware": "abacus", "torch": "2", "commit": "c0ffee", "scaled_map": "softmax(z / T)"}
         | words
         | (tags or {}),
@@ -56,7 +56,7 @@ def write_run(
 
 
 def edit(folder: Path, **changes: Any) -> None:
-    """Change fields of its result.json; of those that are mappings, entries."""
+    """Change fields of the result.json in `folder`; a mapping is merged, not replaced."""
     file = folder / "result.json"
     content = json.loads(file.read_text())
     for name, change in changes.items():
