@@ -9,7 +9,8 @@ from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import Self
 
-TOLD_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers use all three
+PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers use all three
+ENDING_SIGNALS = (signal.SIGINT, *PREEMPTION_SIGNALS)
 GRACE = 600.0  # seconds for a step, or a validation, of one that nobody watches
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same again may succeed
 
@@ -35,7 +36,7 @@ def raise_when_told() -> None:
 
     Not one that is listened to already, by what puts a scheduler's job back into its queue.
     """
-    for each in TOLD_BY:
+    for each in PREEMPTION_SIGNALS:
         if signal.getsignal(each) == signal.SIG_DFL:  # what a shell's trap ignores stays ignored
             signal.signal(each, _raise)
 
@@ -79,7 +80,7 @@ class Notice:
         """Listen, unless in a thread, where Python lets nobody."""
         self.before = {}
         if threading.current_thread() is threading.main_thread():
-            before = {each: signal.getsignal(each) for each in (*TOLD_BY, signal.SIGINT)}
+            before = {each: signal.getsignal(each) for each in ENDING_SIGNALS}
             # what is ignored stays so: Ctrl-C in a script's background, or in a run of a sweep,
             # whose parent says what is meant
             self.before = {k: how for k, how in before.items() if how != signal.SIG_IGN}

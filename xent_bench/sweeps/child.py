@@ -15,10 +15,15 @@ from omegaconf import DictConfig
 from xent_bench.config.configure import checked
 from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
 from xent_bench.failures import Unreachable, worth_another_try
-from xent_bench.process.signals import EXIT_CODE, Preempted, end_with_parent, raise_when_told
+from xent_bench.process.signals import (
+    ENDING_SIGNALS,
+    EXIT_CODE,
+    Preempted,
+    end_with_parent,
+    raise_when_told,
+)
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
-from xent_bench.sweeps.fork_server import SIGNALS
 from xent_bench.tracking.send import bring
 from xent_bench.training.run import run
 
@@ -52,7 +57,7 @@ def train(
         pass
     except OSError as error:  # its folder
         failure = Failure(explain(error, sys.argv[1:]), exit_code(error), worth_another_try(error))
-    for each in SIGNALS:  # it is over: what comes now must not tear the message
+    for each in ENDING_SIGNALS:  # it is over: what comes now must not tear the message
         signal.signal(each, signal.SIG_IGN)
     _tell(outcome, failure)
 
@@ -123,7 +128,7 @@ def _listen() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise_when_told()
     end_with_parent()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
 
 def _print_into(folder: Path) -> None:

@@ -12,7 +12,6 @@ import atexit
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
@@ -24,7 +23,7 @@ from omegaconf import DictConfig
 
 from xent_bench.config.schema import GROUPS
 from xent_bench.failures import Unavailable
-from xent_bench.process.signals import TOLD_BY
+from xent_bench.process.signals import ENDING_SIGNALS
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # What a run imports, at once and when it comes to need it: MLflow's store takes 1.5 s of each.
@@ -40,7 +39,6 @@ IMPORTED = [
     *("sqlalchemy.dialects.sqlite", "torch.utils.flop_counter"),
     *("matplotlib.backends.backend_agg", "PIL.PngImagePlugin", "PIL.JpegImagePlugin"),
 ]
-SIGNALS = {signal.SIGINT, *TOLD_BY}
 
 
 def start(config: DictConfig | None = None) -> None:
@@ -53,7 +51,7 @@ def start(config: DictConfig | None = None) -> None:
     resource_tracker.ensure_running()  # which would unblock the signals
     # It and its children are told by us alone: Ctrl-C reaches the whole process group, and would
     # interrupt an import with a page of its own.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         forkserver.ensure_running()
     finally:
@@ -77,26 +75,6 @@ def fork(function: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, C
     except (EOFError, OSError) as error:
         raise Unavailable(f"cannot start a process: {error!r}") from error
     return process, ours
-
-
-def examine(configs: list[DictConfig]) -> int:
-    """Refuse what only PyTorch can see to be wrong; the number of its GPUs."""
-    from xent_bench.sweeps.child import check  # which the server imports for it
-
-    process, connection = fork(check, configs)
-    try:
-        answer = connection.recv()
-    except EOFError:
-        process.join()
-        if process.exitcode == 1:  # it has said on the terminal why
-            sys.exit(1)
-        raise Unavailable("the process that checks the runs was killed") from None
-    process.join()
-    if isinstance(answer, tuple):
-        line, code = answer
-        print(f"xent-train: {line}", file=sys.stderr)
-        sys.exit(code)
-    return int(answer)
 
 
 def _end() -> None:

@@ -10,10 +10,9 @@ from omegaconf import DictConfig, open_dict
 from xent_bench.runs.files import load_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.combinations import differing
-from xent_bench.sweeps.fork_server import examine
 from xent_bench.sweeps.lines import Tally
-from xent_bench.sweeps.plan import Plan, planned
-from xent_bench.sweeps.session import console_of
+from xent_bench.sweeps.plan import Plan, check_parts, planned
+from xent_bench.sweeps.session import session_of
 
 
 class PlannedRuns(Launcher):
@@ -30,8 +29,8 @@ class PlannedRuns(Launcher):
     ) -> tuple[list[tuple[Planned, DictConfig]], int, Tally]:
         """The runs, the GPUs of this machine, and where to count what becomes of each."""
         combinations = [list(each) for each in job_overrides]
-        console = console_of(self.context)
-        plan, tally = console.plan, console.tally
+        session = session_of(self.context)
+        plan, tally = session.plan, session.tally
         if plan is None or tally is None:
             plan, tally = self._plan(combinations), Tally(len(combinations), len(combinations))
         return [plan.config_of(each) for each in combinations], plan.gpus, tally
@@ -44,7 +43,7 @@ class PlannedRuns(Launcher):
             with open_dict(config):
                 del config["hydra"]
             runs.append((planned(self.config, config, each, tells), config))
-        return Plan([run for run, _ in runs], runs, examine([config for _, config in runs]))
+        return Plan([run for run, _ in runs], runs, check_parts([config for _, config in runs]))
 
 
 def returned(run: Planned, config: DictConfig) -> JobReturn:

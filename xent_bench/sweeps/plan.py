@@ -1,15 +1,17 @@
 """A sweep before it begins: which runs it has, which of them are missing, and that all can be."""
 
+import sys
 from typing import NamedTuple
 
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import check_sources, check_top_level
 from xent_bench.config.identity import command_of, run_folder, run_name
-from xent_bench.failures import Unreachable
+from xent_bench.failures import Unavailable, Unreachable
 from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
+from xent_bench.sweeps.child import check
 from xent_bench.sweeps.combinations import combinations_of, composed, differing
 from xent_bench.sweeps.lines import runs, say
 from xent_bench.sweeps.recall import recall, remember
@@ -61,7 +63,7 @@ def plan_of(sweep: DictConfig) -> Plan | None:
         ask_stores([config for _, config in pairs])
         what = f"{to_train} to train" if to_train else f"{len(pairs)} to complete"
         say(f"{runs(len(all_runs))}, {what}; loading PyTorch ...")
-        gpus = fork_server.examine([config for _, config in pairs])
+        gpus = check_parts([config for _, config in pairs])
     if all_runs != known:
         remember(sweep, all_runs)
     return Plan(all_runs, pairs, gpus)
@@ -89,3 +91,24 @@ def planned(sweep: DictConfig, run: DictConfig, overrides: list[str], tells: set
         bool(run.machine.save_weights),
         bool(run.machine.offline),
     )
+
+
+def check_parts(configs: list[DictConfig]) -> int:
+    """Check each run's parts with PyTorch, in a process forked for it; the number of its GPUs.
+
+    What is wrong is one line and the exit code. Unavailable if the process was killed.
+    """
+    process, connection = fork_server.fork(check, configs)
+    try:
+        answer = connection.recv()
+    except EOFError:
+        process.join()
+        if process.exitcode == 1:  # it has said on the terminal why
+            sys.exit(1)
+        raise Unavailable("the process that checks the runs was killed") from None
+    process.join()
+    if isinstance(answer, tuple):
+        line, code = answer
+        print(f"xent-train: {line}", file=sys.stderr)
+        sys.exit(code)
+    return int(answer)

@@ -7,7 +7,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.sweeps.session import console_of
+from xent_bench.sweeps.session import session_of
 
 
 class Missing(BasicSweeper):
@@ -22,7 +22,7 @@ class Missing(BasicSweeper):
     ) -> None:
         """Find the plan, which was made before."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.plan = console_of(hydra_context).plan
+        self.plan = session_of(hydra_context).plan
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch; the launcher or the Console says what became of it."""
