@@ -66,7 +66,6 @@ OURS = {
         "process",
         "ranges",
         "runs",
-        "training",
     },
     "training": {
         "comparison",

@@ -28,7 +28,7 @@ from xent_bench.process.arithmetic import arithmetic
 from xent_bench.runs.files import NET
 from xent_bench.trained_net.code import build_link, build_model
 from xent_bench.trained_net.record import NetRecord, load_record
-from xent_bench.training.checkpoint_files import load_weights, weights_sha256
+from xent_bench.trained_net.weights import load_weights, weights_sha256
 
 File: TypeAlias = str | os.PathLike[str]
 

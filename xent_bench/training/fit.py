@@ -33,9 +33,10 @@ from xent_bench.runs.result import Run, save_run
 from xent_bench.runs.whole_files import write_lasting
 from xent_bench.tracking.logger import open_run
 from xent_bench.trained_net.record import net_record, save_record
+from xent_bench.trained_net.weights import save_weights, weights_sha256
 from xent_bench.training.batch_statistics import batch_statistics
 from xent_bench.training.build import Loaders, build_classifier, build_loaders
-from xent_bench.training.checkpoint_files import load_origin, save_weights, weights_sha256
+from xent_bench.training.checkpoint_files import load_origin
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.exhausted import blaming
 from xent_bench.training.origin import Origin, code_of_parts, refuse_changes

@@ -44,7 +44,7 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
             raise DataError(f"the result in {folder} does not follow from its predictions")
         loaded = load_result(folder)
     if lacks_weights(config):
-        from xent_bench.training.checkpoint_files import save_weights  # done before, without them
+        from xent_bench.trained_net.weights import save_weights  # done before, without them
 
         set_pending(folder)
         save_weights(folder)
