@@ -1,6 +1,7 @@
 """Who may import whom: this table is the law, and changing it a design decision."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,12 @@ PARTS = {"losses", "models", "optimizers", "schedules"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+def path(file: Path) -> list[str]:
+    """Names of the folders and of the module below the package, as in an import."""
+    names = list(file.relative_to(PACKAGE).with_suffix("").parts)
+    return names[:-1] if names[-1] == "__init__" else names
+
+
 def part(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -157,6 +164,20 @@ def test_the_harness_names_no_part():
     for module, allowed in OURS.items():
         if module not in PARTS:
             assert not allowed & PARTS, module
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    """Imports within functions count: they only hide a circle. So do those for type checkers."""
+    names = {".".join(["xent_bench", *path(file)]): file for file in FILES}
+    graph = {}
+    for name, file in names.items():
+        # `from package import name` is of the module, where the name is one
+        targets = {
+            target if target in names else target.rpartition(".")[0] for target in imports(file)
+        }
+        graph[name] = targets & names.keys() - {name}
+
+    TopologicalSorter(graph).prepare()  # a CycleError names the circle
 
 
 def test_losses_do_not_import_one_another():
