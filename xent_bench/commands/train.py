@@ -15,7 +15,7 @@ from xent_bench.config.explain import CONFIG_ERRORS, refuse
 from xent_bench.config.identity import command_of
 from xent_bench.config.schema import CONF, register_schema
 from xent_bench.process import garbage
-from xent_bench.process.signals import EXIT_CODE, Preempted, raise_when_told
+from xent_bench.process.signals import EXIT_PREEMPTED, Preempted, raise_on_signal
 from xent_bench.training.run import run
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed at length
     logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it says what it then raises
     garbage.pause()
-    raise_when_told()
+    raise_on_signal()
     register_schema()
     # Hydra copies its store, which it only reads, for every group of --help: half its time
     setattr(ConfigStore, "__deepcopy__", lambda store, _: store)  # noqa: B010  not declared there
@@ -41,7 +41,7 @@ def main() -> None:
     except (KeyboardInterrupt, Preempted) as told:
         by_hand = isinstance(told, KeyboardInterrupt)
         print(f"{'Interrupted' if by_hand else 'Preempted'}. The same command goes on from here.")
-        sys.exit(130 if by_hand else EXIT_CODE)  # 130: the shell's own for it
+        sys.exit(130 if by_hand else EXIT_PREEMPTED)  # 130: the shell's own for it
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")

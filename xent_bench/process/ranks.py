@@ -21,8 +21,8 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from xent_bench.failures import ProcessEnded, Unavailable
 from xent_bench.process.signals import Notice, Preempted, end_with_parent
 
-PATIENCE = 0.2  # seconds until a signal is passed on
-PARTING = 20.0  # seconds for the others to end by themselves, once one has failed
+SIGNAL_SECONDS = 0.2  # seconds until a signal is passed on
+ENDING_SECONDS = 20.0  # seconds for the others to end by themselves, once one has failed
 PRELOADED = ["xent_bench.process.garbage_paused", "xent_bench.training.attempt"]
 
 
@@ -98,13 +98,15 @@ def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) 
             for process, _ in left:
                 os.kill(process.pid or 0, signal.SIGTERM)
         # its word too: one that is longer than the pipe keeps whoever sends it from ending
-        signs = wait([sign for rank, word in left for sign in (rank.sentinel, word)], PATIENCE)
+        signs = wait(
+            [sign for rank, word in left for sign in (rank.sentinel, word)], SIGNAL_SECONDS
+        )
         for process, word in [each for each in left if {each[0].sentinel, each[1]} & {*signs}]:
             left.remove((process, word))
             error = _error_of(process, word)
             if error is not None:
                 errors.append(error)
-                end = min(end, time.monotonic() + PARTING)
+                end = min(end, time.monotonic() + ENDING_SECONDS)
     if errors:
         notice.heed()  # by the signal that came first
         # of one that was killed, the others say only that they miss it

@@ -12,7 +12,7 @@ from typing import Self
 PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers use all three
 ENDING_SIGNALS = (signal.SIGINT, *PREEMPTION_SIGNALS)
 GRACE = 600.0  # seconds for a step, or a validation, of one that nobody watches
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same again may succeed
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same again may succeed
 
 
 class Preempted(BaseException):
@@ -31,7 +31,7 @@ class Preempted(BaseException):
         return type(self), (self.signum,)
 
 
-def raise_when_told() -> None:
+def raise_on_signal() -> None:
     """From now on a signal raises Preempted wherever the program is, as Ctrl-C does its own.
 
     Not one that is listened to already, by what puts a scheduler's job back into its queue.

@@ -17,17 +17,17 @@ from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, exp
 from xent_bench.failures import Unreachable, worth_another_try
 from xent_bench.process.signals import (
     ENDING_SIGNALS,
-    EXIT_CODE,
+    EXIT_PREEMPTED,
     Preempted,
     end_with_parent,
-    raise_when_told,
+    raise_on_signal,
 )
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
 from xent_bench.tracking.send import bring
 from xent_bench.training.run import run
 
-LONGEST = 2000  # characters of a reason
+MAX_REASON = 2000  # characters of a reason
 
 
 class Failure(NamedTuple):
@@ -39,13 +39,13 @@ class Failure(NamedTuple):
     refused: bool = False  # for a mistake in the command, or in what it names
 
 
-def train(
+def train_in_child(
     config: DictConfig, command: str, folder: Path, gpus: str | None, outcome: Connection
 ) -> None:
     """One run; its outcome is None or a Failure, what it prints goes to a file of its folder."""
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus
-    failure: Failure | None = Failure("told to end", EXIT_CODE, again=True)
+    failure: Failure | None = Failure("told to end", EXIT_PREEMPTED, again=True)
     try:
         _listen()
         made = missing_folders(folder)
@@ -62,7 +62,7 @@ def train(
     _tell(outcome, failure)
 
 
-def check(configs: list[DictConfig], answer: Connection) -> None:
+def check_in_child(configs: list[DictConfig], answer: Connection) -> None:
     """Answer with the number of GPUs, or with the line and the exit code of a refusal."""
     import torch  # the server has it
 
@@ -77,7 +77,7 @@ def check(configs: list[DictConfig], answer: Connection) -> None:
     except CONFIG_ERRORS as error:
         found = explain(error, sys.argv[1:]), exit_code(error)
     except Preempted:
-        found = "told to end while it checked the runs", EXIT_CODE
+        found = "told to end while it checked the runs", EXIT_PREEMPTED
     _tell(answer, found)
 
 
@@ -93,16 +93,16 @@ def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
     except KeyboardInterrupt:
         return Failure("interrupted", 130, again=True)
     except Preempted as told:
-        return Failure(str(told), EXIT_CODE, again=True)
+        return Failure(str(told), EXIT_PREEMPTED, again=True)
     except SystemExit as end:
         return Failure(f"ended by sys.exit({end.code!r})", 1)
     except USER_ERRORS as error:
-        reason = explain(error, sys.argv[1:])[:LONGEST]
+        reason = explain(error, sys.argv[1:])[:MAX_REASON]
         again = worth_another_try(error)
         return Failure(reason, exit_code(error), again, is_refusal(error))
     except BaseException as error:
         traceback.print_exc()
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
         return Failure(f"{reason}; see {folder / LOG}", 1)
     return None
 
@@ -117,7 +117,7 @@ def _run(config: DictConfig, command: str) -> None:
         run(config, command)
 
 
-def send(uri: str | None, folder: Path, answer: Connection) -> None:
+def send_in_child(uri: str | None, folder: Path, answer: Connection) -> None:
     """To MLflow, of a run whose process has ended without a word, what it left."""
     bring(folder, uri)
     answer.close()
@@ -126,7 +126,7 @@ def send(uri: str | None, folder: Path, answer: Connection) -> None:
 def _listen() -> None:
     """To the parent: Ctrl-C on a terminal is told to all, and the parent tells us what is meant."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise_when_told()
+    raise_on_signal()
     end_with_parent()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 

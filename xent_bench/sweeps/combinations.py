@@ -15,7 +15,7 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
     None of another sweeper, which chooses as it goes: each run is checked when it starts.
     """
     sweeper = config.hydra.sweeper
-    if not sweeper._target_.endswith((".BasicSweeper", ".Missing")):
+    if not sweeper._target_.endswith((".BasicSweeper", ".MissingRuns")):
         return None
     arguments = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     arguments += config.hydra.overrides.task

@@ -27,7 +27,7 @@ from xent_bench.process.signals import ENDING_SIGNALS
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # What a run imports, at once and when it comes to need it: MLflow's store takes 1.5 s of each.
-IMPORTED = [
+PRELOADED = [
     "xent_bench.process.garbage_paused",
     *(
         "xent_bench.training.attempt",
@@ -46,7 +46,7 @@ def start(config: DictConfig | None = None) -> None:
     targets = [config[group]["_target_"].rpartition(".")[0] for group in GROUPS] if config else []
     # not somebody else's modules, which may begin to do something
     CONTEXT.set_forkserver_preload(
-        [*IMPORTED, *(each for each in targets if each.startswith("xent_bench."))]
+        [*PRELOADED, *(each for each in targets if each.startswith("xent_bench."))]
     )
     resource_tracker.ensure_running()  # which would unblock the signals
     # It and its children are told by us alone: Ctrl-C reaches the whole process group, and would

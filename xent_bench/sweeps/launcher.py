@@ -9,13 +9,13 @@ from hydra.core.utils import JobReturn
 from xent_bench.config.schema import Accelerator
 from xent_bench.runs.files import is_pending
 from xent_bench.runs.sweep_record import Planned
-from xent_bench.sweeps.launching import PlannedRuns, returned
-from xent_bench.sweeps.lines import runs, say
+from xent_bench.sweeps.launching import SweepLauncher, returned
+from xent_bench.sweeps.lines import n_runs, say
 from xent_bench.sweeps.recall import forget
-from xent_bench.sweeps.supervision import Job, Supervision
+from xent_bench.sweeps.supervision import QueuedRun, Supervision
 
 
-class Processes(PlannedRuns):
+class Processes(SweepLauncher):
     """One parent that trains nothing; see Supervision for what it survives."""
 
     def launch(
@@ -23,7 +23,7 @@ class Processes(PlannedRuns):
     ) -> Sequence[JobReturn]:
         """Train them all; leave with the exit code of the first failure, if there is one."""
         chosen, gpus, tally = self.chosen(job_overrides)
-        jobs = [Job(run, config, config.machine.retries) for run, config in chosen]
+        jobs = [QueuedRun(run, config, config.machine.retries) for run, config in chosen]
         machine = chosen[0][1].machine
         gpus = 0 if machine.accelerator is Accelerator.cpu else gpus
         Supervision(jobs, slots(machine.jobs, machine.devices, gpus), tally).train_all()
@@ -39,7 +39,7 @@ class Processes(PlannedRuns):
 def _say_what_mlflow_lacks(trained: list[Planned]) -> None:
     lacking = [each for each in trained if is_pending(each.folder)]
     if lacking:
-        say(f"{runs(len(lacking))} not in MLflow yet: xent-sync {lacking[0].folder.parent}")
+        say(f"{n_runs(len(lacking))} not in MLflow yet: xent-sync {lacking[0].folder.parent}")
 
 
 def slots(jobs: int, devices: int, gpus: int) -> list[str | None]:

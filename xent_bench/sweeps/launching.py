@@ -11,11 +11,11 @@ from xent_bench.runs.files import load_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import Tally
-from xent_bench.sweeps.plan import Plan, check_parts, planned
+from xent_bench.sweeps.plan import Plan, check_parts, planned_run
 from xent_bench.sweeps.session import session_of
 
 
-class PlannedRuns(Launcher):
+class SweepLauncher(Launcher):
     """Of a sweep that the Console has planned; or of a sweeper that chooses as it goes."""
 
     def setup(
@@ -42,7 +42,7 @@ class PlannedRuns(Launcher):
             config = self.context.config_loader.load_sweep_config(self.config, each)
             with open_dict(config):
                 del config["hydra"]
-            runs.append((planned(self.config, config, each, tells), config))
+            runs.append((planned_run(self.config, config, each, tells), config))
         return Plan([run for run, _ in runs], runs, check_parts([config for _, config in runs]))
 
 

@@ -17,7 +17,7 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-def runs(n: int) -> str:
+def n_runs(n: int) -> str:
     """A number of them."""
     return "1 run" if n == 1 else f"{n} runs"
 
@@ -97,7 +97,7 @@ class Tally:
             "to go": unfinished,
         }
         said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        say(f"{runs(self.total)}: {said}; {duration(time.monotonic() - self.start)}")
+        say(f"{n_runs(self.total)}: {said}; {duration(time.monotonic() - self.start)}")
         if self.kept:
             say(f"What failed, and why: xent-status {folder}")
         if before + self.trained + self.completed and not unfinished:

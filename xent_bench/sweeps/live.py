@@ -21,7 +21,7 @@ FIRST_SAID = 10.0  # seconds before the first of them
 REFRESH = 0.5  # seconds, on a terminal
 
 
-class Shown(NamedTuple):
+class ShownRun(NamedTuple):
     """A running run."""
 
     name: str
@@ -40,11 +40,11 @@ class Shown(NamedTuple):
         return f"{self.pace() or 'starting'}{retry}"
 
 
-Show: TypeAlias = Callable[[Sequence[Shown], int, Tally], None]
+Show: TypeAlias = Callable[[Sequence[ShownRun], int, Tally], None]
 
 
 @contextmanager
-def view() -> Iterator[Show]:
+def live_display() -> Iterator[Show]:
     """What is to be called with the running runs, how many wait, and the tally, now and then."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -55,7 +55,7 @@ def view() -> Iterator[Show]:
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=same) as live:
         drawn = 0.0
 
-        def show(running: Sequence[Shown], waiting: int, tally: Tally) -> None:
+        def show(running: Sequence[ShownRun], waiting: int, tally: Tally) -> None:
             nonlocal drawn
             if time.monotonic() - drawn > REFRESH:
                 drawn = time.monotonic()
@@ -67,7 +67,7 @@ def view() -> Iterator[Show]:
 def _line_a_minute() -> Show:
     to_say = time.monotonic() + FIRST_SAID
 
-    def show(running: Sequence[Shown], waiting: int, tally: Tally) -> None:
+    def show(running: Sequence[ShownRun], waiting: int, tally: Tally) -> None:
         nonlocal to_say
         if running and time.monotonic() > to_say:
             to_say = time.monotonic() + SAID
@@ -77,7 +77,7 @@ def _line_a_minute() -> Show:
     return show
 
 
-def _whole(running: Sequence[Shown], waiting: int, tally: Tally) -> str:
+def _whole(running: Sequence[ShownRun], waiting: int, tally: Tally) -> str:
     failed = f", {len(tally.codes)} failed" if tally.codes else ""
     waits = f", {waiting} waiting" if waiting else ""
     left = tally.time_left(_underway(running))
@@ -86,12 +86,12 @@ def _whole(running: Sequence[Shown], waiting: int, tally: Tally) -> str:
     return f"{done}/{tally.total} done{failed}, {len(running)} running{waits}{ends}"
 
 
-def _underway(running: Sequence[Shown]) -> float:
+def _underway(running: Sequence[ShownRun]) -> float:
     paces = [run.pace() for run in running]
     return sum(pace.epoch / pace.epochs for pace in paces if pace is not None)
 
 
-def _drawn(running: Sequence[Shown], waiting: int, tally: Tally) -> Group:
+def _drawn(running: Sequence[ShownRun], waiting: int, tally: Tally) -> Group:
     table = Table.grid(padding=(0, 1))
     for run in running:
         pace = run.pace()

@@ -11,9 +11,9 @@ from xent_bench.failures import Unavailable, Unreachable
 from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
-from xent_bench.sweeps.child import check
+from xent_bench.sweeps.child import check_in_child
 from xent_bench.sweeps.combinations import combinations_of, composed, differing
-from xent_bench.sweeps.lines import runs, say
+from xent_bench.sweeps.lines import n_runs, say
 from xent_bench.sweeps.recall import recall, remember
 
 MANY = 50  # which take Hydra about 5 s
@@ -46,11 +46,11 @@ def plan_of(sweep: DictConfig) -> Plan | None:
     missing = {}
     places = [place for place in range(len(combinations)) if place not in done]
     if len(places) > MANY:
-        say(f"{runs(len(places))} to compose and check ...")
+        say(f"{n_runs(len(places))} to compose and check ...")
     for at, config in composed(sweep, [combinations[place] for place in places]):
         place = places[at]
         check_top_level(config)
-        found[place] = planned(sweep, config, combinations[place], tells)
+        found[place] = planned_run(sweep, config, combinations[place], tells)
         if not found[place].is_done():
             check_sources(config)
             missing[place] = config
@@ -62,7 +62,7 @@ def plan_of(sweep: DictConfig) -> Plan | None:
         to_train = sum(not has_result(run.folder) for run, _ in pairs)
         ask_stores([config for _, config in pairs])
         what = f"{to_train} to train" if to_train else f"{len(pairs)} to complete"
-        say(f"{runs(len(all_runs))}, {what}; loading PyTorch ...")
+        say(f"{n_runs(len(all_runs))}, {what}; loading PyTorch ...")
         gpus = check_parts([config for _, config in pairs])
     if all_runs != known:
         remember(sweep, all_runs)
@@ -79,7 +79,9 @@ def ask_stores(configs: list[DictConfig]) -> None:
             raise Unreachable(f"{wrong}; machine.offline=true logs to the folders of runs alone")
 
 
-def planned(sweep: DictConfig, run: DictConfig, overrides: list[str], tells: set[str]) -> Planned:
+def planned_run(
+    sweep: DictConfig, run: DictConfig, overrides: list[str], tells: set[str]
+) -> Planned:
     """A run as it goes into the record; `tells` are the overrides that not every run has."""
     own = [each for each in overrides if each in tells and not each.startswith(("loss=", "seed="))]
     return Planned(
@@ -98,7 +100,7 @@ def check_parts(configs: list[DictConfig]) -> int:
 
     What is wrong is one line and the exit code. Unavailable if the process was killed.
     """
-    process, connection = fork_server.fork(check, configs)
+    process, connection = fork_server.fork(check_in_child, configs)
     try:
         answer = connection.recv()
     except EOFError:

@@ -9,7 +9,7 @@ from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
 from xent_bench.sweeps.launcher import Processes
-from xent_bench.sweeps.sweeper import Missing
+from xent_bench.sweeps.sweeper import MissingRuns
 
 PLACE = "hydra_plugins"  # what is not below it, Hydra takes for no plugin
 
@@ -32,9 +32,9 @@ def register_plugins(config: DictConfig) -> None:
 def _plugins(launcher: str) -> list[type[Plugin]]:
     """With the launcher for SLURM only if it is the one: its imports are those of an extra."""
     if launcher != f"{PLACE}.xent_bench.Slurm":
-        return [Missing, Processes]
+        return [MissingRuns, Processes]
     from xent_bench.sweeps.slurm import Slurm
-    from xent_bench.sweeps.slurm_queue import queue
+    from xent_bench.sweeps.slurm_queue import job_states
 
-    queue()  # before anything takes time: whether there is a SLURM
-    return [Missing, Slurm]
+    job_states()  # before anything takes time: whether there is a SLURM
+    return [MissingRuns, Slurm]

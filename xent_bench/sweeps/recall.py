@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.config import schema
 from xent_bench.runs.sweep_record import RECORD, Planned, Sweep, load_sweep, save_sweep
 
-MOST = 5000  # files that are looked at: somebody's folder of configs may hold their images too
+MAX_FILES = 5000  # files that are looked at: somebody's folder of configs may hold their images too
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 
@@ -72,7 +72,7 @@ def _configs(folder: Path) -> list[Path]:
     found, seen = [], 0
     for place, _, names in os.walk(folder):
         seen += 1 + len(names)
-        if seen > MOST:
+        if seen > MAX_FILES:
             raise ValueError(f"expected configs, found {seen} files in {folder}")
         found += [Path(place, name) for name in names if name.endswith(".yaml")]
     return sorted(found)

@@ -16,20 +16,19 @@ from omegaconf import OmegaConf
 
 from xent_bench.config.explain import refuse
 from xent_bench.failures import Unavailable
-from xent_bench.process.signals import EXIT_CODE as PREEMPTED
-from xent_bench.process.signals import Preempted
+from xent_bench.process.signals import EXIT_PREEMPTED, Preempted
 from xent_bench.runs.files import JOB, has_result, load_result
 from xent_bench.runs.refusal import delete_alone
 from xent_bench.runs.sweep_record import DAMAGED, Planned
 from xent_bench.runs.whole_files import write_whole
-from xent_bench.sweeps.launching import PlannedRuns, returned
-from xent_bench.sweeps.lines import Tally, runs, say
-from xent_bench.sweeps.live import Show, Shown, view
+from xent_bench.sweeps.launching import SweepLauncher, returned
+from xent_bench.sweeps.lines import Tally, n_runs, say
+from xent_bench.sweeps.live import Show, ShownRun, live_display
 from xent_bench.sweeps.slurm_job import last_words, log_of, submit
-from xent_bench.sweeps.slurm_queue import PASSING, State, queue, states
+from xent_bench.sweeps.slurm_queue import PASSING, JobState, job_states, polled_states
 
 
-class Slurm(PlannedRuns):
+class Slurm(SweepLauncher):
     """With the settings of Hydra's plugin for submitit; how jobs are watched is ours."""
 
     def __init__(self, **settings: Any) -> None:
@@ -54,7 +53,7 @@ class Slurm(PlannedRuns):
             _say_end(run, tally)
         folder = chosen[-1][0].folder.parent
         try:
-            with view() as show:
+            with live_display() as show:
                 self._watch(jobs, tally, show)
         except (KeyboardInterrupt, Preempted):
             tally.say_sum(folder, unfinished=len(jobs))
@@ -73,7 +72,7 @@ class Slurm(PlannedRuns):
         """The job of each run: one that waits or runs, else a new one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):  # the same command in two windows
-            known = queue()
+            known = job_states()
             jobs = {job: run for run in missing if (job := _job_of(run, known))}
             before = len(jobs)
             new = [run for run in missing if run not in jobs.values()]
@@ -83,14 +82,14 @@ class Slurm(PlannedRuns):
                 run.folder.mkdir(parents=True, exist_ok=True)
                 write_whole(run.folder / JOB, job)
                 jobs[job] = run
-        said = [f"{runs(len(new))} submitted"] if new else []
-        said += [f"{runs(before)} submitted before"] if before else []
+        said = [f"{n_runs(len(new))} submitted"] if new else []
+        said += [f"{n_runs(before)} submitted before"] if before else []
         say(f"SLURM: {', '.join(said)}; logs: {self.folder}")
         return jobs
 
     def _watch(self, jobs: dict[str, Planned], tally: Tally, show: Show) -> None:
         warned: set[str] = set()
-        for known in states(jobs) if jobs else ():
+        for known in polled_states(jobs) if jobs else ():
             for job, state in known.items():
                 if state.is_final or (state.has_ended and jobs[job].is_done()):
                     self._end(job, jobs.pop(job), state, tally)
@@ -98,10 +97,10 @@ class Slurm(PlannedRuns):
                 return
             _warn(jobs, known, warned)
             running = [job for job in jobs if known[job].name == "RUNNING"]
-            seen = [Shown(jobs[job].name, jobs[job].folder, 0, 1) for job in running]
+            seen = [ShownRun(jobs[job].name, jobs[job].folder, 0, 1) for job in running]
             show(seen, len(jobs) - len(running), tally)
 
-    def _end(self, job: str, run: Planned, state: State, tally: Tally) -> None:
+    def _end(self, job: str, run: Planned, state: JobState, tally: Tally) -> None:
         if run.is_done() or (state.name == "COMPLETED" and has_result(run.folder)):
             _say_end(run, tally)
             return
@@ -120,19 +119,19 @@ def _say_end(run: Planned, tally: Tally) -> None:
         tally.failed(run.name, f"cannot read the result in {run.folder}: {error!r}", 3)
 
 
-def _job_of(run: Planned, known: Mapping[str, State]) -> str | None:
+def _job_of(run: Planned, known: Mapping[str, JobState]) -> str | None:
     """The job that it was given before, if that has not ended."""
     file = run.folder / JOB
     job = file.read_text() if file.exists() else ""
     return job if job in known and not known[job].has_ended else None
 
 
-def _code(state: State) -> int:
+def _code(state: JobState) -> int:
     """Of a job that left without one: resumable if SLURM has ended it."""
-    return 4 if state.name == "FAILED" else PREEMPTED
+    return 4 if state.name == "FAILED" else EXIT_PREEMPTED
 
 
-def _warn(jobs: Mapping[str, Planned], known: Mapping[str, State], warned: set[str]) -> None:
+def _warn(jobs: Mapping[str, Planned], known: Mapping[str, JobState], warned: set[str]) -> None:
     """Of jobs that wait for what may never come, once for each reason."""
     for job, state in known.items():
         if job in jobs and state.name == "PENDING" and state.reason not in PASSING | warned:

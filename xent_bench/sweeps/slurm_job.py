@@ -16,7 +16,7 @@ from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths
 
 from xent_bench.failures import Unavailable
 
-LARGEST = 1000  # jobs of an array: what SLURM allows unless told otherwise
+MAX_ARRAY = 1000  # jobs of an array: what SLURM allows unless told otherwise
 OWN = re.compile(r"^(?:xent-train: |.* FAILED: |(?=Preempted\.))(.+)$", re.MULTILINE)
 SLURMS = re.compile(r"^(?:srun|slurmstepd)\S*: error: (.+)$", re.MULTILINE)
 LEFT = re.compile(r"Exited with exit code (\d+)$", re.MULTILINE)
@@ -48,8 +48,8 @@ class Job:
 
 def submit(commands: Sequence[str], settings: Mapping[str, Any]) -> Iterator[str]:
     """The jobs' ids, one for each command, as they are known; `settings` are the launcher's."""
-    for first in range(0, len(commands), LARGEST):
-        yield from _submit(commands[first : first + LARGEST], settings)
+    for first in range(0, len(commands), MAX_ARRAY):
+        yield from _submit(commands[first : first + MAX_ARRAY], settings)
 
 
 def _submit(commands: Sequence[str], settings: Mapping[str, Any]) -> list[str]:

@@ -19,14 +19,14 @@ ENDED = {  # whatever else SLURM says, the job may run yet or run again
 FOR_GOOD = {"CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
 # Seconds: a preempted job, or one whose node failed, comes back; and a shared disk shows late what
 # a completed job has written.
-PATIENCE = 60.0
+REQUEUE_SECONDS = 60.0
 PASSING = {  # reasons to wait that go by themselves
     *("None", "Priority", "Resources", "BeginTime", "Dependency", "Cleaning", "Prolog", "Licenses"),
     *("JobArrayTaskLimit", "ReqNodeNotAvail", "Reservation"),
 }
 
 
-class State(NamedTuple):
+class JobState(NamedTuple):
     """Of a job: PENDING, RUNNING, FAILED, ..., or gone; why it is so, and for how long."""
 
     name: str
@@ -41,27 +41,29 @@ class State(NamedTuple):
     @property
     def is_final(self) -> bool:
         """It has ended, for longer than SLURM needs to put it back."""
-        return self.has_ended and self.seconds >= (3.0 if self.name in FOR_GOOD else PATIENCE)
+        return self.has_ended and self.seconds >= (
+            3.0 if self.name in FOR_GOOD else REQUEUE_SECONDS
+        )
 
 
-def queue() -> dict[str, State]:
+def job_states() -> dict[str, JobState]:
     """Of each of my jobs, by its id, such as 12_3; Unavailable where SLURM does not answer."""
     command = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%r"]
     try:
         asked = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=PATIENCE
+            command, capture_output=True, text=True, check=False, timeout=REQUEUE_SECONDS
         )
     except OSError as error:
         raise Unavailable("no SLURM here: there is no squeue on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"SLURM: squeue gave no answer in {PATIENCE:.0f} s") from error
+        raise Unavailable(f"SLURM: squeue gave no answer in {REQUEUE_SECONDS:.0f} s") from error
     if asked.returncode:
         raise Unavailable(f"SLURM: {asked.stderr.partition(chr(10))[0]}")
     rows = (line.strip().split("|", 2) for line in asked.stdout.splitlines())
-    return {job: State(name, reason) for job, name, reason in rows}
+    return {job: JobState(name, reason) for job, name, reason in rows}
 
 
-def states(jobs: Collection[str]) -> Iterator[dict[str, State]]:
+def polled_states(jobs: Collection[str]) -> Iterator[dict[str, JobState]]:
     """Of these jobs, again and again: every second at first, every 15 seconds later."""
     start = time.monotonic()
     ended_at: dict[str, float] = {}
@@ -69,7 +71,7 @@ def states(jobs: Collection[str]) -> Iterator[dict[str, State]]:
     while True:
         now = time.monotonic()
         try:
-            known = queue()
+            known = job_states()
             yield {job: _aged(job, known, ended_at, now) for job in jobs}
             silent = False
         except Unavailable as error:  # it may answer again; its jobs do not need it
@@ -79,8 +81,8 @@ def states(jobs: Collection[str]) -> Iterator[dict[str, State]]:
         time.sleep(min(15.0, max(1.0, (now - start) / 30)))
 
 
-def _aged(job: str, known: dict[str, State], ended_at: dict[str, float], now: float) -> State:
-    state = known.get(job, State("gone"))
+def _aged(job: str, known: dict[str, JobState], ended_at: dict[str, float], now: float) -> JobState:
+    state = known.get(job, JobState("gone"))
     if not state.has_ended:
         ended_at.pop(job, None)
         return state

@@ -17,18 +17,18 @@ from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import UNTOLD, keep_reason, load_begun
 from xent_bench.runs.files import LOG, has_result, is_pending, load_result
 from xent_bench.runs.sweep_record import DAMAGED, Planned
-from xent_bench.sweeps.child import Failure, send, train
+from xent_bench.sweeps.child import Failure, send_in_child, train_in_child
 from xent_bench.sweeps.fork_server import fork
-from xent_bench.sweeps.lines import Tally, runs, say
-from xent_bench.sweeps.live import Shown, view
+from xent_bench.sweeps.lines import Tally, n_runs, say
+from xent_bench.sweeps.live import ShownRun, live_display
 
 SERVER_GONE = 255  # multiprocessing's word for a run whose end nobody has seen
-PARTING = 20.0  # seconds to send to MLflow what a killed run left; xent-sync does it later
+SEND_SECONDS = 20.0  # seconds to send to MLflow what a killed run left; xent-sync does it later
 TICK = 0.25  # seconds until a signal is heeded, and between two looks at how far the runs are
 
 
 @dataclass
-class Job:
+class QueuedRun:
     """A run that is to be trained."""
 
     run: Planned
@@ -39,10 +39,10 @@ class Job:
 
 
 @dataclass
-class Running:
+class Worker:
     """A run that is being trained."""
 
-    job: Job
+    queued: QueuedRun
     slot: int
     process: BaseProcess
     outcome: Connection
@@ -53,17 +53,17 @@ class Running:
 class Supervision:
     """Starts as many runs at a time as there are slots, and says what became of each."""
 
-    def __init__(self, jobs: list[Job], gpus: list[str | None], tally: Tally) -> None:
+    def __init__(self, jobs: list[QueuedRun], gpus: list[str | None], tally: Tally) -> None:
         """`gpus`: of each slot."""
         self.waiting, self.gpus, self.tally = list(jobs), gpus, tally
         self.folder = jobs[0].run.folder.parent
-        self.running: list[Running] = []
+        self.running: list[Worker] = []
         self.told = False
         self.notice = Notice()
 
     def train_all(self) -> None:
         """KeyboardInterrupt or Preempted if told to end; what was trained is kept."""
-        with self.notice as notice, view() as show:
+        with self.notice as notice, live_display() as show:
             notice.listen()
             try:
                 while self.running or (self.waiting and notice.signum is None):
@@ -87,17 +87,17 @@ class Supervision:
             self.waiting.remove(job)
             self._start(job, slot)
 
-    def _start(self, job: Job, slot: int) -> None:
+    def _start(self, job: QueuedRun, slot: int) -> None:
         had_result = has_result(job.run.folder)
         job.tries += 1
         try:
             process, outcome = fork(
-                train, job.config, job.run.command, job.run.folder, self.gpus[slot]
+                train_in_child, job.config, job.run.command, job.run.folder, self.gpus[slot]
             )
         except Unavailable as error:
             self._end_in_failure(job, Failure(str(error), 4, again=True))
             return
-        made = Running(job, slot, process, outcome, had_result, time.time())
+        made = Worker(job, slot, process, outcome, had_result, time.time())
         self.running.append(made)
 
     def _await(self) -> None:
@@ -108,21 +108,21 @@ class Supervision:
             failure = _outcome_of(each)
             each.outcome.close()
             each.process.close()
-            if failure is None or (failure.again and each.job.run.is_done()):  # told at its end
+            if failure is None or (failure.again and each.queued.run.is_done()):  # told at its end
                 self._end_with_result(each)
             else:
-                self._end_in_failure(each.job, failure)
+                self._end_in_failure(each.queued, failure)
 
-    def _end_with_result(self, ended: Running) -> None:
-        run = ended.job.run
+    def _end_with_result(self, ended: Worker) -> None:
+        run = ended.queued.run
         try:
             result = load_result(run.folder)
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
         except DAMAGED as error:  # deleted, or of an old version
             what = f"cannot read the result in {run.folder}: {error!r}"
-            self._end_in_failure(ended.job, Failure(what, 3))
+            self._end_in_failure(ended.queued, Failure(what, 3))
 
-    def _end_in_failure(self, job: Job, failure: Failure) -> None:
+    def _end_in_failure(self, job: QueuedRun, failure: Failure) -> None:
         if self.notice.signum is not None and failure.again:
             self.waiting.append(job)
         elif failure.again and job.tries <= job.retries:
@@ -140,7 +140,7 @@ class Supervision:
     def _tell_to_end(self) -> None:
         self.told = True
         n = len(self.running)
-        say(f"Told to end: {runs(n)} to be saved first. Ctrl-C twice ends all at once.")
+        say(f"Told to end: {n_runs(n)} to be saved first. Ctrl-C twice ends all at once.")
         for each in self.running:
             each.process.terminate()
 
@@ -150,14 +150,14 @@ class Supervision:
         for each in self.running:
             each.process.join()
 
-    def _shown(self) -> list[Shown]:
+    def _shown(self) -> list[ShownRun]:
         return [
-            Shown(each.job.run.name, each.job.run.folder, each.start, each.job.tries)
+            ShownRun(each.queued.run.name, each.queued.run.folder, each.start, each.queued.tries)
             for each in self.running
         ]
 
 
-def _conclude(job: Job, failure: Failure) -> None:
+def _conclude(job: QueuedRun, failure: Failure) -> None:
     """In the folder and in MLflow, for one whose process could not."""
     folder, machine = job.run.folder, job.config.machine
     if not is_pending(folder):  # it has said so itself, or did not begin
@@ -167,14 +167,14 @@ def _conclude(job: Job, failure: Failure) -> None:
             keep_reason(folder, failure.reason)
     if not machine.offline:
         with suppress(Unavailable):
-            process, _ = fork(send, machine.tracking, folder)
-            process.join(PARTING)
+            process, _ = fork(send_in_child, machine.tracking, folder)
+            process.join(SEND_SECONDS)
             process.kill()
 
 
-def _outcome_of(ended: Running) -> Failure | None:
+def _outcome_of(ended: Worker) -> Failure | None:
     """What it has said, or how it ended without a word; an empty log is not kept."""
-    log = ended.job.run.folder / LOG
+    log = ended.queued.run.folder / LOG
     if log.exists() and not log.stat().st_size:
         log.unlink()
     with suppress(EOFError, OSError):

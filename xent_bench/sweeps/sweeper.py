@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.sweeps.session import session_of
 
 
-class Missing(BasicSweeper):
+class MissingRuns(BasicSweeper):
     """Any launcher gets what is not done yet; and nothing is composed and checked once more."""
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
