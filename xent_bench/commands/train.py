@@ -27,7 +27,7 @@ def main() -> None:
     raise_on_signal()
     register_schema()
     # Hydra copies its store, which it only reads, for each group of --help: half of the time
-    setattr(ConfigStore, "__deepcopy__", lambda store, _: store)  # noqa: B010  mypy knows no such attribute
+    setattr(ConfigStore, "__deepcopy__", lambda store, _: store)  # noqa: B010  untyped
     try:
         _app()
     except CONFIG_ERRORS as error:  # of Hydra itself: the Console has caught what a run raises

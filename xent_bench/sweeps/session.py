@@ -1,6 +1,6 @@
-"""The session of a sweep: the plan and the tally that the parts which Hydra builds have in common.
+"""The session of a sweep: the plan and the tally that callback, sweeper and launcher share.
 
-Hydra builds the callback, the sweeper and the launcher one by one, and gives each only its context.
+Hydra builds these three one by one, and gives each only its context.
 """
 
 from typing import Protocol, runtime_checkable
@@ -13,12 +13,13 @@ from xent_bench.sweeps.plan import Plan
 
 @runtime_checkable
 class Session(Protocol):
-    """A Hydra callback that has planned the sweep; both are None where the sweeper plans itself."""
+    """A Hydra callback that holds them; both are None where the sweeper chooses as it goes."""
 
     plan: Plan | None
     tally: Tally | None
 
 
 def session_of(context: HydraContext) -> Session:
-    """The session among Hydra's callbacks: the Console of conf/train.yaml."""
-    return next(each for each in context.callbacks.callbacks if isinstance(each, Session))
+    """Find the session among Hydra's callbacks: the Console of conf/train.yaml."""
+    callbacks = context.callbacks.callbacks
+    return next(callback for callback in callbacks if isinstance(callback, Session))
