@@ -1,7 +1,7 @@
-"""A trained net's weights as data: `weights.pt`, or the last checkpoint of its run.
+"""The weights of a trained net as data: in `weights.pt`, or in its run's last checkpoint.
 
-What is read here is tensors and plain values, never code. A checkpoint's name ends with the SHA-256
-of its content, by which a damaged one is told.
+Only tensors and plain values are read, never code. A checkpoint's name ends with the SHA-256 of its
+content, so that damage is noticed.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from xent_bench.runs.files import WEIGHTS
 from xent_bench.runs.whole_files import write_lasting
 
 CHECKPOINTS = "step*.ckpt"
-HASH_DIGITS = 16  # 64 bits tell damage, which is no adversary
+HASH_DIGITS = 16  # 64 bits suffice: damage is no adversary
 
 
 def save_weights(folder: Path) -> Path:
@@ -37,7 +37,7 @@ def save_weights(folder: Path) -> Path:
 
 
 def load_weights(folder: Path) -> tuple[dict[str, Tensor], Path]:
-    """Read the trained net's state dict; returns it and the file that it is from.
+    """Read the trained net's state dict; returns it with the file that it is from.
 
     `weights.pt`, else the last checkpoint that is whole. Nothing is changed or deleted. DataError
     if there is neither, or if the file cannot be read.
@@ -61,9 +61,9 @@ def weights_sha256(net: nn.Module) -> str:
 
 
 def packed(content: dict[str, Any]) -> memoryview:
-    """Tensors and plain values as the bytes of a file.
+    """Serialise tensors and plain values to the bytes of a file.
 
-    In memory first: where a disk is full, torch.save raises an error of its own, or crashes.
+    First in memory: on a full disk torch.save raises an error of its own, or crashes.
     """
     buffer = BytesIO()
     torch.save(content, buffer)
