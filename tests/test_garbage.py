@@ -6,9 +6,8 @@ import sys
 
 import pytest
 
-from xent_bench.process import garbage
-from xent_bench.process.ranks import PRELOADED
-from xent_bench.sweeps.fork_server import IMPORTED
+from xent_bench.process import garbage, ranks
+from xent_bench.sweeps import fork_server
 
 
 def test_what_was_imported_is_not_searched_again():
@@ -30,7 +29,7 @@ def test_a_program_that_imports_us_keeps_its_own_settings():
     assert gc.get_freeze_count() == frozen
 
 
-@pytest.mark.parametrize("imported", [IMPORTED, PRELOADED])
+@pytest.mark.parametrize("imported", [fork_server.PRELOADED, ranks.PRELOADED])
 def test_a_fork_server_pauses_it_first(imported):
     sys.modules.pop(imported[0], None)
     importlib.import_module(imported[0])

@@ -26,7 +26,8 @@ from torch import nn
 from xent_bench.config.configure import configured
 from xent_bench.runs.curves import Curves
 from xent_bench.runs.whole_files import write_whole
-from xent_bench.training.checkpoint_files import CHECKPOINTS, LastingCheckpointIO
+from xent_bench.trained_net.weights import CHECKPOINTS
+from xent_bench.training.checkpoint_files import LastingCheckpointIO
 from xent_bench.training.run import run
 
 EPOCHS, SHORT_EPOCHS = 20, 2

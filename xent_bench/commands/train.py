@@ -1,4 +1,4 @@
-"""xent-train: a Hydra application. Nothing heavy is imported before something is to be trained."""
+"""xent-train: a Hydra application. It imports nothing heavy until there is something to train."""
 
 import logging
 import os
@@ -18,34 +18,34 @@ from xent_bench.config.explain import CONFIG_ERRORS, refuse
 from xent_bench.config.identity import command_of
 from xent_bench.config.schema import CONF, register_schema
 from xent_bench.process import garbage
-from xent_bench.process.signals import EXIT_CODE, Preempted, raise_when_told
+from xent_bench.process.signals import EXIT_PREEMPTED, Preempted, raise_on_signal
 from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.plan import ask_stores
 
 
 def main() -> None:
-    """The console script: an error of the user's is one line and an exit code, not a traceback."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would have printed at length
-    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it says what it then raises
+    """Run the command. A user's error ends it with one line and an exit code, not a traceback."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what it then raises
     garbage.pause()
-    raise_when_told()
+    raise_on_signal()
     register_schema()
-    # Hydra copies its store, which it only reads, for every group of --help: half its time
-    setattr(ConfigStore, "__deepcopy__", lambda store, _: store)  # noqa: B010  not declared there
+    # Hydra copies its store, which it only reads, for each group of --help: half of the time
+    setattr(ConfigStore, "__deepcopy__", lambda store, _: store)  # noqa: B010  untyped
     try:
         _app()
-    except CONFIG_ERRORS as error:  # the Console has caught what a run raises
+    except CONFIG_ERRORS as error:  # of Hydra itself: the Console has caught what a run raises
         refuse(error)
     except ValueError as error:
-        if "Config group override must be" not in str(error):  # Hydra's, of loss=null
+        if "Config group override must be" not in str(error):  # Hydra's message for loss=null
             raise
         refuse(ConfigError("a group", "expected the name of a choice, such as loss=focal"))
     except OSError as error:
         refuse(error)
-    except (KeyboardInterrupt, Preempted) as told:
-        by_hand = isinstance(told, KeyboardInterrupt)
+    except (KeyboardInterrupt, Preempted) as ending:
+        by_hand = isinstance(ending, KeyboardInterrupt)
         print(f"{'Interrupted' if by_hand else 'Preempted'}. The same command goes on from here.")
-        sys.exit(130 if by_hand else EXIT_CODE)  # 130: the shell's own for it
+        sys.exit(130 if by_hand else EXIT_PREEMPTED)  # 130: a shell's code for Ctrl-C
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")

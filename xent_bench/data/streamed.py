@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.failures import DataError
 from xent_bench.process.processors import processors
-from xent_bench.process.signals import TOLD_BY
+from xent_bench.process.signals import ENDING_SIGNALS
 from xent_bench.types import Index, Places, Rows
 
 PART = 64  # images that a worker decodes at a time: whole batches would come late
@@ -88,7 +88,7 @@ class _Decoding(Dataset[Any]):
 
 def _heed_the_parent_alone(_: int) -> None:
     """What tells a whole process group to end is for the run, which still needs its images."""
-    for each in (signal.SIGINT, *TOLD_BY):
+    for each in ENDING_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
 
 

@@ -1,1 +1,1 @@
-"""The process that runs: its signals, its processors, its peers, and how it computes."""
+"""Settings of the running process: signals, processors, peers, garbage and arithmetic."""

@@ -1,4 +1,4 @@
-"""How torch computes: settings of a whole process, by which numbers round."""
+"""Settings of torch that hold for the whole process and decide how numbers are rounded."""
 
 import os
 from collections.abc import Iterator
@@ -9,8 +9,9 @@ from torch.utils import deterministic as new_memory
 
 
 def use_tf32(wanted: bool) -> None:
-    """Products of float32 in 10 bits on GPUs that have it; torch's default is neither: TF32 in
-    convolutions, not in matrix products.
+    """Multiply float32 with 10 bits of mantissa (TF32) on GPUs that can, or with all 23.
+
+    Set for both kinds of products: torch's default is TF32 in convolutions alone.
     """
     torch.backends.cudnn.allow_tf32 = wanted
     torch.set_float32_matmul_precision("high" if wanted else "highest")
@@ -18,7 +19,7 @@ def use_tf32(wanted: bool) -> None:
 
 @contextmanager
 def arithmetic(*, tf32: bool, deterministic: bool, threads: int) -> Iterator[None]:
-    """Compute as a run did, and put everything back."""
+    """Compute as a run did while the context lasts, then restore the settings of before."""
     allowed, precision = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -26,7 +27,7 @@ def arithmetic(*, tf32: bool, deterministic: bool, threads: int) -> Iterator[Non
     before = torch.get_num_threads()
     try:
         use_tf32(tf32)
-        if deterministic:  # as Lightning has it: without, cuBLAS refuses to be deterministic
+        if deterministic:  # as Lightning sets it: without it cuBLAS refuses to be deterministic
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = not deterministic

@@ -1,8 +1,8 @@
 """Python's search for cyclic garbage, which takes a quarter of the time of our imports.
 
-So it is off till they are done. What has been imported is left out of it from then on: the search
-writes to all that it looks at, and processes that a server forks could not go on sharing it (the
-manual of Python's gc advises this for them).
+So it is off until the imports are done. From then on it leaves out what has been imported: the
+search writes to every object that it looks at, and forked processes could no longer share those
+pages of memory (the manual of Python's gc advises this for them).
 """
 
 import atexit
@@ -10,13 +10,15 @@ import gc
 
 
 def pause() -> None:
-    """Before the imports of a command; not of somebody else's program, which imports us."""
+    """Switch the search off. For our own commands, never in a program that imports the package."""
     gc.disable()
 
 
 def resume() -> None:
-    """If it was paused; all that there is now is kept, and is not searched again."""
+    """Switch a paused search on again, without the objects that exist now."""
     if not gc.isenabled():
         gc.freeze()
-        atexit.register(gc.unfreeze)  # or libraries report what they still hold as leaked
+        atexit.register(
+            gc.unfreeze
+        )  # or libraries report the objects that they still hold as leaks
         gc.enable()

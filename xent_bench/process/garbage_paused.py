@@ -1,4 +1,4 @@
-"""What a fork server imports first: it can be told modules, not functions."""
+"""Importing this module pauses the search for garbage: a fork server can be given modules only."""
 
 from xent_bench.process import garbage
 

@@ -1,4 +1,4 @@
-"""What the processes that train a run together know between them; one process knows it all."""
+"""Exchange between the processes that train one run; alone, a process gets back what it gave."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from torch import Tensor, distributed
 
 
 def is_shared() -> bool:
-    """Whether there are several."""
+    """Whether several processes train the run together."""
     return distributed.is_available() and distributed.is_initialized()
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The rows of all, one process's after the other's; their numbers may differ."""
+    """Concatenate the rows of all processes, in their order; the numbers of rows may differ."""
     if not is_shared():
         return rows
     counts = gathered_values(len(rows))
@@ -24,19 +24,19 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 def gathered_columns(columns: Tensor) -> Tensor:
-    """The same of what each knows of every row."""
+    """Concatenate columns: each process holds some columns of the same rows."""
     return gathered(columns.T).T if is_shared() else columns
 
 
 def gathered_values(value: Any) -> list[Any]:
-    """Of each process in turn, whatever can be pickled."""
+    """List the value of each process, in their order; anything that can be pickled."""
     if not is_shared():
         return [value]
-    found: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def agreed(value: int) -> int:
-    """The first process's."""
+    """Take the first process's value in every process."""
     return int(gathered_values(value)[0])

@@ -1,10 +1,10 @@
-"""How many processors this process may use."""
+"""The number of processors that this process may use."""
 
 import os
 
 
 def processors(jobs: int = 1) -> int:
-    """One job's share, where several run at a time; one at least.
+    """The number of processors for each of `jobs` runs at a time, one at least.
 
     A cluster's scheduler, or `taskset`, may grant fewer than the machine has.
     """

@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, versions, hardware."""
+"""The provenance of a run's numbers: commit, versions and hardware."""
 
 import platform
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-CODE = ("conf", "xent_bench")  # a note left beside them changes no number
+CODE = ("conf", "xent_bench")  # an edited file elsewhere changes no number
 PACKAGES = ("xent-bench", "torch", "torchvision", "pytorch-lightning", "mlflow", "numpy")
 
 
 def provenance(device: torch.device, devices: int) -> dict[str, str]:
-    """Tags of a run; the commit is of the checkout that the code runs from, if it is one."""
+    """Tags of a run. The commit and `dirty` are left out unless the code runs from a checkout."""
     versions = {package: version(package) for package in PACKAGES}
     tags = versions | {"python": platform.python_version(), "hardware": _hardware(device, devices)}
     commit = _git("rev-parse", "HEAD")
@@ -37,7 +37,7 @@ def _hardware(device: torch.device, devices: int) -> str:
 
 
 def _git(*arguments: str) -> str:
-    """Output of git in the folder of this file; nothing if that is no checkout of ours."""
+    """Output of git in the checkout of this package; empty if it is installed otherwise."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""

@@ -1,6 +1,7 @@
-"""Processes that train one run together, a part of every batch each: begun, watched, ended as one.
+"""Processes that train one run together, each with a part of every batch.
 
-Not by Lightning's own launcher, which types the command line again: here that may be a sweep.
+They are started, watched and ended together. Lightning's own launcher runs the command line again
+in every process, and that may be a sweep's here.
 """
 
 import math
@@ -21,21 +22,23 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from xent_bench.failures import ProcessEnded, Unavailable
 from xent_bench.process.signals import Notice, Preempted, end_with_parent
 
-PATIENCE = 0.2  # seconds until a signal is passed on
-PARTING = 20.0  # seconds for the others to end by themselves, once one has failed
+SIGNAL_SECONDS = 0.2  # seconds until a signal is passed on to them
+ENDING_SECONDS = 20.0  # seconds for the others to end by themselves after one has failed
 PRELOADED = ["xent_bench.process.garbage_paused", "xent_bench.training.fit"]
 
 
 def run_in_ranks(
     function: Callable[..., None], *arguments: Any, ranks: int, notice: Notice
 ) -> None:
-    """Call it in each process with the arguments and the process's own notice.
+    """Call `function(*arguments, notice)` in `ranks` processes, each with a notice of its own.
 
-    When one ends with an error, or is killed, the others, who would wait for it, are ended too and
-    the error is raised here.
+    When one of them fails or is killed, the others, which would wait for it, are ended too, and
+    its error is raised here.
     """
-    notice.listen()  # it is theirs to end, and ours to tell them
-    context = get_context("forkserver")  # imports once, and forks before a thread or a GPU is used
+    notice.listen()  # the signal is passed on: they save before they end
+    context = get_context(
+        "forkserver"
+    )  # one import for all, and no thread or GPU is in use when it forks
     context.set_forkserver_preload(PRELOADED)
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
     started: list[tuple[ForkServerProcess, Connection]] = []
@@ -65,57 +68,62 @@ def _run_rank(
     os.environ |= environment
     try:
         with Notice() as notice:
-            # the fork server of a sweep blocks them
+            # the fork server of a sweep blocks them, and children inherit that
             signal.pthread_sigmask(signal.SIG_UNBLOCK, notice.before)
-            end_with_parent(grace=0)  # whose lock on the run's folder is gone with it
+            end_with_parent(grace=0)  # the lock on the run's folder is lost with the parent
             function(*arguments, notice)
     except BaseException as error:
-        _tell(outcome, error)
-        os._exit(1)  # at once: a library would wait for the other processes
+        _send_error(outcome, error)
+        os._exit(1)  # at once: a library's cleanup would wait for the other processes
     outcome.send(None)
 
 
-def _tell(outcome: Connection, error: BaseException) -> None:
+def _send_error(outcome: Connection, error: BaseException) -> None:
     if not isinstance(error, Preempted | ValueError | OSError | Unavailable | ArithmeticError):
-        traceback.print_exception(error)  # which does not cross
+        traceback.print_exception(error)  # a traceback cannot be sent
     try:
         content = ForkingPickler.dumps(error)
-        ForkingPickler.loads(content)  # its class may want more than it keeps
-    except Exception:  # somebody's own kind of error
+        ForkingPickler.loads(content)  # fails if its class needs arguments that it does not keep
+    except Exception:  # an error class of the user's
         content = ForkingPickler.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-    with suppress(BrokenPipeError):  # whoever began it was killed
+    with suppress(BrokenPipeError):  # the parent was killed
         outcome.send_bytes(content)
 
 
 def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) -> None:
-    """Until all have ended; after an error a while, for the first to say so in its records."""
+    """Wait for all to end and raise the first error.
+
+    After an error only ENDING_SECONDS, in which the first process writes the reason down.
+    """
     errors: list[BaseException] = []
-    told, end = False, math.inf
-    left = list(started)
-    while left and time.monotonic() < end:
-        if notice.signum is not None and not told:
-            told = True
-            for process, _ in left:
+    passed_on, end = False, math.inf
+    running = list(started)
+    while running and time.monotonic() < end:
+        if notice.signum is not None and not passed_on:
+            passed_on = True
+            for process, _ in running:
                 os.kill(process.pid or 0, signal.SIGTERM)
-        # its word too: one that is longer than the pipe keeps whoever sends it from ending
-        signs = wait([sign for rank, word in left for sign in (rank.sentinel, word)], PATIENCE)
-        for process, word in [each for each in left if {each[0].sentinel, each[1]} & {*signs}]:
-            left.remove((process, word))
-            error = _error_of(process, word)
+        # the pipes too: a process that sends more than one holds cannot end before it is read
+        waited_for = [item for process, pipe in running for item in (process.sentinel, pipe)]
+        ready = {*wait(waited_for, SIGNAL_SECONDS)}
+        ended = [pair for pair in running if {pair[0].sentinel, pair[1]} & ready]
+        for process, pipe in ended:
+            running.remove((process, pipe))
+            error = _error_of(process, pipe)
             if error is not None:
                 errors.append(error)
-                end = min(end, time.monotonic() + PARTING)
+                end = min(end, time.monotonic() + ENDING_SECONDS)
     if errors:
-        notice.heed()  # by the signal that came first
-        # of one that was killed, the others say only that they miss it
-        raise next((each for each in errors if isinstance(each, Unavailable)), errors[0])
+        notice.heed()  # a signal is the reason, not what it led to
+        # where one was killed, the errors of the others only say that they cannot reach it
+        raise next((error for error in errors if isinstance(error, Unavailable)), errors[0])
 
 
 def _error_of(process: ForkServerProcess, outcome: Connection) -> BaseException | None:
-    with suppress(EOFError, OSError):  # it was killed, or while it spoke
-        said: BaseException | None = outcome.recv()
+    with suppress(EOFError, OSError):  # it was killed, perhaps while it sent
+        error: BaseException | None = outcome.recv()
         process.join()
-        return said
+        return error
     process.join()
     code = process.exitcode or 0
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"

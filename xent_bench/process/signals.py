@@ -1,4 +1,4 @@
-"""Being told to end by a signal: noted at once, heeded where nothing is half done."""
+"""Signals that end a run: noted at once, acted on between two steps, where nothing is half done."""
 
 import os
 import signal
@@ -9,35 +9,36 @@ from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import Self
 
-TOLD_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers use all three
-GRACE = 600.0  # seconds for a step, or a validation, of one that nobody watches
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same again may succeed
+PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers send all three
+ENDING_SIGNALS = (signal.SIGINT, *PREEMPTION_SIGNALS)
+GRACE = 600.0  # seconds for a step or a validation, for a process without a parent
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
 class Preempted(BaseException):
-    """A signal said to end. What was trained is kept, and the same command goes on with it.
+    """A signal told the process to end. What was trained is kept; the same command continues it.
 
-    No Exception, as KeyboardInterrupt is none: whoever goes on after a failure must not after this.
+    Like KeyboardInterrupt not an Exception: code that goes on after a failure must not after this.
     """
 
     def __init__(self, signum: int) -> None:
-        """Which signal."""
+        """`signum`: the number of the signal."""
         super().__init__(f"told to end by {signal.Signals(signum).name}")
         self.signum = signum
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
-        """To cross from one process to another."""
+        """Pickle the number of the signal, to send the error to another process."""
         return type(self), (self.signum,)
 
 
-def raise_when_told() -> None:
-    """From now on a signal raises Preempted wherever the program is, as Ctrl-C does its own.
+def raise_on_signal() -> None:
+    """Let each preemption signal raise Preempted wherever the program is, as Ctrl-C raises.
 
-    Not one that is listened to already, by what puts a scheduler's job back into its queue.
+    A signal that has a handler already keeps it: it may put a scheduler's job back into its queue.
     """
-    for each in TOLD_BY:
-        if signal.getsignal(each) == signal.SIG_DFL:  # what a shell's trap ignores stays ignored
-            signal.signal(each, _raise)
+    for signum in PREEMPTION_SIGNALS:
+        if signal.getsignal(signum) == signal.SIG_DFL:  # what a shell's trap ignores stays ignored
+            signal.signal(signum, _raise)
 
 
 def _raise(signum: int, _: FrameType | None) -> None:
@@ -45,8 +46,9 @@ def _raise(signum: int, _: FrameType | None) -> None:
 
 
 def end_with_parent(grace: float = GRACE) -> None:
-    """When the parent is killed, which tells nobody, this process is told to end, and after so many
-    seconds killed.
+    """Send this process SIGTERM when its parent has ended, and kill it `grace` seconds later.
+
+    A parent that is killed cannot tell its children. With `grace` 0 it is killed at once.
     """
     threading.Thread(target=_await_parent, args=(grace,), daemon=True).start()
 
@@ -62,57 +64,57 @@ def _await_parent(grace: float) -> None:
 
 
 class Notice:
-    """Within it a signal ends a run at once until `listen`; from then on it is only noted, as is
-    the first Ctrl-C, and the run ends between two steps.
+    """A context in which a signal is noted, for the run to end between two steps.
 
-    Whoever listened before hears of it afterwards: main(), or a scheduler's own handler that puts
-    the job back into its queue.
+    Until `listen` is called, a signal ends the run at once. From then on it is only noted, as is
+    the first Ctrl-C. When the context ends, the handler of before gets the signal: main()'s, or a
+    scheduler's that puts the job back into its queue.
     """
 
-    def __init__(self, word: str = "") -> None:
-        """Nothing noted. `word`: on the terminal when the first Ctrl-C is."""
+    def __init__(self, message: str = "") -> None:
+        """`message`: printed on the terminal at the first Ctrl-C."""
         self.signum: int | None = None
-        self.word = word.encode()
+        self.message = message.encode()
         self.only_notes = False
 
     def __enter__(self) -> Self:
-        """Listen, unless in a thread, where Python lets nobody."""
+        """Install the handlers, except in a thread: Python allows them in the main thread alone."""
         self.before = {}
         if threading.current_thread() is threading.main_thread():
-            before = {each: signal.getsignal(each) for each in (*TOLD_BY, signal.SIGINT)}
+            before = {signum: signal.getsignal(signum) for signum in ENDING_SIGNALS}
             # what is ignored stays so: Ctrl-C in a script's background, or in a run of a sweep,
-            # whose parent says what is meant
-            self.before = {k: how for k, how in before.items() if how != signal.SIG_IGN}
-        for each in self.before:
-            signal.signal(each, self._note)
+            # which its parent tells to end
+            self.before = {k: handler for k, handler in before.items() if handler != signal.SIG_IGN}
+        for signum in self.before:
+            signal.signal(signum, self._note)
         return self
 
     def listen(self) -> None:
-        """Only note, from now on, what the run will heed; also after a library has listened."""
+        """Only note signals from now on; also takes them back from a library's handlers."""
         self.only_notes = True
-        for each in self.before:
-            signal.signal(each, self._note)
+        for signum in self.before:
+            signal.signal(signum, self._note)
 
     def heed(self) -> None:
-        """Raise Preempted if told to end."""
+        """Raise Preempted if a signal was noted."""
         if self.signum is not None:
             raise Preempted(self.signum)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         at_once = not self.only_notes or signum == self.signum == signal.SIGINT  # Ctrl-C twice
         if self.signum is None or self.before[signal.Signals(signum)] is not _raise:
-            self.signum = signum  # a scheduler's handler must hear of it, whatever came before
+            self.signum = signum  # a scheduler's handler must get its signal, whatever came first
         if at_once:
             raise KeyboardInterrupt if signum == signal.SIGINT else Preempted(signum)
         if signum == signal.SIGINT:
-            os.write(2, self.word)  # print() may be what it came into
+            os.write(2, self.message)  # the signal may have interrupted print()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Pass it on; a failure of the run's own comes first."""
-        for each, handler in self.before.items():
-            signal.signal(each, handler)
+        """Restore the handlers and call that of the noted signal, unless the run itself failed."""
+        for signum, handler in self.before.items():
+            signal.signal(signum, handler)
         if self.signum is None or not (error is None or isinstance(error, Preempted)):
             return
         handler = self.before[signal.Signals(self.signum)]

@@ -1,1 +1,1 @@
-"""Many runs at once: which there are, how they are trained, and what a person sees of it."""
+"""Sweeps: which runs there are, how they are trained, and what a person sees of them."""

@@ -1,4 +1,4 @@
-"""What happens in the process of one run of a sweep."""
+"""The functions that a sweep runs in forked processes: train a run, check runs, send to MLflow."""
 
 import faulthandler
 import os
@@ -14,94 +14,102 @@ from omegaconf import DictConfig
 
 from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
 from xent_bench.failures import Unreachable, worth_another_try
-from xent_bench.process.signals import EXIT_CODE, Preempted, end_with_parent, raise_when_told
+from xent_bench.process.signals import (
+    ENDING_SIGNALS,
+    EXIT_PREEMPTED,
+    Preempted,
+    end_with_parent,
+    raise_on_signal,
+)
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
-from xent_bench.sweeps.fork_server import SIGNALS
 from xent_bench.tracking.send import bring
 from xent_bench.training.run import run
 
-LONGEST = 2000  # characters of a reason
+MAX_REASON = 2000  # characters
 
 
 class Failure(NamedTuple):
-    """Why a run has no result, its exit code, and whether it may have one another time."""
+    """A run that ended without a result: the reason, the exit code, and whether to try again."""
 
     reason: str
     code: int
     again: bool = False
-    refused: bool = False  # for a mistake in the command, or in what it names
+    refused: bool = False  # the command, or what it names, is at fault
 
 
-def train(
+def train_in_child(
     config: DictConfig, command: str, folder: Path, gpus: str | None, outcome: Connection
 ) -> None:
-    """One run; its outcome is None or a Failure, what it prints goes to a file of its folder."""
+    """Train one run and send None or its Failure; what it prints goes to a file in its folder.
+
+    `gpus`: CUDA_VISIBLE_DEVICES, or None to leave it as it is.
+    """
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus
-    failure: Failure | None = Failure("told to end", EXIT_CODE, again=True)
+    failure: Failure | None = Failure("told to end", EXIT_PREEMPTED, again=True)
     try:
-        _listen()
-        made = missing_folders(folder)
+        _set_signals()
+        new_folders = missing_folders(folder)
         _print_into(folder)
         failure = _outcome(config, command, folder)
         if failure is not None and failure.refused:
-            delete_alone(folder, LOG, made)
-    except Preempted:  # before or after its training
+            delete_alone(folder, LOG, new_folders)
+    except Preempted:  # before or after the training
         pass
-    except OSError as error:  # its folder
+    except OSError as error:  # its folder cannot be made or written
         failure = Failure(explain(error, sys.argv[1:]), exit_code(error), worth_another_try(error))
-    for each in SIGNALS:  # it is over: what comes now must not tear the message
-        signal.signal(each, signal.SIG_IGN)
-    _tell(outcome, failure)
+    for signum in ENDING_SIGNALS:  # a signal from now on must not cut the message short
+        signal.signal(signum, signal.SIG_IGN)
+    _send(outcome, failure)
 
 
-def check(configs: list[DictConfig], answer: Connection) -> None:
-    """Answer with the number of GPUs, or with the line and the exit code of a refusal."""
-    import torch  # the server has it
+def check_in_child(configs: list[DictConfig], answer: Connection) -> None:
+    """Check each run's parts; send the number of GPUs, or a refusal's line and exit code."""
+    import torch  # the fork server has imported it
 
     from xent_bench.config.parts import resolve
 
     try:
-        _listen()
+        _set_signals()
         for config in configs:
             resolve(config)
-        found: int | tuple[str, int] = torch.cuda.device_count()
+        reply: int | tuple[str, int] = torch.cuda.device_count()
     except CONFIG_ERRORS as error:
-        found = explain(error, sys.argv[1:]), exit_code(error)
+        reply = explain(error, sys.argv[1:]), exit_code(error)
     except Preempted:
-        found = "told to end while it checked the runs", EXIT_CODE
-    _tell(answer, found)
+        reply = "told to end while it checked the runs", EXIT_PREEMPTED
+    _send(answer, reply)
 
 
-def _tell(parent: Connection, what: object) -> None:
-    with suppress(BrokenPipeError):  # it was killed: nobody is there to be told
-        parent.send(what)
+def _send(parent: Connection, message: object) -> None:
+    with suppress(BrokenPipeError):  # the parent was killed
+        parent.send(message)
     parent.close()
 
 
 def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
     try:
-        _run(config, command)
+        _run_even_offline(config, command)
     except KeyboardInterrupt:
         return Failure("interrupted", 130, again=True)
-    except Preempted as told:
-        return Failure(str(told), EXIT_CODE, again=True)
+    except Preempted as preempted:
+        return Failure(str(preempted), EXIT_PREEMPTED, again=True)
     except SystemExit as end:
         return Failure(f"ended by sys.exit({end.code!r})", 1)
     except USER_ERRORS as error:
-        reason = explain(error, sys.argv[1:])[:LONGEST]
+        reason = explain(error, sys.argv[1:])[:MAX_REASON]
         again = worth_another_try(error)
         return Failure(reason, exit_code(error), again, is_refusal(error))
     except BaseException as error:
         traceback.print_exc()
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
         return Failure(f"{reason}; see {folder / LOG}", 1)
     return None
 
 
-def _run(config: DictConfig, command: str) -> None:
-    """The parent has found that MLflow answers: where it has gone since, the folder must do."""
+def _run_even_offline(config: DictConfig, command: str) -> None:
+    """Train; if MLflow stopped answering after the parent asked it, log to the folder alone."""
     try:
         run(config, command)
     except Unreachable as error:
@@ -110,22 +118,22 @@ def _run(config: DictConfig, command: str) -> None:
         run(config, command)
 
 
-def send(uri: str | None, folder: Path, answer: Connection) -> None:
-    """To MLflow, of a run whose process has ended without a word, what it left."""
+def send_in_child(uri: str | None, folder: Path, answer: Connection) -> None:
+    """Send to MLflow what a run left whose process was killed."""
     bring(folder, uri)
     answer.close()
 
 
-def _listen() -> None:
-    """To the parent: Ctrl-C on a terminal is told to all, and the parent tells us what is meant."""
+def _set_signals() -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the parent; end when it says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise_when_told()
+    raise_on_signal()
     end_with_parent()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
 
 def _print_into(folder: Path) -> None:
-    """Also what a crash leaves: the bar and the lines of the sweep are the parent's."""
+    """Send stdout, stderr and a crash's traceback to the run's log: the parent has the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""Which runs a sweep consists of, known before the first of them starts."""
+"""The runs that a sweep consists of, as lists of overrides, before the first of them starts."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 
 
 def combinations_of(config: DictConfig) -> list[list[str]] | None:
-    """The overrides of each run of a sweep, by Hydra's own expansion of it.
+    """Expand a sweep, as Hydra does, to the overrides of each of its runs.
 
-    None of another sweeper, which chooses as it goes: each run is checked when it starts.
+    None for another sweeper, which chooses as it goes: its runs are checked when they start.
     """
     sweeper = config.hydra.sweeper
-    if not sweeper._target_.endswith((".BasicSweeper", ".Missing")):
+    if not sweeper._target_.endswith((".BasicSweeper", ".MissingRuns")):
         return None
     arguments = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     arguments += config.hydra.overrides.task
@@ -26,9 +26,9 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
 
 
 def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[tuple[int, DictConfig]]:
-    """Each run's place and config, in an order that meets a mistake soon."""
-    for place in _novel_first(combinations):
-        yield place, compose(config.hydra.job.config_name, combinations[place])
+    """Yield each combination's index and config, in an order that meets a mistake soon."""
+    for index in _novel_first(combinations):
+        yield index, compose(config.hydra.job.config_name, combinations[index])
 
 
 def differing(combinations: list[list[str]]) -> set[str]:
@@ -38,11 +38,11 @@ def differing(combinations: list[list[str]]) -> set[str]:
 
 
 def _novel_first(combinations: list[list[str]]) -> list[int]:
-    """Those before the others that hold an override which none before them holds."""
+    """Indices of the combinations, first of those with an override that none before them has."""
     seen: set[str] = set()
     novel: list[int] = []
     others: list[int] = []
-    for place, combination in enumerate(combinations):
-        (others if seen.issuperset(combination) else novel).append(place)
+    for index, combination in enumerate(combinations):
+        (others if seen.issuperset(combination) else novel).append(index)
         seen.update(combination)
     return novel + others

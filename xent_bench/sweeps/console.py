@@ -1,4 +1,4 @@
-"""What a person sees of a run or a sweep, beside the progress bar: a Hydra callback."""
+"""The lines on the terminal about a run or a sweep: a Hydra callback that also plans the sweep."""
 
 import sys
 import traceback
@@ -21,15 +21,15 @@ from xent_bench.sweeps.recall import forget
 
 
 class Console(Callback):
-    """One line a run; before a sweep what there is to do, after it what to type next."""
+    """Prints a line for each run, before a sweep what there is to do, and after it what to type."""
 
     def __init__(self) -> None:
-        """A single run, until a sweep says otherwise."""
+        """Begin with neither plan nor tally, as for a single run."""
         self.tally: Tally | None = None
         self.plan: Plan | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the sweep as a whole; with nothing missing, that is all."""
+        """Plan and check the whole sweep; where no run is missing, print the sum and leave."""
         try:
             register_plugins(config)
             self.plan = plan_of(config)
@@ -39,7 +39,7 @@ class Console(Callback):
             return
         self.tally = Tally(len(self.plan.runs), len(self.plan.missing))
         if not self.plan.missing:
-            with suppress(OSError):  # it may not be written: then it is as it was
+            with suppress(OSError):  # a folder that may not be written keeps the old one
                 OmegaConf.save(config, Path(config.hydra.sweep.dir) / "multirun.yaml")
             self.tally.say_sum(self.plan.runs[-1].folder.parent)
             sys.exit(0)
@@ -51,7 +51,7 @@ class Console(Callback):
             self.had_result = has_result(run_folder(config))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Of what this process trains the result or the failure; after the last, the sum."""
+        """Print the run's result or failure, and after the last run the sum."""
         if self.tally is None:
             self._end_single(config, job_return)
         elif job_return.status is JobStatus.FAILED:
@@ -91,7 +91,7 @@ class Console(Callback):
 
 
 def _reason(error: Any) -> tuple[str, int]:
-    """In one line, and the exit code; of a bug of ours also its traceback."""
+    """The reason in one line, and the exit code; a bug's traceback is printed."""
     if isinstance(error, USER_ERRORS):
         return explain(error, sys.argv[1:]), exit_code(error)
     traceback.print_exception(error)

@@ -1,18 +1,18 @@
-"""A process that has imported PyTorch, Lightning and MLflow, and forks one of ours for each run.
+"""A server process that has imported PyTorch, Lightning and MLflow, and forks a process per run.
 
-So a run costs a fork to start, not seconds of imports; it has a process of its own, which may be
-killed or leave; and the parent, which trains nothing, imports nothing. Not by an executor: those of
-concurrent.futures and joblib fail all that is to come when one process is killed; Pebble's (5.2)
-goes on, but waits for ever for one that left with exit code 0, and kills what has not ended 3 s
-after it was told to; submitit's local one starts a new interpreter a run, and all at once.
-Processes are no daemons, since a run has children: workers that decode, ranks of one training.
+So a run starts with a fork instead of seconds of imports; it has a process of its own, which may be
+killed or exit; and the parent, which trains nothing, imports nothing. No executor does this: those
+of concurrent.futures and joblib fail all later tasks when one process is killed; Pebble's (5.2)
+goes on, but waits for ever for a process that left with exit code 0, and kills one that has not
+ended 3 s after it was told to; submitit's local one starts a new interpreter for each run, all at
+once.
+The processes are no daemons, since a run has children: workers that decode, ranks of one training.
 """
 
 import atexit
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
@@ -24,11 +24,11 @@ from omegaconf import DictConfig
 
 from xent_bench.config.schema import GROUPS
 from xent_bench.failures import Unavailable
-from xent_bench.process.signals import TOLD_BY
+from xent_bench.process.signals import ENDING_SIGNALS
 
 CONTEXT = multiprocessing.get_context("forkserver")
-# What a run imports, at once and when it comes to need it: MLflow's store takes 1.5 s of each.
-IMPORTED = [
+# Also what a run imports only later: MLflow's store would take 1.5 s of each run.
+PRELOADED = [
     "xent_bench.process.garbage_paused",
     *(
         "xent_bench.training.fit",
@@ -40,36 +40,37 @@ IMPORTED = [
     *("sqlalchemy.dialects.sqlite", "torch.utils.flop_counter"),
     *("matplotlib.backends.backend_agg", "PIL.PngImagePlugin", "PIL.JpegImagePlugin"),
 ]
-SIGNALS = {signal.SIGINT, *TOLD_BY}
 
 
 def start(config: DictConfig | None = None) -> None:
-    """Let it import, in the background, also what a first run is made of; it ends with us."""
+    """Start the server if it does not run; it imports in the background and ends with its parent.
+
+    With the config of a first run it also imports the modules of the run's parts.
+    """
     targets = [config[group]["_target_"].rpartition(".")[0] for group in GROUPS] if config else []
-    # not somebody else's modules, which may begin to do something
-    CONTEXT.set_forkserver_preload(
-        [*IMPORTED, *(each for each in targets if each.startswith("xent_bench."))]
-    )
-    resource_tracker.ensure_running()  # which would unblock the signals
-    # It and its children are told by us alone: Ctrl-C reaches the whole process group, and would
-    # interrupt an import with a page of its own.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    # not a user's modules, whose import may have effects
+    ours = [module for module in targets if module.startswith("xent_bench.")]
+    CONTEXT.set_forkserver_preload([*PRELOADED, *ours])
+    resource_tracker.ensure_running()  # first: its start would unblock the signals
+    # Blocked in the server, and so in its children: Ctrl-C reaches the whole process group, and
+    # would interrupt an import with a long traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    atexit.unregister(_end)
-    atexit.register(_end)  # once
+    atexit.unregister(_end)  # registered once, however often it is started
+    atexit.register(_end)
 
 
 def fork(function: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
-    """A process that runs `function(*arguments, connection)`, and our end of its connection.
+    """Fork a process that runs `function(*arguments, connection)`; returns it and our connection.
 
     Unavailable if the server is gone, which a system that is out of memory may kill, or if the
-    system has no memory for more.
+    system has no memory for another process.
     """
     try:
-        start()  # nothing if it runs
+        start()
         ours, theirs = CONTEXT.Pipe(duplex=False)
         with theirs:
             process = CONTEXT.Process(target=function, args=(*arguments, theirs), daemon=False)
@@ -79,30 +80,10 @@ def fork(function: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, C
     return process, ours
 
 
-def examine(configs: list[DictConfig]) -> int:
-    """Refuse what only PyTorch can see to be wrong; the number of its GPUs."""
-    from xent_bench.sweeps.child import check  # which the server imports for it
-
-    process, connection = fork(check, configs)
-    try:
-        answer = connection.recv()
-    except EOFError:
-        process.join()
-        if process.exitcode == 1:  # it has said on the terminal why
-            sys.exit(1)
-        raise Unavailable("the process that checks the runs was killed") from None
-    process.join()
-    if isinstance(answer, tuple):
-        line, code = answer
-        print(f"xent-train: {line}", file=sys.stderr)
-        sys.exit(code)
-    return int(answer)
-
-
 def _end() -> None:
-    """Not after its imports, which a refusal has made useless."""
-    pid = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009  not declared
+    """Kill the server: after a refusal nobody waits for the end of its imports."""
+    pid = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009  untyped
     if pid is not None:
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)  # so that `time` knows what the runs have cost
+            os.waitpid(pid, 0)  # so that `time` counts the CPU time of the runs

@@ -1,4 +1,4 @@
-"""What the launchers share: which runs they are given, and what a sweeper gets back."""
+"""The launchers' common part: the runs that they are given, and what a sweeper gets back."""
 
 from collections.abc import Sequence
 
@@ -10,45 +10,44 @@ from omegaconf import DictConfig, open_dict
 from xent_bench.runs.files import load_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.combinations import differing
-from xent_bench.sweeps.fork_server import examine
 from xent_bench.sweeps.lines import Tally
-from xent_bench.sweeps.plan import Plan, planned
-from xent_bench.sweeps.session import console_of
+from xent_bench.sweeps.plan import Plan, check_parts, planned_run
+from xent_bench.sweeps.session import session_of
 
 
-class PlannedRuns(Launcher):
-    """Of a sweep that the Console has planned; or of a sweeper that chooses as it goes."""
+class SweepLauncher(Launcher):
+    """A launcher of the runs that the session has planned, or that another sweeper chooses."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """What Hydra has."""
+        """Keep Hydra's context and the sweep's config."""
         self.context, self.config = hydra_context, config
 
-    def chosen(
+    def missing_runs(
         self, job_overrides: Sequence[Sequence[str]]
     ) -> tuple[list[tuple[Planned, DictConfig]], int, Tally]:
-        """The runs, the GPUs of this machine, and where to count what becomes of each."""
-        combinations = [list(each) for each in job_overrides]
-        console = console_of(self.context)
-        plan, tally = console.plan, console.tally
+        """The runs to train with their configs, the number of GPUs, and the tally of the sweep."""
+        combinations = [list(overrides) for overrides in job_overrides]
+        session = session_of(self.context)
+        plan, tally = session.plan, session.tally
         if plan is None or tally is None:
             plan, tally = self._plan(combinations), Tally(len(combinations), len(combinations))
-        return [plan.config_of(each) for each in combinations], plan.gpus, tally
+        return [plan.missing_run(overrides) for overrides in combinations], plan.gpus, tally
 
     def _plan(self, combinations: list[list[str]]) -> Plan:
-        tells = differing(combinations)
+        varied = differing(combinations)
         runs = []
-        for each in combinations:
-            config = self.context.config_loader.load_sweep_config(self.config, each)
+        for overrides in combinations:
+            config = self.context.config_loader.load_sweep_config(self.config, overrides)
             with open_dict(config):
                 del config["hydra"]
-            runs.append((planned(self.config, config, each, tells), config))
-        return Plan([run for run, _ in runs], runs, examine([config for _, config in runs]))
+            runs.append((planned_run(self.config, config, overrides, varied), config))
+        return Plan([run for run, _ in runs], runs, check_parts([config for _, config in runs]))
 
 
 def returned(run: Planned, config: DictConfig) -> JobReturn:
-    """A run that is done, as Hydra passes it to a sweeper."""
-    made = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
-    made.return_value = load_result(run.folder)
-    return made
+    """The result of a finished run, in the form in which Hydra passes it to a sweeper."""
+    job_return = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
+    job_return.return_value = load_result(run.folder)
+    return job_return

@@ -1,4 +1,4 @@
-"""Lines of a sweep for the user: how each run ended, and what of the sweep is done."""
+"""Lines on the terminal about a sweep: how each run ended, and how much of the sweep is done."""
 
 import time
 from contextlib import suppress
@@ -12,18 +12,18 @@ LEGEND = "Scores on test: as trained → after temperature scaling."
 
 
 def say(line: str) -> None:
-    """At once."""
-    with suppress(BrokenPipeError):  # xent-train | head: training goes on
+    """Print a line at once."""
+    with suppress(BrokenPipeError):  # `xent-train | head`: training goes on
         print(line, flush=True)
 
 
-def runs(n: int) -> str:
-    """A number of them."""
+def n_runs(n: int) -> str:
+    """'1 run' or 'n runs'."""
     return "1 run" if n == 1 else f"{n} runs"
 
 
 def result_line(result: dict[str, Any], calibrator: str) -> str:
-    """As trained -> after temperature scaling; and after another calibrator that is asked for."""
+    """Scores on test, as trained -> after temperature scaling, and after another calibrator."""
     metrics, prefix = result["metrics"], PREFIXES[calibrator]
     more = ""
     if calibrator != "temperature":
@@ -42,13 +42,13 @@ def result_line(result: dict[str, Any], calibrator: str) -> str:
 
 
 class Tally:
-    """Counts runs as they end."""
+    """Counts the runs of a sweep as they end, and prints a line for each."""
 
     def __init__(self, total: int, missing: int) -> None:
-        """Of a sweep of so many runs, so many of which are not done."""
+        """`total`: runs of the sweep; `missing`: those that were not done when it began."""
         self.total, self.missing = total, missing
-        self.trained = self.completed = 0  # completed: only something beside its training lacked
-        self.codes: list[int] = []  # of the failures
+        self.trained = self.completed = 0  # completed: only something beside the training lacked
+        self.codes: list[int] = []  # exit codes of the failed runs
         self.kept = 0  # failed runs with a folder, which says why
         self.start = time.monotonic()
 
@@ -59,11 +59,11 @@ class Tally:
 
     @property
     def was_refused(self) -> bool:
-        """Whether every run was refused at its start, so that nothing is left of the sweep."""
+        """Whether every run was refused at its start and left no folder."""
         return len(self.codes) == self.total and not self.kept
 
     def done(self, name: str, result: dict[str, Any], calibrator: str, *, trained: bool) -> None:
-        """A run has its result."""
+        """Count a run that has its result; `trained`: it was trained in this sweep."""
         self.trained += trained
         self.completed += not trained
         left = self.time_left()
@@ -71,23 +71,23 @@ class Tally:
         self.line(name, f"{result_line(result, calibrator)}{ending}")
 
     def failed(self, name: str, reason: str, code: int, *, kept: bool = True) -> None:
-        """Count a run that has none; one that was refused at its start has no folder either."""
+        """Count a run without a result; `kept`: it has a folder, since it was not refused."""
         self.codes.append(code)
         self.kept += kept
         self.line(name, f"FAILED: {reason}")
 
     def line(self, name: str, text: str) -> None:
-        """About one run."""
+        """Print a line about one run, with how many runs have ended."""
         say(f"[{self.ended:2}/{self.total}] {name:14} {text}")
 
     def time_left(self, underway: float = 0.0) -> float | None:
-        """In seconds; `underway` is the sum of what the running ones have done, in runs."""
+        """Seconds left, None while unknown. `underway`: what running runs have done, in runs."""
         done = self.trained + underway
         left = self.total - self.ended - underway
         return left / done * (time.monotonic() - self.start) if done > 0 and left > 0 else None
 
     def say_sum(self, folder: Path, *, unfinished: int = 0) -> None:
-        """What there is now, and what to type next."""
+        """Print how many runs ended in which way, and what to type next."""
         before = self.total - self.missing
         counts = {
             "trained": self.trained,
@@ -96,8 +96,8 @@ class Tally:
             "failed": len(self.codes),
             "to go": unfinished,
         }
-        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        say(f"{runs(self.total)}: {said}; {duration(time.monotonic() - self.start)}")
+        listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        say(f"{n_runs(self.total)}: {listed}; {duration(time.monotonic() - self.start)}")
         if self.kept:
             say(f"What failed, and why: xent-status {folder}")
         if before + self.trained + self.completed and not unfinished:

@@ -1,4 +1,4 @@
-"""How far the running runs of a sweep are: lines that change on a terminal, else one a minute."""
+"""Progress of the running runs: lines that change on a terminal, elsewhere one line a minute."""
 
 import sys
 import time
@@ -16,86 +16,88 @@ from rich.text import Text
 from xent_bench.runs.pace import Pace, duration, load_pace
 from xent_bench.sweeps.lines import Tally, say
 
-SAID = 60.0  # seconds between two lines where there is no terminal
-FIRST_SAID = 10.0  # seconds before the first of them
+LINE_EVERY = 60.0  # seconds between two lines where there is no terminal
+FIRST_LINE = 10.0  # seconds before the first of them
 REFRESH = 0.5  # seconds, on a terminal
 
 
-class Shown(NamedTuple):
-    """A running run."""
+class ShownRun(NamedTuple):
+    """A running run as it is displayed: its name, folder, start and number of tries."""
 
     name: str
     folder: Path
-    start: float  # of the clock
+    start: float  # by time.time()
     tries: int
 
     def pace(self) -> Pace | None:
-        """None of what was written before it was started."""
-        found = load_pace(self.folder)
-        return found if found is not None and found.time >= self.start else None
+        """How far the run is; None while the last note of it is from an earlier start."""
+        pace = load_pace(self.folder)
+        return pace if pace is not None and pace.time >= self.start else None
 
     def words(self) -> str:
-        """Where it is."""
+        """How far the run is, in words, and which retry it is."""
         retry = f", retry {self.tries - 1}" if self.tries > 1 else ""
         return f"{self.pace() or 'starting'}{retry}"
 
 
-Show: TypeAlias = Callable[[Sequence[Shown], int, Tally], None]
+Show: TypeAlias = Callable[[Sequence[ShownRun], int, Tally], None]
 
 
 @contextmanager
-def view() -> Iterator[Show]:
-    """What is to be called with the running runs, how many wait, and the tally, now and then."""
+def live_display() -> Iterator[Show]:
+    """Yield the function that shows the running runs, the number that wait, and the tally."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _line_a_minute()
         return
-    # no thread of its own: whoever calls us does so often enough
-    same = sys.stdout.isatty()
-    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=same) as live:
+    # auto_refresh is a thread, which nothing needs: the function is called several times a second
+    same_terminal = sys.stdout.isatty()
+    with Live(
+        console=console, auto_refresh=False, transient=True, redirect_stdout=same_terminal
+    ) as live:
         drawn = 0.0
 
-        def show(running: Sequence[Shown], waiting: int, tally: Tally) -> None:
+        def show(running: Sequence[ShownRun], waiting: int, tally: Tally) -> None:
             nonlocal drawn
             if time.monotonic() - drawn > REFRESH:
                 drawn = time.monotonic()
-                live.update(_drawn(running, waiting, tally), refresh=True)
+                live.update(_table(running, waiting, tally), refresh=True)
 
         yield show
 
 
 def _line_a_minute() -> Show:
-    to_say = time.monotonic() + FIRST_SAID
+    next_line = time.monotonic() + FIRST_LINE
 
-    def show(running: Sequence[Shown], waiting: int, tally: Tally) -> None:
-        nonlocal to_say
-        if running and time.monotonic() > to_say:
-            to_say = time.monotonic() + SAID
-            each = "; ".join(f"{run.name} {run.words()}" for run in running)
-            say(f"{_whole(running, waiting, tally)}. Running: {each}")
+    def show(running: Sequence[ShownRun], waiting: int, tally: Tally) -> None:
+        nonlocal next_line
+        if running and time.monotonic() > next_line:
+            next_line = time.monotonic() + LINE_EVERY
+            runs = "; ".join(f"{run.name} {run.words()}" for run in running)
+            say(f"{_summary(running, waiting, tally)}. Running: {runs}")
 
     return show
 
 
-def _whole(running: Sequence[Shown], waiting: int, tally: Tally) -> str:
+def _summary(running: Sequence[ShownRun], waiting: int, tally: Tally) -> str:
     failed = f", {len(tally.codes)} failed" if tally.codes else ""
-    waits = f", {waiting} waiting" if waiting else ""
-    left = tally.time_left(_underway(running))
-    ends = f", {duration(left)} left" if left is not None else ""
+    queued = f", {waiting} waiting" if waiting else ""
+    seconds = tally.time_left(_underway(running))
+    left = f", {duration(seconds)} left" if seconds is not None else ""
     done = tally.ended - len(tally.codes)
-    return f"{done}/{tally.total} done{failed}, {len(running)} running{waits}{ends}"
+    return f"{done}/{tally.total} done{failed}, {len(running)} running{queued}{left}"
 
 
-def _underway(running: Sequence[Shown]) -> float:
+def _underway(running: Sequence[ShownRun]) -> float:
     paces = [run.pace() for run in running]
     return sum(pace.epoch / pace.epochs for pace in paces if pace is not None)
 
 
-def _drawn(running: Sequence[Shown], waiting: int, tally: Tally) -> Group:
+def _table(running: Sequence[ShownRun], waiting: int, tally: Tally) -> Group:
     table = Table.grid(padding=(0, 1))
     for run in running:
         pace = run.pace()
         done, total = (pace.epoch, pace.epochs) if pace else (0.0, 1)
         bar = ProgressBar(total=total, completed=done, width=30)
         table.add_row(Text(f"        {run.name}"), bar, Text(run.words()))
-    return Group(table, Text(_whole(running, waiting, tally)))
+    return Group(table, Text(_summary(running, waiting, tally)))

@@ -1,87 +1,92 @@
-"""A sweep before it begins: which runs it has, which of them are missing, and that all can be."""
+"""The plan of a sweep: its runs, those that are missing, and a check that all of them can run."""
 
+import sys
 from typing import NamedTuple
 
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import check_sources, check_top_level
 from xent_bench.config.identity import command_of, run_folder, run_name
-from xent_bench.failures import Unreachable
+from xent_bench.failures import Unavailable, Unreachable
 from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
+from xent_bench.sweeps.child import check_in_child
 from xent_bench.sweeps.combinations import combinations_of, composed, differing
-from xent_bench.sweeps.lines import runs, say
+from xent_bench.sweeps.lines import n_runs, say
 from xent_bench.sweeps.recall import recall, remember
 
-MANY = 50  # which take Hydra about 5 s
+MANY = 50  # runs that take Hydra about 5 s to compose
 
 
 class Plan(NamedTuple):
-    """All runs of a sweep; of those that are missing also the configs."""
+    """All runs of a sweep, the configs of those that are missing, and the machine's GPUs."""
 
     runs: list[Planned]
     missing: list[tuple[Planned, DictConfig]]
-    gpus: int  # that this machine has, if there is anything to train
+    gpus: int  # of this machine; 0 where nothing is missing
 
-    def config_of(self, overrides: list[str]) -> tuple[Planned, DictConfig]:
-        """Of a run that is missing."""
-        return next(each for each in self.missing if each[0].overrides == overrides)
+    def missing_run(self, overrides: list[str]) -> tuple[Planned, DictConfig]:
+        """Find a missing run and its config by the run's overrides."""
+        return next(pair for pair in self.missing if pair[0].overrides == overrides)
 
 
 def plan_of(sweep: DictConfig) -> Plan | None:
-    """Composed and checked as a whole: a mistake in its last run is refused before the first.
+    """Compose and check a sweep: a mistake in its last run is refused before the first begins.
 
-    None of a sweep whose sweeper chooses as it goes.
+    None for a sweep whose sweeper chooses as it goes.
     """
-    known = recall(sweep)
-    done = {place for place, run in enumerate(known) if run.is_done()}
-    combinations = [run.overrides for run in known] or combinations_of(sweep)
+    recalled = recall(sweep)
+    done = {index for index, run in enumerate(recalled) if run.is_done()}
+    combinations = [run.overrides for run in recalled] or combinations_of(sweep)
     if combinations is None:
         return None
-    tells = differing(combinations)
-    found = dict(enumerate(known))
-    missing = {}
-    places = [place for place in range(len(combinations)) if place not in done]
-    if len(places) > MANY:
-        say(f"{runs(len(places))} to compose and check ...")
-    for at, config in composed(sweep, [combinations[place] for place in places]):
-        place = places[at]
+    varied = differing(combinations)
+    runs = dict(enumerate(recalled))
+    configs = {}
+    to_compose = [index for index in range(len(combinations)) if index not in done]
+    if len(to_compose) > MANY:
+        say(f"{n_runs(len(to_compose))} to compose and check ...")
+    for number, config in composed(sweep, [combinations[index] for index in to_compose]):
+        index = to_compose[number]
         check_top_level(config)
-        found[place] = planned(sweep, config, combinations[place], tells)
-        if not found[place].is_done():
+        runs[index] = planned_run(sweep, config, combinations[index], varied)
+        if not runs[index].is_done():
             check_sources(config)
-            missing[place] = config
-            fork_server.start(config)  # it imports while we compose
-    all_runs = [found[place] for place in sorted(found)]
-    pairs = [(found[place], missing[place]) for place in sorted(missing)]
+            configs[index] = config
+            fork_server.start(config)  # it imports while the other runs are composed
+    all_runs = [runs[index] for index in sorted(runs)]
+    missing = [(runs[index], configs[index]) for index in sorted(configs)]
     gpus = 0
-    if pairs:
-        to_train = sum(not has_result(run.folder) for run, _ in pairs)
-        ask_stores([config for _, config in pairs])
-        what = f"{to_train} to train" if to_train else f"{len(pairs)} to complete"
-        say(f"{runs(len(all_runs))}, {what}; loading PyTorch ...")
-        gpus = fork_server.examine([config for _, config in pairs])
-    if all_runs != known:
+    if missing:
+        to_train = sum(not has_result(run.folder) for run, _ in missing)
+        ask_stores([config for _, config in missing])
+        work = f"{to_train} to train" if to_train else f"{len(missing)} to complete"
+        say(f"{n_runs(len(all_runs))}, {work}; loading PyTorch ...")
+        gpus = check_parts([config for _, config in missing])
+    if all_runs != recalled:
         remember(sweep, all_runs)
-    return Plan(all_runs, pairs, gpus)
+    return Plan(all_runs, missing, gpus)
 
 
 def ask_stores(configs: list[DictConfig]) -> None:
-    """Unreachable if one that the runs are to be logged in does not answer, told within seconds."""
+    """Ask each MLflow store that the runs log to; Unreachable, within seconds, if one is silent."""
     from xent_bench.tracking.reach import complaint, tracking_uri  # 50 ms of --help
 
-    wanted = [each.machine.tracking for each in configs if not each.machine.offline]
-    for uri in set(map(tracking_uri, wanted)):
-        if wrong := complaint(uri):
-            raise Unreachable(f"{wrong}; machine.offline=true logs to the folders of runs alone")
+    given = [config.machine.tracking for config in configs if not config.machine.offline]
+    for uri in set(map(tracking_uri, given)):
+        if problem := complaint(uri):
+            raise Unreachable(f"{problem}; machine.offline=true logs to the folders of runs alone")
 
 
-def planned(sweep: DictConfig, run: DictConfig, overrides: list[str], tells: set[str]) -> Planned:
-    """A run as it goes into the record; `tells` are the overrides that not every run has."""
-    own = [each for each in overrides if each in tells and not each.startswith(("loss=", "seed="))]
+def planned_run(
+    sweep: DictConfig, run: DictConfig, overrides: list[str], varied: set[str]
+) -> Planned:
+    """A run as the sweep's record keeps it; `varied` are the overrides that not every run has."""
+    in_name = ("loss=", "seed=")  # run_name has them
+    shown = [word for word in overrides if word in varied and not word.startswith(in_name)]
     return Planned(
-        " ".join([run_name(run), *own]),
+        " ".join([run_name(run), *shown]),
         command_of(sweep.hydra, overrides),
         overrides,
         run_folder(run),
@@ -89,3 +94,25 @@ def planned(sweep: DictConfig, run: DictConfig, overrides: list[str], tells: set
         bool(run.machine.save_weights),
         bool(run.machine.offline),
     )
+
+
+def check_parts(configs: list[DictConfig]) -> int:
+    """Check each run's parts in a process that has PyTorch; returns the number of GPUs.
+
+    Exits with one line and an exit code where a part is wrong. Unavailable if the process was
+    killed.
+    """
+    process, connection = fork_server.fork(check_in_child, configs)
+    try:
+        answer = connection.recv()
+    except EOFError:
+        process.join()
+        if process.exitcode == 1:  # its traceback is on the terminal
+            sys.exit(1)
+        raise Unavailable("the process that checks the runs was killed") from None
+    process.join()
+    if isinstance(answer, tuple):
+        line, code = answer
+        print(f"xent-train: {line}", file=sys.stderr)
+        sys.exit(code)
+    return int(answer)

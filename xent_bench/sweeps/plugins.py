@@ -1,4 +1,4 @@
-"""Our sweeper and our launchers, made known to Hydra."""
+"""The registration of our sweeper and our launchers with Hydra."""
 
 import sys
 from importlib import import_module
@@ -9,19 +9,19 @@ from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
 from xent_bench.sweeps.launcher import Processes
-from xent_bench.sweeps.sweeper import Missing
+from xent_bench.sweeps.sweeper import MissingRuns
 
-PLACE = "hydra_plugins"  # what is not below it, Hydra takes for no plugin
+PLACE = "hydra_plugins"  # Hydra accepts as plugins only what is below this package
 
 
 def register_plugins(config: DictConfig) -> None:
-    """As modules that are in no file: one that is, a checkout's editable install would not find."""
+    """Register them in a module that has no file: an editable install would not find one."""
     try:
-        above = import_module(PLACE)  # of whatever other plugins are installed
+        package = import_module(PLACE)  # there if other plugins are installed
     except ModuleNotFoundError:
-        above = sys.modules[PLACE] = ModuleType(PLACE)
+        package = sys.modules[PLACE] = ModuleType(PLACE)
     ours = ModuleType(f"{PLACE}.xent_bench")
-    setattr(above, "xent_bench", ours)  # noqa: B010  not declared there
+    setattr(package, "xent_bench", ours)  # noqa: B010  untyped
     sys.modules[ours.__name__] = ours
     for plugin in _plugins(config.hydra.launcher._target_):
         plugin.__module__ = ours.__name__
@@ -30,11 +30,11 @@ def register_plugins(config: DictConfig) -> None:
 
 
 def _plugins(launcher: str) -> list[type[Plugin]]:
-    """With the launcher for SLURM only if it is the one: its imports are those of an extra."""
+    """The sweeper and a launcher; SLURM's only where it is chosen, since it needs an extra."""
     if launcher != f"{PLACE}.xent_bench.Slurm":
-        return [Missing, Processes]
+        return [MissingRuns, Processes]
     from xent_bench.sweeps.slurm import Slurm
-    from xent_bench.sweeps.slurm_queue import queue
+    from xent_bench.sweeps.slurm_queue import job_states
 
-    queue()  # before anything takes time: whether there is a SLURM
-    return [Missing, Slurm]
+    job_states()  # fails at once where there is no SLURM
+    return [MissingRuns, Slurm]

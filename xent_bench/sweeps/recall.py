@@ -1,7 +1,7 @@
-"""A sweep that was composed before is not composed again: Hydra takes 0.1 s a run to do it.
+"""The runs of a sweep that was composed before: Hydra takes 0.1 s a run to compose it again.
 
-Its record holds for what was typed and for every file that may have a say in it, byte by byte;
-with anything else, the sweep is composed again.
+The record of a sweep is valid for the same command and the same bytes in every file that may have
+a say in it; otherwise the sweep is composed again.
 """
 
 import json
@@ -19,15 +19,15 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.config import schema
 from xent_bench.runs.sweep_record import RECORD, Planned, Sweep, load_sweep, save_sweep
 
-MOST = 5000  # files that are looked at: somebody's folder of configs may hold their images too
+MAX_FILES = 5000  # files in a user's folder of configs, which may hold images too
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 
 def remember(sweep: DictConfig, runs: list[Planned]) -> None:
-    """Record which runs the sweep has."""
+    """Write the record of the sweep's runs."""
     folder = Path(sweep.hydra.sweep.dir)
     typed = shlex.join(["xent-train", *sys.argv[1:]])
-    with suppress(OSError):  # somebody else's folder: then each run is composed again
+    with suppress(OSError):  # a folder that may not be written: composed again next time
         folder.mkdir(parents=True, exist_ok=True)
         save_sweep(folder, Sweep(_key(sweep), typed, runs))
 
@@ -42,7 +42,7 @@ def forget(folder: Path) -> None:
 
 
 def recall(sweep: DictConfig) -> list[Planned]:
-    """The runs of a sweep that is known still; none of one that is not."""
+    """Read the runs of a sweep from its record; none where the record is not valid any more."""
     record = load_sweep(Path(sweep.hydra.sweep.dir))
     if record is None or record.key is None or record.key != _key(sweep):
         return []
@@ -50,29 +50,30 @@ def recall(sweep: DictConfig) -> list[Planned]:
 
 
 def _key(sweep: DictConfig) -> str | None:
-    """Of all that decides which runs there are; None where that is not in files alone."""
+    """A hash of all that decides which runs there are; None where not only files decide."""
     sources = sweep.hydra.runtime.config_sources
-    if {each.schema for each in sources if each.provider != "hydra"} - {"file", "structured"}:
+    schemas = {source.schema for source in sources if source.provider != "hydra"}
+    if schemas - {"file", "structured"}:
         return None
-    folders = [Path(each.path) for each in sources if each.schema == "file"]
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
     try:
-        texts = {str(file): file.read_text() for each in folders for file in _configs(each)}
-    except (OSError, ValueError):  # Hydra will say it, if it needs the file
+        texts = {str(file): file.read_text() for folder in folders for file in _configs(folder)}
+    except (OSError, ValueError):  # Hydra reports it, if it needs the file
         return None
     typed = list(sweep.hydra.overrides.task)
     if any(RESOLVER.search(text) for text in [*texts.values(), *typed]):
         return None  # the environment or the time of day decides
-    code = Path(schema.__file__).read_text()  # it names the folders
-    said = [hydra.__version__, code, OmegaConf.to_yaml(sweep), texts]
-    return sha256(json.dumps(said).encode()).hexdigest()
+    code = Path(schema.__file__).read_text()  # it decides the names of the folders
+    inputs = [hydra.__version__, code, OmegaConf.to_yaml(sweep), texts]
+    return sha256(json.dumps(inputs).encode()).hexdigest()
 
 
 def _configs(folder: Path) -> list[Path]:
-    """All there are, sorted; a ValueError of a folder that is no folder of configs alone."""
-    found, seen = [], 0
-    for place, _, names in os.walk(folder):
-        seen += 1 + len(names)
-        if seen > MOST:
-            raise ValueError(f"expected configs, found {seen} files in {folder}")
-        found += [Path(place, name) for name in names if name.endswith(".yaml")]
-    return sorted(found)
+    """All YAML files below a folder, sorted. ValueError if it holds more than MAX_FILES."""
+    configs, files = [], 0
+    for directory, _, names in os.walk(folder):
+        files += 1 + len(names)
+        if files > MAX_FILES:
+            raise ValueError(f"expected configs, found {files} files in {folder}")
+        configs += [Path(directory, name) for name in names if name.endswith(".yaml")]
+    return sorted(configs)

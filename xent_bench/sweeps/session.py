@@ -1,15 +1,25 @@
-"""What the parts of a sweep that Hydra builds one by one know of each other."""
+"""The session of a sweep: the plan and the tally that callback, sweeper and launcher share.
 
-from typing import TYPE_CHECKING
+Hydra builds these three one by one, and gives each only its context.
+"""
+
+from typing import Protocol, runtime_checkable
 
 from hydra.types import HydraContext
 
-if TYPE_CHECKING:
-    from xent_bench.sweeps.console import Console
+from xent_bench.sweeps.lines import Tally
+from xent_bench.sweeps.plan import Plan
 
 
-def console_of(context: HydraContext) -> "Console":
-    """The callback that has made the plan and counts what becomes of it."""
-    from xent_bench.sweeps.console import Console  # which imports the plugins
+@runtime_checkable
+class Session(Protocol):
+    """A Hydra callback that holds them; both are None where the sweeper chooses as it goes."""
 
-    return next(each for each in context.callbacks.callbacks if isinstance(each, Console))
+    plan: Plan | None
+    tally: Tally | None
+
+
+def session_of(context: HydraContext) -> Session:
+    """Find the session among Hydra's callbacks: the Console of conf/train.yaml."""
+    callbacks = context.callbacks.callbacks
+    return next(callback for callback in callbacks if isinstance(callback, Session))

@@ -1,8 +1,8 @@
-"""The launcher of a sweep on a cluster: each missing run is a job of SLURM's.
+"""The launcher of a sweep on a cluster: each missing run is a SLURM job.
 
-A job types the run's own command, and so goes on where an earlier one stopped. SLURM puts a
-preempted job back into its queue by itself, submitit one that is out of time. Here is only
-watched how they end; who stops watching, and types the command again, watches the same jobs.
+A job runs the run's own command, and so goes on where an earlier one stopped. SLURM puts a
+preempted job back into its queue by itself, submitit puts back one that is out of time. The
+launcher only watches how they end; typed again after Ctrl-C, the command watches the same jobs.
 """
 
 import sys
@@ -16,24 +16,23 @@ from omegaconf import OmegaConf
 
 from xent_bench.config.explain import refuse
 from xent_bench.failures import Unavailable
-from xent_bench.process.signals import EXIT_CODE as PREEMPTED
-from xent_bench.process.signals import Preempted
+from xent_bench.process.signals import EXIT_PREEMPTED, Preempted
 from xent_bench.runs.files import JOB, has_result, load_result
 from xent_bench.runs.refusal import delete_alone
 from xent_bench.runs.sweep_record import DAMAGED, Planned
 from xent_bench.runs.whole_files import write_whole
-from xent_bench.sweeps.launching import PlannedRuns, returned
-from xent_bench.sweeps.lines import Tally, runs, say
-from xent_bench.sweeps.live import Show, Shown, view
+from xent_bench.sweeps.launching import SweepLauncher, returned
+from xent_bench.sweeps.lines import Tally, n_runs, say
+from xent_bench.sweeps.live import Show, ShownRun, live_display
 from xent_bench.sweeps.slurm_job import last_words, log_of, submit
-from xent_bench.sweeps.slurm_queue import PASSING, State, queue, states
+from xent_bench.sweeps.slurm_queue import PASSING, JobState, job_states, polled_states
 
 
-class Slurm(PlannedRuns):
-    """With the settings of Hydra's plugin for submitit; how jobs are watched is ours."""
+class Slurm(SweepLauncher):
+    """Submits a job per missing run by the settings of Hydra's submitit plugin, and watches it."""
 
     def __init__(self, **settings: Any) -> None:
-        """As the plugin's schema has them."""
+        """`settings`: those of the plugin's schema."""
         plain = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
         self.settings = cast(dict[str, Any], plain)
         self.folder = Path(self.settings["submitit_folder"])
@@ -41,20 +40,20 @@ class Slurm(PlannedRuns):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Submit what is in no job yet, and watch; leave with the first failure's exit code."""
-        chosen, _, tally = self.chosen(job_overrides)
+        """Submit the runs that are in no job, and watch. Exits with the first failure's code."""
+        planned, _, tally = self.missing_runs(job_overrides)
         try:
-            # those of an earlier command may have ended since this one looked
-            ended = [run for run, _ in chosen if run.is_done()]
-            missing = [run for run, _ in chosen if run not in ended]
+            # jobs of an earlier command may have ended since the plan was made
+            ended = [run for run, _ in planned if run.is_done()]
+            missing = [run for run, _ in planned if run not in ended]
             jobs = self._jobs(missing) if missing else {}
         except Unavailable as error:
             refuse(error)
         for run in ended:
             _say_end(run, tally)
-        folder = chosen[-1][0].folder.parent
+        folder = planned[-1][0].folder.parent
         try:
-            with view() as show:
+            with live_display() as show:
                 self._watch(jobs, tally, show)
         except (KeyboardInterrupt, Preempted):
             tally.say_sum(folder, unfinished=len(jobs))
@@ -67,49 +66,49 @@ class Slurm(PlannedRuns):
         tally.say_sum(folder)
         if tally.codes:
             sys.exit(tally.codes[0])
-        return [returned(run, config) for run, config in chosen]
+        return [returned(run, config) for run, config in planned]
 
     def _jobs(self, missing: Sequence[Planned]) -> dict[str, Planned]:
-        """The job of each run: one that waits or runs, else a new one."""
+        """Each run by its job's id: a job that waits or runs already, else a new one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):  # the same command in two windows
-            known = queue()
-            jobs = {job: run for run in missing if (job := _job_of(run, known))}
+            states = job_states()
+            jobs = {job: run for run in missing if (job := _job_of(run, states))}
             before = len(jobs)
             new = [run for run in missing if run not in jobs.values()]
-            # alone in its job, whatever was typed for one machine
+            # one run in a job, whatever machine.jobs was typed for a single machine
             commands = [f"{run.command} machine.jobs=1" for run in new]
             for job, run in zip(submit(commands, self.settings), new, strict=True):
                 run.folder.mkdir(parents=True, exist_ok=True)
                 write_whole(run.folder / JOB, job)
                 jobs[job] = run
-        said = [f"{runs(len(new))} submitted"] if new else []
-        said += [f"{runs(before)} submitted before"] if before else []
-        say(f"SLURM: {', '.join(said)}; logs: {self.folder}")
+        counts = [f"{n_runs(len(new))} submitted"] if new else []
+        counts += [f"{n_runs(before)} submitted before"] if before else []
+        say(f"SLURM: {', '.join(counts)}; logs: {self.folder}")
         return jobs
 
     def _watch(self, jobs: dict[str, Planned], tally: Tally, show: Show) -> None:
         warned: set[str] = set()
-        for known in states(jobs) if jobs else ():
-            for job, state in known.items():
+        for states in polled_states(jobs) if jobs else ():
+            for job, state in states.items():
                 if state.is_final or (state.has_ended and jobs[job].is_done()):
                     self._end(job, jobs.pop(job), state, tally)
             if not jobs:
                 return
-            _warn(jobs, known, warned)
-            running = [job for job in jobs if known[job].name == "RUNNING"]
-            seen = [Shown(jobs[job].name, jobs[job].folder, 0, 1) for job in running]
-            show(seen, len(jobs) - len(running), tally)
+            _warn(jobs, states, warned)
+            running = [job for job in jobs if states[job].name == "RUNNING"]
+            shown = [ShownRun(jobs[job].name, jobs[job].folder, 0, 1) for job in running]
+            show(shown, len(jobs) - len(running), tally)
 
-    def _end(self, job: str, run: Planned, state: State, tally: Tally) -> None:
+    def _end(self, job: str, run: Planned, state: JobState, tally: Tally) -> None:
         if run.is_done() or (state.name == "COMPLETED" and has_result(run.folder)):
             _say_end(run, tally)
             return
         log = log_of(job, self.folder)
         reason, code = last_words(log)
-        said = f"{state.name}: {reason}" if reason else state.name
-        delete_alone(run.folder, JOB, [run.folder])  # what it was refused for it said in its log
-        why = f"job {job} {said}; see {log}"
+        ending = f"{state.name}: {reason}" if reason else state.name
+        delete_alone(run.folder, JOB, [run.folder])  # a refused run's reason is in its log
+        why = f"job {job} {ending}; see {log}"
         tally.failed(run.name, why, code or _code(state), kept=run.folder.exists())
 
 
@@ -120,21 +119,21 @@ def _say_end(run: Planned, tally: Tally) -> None:
         tally.failed(run.name, f"cannot read the result in {run.folder}: {error!r}", 3)
 
 
-def _job_of(run: Planned, known: Mapping[str, State]) -> str | None:
-    """The job that it was given before, if that has not ended."""
+def _job_of(run: Planned, states: Mapping[str, JobState]) -> str | None:
+    """The id of the job that the run was given before, if that has not ended."""
     file = run.folder / JOB
     job = file.read_text() if file.exists() else ""
-    return job if job in known and not known[job].has_ended else None
+    return job if job in states and not states[job].has_ended else None
 
 
-def _code(state: State) -> int:
-    """Of a job that left without one: resumable if SLURM has ended it."""
-    return 4 if state.name == "FAILED" else PREEMPTED
+def _code(state: JobState) -> int:
+    """The exit code for a job whose log has none: resumable if SLURM has ended it."""
+    return 4 if state.name == "FAILED" else EXIT_PREEMPTED
 
 
-def _warn(jobs: Mapping[str, Planned], known: Mapping[str, State], warned: set[str]) -> None:
-    """Of jobs that wait for what may never come, once for each reason."""
-    for job, state in known.items():
+def _warn(jobs: Mapping[str, Planned], states: Mapping[str, JobState], warned: set[str]) -> None:
+    """Say once for each reason which job waits for what may never come."""
+    for job, state in states.items():
         if job in jobs and state.name == "PENDING" and state.reason not in PASSING | warned:
             warned.add(state.reason)
             say(f"SLURM: job {job} waits: {state.reason}")

@@ -1,4 +1,4 @@
-"""A run as a job of SLURM's: its submission by submitit, and what the job's process does."""
+"""A run as a SLURM job: its submission by submitit, its process, and the end of its log."""
 
 import re
 import shlex
@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
+from importlib.metadata import entry_points
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,45 +17,48 @@ from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths
 
 from xent_bench.failures import Unavailable
 
-LARGEST = 1000  # jobs of an array: what SLURM allows unless told otherwise
-OWN = re.compile(r"^(?:xent-train: |.* FAILED: |(?=Preempted\.))(.+)$", re.MULTILINE)
-SLURMS = re.compile(r"^(?:srun|slurmstepd)\S*: error: (.+)$", re.MULTILINE)
-LEFT = re.compile(r"Exited with exit code (\d+)$", re.MULTILINE)
+MAX_ARRAY = 1000  # jobs of an array: SLURM's default limit
+# lines of a job's log that say why it ended: our own, SLURM's, and its exit code
+OUR_REASON = re.compile(r"^(?:xent-train: |.* FAILED: |(?=Preempted\.))(.+)$", re.MULTILINE)
+SLURM_REASON = re.compile(r"^(?:srun|slurmstepd)\S*: error: (.+)$", re.MULTILINE)
+EXIT = re.compile(r"Exited with exit code (\d+)$", re.MULTILINE)
 
 
 class Job:
-    """Types a run's own command. Put back into the queue it does the same, and so goes on."""
+    """Runs the run's own command; put back into the queue it runs it again, and so goes on."""
 
     def __init__(self, command: str) -> None:
-        """The command as a shell reads it."""
+        """`command`: as it is typed in a shell."""
         self.command = command
 
     def __call__(self) -> None:
-        """In the job's process, which leaves with the run's exit code."""
-        from xent_bench.commands.train import main
-
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which submitit would let pass by
+        """Run the command in the job's process, which leaves with the run's exit code."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit would ignore it
         print(self.command, flush=True)
         sys.argv = shlex.split(self.command)
+        (script,) = entry_points(group="console_scripts", name=sys.argv[0])  # as a shell finds it
         try:
-            main()
+            script.load()()
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends, and has saved what there is
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends, and has saved
 
     def checkpoint(self) -> DelayedSubmission:
-        """For submitit: what to do when SLURM starts the job again."""
+        """Tell submitit what to do when SLURM starts the job again: the same."""
         return DelayedSubmission(self)
 
 
 def submit(commands: Sequence[str], settings: Mapping[str, Any]) -> Iterator[str]:
-    """The jobs' ids, one for each command, as they are known; `settings` are the launcher's."""
-    for first in range(0, len(commands), LARGEST):
-        yield from _submit(commands[first : first + LARGEST], settings)
+    """Submit a job for each command and yield its id; `settings` are the launcher's.
+
+    Unavailable if sbatch refuses.
+    """
+    for first in range(0, len(commands), MAX_ARRAY):
+        yield from _submit(commands[first : first + MAX_ARRAY], settings)
 
 
 def _submit(commands: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     try:
-        with redirect_stderr(StringIO()):  # sbatch's complaint is in the error too
+        with redirect_stderr(StringIO()):  # the error has sbatch's complaint too
             jobs = _executor(settings).submit_array([Job(command) for command in commands])
     except FailedJobError as error:
         reason = " ".join(str(error).split()).replace("sbatch: error: ", "")
@@ -68,11 +72,11 @@ def _executor(settings: Mapping[str, Any]) -> submitit.AutoExecutor:
         cluster="slurm",
         slurm_max_num_timeout=settings["max_num_timeout"],
     )
-    executor.update_parameters(**_as_submitit_names_them(settings))
+    executor.update_parameters(**_submitit_settings(settings))
     return executor
 
 
-def _as_submitit_names_them(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _submitit_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     any_cluster = BaseQueueConf.__dataclass_fields__
     ours = {"submitit_folder", "max_num_timeout"}
     return {
@@ -83,22 +87,24 @@ def _as_submitit_names_them(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class LastWords(NamedTuple):
-    """Of a job that failed: what it said last, and its exit code, where it had them."""
+    """The end of a failed job's log: its reason, "" if none is there, and its exit code."""
 
     reason: str
     code: int | None
 
 
 def log_of(job: str, folder: Path) -> Path:
-    """What the job prints."""
+    """The file that the job prints to."""
     return Path(JobPaths(folder, job).stdout)
 
 
 def last_words(log: Path) -> LastWords:
-    """By the end of its log, which those of the times before are in too."""
+    """Read why a job ended from its log, which also holds what earlier starts of it printed."""
     try:
         text = log.read_text(errors="replace").rpartition("Starting with JobEnvironment")[2]
     except OSError:
         return LastWords("", None)
-    own, slurms, left = (each.findall(text) for each in (OWN, SLURMS, LEFT))
-    return LastWords((own[-1:] or slurms[:1] or [""])[0], int(left[-1]) if left else None)
+    patterns = (OUR_REASON, SLURM_REASON, EXIT)
+    our_reasons, slurm_reasons, codes = (pattern.findall(text) for pattern in patterns)
+    reason = (our_reasons[-1:] or slurm_reasons[:1] or [""])[0]
+    return LastWords(reason, int(codes[-1]) if codes else None)

@@ -1,7 +1,7 @@
-"""What SLURM says of one's jobs: one question to squeue for all of them, now and then.
+"""The states of the user's SLURM jobs, by one call of squeue for all of them, now and then.
 
-Not to sacct, which needs accounting that not every cluster keeps: squeue tells how a job ended
-too, for the minutes that SLURM remembers it (MinJobAge).
+sacct needs accounting, which not every cluster keeps; squeue also says how a job ended, for the
+minutes that SLURM remembers it (MinJobAge).
 """
 
 import subprocess
@@ -12,22 +12,23 @@ from typing import NamedTuple
 from xent_bench.failures import Unavailable
 from xent_bench.sweeps.lines import say
 
-ENDED = {  # whatever else SLURM says, the job may run yet or run again
+ENDED = {  # in any other state the job may still run, or run again
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
     *("PREEMPTED", "REVOKED", "SPECIAL_EXIT", "TIMEOUT", "gone"),
 }
 FOR_GOOD = {"CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
-# Seconds: a preempted job, or one whose node failed, comes back; and a shared disk shows late what
-# a completed job has written.
-PATIENCE = 60.0
-PASSING = {  # reasons to wait that go by themselves
+# A preempted job, or one whose node failed, is put back; and a shared disk shows late what a
+# completed job has written.
+REQUEUE_SECONDS = 60.0
+SQUEUE_SECONDS = 60.0  # that a call of squeue may take
+PASSING = {  # reasons to wait that pass by themselves
     *("None", "Priority", "Resources", "BeginTime", "Dependency", "Cleaning", "Prolog", "Licenses"),
     *("JobArrayTaskLimit", "ReqNodeNotAvail", "Reservation"),
 }
 
 
-class State(NamedTuple):
-    """Of a job: PENDING, RUNNING, FAILED, ..., or gone; why it is so, and for how long."""
+class JobState(NamedTuple):
+    """The state of a job: PENDING, RUNNING, FAILED, ..., or gone; its reason, and for how long."""
 
     name: str
     reason: str = "None"
@@ -35,52 +36,60 @@ class State(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Unless SLURM is about to put it back into its queue."""
+        """Whether the job has ended; SLURM may still put it back into its queue."""
         return self.name in ENDED
 
     @property
     def is_final(self) -> bool:
-        """It has ended, for longer than SLURM needs to put it back."""
-        return self.has_ended and self.seconds >= (3.0 if self.name in FOR_GOOD else PATIENCE)
+        """Whether it has ended for longer than SLURM needs to put it back."""
+        return self.has_ended and self.seconds >= (
+            3.0 if self.name in FOR_GOOD else REQUEUE_SECONDS
+        )
 
 
-def queue() -> dict[str, State]:
-    """Of each of my jobs, by its id, such as 12_3; Unavailable where SLURM does not answer."""
+def job_states() -> dict[str, JobState]:
+    """The state of each of the user's jobs, by its id, such as 12_3.
+
+    Unavailable where SLURM does not answer.
+    """
     command = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%r"]
     try:
-        asked = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=PATIENCE
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=SQUEUE_SECONDS
         )
     except OSError as error:
         raise Unavailable("no SLURM here: there is no squeue on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"SLURM: squeue gave no answer in {PATIENCE:.0f} s") from error
-    if asked.returncode:
-        raise Unavailable(f"SLURM: {asked.stderr.partition(chr(10))[0]}")
-    rows = (line.strip().split("|", 2) for line in asked.stdout.splitlines())
-    return {job: State(name, reason) for job, name, reason in rows}
+        raise Unavailable(f"SLURM: squeue gave no answer in {SQUEUE_SECONDS:.0f} s") from error
+    if done.returncode:
+        raise Unavailable(f"SLURM: {done.stderr.partition(chr(10))[0]}")
+    rows = (line.strip().split("|", 2) for line in done.stdout.splitlines())
+    return {job: JobState(name, reason) for job, name, reason in rows}
 
 
-def states(jobs: Collection[str]) -> Iterator[dict[str, State]]:
-    """Of these jobs, again and again: every second at first, every 15 seconds later."""
+def polled_states(jobs: Collection[str]) -> Iterator[dict[str, JobState]]:
+    """Yield the states of these jobs again and again: every second at first, every 15 s later."""
     start = time.monotonic()
     ended_at: dict[str, float] = {}
     silent = False
     while True:
         now = time.monotonic()
         try:
-            known = queue()
-            yield {job: _aged(job, known, ended_at, now) for job in jobs}
+            states = job_states()
+            yield {job: _aged(job, states, ended_at, now) for job in jobs}
             silent = False
-        except Unavailable as error:  # it may answer again; its jobs do not need it
+        except Unavailable as error:  # it may answer again, and the jobs go on meanwhile
             if not silent:
                 say(f"{error}; asked again until it answers. Ctrl-C ends the watching alone.")
             silent = True
         time.sleep(min(15.0, max(1.0, (now - start) / 30)))
 
 
-def _aged(job: str, known: dict[str, State], ended_at: dict[str, float], now: float) -> State:
-    state = known.get(job, State("gone"))
+def _aged(
+    job: str, states: dict[str, JobState], ended_at: dict[str, float], now: float
+) -> JobState:
+    """The state of a job with the seconds since it was first seen to have ended."""
+    state = states.get(job, JobState("gone"))
     if not state.has_ended:
         ended_at.pop(job, None)
         return state

@@ -1,6 +1,6 @@
-"""The runs of a sweep while they train, watched by a parent that trains nothing.
+"""The supervision of a sweep's runs on one machine, by a parent that trains nothing.
 
-Whatever ends one of them, a signal, the kernel, somebody's sys.exit, the others do not notice.
+Whatever ends one of them, a signal, the kernel or a sys.exit in a user's code, the others go on.
 """
 
 import signal
@@ -17,32 +17,32 @@ from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import UNTOLD, keep_reason, load_begun
 from xent_bench.runs.files import LOG, has_result, is_pending, load_result
 from xent_bench.runs.sweep_record import DAMAGED, Planned
-from xent_bench.sweeps.child import Failure, send, train
+from xent_bench.sweeps.child import Failure, send_in_child, train_in_child
 from xent_bench.sweeps.fork_server import fork
-from xent_bench.sweeps.lines import Tally, runs, say
-from xent_bench.sweeps.live import Shown, view
+from xent_bench.sweeps.lines import Tally, n_runs, say
+from xent_bench.sweeps.live import ShownRun, live_display
 
-SERVER_GONE = 255  # multiprocessing's word for a run whose end nobody has seen
-PARTING = 20.0  # seconds to send to MLflow what a killed run left; xent-sync does it later
-TICK = 0.25  # seconds until a signal is heeded, and between two looks at how far the runs are
+SERVER_GONE = 255  # multiprocessing's exit code for a process whose end nobody has seen
+SEND_SECONDS = 20.0  # to send to MLflow what a killed run left; else xent-sync does it later
+TICK = 0.25  # seconds until a signal is acted on, and between two updates of the display
 
 
 @dataclass
-class Job:
-    """A run that is to be trained."""
+class QueuedRun:
+    """A run that is to be trained, or trained again."""
 
     run: Planned
     config: DictConfig
     retries: int
     tries: int = 0
-    not_before: float = 0.0
+    not_before: float = 0.0  # by time.monotonic()
 
 
 @dataclass
-class Running:
-    """A run that is being trained."""
+class Worker:
+    """A process that trains a run, in one of the slots."""
 
-    job: Job
+    queued: QueuedRun
     slot: int
     process: BaseProcess
     outcome: Connection
@@ -51,136 +51,138 @@ class Running:
 
 
 class Supervision:
-    """Starts as many runs at a time as there are slots, and says what became of each."""
+    """Trains as many runs at a time as there are slots, and reports how each ended."""
 
-    def __init__(self, jobs: list[Job], gpus: list[str | None], tally: Tally) -> None:
-        """`gpus`: of each slot."""
-        self.waiting, self.gpus, self.tally = list(jobs), gpus, tally
-        self.folder = jobs[0].run.folder.parent
-        self.running: list[Running] = []
-        self.told = False
+    def __init__(self, queue: list[QueuedRun], gpus: list[str | None], tally: Tally) -> None:
+        """`gpus`: CUDA_VISIBLE_DEVICES of each slot, None to leave it as it is."""
+        self.waiting, self.gpus, self.tally = list(queue), gpus, tally
+        self.folder = queue[0].run.folder.parent
+        self.workers: list[Worker] = []
+        self.ending = False
         self.notice = Notice()
 
     def train_all(self) -> None:
-        """KeyboardInterrupt or Preempted if told to end; what was trained is kept."""
-        with self.notice as notice, view() as show:
+        """Train the runs. A signal raises KeyboardInterrupt or Preempted once they are saved."""
+        with self.notice as notice, live_display() as show:
             notice.listen()
             try:
-                while self.running or (self.waiting and notice.signum is None):
+                while self.workers or (self.waiting and notice.signum is None):
                     if notice.signum is None:
                         self._fill()
-                    elif not self.told:
+                    elif not self.ending:
                         self._tell_to_end()
                     self._await()
                     show(self._shown(), len(self.waiting), self.tally)
                 if notice.signum is not None:
                     self.tally.say_sum(self.folder, unfinished=len(self.waiting))
-            finally:  # Ctrl-C twice, or a mistake of ours
+            finally:  # Ctrl-C twice, or a bug
                 self._kill()
 
     def _fill(self) -> None:
-        taken = {each.slot for each in self.running}
+        taken = {worker.slot for worker in self.workers}
         free = [slot for slot in range(len(self.gpus)) if slot not in taken]
         now = time.monotonic()
-        ready = [job for job in self.waiting if job.not_before <= now]
-        for slot, job in zip(free, ready, strict=False):
-            self.waiting.remove(job)
-            self._start(job, slot)
+        ready = [queued for queued in self.waiting if queued.not_before <= now]
+        for slot, queued in zip(free, ready, strict=False):
+            self.waiting.remove(queued)
+            self._start(queued, slot)
 
-    def _start(self, job: Job, slot: int) -> None:
-        had_result = has_result(job.run.folder)
-        job.tries += 1
+    def _start(self, queued: QueuedRun, slot: int) -> None:
+        run = queued.run
+        had_result = has_result(run.folder)
+        queued.tries += 1
         try:
             process, outcome = fork(
-                train, job.config, job.run.command, job.run.folder, self.gpus[slot]
+                train_in_child, queued.config, run.command, run.folder, self.gpus[slot]
             )
         except Unavailable as error:
-            self._end_in_failure(job, Failure(str(error), 4, again=True))
+            self._end_in_failure(queued, Failure(str(error), 4, again=True))
             return
-        made = Running(job, slot, process, outcome, had_result, time.time())
-        self.running.append(made)
+        self.workers.append(Worker(queued, slot, process, outcome, had_result, time.time()))
 
     def _await(self) -> None:
-        ended = wait([each.process.sentinel for each in self.running], TICK)
-        for each in [each for each in self.running if each.process.sentinel in ended]:
-            each.process.join()
-            self.running.remove(each)
-            failure = _outcome_of(each)
-            each.outcome.close()
-            each.process.close()
-            if failure is None or (failure.again and each.job.run.is_done()):  # told at its end
-                self._end_with_result(each)
+        ended = wait([worker.process.sentinel for worker in self.workers], TICK)
+        for worker in [worker for worker in self.workers if worker.process.sentinel in ended]:
+            worker.process.join()
+            self.workers.remove(worker)
+            failure = _outcome_of(worker)
+            worker.outcome.close()
+            worker.process.close()
+            # a signal may come when all is written
+            if failure is None or (failure.again and worker.queued.run.is_done()):
+                self._end_with_result(worker)
             else:
-                self._end_in_failure(each.job, failure)
+                self._end_in_failure(worker.queued, failure)
 
-    def _end_with_result(self, ended: Running) -> None:
-        run = ended.job.run
+    def _end_with_result(self, ended: Worker) -> None:
+        run = ended.queued.run
         try:
             result = load_result(run.folder)
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
         except DAMAGED as error:  # deleted, or of an old version
-            what = f"cannot read the result in {run.folder}: {error!r}"
-            self._end_in_failure(ended.job, Failure(what, 3))
+            reason = f"cannot read the result in {run.folder}: {error!r}"
+            self._end_in_failure(ended.queued, Failure(reason, 3))
 
-    def _end_in_failure(self, job: Job, failure: Failure) -> None:
+    def _end_in_failure(self, queued: QueuedRun, failure: Failure) -> None:
+        run = queued.run
         if self.notice.signum is not None and failure.again:
-            self.waiting.append(job)
-        elif failure.again and job.tries <= job.retries:
-            # what has no memory or no room has it later, if at all
-            pause = 8 ** (job.tries - 1)
-            job.not_before = time.monotonic() + pause
-            self.waiting.insert(0, job)
-            again = f"tried again in {pause} s ({job.tries} of {job.retries})"
-            self.tally.line(job.run.name, f"{failure.reason}; {again}")
+            self.waiting.append(queued)
+        elif failure.again and queued.tries <= queued.retries:
+            # longer each time: memory or room on a disk is free later, if at all
+            pause = 8 ** (queued.tries - 1)
+            queued.not_before = time.monotonic() + pause
+            self.waiting.insert(0, queued)
+            again = f"tried again in {pause} s ({queued.tries} of {queued.retries})"
+            self.tally.line(run.name, f"{failure.reason}; {again}")
         else:
-            kept = job.run.folder.exists()
-            self.tally.failed(job.run.name, failure.reason, failure.code, kept=kept)
-            _conclude(job, failure)
+            self.tally.failed(run.name, failure.reason, failure.code, kept=run.folder.exists())
+            _conclude(queued, failure)
 
     def _tell_to_end(self) -> None:
-        self.told = True
-        n = len(self.running)
-        say(f"Told to end: {runs(n)} to be saved first. Ctrl-C twice ends all at once.")
-        for each in self.running:
-            each.process.terminate()
+        self.ending = True
+        n = len(self.workers)
+        say(f"Told to end: {n_runs(n)} to be saved first. Ctrl-C twice ends all at once.")
+        for worker in self.workers:
+            worker.process.terminate()
 
     def _kill(self) -> None:
-        for each in self.running:
-            each.process.kill()
-        for each in self.running:
-            each.process.join()
+        for worker in self.workers:
+            worker.process.kill()
+        for worker in self.workers:
+            worker.process.join()
 
-    def _shown(self) -> list[Shown]:
+    def _shown(self) -> list[ShownRun]:
+        pairs = [(worker, worker.queued.run) for worker in self.workers]
         return [
-            Shown(each.job.run.name, each.job.run.folder, each.start, each.job.tries)
-            for each in self.running
+            ShownRun(run.name, run.folder, worker.start, worker.queued.tries)
+            for worker, run in pairs
         ]
 
 
-def _conclude(job: Job, failure: Failure) -> None:
-    """In the folder and in MLflow, for one whose process could not."""
-    folder, machine = job.run.folder, job.config.machine
-    if not is_pending(folder):  # it has said so itself, or did not begin
+def _conclude(queued: QueuedRun, failure: Failure) -> None:
+    """Write a failure to the run's folder and to MLflow, if the run's process could not."""
+    folder, machine = queued.run.folder, queued.config.machine
+    if not is_pending(folder):  # the process has done it, or the run did not begin
         return
     with suppress(OSError, ValueError):
         if load_begun(folder).reason == UNTOLD:
             keep_reason(folder, failure.reason)
     if not machine.offline:
         with suppress(Unavailable):
-            process, _ = fork(send, machine.tracking, folder)
-            process.join(PARTING)
+            process, _ = fork(send_in_child, machine.tracking, folder)
+            process.join(SEND_SECONDS)
             process.kill()
 
 
-def _outcome_of(ended: Running) -> Failure | None:
-    """What it has said, or how it ended without a word; an empty log is not kept."""
-    log = ended.job.run.folder / LOG
+def _outcome_of(ended: Worker) -> Failure | None:
+    """The outcome that the process sent, or how it ended without one; an empty log is deleted."""
+    log = ended.queued.run.folder / LOG
     if log.exists() and not log.stat().st_size:
         log.unlink()
     with suppress(EOFError, OSError):
         if ended.outcome.poll():
-            said: Failure | None = ended.outcome.recv()
-            return said
+            outcome: Failure | None = ended.outcome.recv()
+            return outcome
     code, where = ended.process.exitcode, f"; see {log}" if log.exists() else ""
     assert code is not None
     if code == SERVER_GONE:

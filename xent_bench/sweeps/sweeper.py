@@ -1,4 +1,4 @@
-"""The sweeper of xent-train -m: Hydra's basic one, for the runs that are missing."""
+"""The sweeper of xent-train -m: Hydra's basic sweeper, for the runs that are missing."""
 
 from pathlib import Path
 from typing import Any
@@ -7,25 +7,25 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.sweeps.session import console_of
+from xent_bench.sweeps.session import session_of
 
 
-class Missing(BasicSweeper):
-    """Any launcher gets what is not done yet; and nothing is composed and checked once more."""
+class MissingRuns(BasicSweeper):
+    """Gives the launcher the runs that are not done, from the plan: none is composed once more."""
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
-        """`params` as Hydra's own has them."""
+        """`params`: the sweep's parameters, as Hydra's basic sweeper takes them."""
         super().__init__(max_batch_size=None, params=params)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Find the plan, which was made before."""
+        """Take the plan that the session has made."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.plan = console_of(hydra_context).plan
+        self.plan = session_of(hydra_context).plan
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch; the launcher or the Console says what became of it."""
+        """Launch the missing runs; the launcher or the Console reports how they ended."""
         assert self.config is not None
         assert self.launcher is not None
         assert self.plan is not None

@@ -1,4 +1,4 @@
-"""A trained net to take along: `load` gives it back from a run's folder, with its calibration."""
+"""Trained nets to use elsewhere: `load` reads one from a run's folder, with its calibration."""
 
 from xent_bench.trained_net.net import TrainedNet, load
 

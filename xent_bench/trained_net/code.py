@@ -1,8 +1,8 @@
 """The code that a net's record names: its model, and the function that is its link.
 
-A record may come from somebody else. So a name in it is looked up as a config's is, in what the
-user has installed or written, and never in Python's own library; and a link is only ever one of
-ours, or the one that the code of the loss declares.
+A record may come from somebody else. So a name in it is looked up as a name in a config is, in what
+the user has installed or written, and never in Python's own library; and a link is one of
+xent_bench.links, or the one that the code of the loss declares.
 """
 
 import json
@@ -21,19 +21,19 @@ from xent_bench.trained_net.record import NetRecord
 
 
 def build_model(record: NetRecord) -> Any:
-    """Call the model's target, found as a config's is. ConfigError where it cannot be used."""
+    """Build the record's model as a config's is built. ConfigError where it cannot be used."""
     return _resolved("model", record.model)(record.shape, len(record.classes))
 
 
 def build_link(record: NetRecord) -> BoundLink:
-    """One of our links, or the one that the code of the record's loss declares.
+    """Find the record's link: one of xent_bench.links, or the one that the loss's code declares.
 
     So a record can choose among links and cannot name a function to call. ValueError otherwise.
     """
     name = record.link.function
-    module, _, word = name.rpartition(".")
+    module, _, function_name = name.rpartition(".")
     if module == links.__name__:
-        function = getattr(links, word, None)
+        function = getattr(links, function_name, None)
     else:
         function = getattr(_resolved("loss", record.loss).func, "link", softmax)
     if not isfunction(function) or f"{function.__module__}.{function.__qualname__}" != name:
@@ -45,13 +45,13 @@ def build_link(record: NetRecord) -> BoundLink:
     link = partial(function, **values)
     try:
         link(np.zeros((1, len(record.classes))))
-    except Exception as error:  # whatever somebody's link raises
+    except Exception as error:  # a user's link may raise anything
         raise ValueError(f"the link {name} cannot be used: {error}") from error
     return link
 
 
 def _resolved(group: str, chosen: dict[str, Any]) -> "partial[Any]":
-    if "${" in json.dumps(chosen):  # of a config it would be filled in, from the environment too
+    if "${" in json.dumps(chosen):  # a config fills it in, from the environment too
         raise ValueError(f"{group}: expected plain values, got an interpolation")
     target = str(chosen.get("_target_"))
     if target.partition(".")[0] in sys.stdlib_module_names:

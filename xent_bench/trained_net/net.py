@@ -1,10 +1,10 @@
-"""A trained net to use: from a run's folder, or a copy of its artifacts, to log-probabilities.
+"""Trained nets that give log-probabilities, read from a run's folder or a copy of its artifacts.
 
     net = load("runs/default/ce-digits-cnn-s0-1a2b3c4d5e")
     log_p = net(images)  # uint8, (n, channels, h, w)
 
-As the run's own test had them: bit for bit on the same machine, where as many images are given in
-the same order.
+These are the log-probabilities of the run's own test: bit for bit on the same machine, if as many
+images are given in the same order.
 """
 
 import os
@@ -28,14 +28,14 @@ from xent_bench.process.arithmetic import arithmetic
 from xent_bench.runs.files import NET
 from xent_bench.trained_net.code import build_link, build_model
 from xent_bench.trained_net.record import NetRecord, load_record
-from xent_bench.training.checkpoint_files import load_weights, weights_sha256
+from xent_bench.trained_net.weights import load_weights, weights_sha256
 
 File: TypeAlias = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class TrainedNet:
-    """A net in evaluation mode, and all else that its log-probabilities depend on."""
+    """A net in evaluation mode, with everything else that its log-probabilities depend on."""
 
     net: nn.Module
     record: NetRecord
@@ -44,14 +44,15 @@ class TrainedNet:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs."""
+        """The names of the classes, in the order of the outputs."""
         return self.record.classes
 
     def __call__(self, images: Tensor, *, calibrated: bool = True) -> Tensor:
-        """Log-probabilities (n, classes) in float64, after temperature scaling; or as trained.
+        """Log-probabilities (n, classes) in float64 of uint8 images (n, channels, h, w).
 
-        ValueError for images of another type or size; and as trained where the loss's scores are
-        not probabilities, as a hinge's.
+        After temperature scaling; with `calibrated=False` as trained. ValueError for images of
+        another type or size, and for `calibrated=False` where the loss's scores are no
+        probabilities, such as a hinge's.
         """
         outputs = self.outputs(images).numpy().astype(np.float64)
         with np.errstate(invalid="ignore"):  # as in evaluation
@@ -66,7 +67,7 @@ class TrainedNet:
         return torch.from_numpy(log_p)
 
     def outputs(self, images: Tensor) -> Tensor:
-        """Raw outputs (n, classes) in float32 of uint8 images (n, channels, h, w)."""
+        """The net's raw outputs (n, classes) in float32 of uint8 images (n, channels, h, w)."""
         self._check(images)
         record = self.record
         if not len(images):
@@ -83,25 +84,25 @@ class TrainedNet:
         """Decode image files to uint8 (n, 3, size, size), cropped and resized as test's were.
 
         DataError names a file that cannot be read. ValueError for a net that was trained on images
-        in memory: nobody knows how a file would have become one of them.
+        in memory: its record does not say how a file becomes such an image.
         """
-        how = self.record.preprocessing
-        if how.crop is None:
+        preprocessing = self.record.preprocessing
+        if preprocessing.crop is None:
             raise ValueError(
                 "expected a net trained on image files, got one trained on images in memory: "
                 f"it takes {self._expected()}"
             )
         listed = [files] if isinstance(files, str | os.PathLike) else files
         names = [os.fspath(file) for file in listed]
-        decoded = ImageFiles.of(Path(), names, how.size[0]).decode(
+        decoded = ImageFiles.of(Path(), names, preprocessing.size[0]).decode(
             [(number, None) for number in range(len(names))]
         )
         return torch.from_numpy(decoded).permute(0, 3, 1, 2)
 
     def _batches(self, images: Tensor) -> list[Tensor]:
-        """Outputs of one batch after the other, made as those of test were."""
-        how = self.record.preprocessing
-        mean, std = (torch.tensor(moment)[:, None, None] for moment in (how.mean, how.std))
+        """The outputs of each batch, batched and normalised as test was."""
+        moments = (self.record.preprocessing.mean, self.record.preprocessing.std)
+        mean, std = (torch.tensor(moment)[:, None, None] for moment in moments)
         source = Resident(images, self.device)
         ids = torch.arange(len(images))
         batches = Batches(source, (), ids, Normalisation(mean, std), self.record.batch_size)
@@ -130,18 +131,18 @@ def load(folder: File, *, device: str | None = None) -> TrainedNet:
     """Load the net of a finished run, or of a folder with its `net.json` and `weights.pt`.
 
     Weights come from `weights.pt`, else from the run's last checkpoint. Device: the kind that the
-    run was tested on, where there is one. DataError, in one line, where a file is missing or
-    damaged, or where the weights are others than were tested.
+    run was tested on, where there is one. A DataError of one line where a file is missing or
+    damaged, or where the weights are not those that were tested.
     """
-    place = Path(folder)
-    record = load_record(place)
-    net = _build(record, place)
-    weights, file = load_weights(place)
+    folder = Path(folder)
+    record = load_record(folder)
+    net = _build(record, folder)
+    weights, file = load_weights(folder)
     try:
         net.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:  # other code, or other content
+    except (RuntimeError, TypeError, AttributeError) as error:  # other code, or another file
         reason = " ".join(str(error).split())[:300]
-        raise DataError(f"{file} does not fit the net of {place / NET}: {reason}") from error
+        raise DataError(f"{file} does not fit the net of {folder / NET}: {reason}") from error
     actual = weights_sha256(net)
     if actual != record.weights_sha256:
         expected = record.weights_sha256
@@ -151,27 +152,24 @@ def load(folder: File, *, device: str | None = None) -> TrainedNet:
     try:
         link = build_link(record)
     except ValueError as error:
-        raise DataError(f"cannot use {place / NET}: {_one_line(error)}") from error
-    chosen = torch.device(device or (record.device if _is_there(record.device) else "cpu"))
-    net = net.to(memory_format=torch.channels_last).to(chosen).eval()
-    return TrainedNet(net, record, link, chosen)
+        raise DataError(f"cannot use {folder / NET}: {_one_line(error)}") from error
+    default = "cuda" if record.device == "cuda" and torch.cuda.is_available() else "cpu"
+    used = torch.device(device or default)
+    net = net.to(memory_format=torch.channels_last).to(used).eval()
+    return TrainedNet(net, record, link, used)
 
 
-def _build(record: NetRecord, place: Path) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten
+def _build(record: NetRecord, folder: Path) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then overwritten
         try:
             net = build_model(record)
-        except Exception as error:  # whatever somebody's model raises
-            raise DataError(f"cannot use {place / NET}: {_one_line(error)}") from error
+        except Exception as error:  # a user's model may raise anything
+            raise DataError(f"cannot use {folder / NET}: {_one_line(error)}") from error
     if not isinstance(net, nn.Module):
         got = type(net).__name__
-        raise DataError(f"cannot use {place / NET}: expected its model to be a net, got {got}")
+        raise DataError(f"cannot use {folder / NET}: expected its model to be a net, got {got}")
     return net
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _is_there(device: str) -> bool:
-    return device == "cuda" and torch.cuda.is_available()

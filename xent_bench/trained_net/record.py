@@ -1,7 +1,7 @@
-"""The record of what a net was trained with, beside its weights: without it they are numbers.
+"""The record that says how to use a net's weights, as `net.json` beside them.
 
-`net.json` lies in the folder of every finished run and among its artifacts in MLflow. It is read
-back as data, and checked; `net_code.py` has what may be looked up by a name in it.
+It lies in the folder of every finished run and among its artifacts in MLflow. It is read back as
+data, and checked; `code.py` has what may be looked up by a name in it.
 """
 
 import json
@@ -28,10 +28,10 @@ NUMERIC = ("pillow", "scipy")  # they decode images, and compute links
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes what the net takes: (x - mean) / std for each channel.
+    """How an image becomes the net's input: (x - mean) / std for each channel.
 
-    `crop`, `crop_fraction` and `interpolation` say how an image file becomes `size` pixels; None
-    for sets that lie in memory, whose images have that size.
+    `crop`, `crop_fraction` and `interpolation` say how an image file becomes `size` pixels. They
+    are None for sets in memory, whose images have that size.
     """
 
     size: tuple[PositiveInt, PositiveInt]  # height, width
@@ -45,7 +45,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class StoredLink:
-    """How outputs become probabilities: a function's dotted name, and its hyper-parameters."""
+    """How outputs become probabilities: a function's dotted name and its hyper-parameters."""
 
     function: str
     values: dict[str, Any]
@@ -53,9 +53,9 @@ class StoredLink:
 
 @dataclass(frozen=True)
 class NetRecord:
-    """The content of `net.json`."""
+    """The content of `net.json`: model, preprocessing, link, temperature and arithmetic."""
 
-    key: str  # the run's
+    key: str  # of the run
     weights_sha256: str
     model: dict[str, Any]  # `_target_` and arguments, as in config.yaml
     loss: dict[str, Any]
@@ -67,9 +67,9 @@ class NetRecord:
     scaled_map: str  # what the temperature divides, as 'softmax(z / T)'
     precision: Literal["fp32", "tf32", "bf16"]
     layout: Literal["channels_last"]  # in memory, of images and weights
-    device: str  # the type of it: cpu, cuda
+    device: str  # its type: cpu or cuda
     deterministic: bool
-    threads: ThreadCount  # by which numbers round, as by the three that follow
+    threads: ThreadCount  # it and the next three decide how numbers are rounded
     processes: ThreadCount  # that evaluated the run together, each a part of test
     batch_size: PositiveInt  # of evaluation
     versions: dict[str, str]
@@ -86,7 +86,7 @@ def net_record(
     threads: int,
     processes: int,
 ) -> NetRecord:
-    """Collect it at a run's end; `tags` hold its key, the versions and the hash of the weights."""
+    """Collect the record at a run's end; `tags` hold key, versions and the hash of the weights."""
     packages = {name: tags[name] for name in (*PACKAGES, "python")}
     return NetRecord(
         key=tags["key"],
@@ -111,13 +111,13 @@ def net_record(
 
 
 def save_record(record: NetRecord, folder: Path) -> None:
-    """Write `net.json`, which appears whole; a float32 in it comes back as it was."""
+    """Write `net.json`, which appears whole; floats in it are read back bit for bit."""
     write_lasting(folder / NET, json.dumps(asdict(record), indent=2, default=str))
 
 
 def load_record(folder: Path) -> NetRecord:
-    """Read a folder's `net.json`. A DataError of one line where it is not there, or damaged."""
-    from pydantic import TypeAdapter, ValidationError  # half a second, for who reads one
+    """Read a folder's `net.json`. A DataError of one line where it is missing or damaged."""
+    from pydantic import TypeAdapter, ValidationError  # takes half a second, for readers only
 
     file = folder / NET
     try:
@@ -125,7 +125,7 @@ def load_record(folder: Path) -> NetRecord:
         _check(record)
     except FileNotFoundError:
         raise DataError(
-            f"expected what a net was trained with: no {file}; a run has it when it has finished"
+            f"expected a net's record, got no {file}; a run has it when it has finished"
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
@@ -139,12 +139,14 @@ def load_record(folder: Path) -> NetRecord:
 
 def _preprocessing(data: ImageSet, test: Batches) -> Preprocessing:
     channels, *size = data.shape
-    # repeated for each pixel of a row
+    # `test.normalise` repeats the moments for each pixel of a row
     mean, std = (tuple(moment[:channels].tolist()) for moment in test.normalise)
-    how = Preprocessing((size[0], size[1]), channels, mean, std)
+    preprocessing = Preprocessing((size[0], size[1]), channels, mean, std)
     if isinstance(data.images, ImageFiles):
-        how = replace(how, crop="centre square", crop_fraction=SEEN, interpolation="bilinear")
-    return how
+        return replace(
+            preprocessing, crop="centre square", crop_fraction=SEEN, interpolation="bilinear"
+        )
+    return preprocessing
 
 
 def _stored_link(link: BoundLink) -> StoredLink:
@@ -157,15 +159,18 @@ def _without_partial(chosen: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(record: NetRecord) -> None:
-    """Refuse what contradicts itself, or what this version of the package would do otherwise."""
-    how = record.preprocessing
-    if record.shape != (how.channels, *how.size):
-        raise ValueError(f"shape: expected {(how.channels, *how.size)}, got {record.shape}")
-    for name, moment in (("mean", how.mean), ("std", how.std)):
-        if len(moment) != how.channels:
-            got = f"{how.channels} numbers as {name}, got {len(moment)}"
-            raise ValueError(f"preprocessing: expected {got}")
+    """Refuse a record that contradicts itself, or that this version would not follow."""
+    preprocessing = record.preprocessing
+    channels = preprocessing.channels
+    shape = (channels, *preprocessing.size)
+    if record.shape != shape:
+        raise ValueError(f"shape: expected {shape}, got {record.shape}")
+    for name, moment in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+        if len(moment) != channels:
+            raise ValueError(
+                f"preprocessing: expected {channels} numbers as {name}, got {len(moment)}"
+            )
     if len(record.classes) < 2:
         raise ValueError(f"classes: expected two at least, got {len(record.classes)}")
-    if how.crop_fraction not in (None, SEEN):
-        raise ValueError(f"crop_fraction: expected {SEEN}, got {how.crop_fraction}")
+    if preprocessing.crop_fraction not in (None, SEEN):
+        raise ValueError(f"crop_fraction: expected {SEEN}, got {preprocessing.crop_fraction}")

@@ -12,8 +12,8 @@ from xent_bench.evaluation.evaluate import evaluate
 from xent_bench.runs.predictions import Predicted, Predictions, save
 from xent_bench.runs.result import Run, save_run
 from xent_bench.trained_net.record import net_record, save_record
+from xent_bench.trained_net.weights import save_weights, weights_sha256
 from xent_bench.training.build import Built
-from xent_bench.training.checkpoint_files import save_weights, weights_sha256
 from xent_bench.training.exhausted import blaming
 from xent_bench.training.records import Record
 

@@ -71,7 +71,7 @@ def _completed(config: DictConfig, folder: Path, *, done_before: bool) -> dict[s
             raise DataError(f"the result in {folder} does not follow from its predictions")
         loaded = load_result(folder)
     if lacks_weights(config):
-        from xent_bench.training.checkpoint_files import save_weights  # PyTorch takes seconds
+        from xent_bench.trained_net.weights import save_weights  # PyTorch takes seconds
 
         set_pending(folder)
         save_weights(folder)
