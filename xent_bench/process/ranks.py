@@ -91,7 +91,7 @@ def _send_error(outcome: Connection, error: BaseException) -> None:
 
 
 def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) -> None:
-    """Wait for all to end and raise the first error.
+    """Wait for all processes to end and raise the first error.
 
     After an error only ENDING_SECONDS, in which the first process writes the reason down.
     """

@@ -119,7 +119,7 @@ def _run_even_offline(config: DictConfig, command: str) -> None:
 
 
 def send_in_child(uri: str | None, folder: Path, answer: Connection) -> None:
-    """Send to MLflow what a run left whose process was killed."""
+    """Send to MLflow what a run whose process was killed has left in its folder."""
     bring(folder, uri)
     answer.close()
 

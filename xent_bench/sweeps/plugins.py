@@ -15,7 +15,7 @@ PLACE = "hydra_plugins"  # Hydra accepts as plugins only what is below this pack
 
 
 def register_plugins(config: DictConfig) -> None:
-    """Register them in a module that has no file: an editable install would not find one."""
+    """Register our sweeper and launcher in a module without a file: editable installs find none."""
     try:
         package = import_module(PLACE)  # there if other plugins are installed
     except ModuleNotFoundError:

@@ -13,7 +13,7 @@ from xent_bench.sweeps.plan import Plan
 
 @runtime_checkable
 class Session(Protocol):
-    """A Hydra callback that holds them; both are None where the sweeper chooses as it goes."""
+    """A Hydra callback with plan and tally, which are None if the sweeper chooses as it goes."""
 
     plan: Plan | None
     tally: Tally | None

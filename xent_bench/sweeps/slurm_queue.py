@@ -80,7 +80,7 @@ def polled_states(jobs: Collection[str]) -> Iterator[dict[str, JobState]]:
             silent = False
         except Unavailable as error:  # it may answer again, and the jobs go on meanwhile
             if not silent:
-                say(f"{error}; asked again until it answers. Ctrl-C ends the watching alone.")
+                say(f"{error}; asking again until it answers. Ctrl-C ends only the watching.")
             silent = True
         time.sleep(min(15.0, max(1.0, (now - start) / 30)))
 
