@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_leaves_the_one_before(
     left = list(run_folder(wanted).glob("*.part"))
     disk.change("size=8m")
     save, saved = LastingCheckpointIO.save_checkpoint, []
-    monkeypatch.setattr("xent_bench.training.saving.SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr("xent_bench.training.saving.MAX_SHARE", math.inf)  # after every epoch
     monkeypatch.setattr(
         LastingCheckpointIO,
         "save_checkpoint",

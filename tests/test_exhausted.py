@@ -144,7 +144,7 @@ def test_an_epoch_with_fewer_steps_than_it_should_have_is_an_error(config, monke
         return iter(minibatches[:-1] if self.epoch == 1 else minibatches)
 
     monkeypatch.setattr("xent_bench.data.groups.SECONDS", 0)
-    monkeypatch.setattr("xent_bench.training.saving.SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr("xent_bench.training.saving.MAX_SHARE", math.inf)  # after every epoch
     monkeypatch.setattr(ShuffledBatches, "after", short)
     wanted = config("batch_size=50")
     with pytest.raises(DataError, match="epoch 2 ended after 5 of 6 steps; expected all"):

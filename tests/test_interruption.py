@@ -174,7 +174,7 @@ def test_a_run_cut_after_epochs_too_short_to_be_saved_trains_them_again(
         if call == 2 * STEPS + 2:
             raise PowerCut
 
-    monkeypatch.setattr("xent_bench.training.saving.SHARE", 1e-9)
+    monkeypatch.setattr("xent_bench.training.saving.MAX_SHARE", 1e-9)
     saboteur.calls, saboteur.act = 0, cut_the_power
     with pytest.raises(PowerCut):
         run(cut)
@@ -189,7 +189,7 @@ def test_a_run_cut_after_epochs_too_short_to_be_saved_trains_them_again(
 @pytest.mark.parametrize(("share", "epochs"), [(math.inf, [1, 2, 3]), (1e-9, [1, 3])])
 def test_a_checkpoint_is_written_after_epochs_that_are_worth_it(wanted, monkeypatch, share, epochs):
     saved = []
-    monkeypatch.setattr("xent_bench.training.saving.SHARE", share)
+    monkeypatch.setattr("xent_bench.training.saving.MAX_SHARE", share)
     save = LastingCheckpointIO.save_checkpoint
     monkeypatch.setattr(
         LastingCheckpointIO,

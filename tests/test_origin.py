@@ -59,7 +59,7 @@ class PowerCut(BaseException):
 def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[DictConfig], None]:
     """Train a run until the power is cut after its first checkpoint."""
     save = LastingCheckpointIO.save_checkpoint
-    monkeypatch.setattr("xent_bench.training.saving.SHARE", float("inf"))  # after every epoch
+    monkeypatch.setattr("xent_bench.training.saving.MAX_SHARE", float("inf"))  # after every epoch
 
     def save_and_cut(*arguments: object, **options: object) -> None:
         save(*arguments, **options)

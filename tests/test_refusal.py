@@ -164,7 +164,7 @@ def test_who_waits_for_a_refused_run_makes_its_own_folder(config, monkeypatch, c
         folder.rmdir()
         held.close()
 
-    monkeypatch.setattr("xent_bench.training.run.LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr("xent_bench.training.run.LOCK_SECONDS", 0.05)
     timer = threading.Timer(0.5, be_refused)
     timer.start()
     result = run(wanted)

@@ -49,7 +49,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(
     random = (dropout_net, "loss=focal", "data.flip=true", "data.crop=1")
     straight, cut = config(*random, folder="straight"), config(*random, folder="cut")
     save, saved, resumed = LastingCheckpointIO.save_checkpoint, [], []
-    monkeypatch.setattr("xent_bench.training.saving.SHARE", math.inf)  # after every epoch
+    monkeypatch.setattr("xent_bench.training.saving.MAX_SHARE", math.inf)  # after every epoch
 
     def cut_the_power(*arguments: object, **options: object) -> None:
         saved.append(None)

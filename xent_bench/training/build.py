@@ -34,12 +34,12 @@ from xent_bench.training.saving import Checkpointing
 from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.try_out import try_out
 
-# At a time where no gradient is kept: examples, and values of all their pixels.
+# The largest batch where no gradient is kept: in examples, and in values of all their pixels.
 EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25
 
 
 class Loaders(NamedTuple):
-    """The batches of each split, on the training device."""
+    """Batches of each split, on the training device."""
 
     train: Groups
     val: Batches
@@ -118,15 +118,15 @@ def build_loaders(
     )
     evaluated = (
         Batches(
-            data.source(own, device, workers),
-            (data.labels[own],),
-            own,
+            data.source(part_ids, device, workers),
+            (data.labels[part_ids],),
+            part_ids,
             normalise,
             _evaluation_batch(data),
             ids,
         )
         for ids in splits[1:]
-        for own in [ids.tensor_split(part.of)[part.number]]
+        for part_ids in [ids.tensor_split(part.of)[part.number]]
     )
     return Loaders(Groups(train, agreed if part.of > 1 else int), *evaluated)
 
@@ -177,7 +177,7 @@ def build_classifier(
         bf16=config.precision is Precision.bf16,
         compile_mode=None if mode is Compile.none else mode.value,
     )
-    # read here, since the workers of train would begin an epoch for them
+    # read by a source of its own: the workers of train would begin an epoch for them
     few = splits.train[: min(2, config.batch_size // config.accumulate // train.part.of)]
     source = data.source(few, train.source.device, workers=0)
     rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
@@ -187,7 +187,7 @@ def build_classifier(
 
 
 def _normalising_together(net: nn.Module, device: torch.device) -> nn.Module:
-    """By the statistics of whole batches, of which each process has a part."""
+    """Let batch normalisation use the statistics of whole batches, spread over the processes."""
     if device.type == "cuda":
         together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]  # torch's
         return together

@@ -1,7 +1,8 @@
-"""Checkpoints that appear whole or not at all, tell a flipped bit, and are read as data, no code.
+"""Checkpoint files: they appear whole or not at all, and are read as data, never as code.
 
-`step0000000120-3f2a9c0e71d5b846.ckpt` has the steps taken and the SHA-256 of its content in its
-name: so one rename makes both appear. The last two are kept, should the last one be damaged.
+The name `step0000000120-3f2a9c0e71d5b846.ckpt` holds the number of steps and the SHA-256 of the
+content, by which a flipped bit is noticed; one rename makes content and hash appear together. The
+last two are kept, in case the last one is damaged.
 """
 
 import hashlib
@@ -20,23 +21,25 @@ from xent_bench.trained_net.weights import (
 )
 
 KEPT = 2
-ORIGIN = "origin"  # key in a checkpoint: what the run was begun with
+ORIGIN = "origin"  # key in a checkpoint: the run's key, data, splits and code at its start
 
 
 class LastingCheckpointIO(TorchCheckpointIO):
-    """Written beside, flushed to the disk, renamed. (Lightning's own is atomic only within TMPDIR,
-    is not flushed, and is not checked.)
+    """Lightning's reader and writer of checkpoints, made safe.
+
+    A file is written beside its place, flushed to the disk and renamed. (Lightning's own is atomic
+    only within TMPDIR, is not flushed, and is not checked.)
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Into the folder `path`, under the checkpoint's own name; all but the last two go."""
+        """Write a file into the folder `path`, and delete all but the last two."""
         assert storage_options is None
         content = packed(checkpoint)
         digest = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
         folder = Path(path)
-        for part in folder.glob(f"{CHECKPOINTS}.part"):  # of a process that was killed meanwhile
+        for part in folder.glob(f"{CHECKPOINTS}.part"):  # left by a process that was killed
             part.unlink()
         write_lasting(folder / f"step{checkpoint['global_step']:010}-{digest}.ckpt", content)
         for file in sorted(folder.glob(CHECKPOINTS))[:-KEPT]:
@@ -45,13 +48,13 @@ class LastingCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Tensors and plain values alone; Lightning moves them to their devices."""
-        del map_location, weights_only  # never otherwise
+        """Read tensors and plain values alone; Lightning moves them to their devices."""
+        del map_location, weights_only  # always "cpu" and True
         return load_tensors(Path(path))
 
 
 def last_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
-    """The last one that is what was written, and those after it that are not; these are deleted."""
+    """The newest undamaged checkpoint, or None; and the later, damaged ones, now deleted."""
     damaged: list[Path] = []
     for file in sorted(folder.glob(CHECKPOINTS), reverse=True):
         if is_whole(file):
@@ -62,7 +65,7 @@ def last_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to go on from, as `last_checkpoint`; prints which ones were damaged."""
+    """The newest undamaged checkpoint, or None; prints which later ones were damaged."""
     newest, damaged = last_checkpoint(folder)
     if damaged:
         where = f"from {newest.name}" if newest else "from the start"
@@ -71,8 +74,6 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def load_origin(path: Path) -> dict[str, Any] | None:
-    """Read what the run of a checkpoint was begun with; None where it is older than the record."""
-    origin: dict[str, Any] | None = load_tensors(path, mmap=True).get(
-        ORIGIN
-    )  # the tensors stay on disk
+    """Read the origin of the run that a checkpoint belongs to; its tensors stay on the disk."""
+    origin: dict[str, Any] | None = load_tensors(path, mmap=True).get(ORIGIN)
     return origin

@@ -1,7 +1,7 @@
-"""The LightningModule: a net, a loss, an optimizer and a schedule; nothing of theirs by name.
+"""The LightningModule: trains a net with a loss, an optimizer and a schedule that it is given.
 
-Optimisation is manual, and a `training_step` takes several steps of the optimizer: what Lightning
-does around it costs as much as a step of a small net does. It holds nothing but arithmetic.
+Optimisation is manual, and one call of `training_step` takes several steps of the optimizer: what
+Lightning does around a call costs as much as a step of a small net.
 """
 
 import time
@@ -32,7 +32,7 @@ from xent_bench.training.validation import (
 from xent_bench.training.within_epoch import WithinEpoch, keep, kept
 from xent_bench.types import Index, Logits, PerExample, Pixels
 
-CHECK_EVERY = 500  # steps
+CHECK_STEPS = 500  # after which the losses are checked for infinity
 
 
 class Classifier(LightningModule):
@@ -64,26 +64,28 @@ class Classifier(LightningModule):
         self.optimizer, self.factor, self.seed, self.groups = optimizer, factor, seed, groups
         self.encode, self.accumulate = encode, accumulate
         self.clip_norm, self.bf16 = clip_norm, bf16
-        # the gradient of the mean by each loss; as an operation the mean would cost 30 us a step
+        # the mean's gradient by each example's loss; to compute a mean would cost 30 us a step
         self.register_buffer("share", torch.ones(batch_size) / batch_size, persistent=False)
         self.trained: Callable[[Pixels], Logits] = net.forward
-        if compile_mode:  # for training alone: evaluation's other shapes would be compiled too
-            torch.compiler.reset()  # the graphs of the run before
+        if (
+            compile_mode
+        ):  # only for training: the other shapes of evaluation would be compiled as well
+            torch.compiler.reset()  # forget the graphs of an earlier run
             self.trained = torch.compile(net.forward, mode=compile_mode)
-        self.train_losses: list[PerExample] = []  # of each step of the epoch
+        self.train_losses: list[PerExample] = []  # one tensor for each step of the epoch
         self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
         self.resumed: WithinEpoch | None = None
         self.announce: Callable[[Tensor], None] = _alone
 
     def configure_optimizers(self) -> Optimizer:
-        """The schedule is a function of the step, and keeps nothing but where it began."""
+        """The optimizer, with its first learning rate kept: the schedule multiplies that."""
         optimizer = self.optimizer(self.net)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         return optimizer
 
     def on_train_start(self) -> None:
-        """Where processes train together, their gradients are averaged as they are computed."""
+        """Let processes that train together average their gradients while these are computed."""
         if isinstance(self.trainer.strategy.model, DistributedDataParallel):
             self.announce = partial(prepare_for_backward, self.trainer.strategy.model)
 
@@ -94,7 +96,7 @@ class Classifier(LightningModule):
         torch.manual_seed(derived_seed(self.seed, purpose, self.current_epoch))
 
     def training_step(self, minibatches: Iterator[tuple[Pixels, Tensor]]) -> None:
-        """Take a step for each; what is logged stays on the device until the epoch's end."""
+        """Take a step for each minibatch; the losses stay on the device until the epoch's end."""
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
         weights = list(self.net.parameters())
         if self.resumed is not None:
@@ -104,7 +106,7 @@ class Classifier(LightningModule):
         before = len(losses)
         for images, target in minibatches:
             step, part, values = len(losses), "schedule", []
-            try:  # which costs nothing where nothing is raised
+            try:  # a try costs nothing where nothing is raised
                 _set_rate(optimizer, self.factor(epoch + step))
                 part = "loss"
                 for some_images, some_target, share, announce in self._parts(images, target):
@@ -121,10 +123,10 @@ class Classifier(LightningModule):
                 optimizer.zero_grad()
             except StopIteration as stop:
                 raise exhausted(part, stop, self._when(step)) from stop
-        # Lightning counts the steps of its own wrapper of an optimizer only, which cost 0.1 ms each
+        # Lightning counts steps only in its own wrapper of the optimizer, which costs 0.1 ms a step
         loop = self.trainer.fit_loop.epoch_loop.manual_optimization
         loop.optim_step_progress.increment_by(len(losses) - before)
-        if len(losses) - self.checked >= CHECK_EVERY:  # to look is to wait for the GPU
+        if len(losses) - self.checked >= CHECK_STEPS:  # looking at them waits for the GPU
             self._finite_losses()
 
     def _parts(self, images: Pixels, target: Tensor) -> Iterable[tuple[Any, ...]]:
@@ -155,7 +157,9 @@ class Classifier(LightningModule):
         curves = {"train/loss": train_loss}
         with blaming("loss", self._when()):
             curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
-        curves[SECONDS] = time.monotonic() - self.epoch_start  # the GPU is done: it was read from
+        curves[SECONDS] = (
+            time.monotonic() - self.epoch_start
+        )  # the GPU has finished: outputs were read from it
         self.logger.log_metrics(curves, step=self.current_epoch + 1)
 
     def predict_step(self, batch: tuple[Pixels, Tensor, Index]) -> tuple[Tensor, ...]:
@@ -164,15 +168,15 @@ class Classifier(LightningModule):
         return self.forward(images), labels, ids
 
     def forward(self, images: Pixels) -> Logits:
-        """Raw outputs, in float32 whatever precision the net runs in; so is the loss of them."""
+        """Raw outputs in float32, whatever precision the net runs in."""
         return self._outputs(self.net, images)
 
     def _outputs(self, net: Callable[[Pixels], Logits], images: Pixels) -> Logits:
         try:
             if not self.bf16:
                 return net(images)
-            # Not Lightning's, around a whole training_step: autocast keeps what it casts of the
-            # weights until it ends; the second step would be taken with the first one's weights.
+            # Not Lightning's autocast around a whole training_step: autocast keeps its casts of the
+            # weights until it ends, so the second step would use the weights of the first.
             with torch.autocast(images.device.type, torch.bfloat16):
                 return net(images).float()
         except StopIteration as stop:
@@ -188,12 +192,12 @@ class Classifier(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Within an epoch, what it has come to."""
+        """Keep the state of an unfinished epoch."""
         if self.train_losses:
             keep(checkpoint, self.train_losses, time.monotonic() - self.epoch_start)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what was taken of the epoch; the rest waits for the next step."""
+        """Skip the steps that the epoch has taken; the next step restores the rest of its state."""
         self.resumed = kept(checkpoint)
         if self.resumed is not None:
             self.groups.taken = len(self.resumed.losses)
@@ -210,7 +214,7 @@ class Classifier(LightningModule):
         return mean
 
     def _finite_losses(self) -> Tensor:
-        """Of each step of the epoch, once looked at."""
+        """The mean loss of each step of the epoch. Diverged if one of them is not finite."""
         losses = gathered_columns(torch.stack(self.train_losses)).mean(dim=1).cpu()
         self.checked = len(losses)
         refuse_infinite_losses(losses, self.current_epoch)
@@ -223,4 +227,4 @@ def _set_rate(optimizer: Optimizer, factor: float) -> None:
 
 
 def _alone(_: Tensor) -> None:
-    """Nobody waits for the gradients."""
+    """Do nothing: no other process waits for the gradients."""

@@ -1,9 +1,9 @@
-"""Hashes of the code that a part of a run is made of, by which a change of it is noticed.
+"""Hashes of the code behind a part of a run, by which a change of the code is noticed.
 
-Of the module that holds a target and, in turn, of every module that one imports by a statement:
-the user's own and this package's, not Python's nor installed ones, whose versions are kept
-elsewhere. Comments, docstrings and formatting do not count. By the import statements and not by
-what is loaded, so that the hash is the same whatever the process has done before.
+The module that holds the target is hashed and, in turn, every module that it imports by a
+statement: the user's own and this package's, but neither Python's nor installed ones, whose
+versions are kept elsewhere. Comments, docstrings and formatting do not count. The import statements
+decide, not what is loaded, so that the hash does not depend on what the process did before.
 """
 
 import ast
@@ -35,16 +35,18 @@ def code_of(target: str) -> dict[str, str]:
         name = waiting.pop()
         file = file_of(name)
         if name in hashes or file is None or (hashes and not _counts(file)):
-            continue  # the target's own counts wherever it lies
+            continue  # the target's own module counts wherever it lies
         digest, statements = _read(file, file.stat().st_mtime_ns, file.stat().st_size)
         hashes[name] = digest
         if _counts(file):
-            waiting += [found for each in statements for found in _imported(each, name, file)]
+            waiting += [
+                module for statement in statements for module in _imported(statement, name, file)
+            ]
     return dict(sorted(hashes.items()))
 
 
 def digest_of(hashes: Mapping[str, str]) -> str:
-    """One hash of several modules."""
+    """Combine the hashes of several modules into one."""
     return sha256(repr(sorted(hashes.items())).encode()).hexdigest()
 
 
@@ -91,7 +93,7 @@ def _counts(file: Path) -> bool:
 @cache
 def _read(file: Path, changed: int, size: int) -> tuple[str, tuple[ast.stmt, ...]]:
     """Hash of a file as it is now, and its import statements, those within functions too."""
-    del changed, size  # by which a file that was edited is read again
+    del changed, size  # keys of the cache: an edited file is read again
     content = file.read_bytes()
     if file.suffix != ".py":
         return sha256(content).hexdigest(), ()
@@ -111,14 +113,14 @@ def _imported(statement: ast.stmt, module: str, file: Path) -> Iterator[str]:
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
         try:
             above = resolve_name("." * statement.level + (statement.module or ""), package)
-        except ImportError:  # beyond the top: never reached, or the module were not there
+        except ImportError:  # above the top package: such a statement cannot have been reached
             return
         yield above
         yield from (f"{above}.{alias.name}" for alias in statement.names)
 
 
 def is_library(file: str) -> bool:
-    """Whether it belongs to Python or to a package that was installed; frozen code does too."""
+    """Whether a file belongs to Python or to an installed package; frozen code does too."""
     if file.startswith("<"):
         return True
     path = Path(file).resolve()
@@ -126,5 +128,5 @@ def is_library(file: str) -> bool:
 
 
 def is_ours(file: str) -> bool:
-    """Whether it belongs to xent_bench, in a checkout or installed."""
+    """Whether a file belongs to xent_bench, in a checkout or installed."""
     return OURS in Path(file).resolve().parents

@@ -1,7 +1,7 @@
-"""StopIteration from somebody's code: to the loops above it, the ordinary end of an epoch.
+"""StopIteration raised by a user's code, told as an error that names the code.
 
-A loss that calls `next` on an exhausted iterator raises it. Lightning ends the epoch there without
-a word, and the run would finish with fewer steps than it says.
+A loss that calls `next` on an exhausted iterator raises it. To Lightning it means the ordinary end
+of an epoch: the run would finish, without a word, with fewer steps than it reports.
 """
 
 import traceback
@@ -14,7 +14,7 @@ from xent_bench.training.code_hash import is_library, is_ours
 
 
 def exhausted(part: str, stop: StopIteration, when: str) -> ConfigError:
-    """The error that names the part of the config, when it was called, and the line it stopped at.
+    """The error that names a part of the config, when it was called, and the line that raised.
 
     `part` is a group of the config: loss, model, optimizer, schedule or data.
     """
@@ -27,12 +27,12 @@ def exhausted(part: str, stop: StopIteration, when: str) -> ConfigError:
 
 @contextmanager
 def blaming(part: str, when: str) -> Iterator[None]:
-    """Raise `exhausted` in place of a StopIteration within, where no time is to be saved."""
+    """Raise `exhausted` in place of a StopIteration from the code within."""
     try:
         yield
     except StopIteration as stop:
         raise exhausted(part, stop, when) from stop
-    except RuntimeError as error:  # what a generator of ours makes of it
+    except RuntimeError as error:  # Python turns a StopIteration within a generator into this
         if isinstance(error.__cause__, StopIteration):
             raise exhausted(part, error.__cause__, when) from error
         raise
@@ -41,7 +41,7 @@ def blaming(part: str, when: str) -> Iterator[None]:
 def refuse_lost_steps(taken: int, steps: int, epoch: int) -> None:
     """Raise a DataError if an epoch, counted from 0, ended before all its steps were taken.
 
-    Whatever ended it: its numbers would be those of another training.
+    Its numbers would be those of a shorter training.
     """
     if taken != steps:
         raise DataError(f"epoch {epoch + 1} ended after {taken} of {steps} steps; expected all")
@@ -50,8 +50,8 @@ def refuse_lost_steps(taken: int, steps: int, epoch: int) -> None:
 def place_of(error: BaseException) -> str:
     """FILE:LINE of the innermost frame in the user's own code, else of the innermost one."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [
+    users = [
         frame for frame in frames if not (is_library(frame.filename) or is_ours(frame.filename))
     ]
-    frame = (theirs or frames)[-1]
+    frame = (users or frames)[-1]
     return f"{frame.filename}:{frame.lineno}"

@@ -1,7 +1,6 @@
-"""The origin of a run, with which it must go on: its key, images, splits, and code.
+"""The origin of a run: its key, and hashes of its images, splits and code.
 
-It travels in every checkpoint, and is compared before a run goes on from one. A checkpoint from
-before it was kept goes on unasked.
+Every checkpoint holds it, and a run goes on from a checkpoint only if the origin is still the same.
 """
 
 from collections.abc import Mapping
@@ -12,26 +11,26 @@ from xent_bench.failures import DataError
 from xent_bench.training.code_hash import changed_module, code_of, digest_of, file_of
 
 CODE = ("loss", "model", "optimizer", "schedule")  # groups of the config that hold code
-HAVE = "have changed since this run began"
+CHANGED = "have changed since this run began"
 
 
 class Origin(NamedTuple):
-    """Plain values, which a checkpoint may hold."""
+    """The origin in plain values, as a checkpoint holds it."""
 
     key: str
     data_sha256: str
     split_sha256: str
-    code: dict[str, dict[str, str]]  # of each group the hashes of its modules, by their names
+    code: dict[str, dict[str, str]]  # group -> name of a module -> its hash
 
     def tags(self) -> dict[str, str]:
-        """The same as tags of a run: `key`, `data_sha256`, ..., `loss_sha256`, ..."""
+        """The origin as tags of a run: `key`, `data_sha256`, ..., `loss_sha256`, ..."""
         code = {f"{group}_sha256": digest_of(hashes) for group, hashes in self.code.items()}
-        known = {"data_sha256": self.data_sha256, "split_sha256": self.split_sha256}
-        return {"key": self.key} | known | code
+        data = {"data_sha256": self.data_sha256, "split_sha256": self.split_sha256}
+        return {"key": self.key} | data | code
 
 
 def code_of_parts(targets: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Hashes of the code behind the target of each group."""
+    """Hash the code behind the target of each group."""
     return {group: code_of(targets[group]) for group in CODE}
 
 
@@ -57,10 +56,10 @@ def refuse_changes(kept: Mapping[str, Any] | None, now: Origin, checkpoint: Path
 def _data_changes(before: Origin, now: Origin) -> list[str]:
     if before.data_sha256 != now.data_sha256:
         hashes = f"{before.data_sha256[:8]}, now {now.data_sha256[:8]}"
-        return [f"the images or labels {HAVE} (data_sha256 {hashes})"]
+        return [f"the images or labels {CHANGED} (data_sha256 {hashes})"]
     if before.split_sha256 != now.split_sha256:  # another version of torch may draw otherwise
         hashes = f"{before.split_sha256[:8]}, now {now.split_sha256[:8]}"
-        return [f"the splits {HAVE} (split_sha256 {hashes})"]
+        return [f"the splits {CHANGED} (split_sha256 {hashes})"]
     return []
 
 

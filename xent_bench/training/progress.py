@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line now and then elsewhere, a file for others."""
+"""The progress of a run: a bar on a terminal, or a line now and then, and a file in its folder."""
 
 import sys
 import time
@@ -13,17 +13,17 @@ from rich.console import Console
 from xent_bench.data.groups import Groups
 from xent_bench.runs.pace import Pace, save_pace
 
-REFRESH = 0.25  # seconds: to draw takes as long as ten steps of a small net
-SAVED = 1.0  # seconds between two writings of the file
-SAID = 60.0  # seconds between two lines where there is no terminal
-FIRST_SAID = 10.0  # seconds before the first of them: most runs of a laptop end before
+REFRESH_SECONDS = 0.25  # between two drawings, each of which takes as long as ten small steps
+SAVE_SECONDS = 1.0  # between two writings of the file
+LINE_SECONDS = 60.0  # between two lines where there is no terminal
+FIRST_LINE_SECONDS = 10.0  # before the first line: most runs on a laptop end sooner
 
 
 class Progress(Callback):
-    """Epochs done and time left."""
+    """Shows how many epochs are done and how much time is left."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        """`name` and folder of the run."""
+        """Prepare the bar; `name` and `folder` are those of the run."""
         columns = (
             progress.TextColumn(f"        {name:16}"),
             progress.BarColumn(bar_width=30),
@@ -37,38 +37,38 @@ class Progress(Callback):
             console=console,
             transient=True,
             disable=not console.is_terminal,
-            refresh_per_second=1 / REFRESH,
+            refresh_per_second=1 / REFRESH_SECONDS,
         )
         self.shown = self.saved = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin where a resumed run begins."""
+        """Start the bar at the epoch from which the run goes on."""
         self.steps = cast(Groups, trainer.train_dataloader).steps
         self.begun, self.start = trainer.global_step / self.steps, time.monotonic()
-        self.to_say = self.start + FIRST_SAID
+        self.next_line = self.start + FIRST_LINE_SECONDS
         self.task = self.bar.add_task("", total=trainer.max_epochs)
         self.bar.update(self.task, completed=self.begun)
-        if trainer.is_global_zero:  # of the processes that train one run together
+        if trainer.is_global_zero:  # where several processes train one run, the first reports
             self.bar.start()
             self._save(trainer, self.start)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar a few times a second, and say it to others less often."""
+        """Move the bar a few times a second; write the file, or print a line, less often."""
         now = time.monotonic()
-        if now - self.shown > REFRESH and trainer.is_global_zero:
+        if now - self.shown > REFRESH_SECONDS and trainer.is_global_zero:
             self.shown = now
             self.bar.update(self.task, completed=trainer.global_step / self.steps)
-            if now - self.saved > SAVED:
+            if now - self.saved > SAVE_SECONDS:
                 self._save(trainer, now)
-            if not self.on_terminal and now > self.to_say:
-                self.to_say = now + SAID
+            if not self.on_terminal and now > self.next_line:
+                self.next_line = now + LINE_SECONDS
                 print(f"{self.name}: {self._pace(trainer, now)}", file=sys.stderr, flush=True)
 
     def _save(self, trainer: Trainer, now: float) -> None:
         self.saved = now
-        with suppress(OSError):  # no room: the next checkpoint has to say so, not a view of the run
+        with suppress(OSError):  # a full disk is for the next checkpoint to report
             save_pace(self.folder, self._pace(trainer, now))
 
     def _pace(self, trainer: Trainer, now: float) -> Pace:
@@ -78,14 +78,14 @@ class Progress(Callback):
         return Pace(round(epoch, 3), epochs, left, time.time())
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the line to the result."""
+        """Remove the bar, so that the result can be printed in its place."""
         self._stop(trainer)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Leave the line to the error."""
-        if hasattr(self, "task"):  # it had begun
+        """Remove the bar, so that the error can be printed in its place."""
+        if hasattr(self, "task"):  # the bar was started
             self._stop(trainer)
 
     def _stop(self, trainer: Trainer) -> None:

@@ -1,4 +1,4 @@
-"""A run from a config to its result: trained if it was not, gone on with if it was begun."""
+"""A run, from its config to its result: idempotent, so that a command can be typed again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +20,7 @@ from xent_bench.runs.refusal import leaving_nothing, missing_folders
 from xent_bench.tracking.reach import tracking_uri
 from xent_bench.tracking.send import bring, send
 
-LOCK_PATIENCE = 1.0  # seconds: a reader that asks whether a run still runs takes its lock too
+LOCK_SECONDS = 1.0  # to wait in silence: a reader may hold the lock for a moment
 
 
 def run(
@@ -94,7 +94,7 @@ def _keeping_the_reason(config: DictConfig, folder: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         by_name = named(error)
-        with suppress(OSError):  # what went wrong first is what the user must see
+        with suppress(OSError):  # the first error is the one that the user must see
             keep_reason(folder, reason(error))
             _end_in_mlflow(config, folder)
         if by_name is error:
@@ -112,7 +112,7 @@ def _end_in_mlflow(config: DictConfig, folder: Path) -> None:
 def _held(folder: Path) -> Any:
     """Take the folder's lock: of the same command in two windows one trains, the other waits."""
     lock = FileLock(folder / LOCK)
-    patience = LOCK_PATIENCE
+    patience = LOCK_SECONDS
     while True:
         try:
             held = lock.acquire(timeout=patience)
@@ -121,9 +121,9 @@ def _held(folder: Path) -> Any:
             lock.release()
         except Timeout:
             print(f"{folder}: another process trains it; waiting for its end", flush=True)
-            patience = -1  # for ever
+            patience = -1  # filelock waits for ever
             continue
         except FileNotFoundError:
             pass
-        # the other was refused, and has deleted the folder
+        # the other process was refused, and has deleted the folder
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""When a run is saved: after epochs, every some minutes within one, and when told to end."""
+"""The moments at which a run is saved: after epochs, every few minutes, and on a signal to end."""
 
 import time
 from pathlib import Path
@@ -14,64 +14,68 @@ from xent_bench.training.checkpoint_files import ORIGIN
 from xent_bench.training.exhausted import refuse_lost_steps
 
 THREADS = "threads"
-SHARE = 0.01  # of the time, at most: of epochs too short for it not every one is saved
+MAX_SHARE = 0.01  # of the time goes into saving: after short epochs not every one is saved
 
 
 class Checkpointing(Callback):
-    """Saves between two steps, never in a signal's handler, which may come between any two lines.
+    """Saves between two steps, never in a signal handler, which may run in the middle of a step.
 
     Where several processes train a run, all of them save, or end, at the same step.
     """
 
     def __init__(self, folder: Path, machine: DictConfig, notice: Notice) -> None:
-        """`notice` is what tells to end."""
+        """`notice` says whether a signal to end has come."""
         self.folder, self.notice = folder, notice
         self.seconds, self.threads = 60 * machine.checkpoint_minutes, machine.threads
-        self.origin: dict[str, Any] | None = None  # known once the data are loaded
-        self.saved, self.cost = time.monotonic(), 0.0  # when, and for how many seconds
+        self.origin: dict[str, Any] | None = None  # set once the data are loaded
+        self.saved, self.cost = time.monotonic(), 0.0  # the time of the last save, and its seconds
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the number of threads, by which numbers round, and what the run was begun with."""
+        """Add the number of threads, which decides how numbers round, and the run's origin."""
         checkpoint[THREADS] = torch.get_num_threads()
         checkpoint[ORIGIN] = self.origin
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on with as many, whatever a job's share is now; unless told otherwise."""
+        """Use as many threads as before, unless machine.threads says otherwise."""
         if self.threads is None:
             torch.set_num_threads(checkpoint[THREADS])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen in Lightning's place, whose own answer to SIGTERM loses the epoch."""
+        """Handle signals in place of Lightning, whose own answer to SIGTERM loses the epoch."""
         self.notice.listen()
         self.saved = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time to, but for an epoch's end, which comes after validation."""
+        """Save within an epoch if it is time; after its last step validation comes first."""
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
         self._save_if(trainer, time.monotonic() - self.saved > self.seconds)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, after val was scored; the last epoch in any case. Never one that lacks steps."""
+        """Save after validation if it is time, and always after the last epoch.
+
+        DataError if the epoch lacks steps.
+        """
         epoch, steps = trainer.current_epoch, cast(Groups, trainer.train_dataloader).steps
         refuse_lost_steps(trainer.global_step - epoch * steps, steps, epoch)
-        worth = min(self.seconds, self.cost / SHARE)
+        worth = min(self.seconds, self.cost / MAX_SHARE)
         last = trainer.current_epoch + 1 == trainer.max_epochs
         self._save_if(trainer, last or time.monotonic() - self.saved > worth)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen again."""
+        """Handle signals again, which Lightning takes over when it begins to predict."""
         self.notice.listen()
 
     def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Nothing to save: the net is trained. Processes that do it together may have different
-        numbers of batches, and go on.
+        """End on a signal; there is nothing to save, since the net is trained.
+
+        Processes that predict together may have different numbers of batches, so they go on.
         """
         if trainer.world_size == 1:
             self.notice.heed()
@@ -95,5 +99,5 @@ class Checkpointing(Callback):
 
 
 def _any(trainer: Trainer, answer: bool) -> bool:
-    """Whether a process says yes, of those that train the run."""
+    """Whether any of the processes that train the run answers yes."""
     return trainer.strategy.reduce_boolean_decision(answer, all=False)

@@ -1,4 +1,4 @@
-"""Lightning's Trainer, and what torch is told about the machine."""
+"""Lightning's Trainer for one run, and the number of threads that torch uses."""
 
 import logging
 import warnings
@@ -17,17 +17,17 @@ from xent_bench.process.arithmetic import use_tf32
 from xent_bench.process.processors import processors
 from xent_bench.training.checkpoint_files import LastingCheckpointIO
 
-# FLOPs of a step above which it takes a core more than about 5 ms. Below, threads wait for one
-# another longer than they work: beside other jobs a tiny step takes 6 to 70 times as long.
+# FLOPs of a step that takes one core about 5 ms. In smaller steps threads wait for one another
+# longer than they work: beside other jobs a tiny step takes 6 to 70 times as long.
 WORTH_THREADS = 5e8
 
 
 def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
-    """On one device, or as one of the processes that train a run together."""
+    """A Trainer on one device, or for one of the processes that train a run together."""
     _quieten()
     devices = config.machine.devices
     use_tf32(config.precision is Precision.tf32)
-    # deterministic mode also writes NaN into all new memory, to show who reads it: nobody here
+    # deterministic mode also fills new memory with NaN, to expose reads of it; nobody reads it
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         return Trainer(
@@ -35,13 +35,13 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
             devices=devices,
             strategy=_together() if devices > 1 else "auto",
             use_distributed_sampler=False,
-            precision="32-true",  # the Classifier casts: see there
+            precision="32-true",  # the Classifier casts to bfloat16 by itself
             deterministic=config.machine.deterministic,
             benchmark=not config.machine.deterministic,
             max_epochs=config.epochs,
             callbacks=list(callbacks),
-            enable_checkpointing=False,  # not Lightning's: see Checkpointing
-            # not SLURM's: its requeue saves inside a signal handler, in the middle of a step
+            enable_checkpointing=False,  # our Checkpointing saves in its place
+            # not the environment for SLURM, whose requeue saves inside a signal handler, within a step
             plugins=[LastingCheckpointIO(), LightningEnvironment()],
             logger=False,
             num_sanity_val_steps=0,
@@ -53,10 +53,10 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
 
 
 def use_threads(config: DictConfig, flops: float) -> None:
-    """As many as asked for; else one for a small step, a job's share for a large one.
+    """Set the threads to machine.threads, or else to one for a small step of `flops` operations.
 
-    By the step's FLOPs and not by a clock: the same run gets the same number again, and with it
-    the same rounding.
+    A large step gets this job's share of the processors. The FLOPs decide, not a clock, so that the
+    same run gets the same number again, and with it the same rounding.
     """
     chosen: int | None = config.machine.threads
     if chosen is None:
@@ -67,7 +67,7 @@ def use_threads(config: DictConfig, flops: float) -> None:
 
 def _together() -> DDPStrategy:
     return DDPStrategy(
-        broadcast_buffers=False,  # statistics of whole batches are the same everywhere
+        broadcast_buffers=False,  # statistics of whole batches are the same in every process
     )
 
 
@@ -77,7 +77,7 @@ def _no_device(config: DictConfig, error: Exception) -> Unavailable:
 
 
 def _quieten() -> None:
-    """Silence what Lightning says to everybody: which devices there are, what else it sells."""
+    """Silence what Lightning prints in every run: the devices there are, and advice."""
     for noisy in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module=noisy)

@@ -1,4 +1,4 @@
-"""Net, loss, link and optimizer, called once: what a user can get wrong fails before an epoch."""
+"""A trial call of net, loss, link and optimizer, so that mistakes fail before the first epoch."""
 
 from copy import deepcopy
 from typing import Any
@@ -17,15 +17,20 @@ WHEN = "when it was tried out"
 
 
 def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int) -> float:
-    """On a few examples of train; the FLOPs of a forward pass for one of them."""
-    net = deepcopy(classifier.net)  # a batch changes the statistics of batch normalisation
+    """Call each part on a few images of train; return the FLOPs of a forward pass for one image."""
+    net = deepcopy(
+        classifier.net
+    )  # a forward pass changes the running statistics of batch normalisation
     counter = FlopCounterMode(display=False)
     try:
         with torch.no_grad(), counter:
             logits = net(images.cpu()).to(target.device)
     except StopIteration as stop:
         raise exhausted("model", stop, WHEN) from stop
-    except (RuntimeError, ValueError) as error:  # an image too small, a single one to normalise
+    except (
+        RuntimeError,
+        ValueError,
+    ) as error:  # the images are too small, or a single one is to be normalised
         shape = tuple(images.shape)
         raise ConfigError("model", f"cannot train on a batch of shape {shape}: {error}") from error
     expected = (len(images), classes)
@@ -44,12 +49,12 @@ def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int
 
 
 def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
-    """Its value at equal outputs."""
+    """Check the loss at equal outputs: one finite value for each example, with a gradient."""
     try:
         value: Any = classifier.loss(logits.requires_grad_(), target)
     except StopIteration as stop:
         raise exhausted("loss", stop, WHEN) from stop
-    except Exception as error:  # whatever somebody's loss raises
+    except Exception as error:  # whatever a user's loss raises
         raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
     expected = tuple(logits.shape[:1])
     if not isinstance(value, Tensor) or value.shape != expected or not value.requires_grad:
@@ -62,17 +67,17 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
 
 
 def _try_link(classifier: Classifier, classes: int) -> None:
-    """At unequal outputs."""
+    """Check the link at unequal outputs: probabilities that sum to 1, or None."""
     unequal = np.arange(classes, dtype=float)[None].repeat(2, axis=0)
     try:
         probabilities: Any = classifier.link(unequal)
         sums = None if probabilities is None else np.exp(probabilities).sum(axis=1)
     except StopIteration as stop:
         raise exhausted("loss", stop, WHEN) from stop
-    except Exception as error:  # whatever somebody's link raises
+    except Exception as error:  # whatever a user's link raises
         raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
     if sums is not None and not (np.shape(sums) == (2,) and np.allclose(sums, 1, atol=1e-4)):
         raise ConfigError("loss", f"expected its link's probabilities to sum to 1, got {sums}")
     link = classifier.link.func.__qualname__
-    if "<" in link:  # its predictions are read again by the link's name
+    if "<" in link:  # stored predictions name the link, to be read again
         raise ConfigError("loss", f"expected its link at the top level of a module, got {link}")

@@ -1,4 +1,4 @@
-"""What is measured on val after an epoch, from the outputs on the whole of it."""
+"""Scores of val after an epoch, from all its outputs; and the refusal of numbers that are none."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +15,7 @@ ADVICE = "a smaller optimizer.lr may help"
 
 
 class Seen(NamedTuple):
-    """Outputs, labels and ids of the examples of a split."""
+    """Outputs, labels and ids of all examples of a split."""
 
     logits: Logits
     labels: Tensor  # classes, or the rows of soft labels
@@ -29,16 +29,18 @@ def val_scores(
     loss: Callable[[Logits, Tensor], PerExample],
     encode: Callable[[Tensor], Tensor],
 ) -> dict[str, float]:
-    """The trained loss, and all that is reported; `expected` are the ids of the split."""
+    """The mean trained loss and every reported metric; `expected` are the ids of the split."""
     arrays = (part.cpu().numpy() for part in (seen.logits, seen.labels, seen.ids, expected))
     val = predicted("val", *arrays)
-    scores = score(val.outputs, val.target, link)  # first: a loss may write into its outputs
+    scores = score(
+        val.outputs, val.target, link
+    )  # before the loss, which may write into its outputs
     val_loss = loss(seen.logits, encode(seen.labels)).mean().item()
     return {"val/loss": val_loss} | {f"val/{key}": value for key, value in scores.items()}
 
 
 def refuse_infinite_losses(losses: Tensor, epoch: int) -> None:
-    """Of the steps of an epoch, counted from 0."""
+    """Raise Diverged at the first step of an epoch, counted from 0, whose loss is not finite."""
     bad = (~losses.isfinite()).nonzero()
     if len(bad):
         step = int(bad[0])
@@ -48,6 +50,6 @@ def refuse_infinite_losses(losses: Tensor, epoch: int) -> None:
 
 
 def refuse_infinite_outputs(outputs: Logits, split: str, epoch: int) -> None:
-    """On a split, after an epoch."""
+    """Raise Diverged if an output on a split, after an epoch counted from 0, is not finite."""
     if not bool(outputs.isfinite().all()):
         raise Diverged(f"outputs on {split} stopped being finite in epoch {epoch + 1}: {ADVICE}")

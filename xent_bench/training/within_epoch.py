@@ -1,4 +1,4 @@
-"""What an epoch has come to when a run is interrupted within it: a part of the checkpoint."""
+"""The state of an epoch that is interrupted: losses, time and generators, for the checkpoint."""
 
 from typing import Any, NamedTuple
 
@@ -12,15 +12,15 @@ KEY = "within_epoch"
 
 
 class WithinEpoch(NamedTuple):
-    """Beside Lightning's own: which examples come next follows from the number of steps."""
+    """State that Lightning does not keep. Which examples come next follows from the steps taken."""
 
     losses: Tensor  # (steps so far, examples of a batch)
     seconds: float  # since the epoch's start
-    generators: list[tuple[Tensor, Tensor | None]]  # torch's, which dropout draws from: each
-    # process's state on the CPU and on its GPU
+    # for each process the states of torch's generators, which dropout uses, on CPU and GPU
+    generators: list[tuple[Tensor, Tensor | None]]
 
     def restored(self, part: Part, device: torch.device) -> list[Tensor]:
-        """The losses of a part of each batch, once the generators are as they were."""
+        """Restore the generators; return the losses of this process's part of each batch."""
         cpu, cuda = self.generators[part.number % len(self.generators)]
         torch.set_rng_state(cpu)
         if cuda is not None and device.type == "cuda":
@@ -29,7 +29,7 @@ class WithinEpoch(NamedTuple):
 
 
 def keep(checkpoint: dict[str, Any], losses: list[Tensor], seconds: float) -> None:
-    """Between two steps, as plain values and tensors."""
+    """Put the state between two steps into the checkpoint, as plain values and tensors."""
     device = losses[0].device
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     state = WithinEpoch(
@@ -41,5 +41,5 @@ def keep(checkpoint: dict[str, Any], losses: list[Tensor], seconds: float) -> No
 
 
 def kept(checkpoint: dict[str, Any]) -> WithinEpoch | None:
-    """None of a checkpoint at an epoch's end."""
+    """The state that a checkpoint holds; None if it was saved at the end of an epoch."""
     return WithinEpoch(**checkpoint[KEY]) if KEY in checkpoint else None
