@@ -1,8 +1,8 @@
-"""From a config's choice to a callable whose every hyper-parameter has been checked.
+"""Checks of a config, and the callable that a choice of a loss, a data set, a net, ... stands for.
 
-The target's own signature is the contract: its annotations say type and range, its names which
-keys there are. No `instantiate`: Hydra's partial looks its target up again on every call, which
-costs more than a loss does.
+The target's own signature is the contract: the names of its parameters are the keys that exist, and
+their annotations give type and range. Hydra's `instantiate` is not used: its partial looks the
+target up again in every call, which costs more than a loss does.
 """
 
 from collections.abc import Sequence
@@ -21,35 +21,38 @@ from xent_bench.config.schema import GROUPS, Compile, Train, plain
 from xent_bench.config.signatures import read_parameters
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter  # below where it is used: a sixth of what --help costs
+    from pydantic import (
+        TypeAdapter,
+    )  # imported where it is used, since it takes a sixth of the time of --help
 
-    Rules = tuple[TypeAdapter[Any], list[str]]  # of values, and the keys there are
+    Rules = tuple[TypeAdapter[Any], list[str]]  # a checker of values, and the keys that exist
 
 WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
-# What the harness passes by position: (logits, target), (), (shape, classes), (net), (step, steps).
+# How many arguments the harness passes by position: (logits, target), (), (shape, classes), (net),
+# (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
-# What it offers by name to a target that asks for it, and nobody sets.
+# Arguments that the harness passes by name to a target that has them; nobody sets them.
 OFFERED = {"loss": {"class_counts"}}
 
 
 class ConfigError(ValueError):
-    """A key or a value that cannot be; `key` is the one at fault."""
+    """An error in the config; `key` is the key at fault."""
 
     def __init__(self, key: str, complaint: str) -> None:
-        """`key` as the user would type it."""
+        """Make the message; `key` is written as the user would type it."""
         super().__init__(f"{key}: {complaint}")
         self.key, self.complaint = key, complaint
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
-        """To cross from one process to another."""
+        """Say how to pickle the error, so that it can be sent to another process."""
         return type(self), (self.key, self.complaint)
 
 
 def check_top_level(config: DictConfig) -> None:
-    """Types and ranges of all but the groups; imports nothing heavy."""
+    """Check types and ranges of everything but the groups' own keys; nothing heavy is imported."""
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    known = [each.name for each in fields(Train)]
-    missing = OmegaConf.missing_keys(ours) | {name for name in known if name not in ours}
+    names = [field.name for field in fields(Train)]
+    missing = OmegaConf.missing_keys(ours) | {name for name in names if name not in ours}
     if missing:
         raise ConfigError(min(missing), "has to be given")
     _validate(_top_level(), plain(ours), prefix="")
@@ -97,7 +100,7 @@ def _check_batches(config: DictConfig) -> None:
 
 
 def check_sources(config: DictConfig) -> None:
-    """Refuse what the targets' sources alone show to be wrong; imports none of them."""
+    """Refuse hyper-parameters that the targets' source files show to be wrong; imports no target."""
     for group in GROUPS:
         target, values = _target_and_values(config, group)
         rules = _rules_in_source(group, target)
@@ -106,16 +109,16 @@ def check_sources(config: DictConfig) -> None:
 
 
 def configured(config: DictConfig, group: str) -> "partial[Any]":
-    """The group's choice as a callable, its hyper-parameters bound."""
+    """A group's choice as a callable, with its hyper-parameters checked and bound."""
     target, values = _target_and_values(config, group)
     try:
         function = get_method(target)
         hints = get_type_hints(function, include_extras=True)
         parameters = [
-            each.replace(annotation=hints.get(each.name, Any))
-            for each in signature(function).parameters.values()
+            parameter.replace(annotation=hints.get(parameter.name, Any))
+            for parameter in signature(function).parameters.values()
         ]
-    except Exception as error:  # whatever somebody's module raises when it is imported
+    except Exception as error:  # whatever a user's module raises when it is imported
         raise ConfigError(f"{group}._target_", f"cannot use {target}: {error}") from error
     rules = _rules(group, parameters)
     if rules is None:
@@ -134,24 +137,26 @@ def _rules_in_source(group: str, target: str) -> "Rules | None":
     try:
         parameters = read_parameters(target)
         return None if parameters is None else _rules(group, parameters)
-    except Exception:  # what pydantic cannot use before the module's own names are there
+    except Exception:  # pydantic cannot use an annotation before its module is imported
         return None
 
 
 def _rules(group: str, parameters: Sequence[Parameter]) -> "Rules | None":
-    """Of the parameters that a user sets; None where any keyword will do."""
+    """Rules for the parameters that a user sets; None if the function takes any keyword."""
     from pydantic import TypeAdapter
 
     hyper = parameters[POSITIONAL[group] :]
-    if any(each.kind is Parameter.VAR_KEYWORD for each in hyper):
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in hyper):
         return None
-    hyper = [each for each in hyper if each.kind is not Parameter.VAR_POSITIONAL]
+    hyper = [parameter for parameter in hyper if parameter.kind is not Parameter.VAR_POSITIONAL]
     offered = OFFERED.get(group, set())
-    named = {each.name: _field(each) for each in hyper if each.name not in offered}
-    options = TypedDict(group, named)  # type: ignore[misc]  # made at run time
+    keys = {
+        parameter.name: _field(parameter) for parameter in hyper if parameter.name not in offered
+    }
+    options = TypedDict(group, keys)  # type: ignore[misc]  # made at run time
     strict = {"extra": "forbid", "allow_inf_nan": False, "arbitrary_types_allowed": True}
     setattr(options, "__pydantic_config__", strict)  # noqa: B010  a TypedDict has it nowhere else
-    return TypeAdapter(options), list(named)
+    return TypeAdapter(options), list(keys)
 
 
 def _field(parameter: Parameter) -> Any:
@@ -159,24 +164,24 @@ def _field(parameter: Parameter) -> Any:
     return Required[hint] if parameter.default is Parameter.empty else NotRequired[hint]
 
 
-@cache  # for all runs of a sweep
+@cache  # shared by the runs of a sweep
 def _top_level() -> "Rules":
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Train), [each.name for each in fields(Train)]
+    return TypeAdapter(Train), [field.name for field in fields(Train)]
 
 
 def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
     from pydantic import ValidationError
 
-    adapter, known = rules
+    adapter, keys = rules
     try:
         return adapter.validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            complaint = f"no such key; {nearest(name, known, prefix)}"
+            complaint = f"no such key; {nearest(name, keys, prefix)}"
         elif first["type"] == "missing":
             complaint = "has no default and was not given"
         else:

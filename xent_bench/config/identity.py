@@ -1,4 +1,4 @@
-"""The identity of a run: what can change its numbers, the key of that, its name and its folder."""
+"""The identity of a run: the values that can change its numbers, their hash, and the folder."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from xent_bench.config.schema import GROUPS, plain
 from xent_bench.runs.files import WEIGHTS
 
-# What came later names a run only where it does something, so that older runs keep their keys.
+# Keys that were added later count only where they have an effect, so that run keys stay the same.
 NEUTRAL = {
-    "synthetic.labels": "drawn",  # a group's choice and its key: `labels` of another set counts
+    "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
     "accumulate": 1,
     "clip_norm": None,
     "augmentation.cutout": 0,
@@ -29,7 +29,7 @@ def choice(config: DictConfig, group: str) -> str:
 
 
 def _full_choice(config: DictConfig, group: str) -> str:
-    """The name; of what is not ours the whole target: somebody's ce is not ce."""
+    """The choice's name; a user's own target is named in full, since their ce is not our ce."""
     target: str = config[group]["_target_"]
     return choice(config, group) if target.startswith("xent_bench.") else target
 
@@ -71,14 +71,17 @@ def lacks_weights(config: DictConfig) -> bool:
 
 
 def run_folder(config: DictConfig) -> Path:
-    """runs/<experiment>/<loss>-<data>-<model>-s<seed>-<key>."""
+    """The run's folder: runs/<experiment>/<loss>-<data>-<model>-s<seed>-<key>."""
     names = [choice(config, group) for group in ("loss", "data", "model")]
     name = "-".join([*names, f"s{config.seed}", run_key(config)])
     return Path(str(config.machine.runs), str(config.experiment), name)
 
 
 def command_of(hydra: HydraConf | DictConfig, overrides: Iterable[str]) -> str:
-    """With the folders of configs that were added; `hydra` is Hydra's own part of the config."""
+    """The command that trains one run; `hydra` is Hydra's own part of the config.
+
+    Folders that were added by --config-dir are part of it.
+    """
     folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
     flags = [word for folder in folders for word in ("--config-dir", folder)]
     return shlex.join(["xent-train", *flags, *overrides])

@@ -1,8 +1,9 @@
-"""The typed top level of the config: what may be said, and which run it names.
+"""The typed top level of the config: the keys that exist, with their types and ranges.
 
-Science or machine: what can change the numbers stands at the top and is hashed into the run's key;
-what cannot stands under `machine`. Not hashed either: `experiment`, the name a run is filed under;
-`calibrator`, which adds numbers to a run and changes none; and `data.download`.
+Science or machine: a key that can change the numbers stands at the top and is hashed into the run's
+key; one that cannot stands under `machine`. Three more are not hashed: `experiment`, the name under
+which a run is filed; `calibrator`, which adds numbers to a run and changes none; and
+`data.download`.
 """
 
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ class Precision(Enum):
 
 
 class Accelerator(Enum):
-    """Where to train: a GPU if there is one, or as told."""
+    """The device to train on; auto takes a GPU if there is one."""
 
     auto = "auto"
     cpu = "cpu"
@@ -47,7 +48,7 @@ class Accelerator(Enum):
 
 
 class Compile(Enum):
-    """What torch.compile makes of the net in training; its modes, and none."""
+    """The mode of torch.compile for the net in training, or none."""
 
     none = "none"
     default = "default"
@@ -56,44 +57,44 @@ class Compile(Enum):
 
 
 class Calibrator(Enum):
-    """What is fitted on calib. Temperature always is; another is reported beside it."""
+    """The calibrator to fit on calib. Temperature always is fitted; another is reported beside it."""
 
     temperature = "temperature"
     vector_scaling = "vector_scaling"
     isotonic = "isotonic"
 
 
-STRICT = {"extra": "forbid"}  # for pydantic: `+epoch=3` is no key either
+STRICT = {"extra": "forbid"}  # pydantic then refuses `+epoch=3` too
 
 
 @dataclass
 class Machine:
-    """Where and how fast, never what.
+    """Settings of where and how fast a run is computed, none of which can change what it learns.
 
-    Other threads, another `compile`, and another machine may round differently. What a run had is
-    among its tags, and no part of its name.
+    The number of threads, `compile` and the machine can change how numbers round. What a run had is
+    among its tags and not in its name.
     """
 
     __pydantic_config__ = STRICT
 
     accelerator: Accelerator = Accelerator.auto
-    devices: ThreadCount = 1  # that train one run together, each a part of every batch
-    jobs: ThreadCount = 1  # runs of a sweep at a time
-    threads: ThreadCount | None = None  # of the CPU; null: one for small steps, else a job's share
-    workers: WorkerCount | None = None  # that decode images of files; null: a job's share of cores
-    deterministic: bool = True  # the same numbers again, on the same hardware
-    compile: Compile = Compile.none  # the net; the first steps take long, later ones may be faster
-    save_weights: bool = False  # a plain state dict, WEIGHTS in the run's folder and in MLflow
-    checkpoint_minutes: Positive = 10.0  # between two, at most; at ends of epochs more often
-    retries: NaturalNumber = 2  # of a run of a sweep that was killed, or had no memory or no room
-    runs: NonEmpty = "runs"  # the run folders
+    devices: ThreadCount = 1  # number that train one run together, each a part of every batch
+    jobs: ThreadCount = 1  # runs of a sweep that train at a time
+    threads: ThreadCount | None = None  # on a CPU; null: one for small steps, else a job's share
+    workers: WorkerCount | None = None  # decode image files; null: a job's share of the cores
+    deterministic: bool = True  # gives the same numbers again on the same hardware
+    compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
+    save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
+    checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs
+    retries: NaturalNumber = 2  # for a run of a sweep that was killed or lacked memory or room
+    runs: NonEmpty = "runs"  # the folder of run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
-    offline: bool = False  # log to the run folders alone; xent-sync brings it to MLflow later
+    offline: bool = False  # logs to run folders alone; xent-sync sends that to MLflow later
 
 
 @dataclass
 class Recipe:
-    """Augmentation beyond what the data allow by themselves (data.flip, data.crop)."""
+    """Augmentation beyond data.flip and data.crop, which belong to a data set."""
 
     __pydantic_config__ = STRICT
 
@@ -131,5 +132,5 @@ def register_schema() -> None:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A resolved copy of plain values."""
+    """A copy in plain values, with interpolations resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))

@@ -1,4 +1,4 @@
-"""Which kind of target a loss takes, and labels encoded as that kind."""
+"""Targets: the kind that a loss takes, and labels encoded as that kind."""
 
 from collections.abc import Callable
 from functools import cache
@@ -16,7 +16,7 @@ Kind: TypeAlias = Literal["Index", "Distribution"]
 
 @cache  # reading annotations takes as long as a small loss
 def target_kind(loss: Callable[..., Any]) -> Kind:
-    """What the loss's own annotation of `target` says."""
+    """The kind of target that a loss takes, by its own annotation of `target`."""
     hint = get_type_hints(loss).get("target")
     if hint == Index:
         return "Index"
@@ -29,9 +29,9 @@ def target_kind(loss: Callable[..., Any]) -> Kind:
 
 
 def encode(labels: Tensor, kind: Kind, classes: int) -> Tensor:
-    """Labels as the target that a loss wants: integers become one-hot where it wants rows.
+    """Encode labels as the target of a loss: integers become one-hot rows for a Distribution.
 
-    Soft labels are never turned into integers behind the user's back.
+    Soft labels are never turned into integers: ConfigError where the loss takes an Index.
     """
     if labels.is_floating_point():
         if kind == "Index":
@@ -45,7 +45,7 @@ def encode(labels: Tensor, kind: Kind, classes: int) -> Tensor:
 
 
 def encoder(kind: Kind, classes: int, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """`encode` for one batch after the other: rows of ones are looked up, not made."""
+    """A fast `encode` for many batches: one-hot rows are looked up in a table."""
     one_hot = torch.eye(classes, device=device)
 
     def encoded(labels: Tensor) -> Tensor:

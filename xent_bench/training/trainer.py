@@ -41,7 +41,7 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
             max_epochs=config.epochs,
             callbacks=list(callbacks),
             enable_checkpointing=False,  # our Checkpointing saves in its place
-            # not the environment for SLURM, whose requeue saves inside a signal handler, within a step
+            # not the environment for SLURM: its requeue saves in a signal handler, within a step
             plugins=[LastingCheckpointIO(), LightningEnvironment()],
             logger=False,
             num_sanity_val_steps=0,
