@@ -100,7 +100,7 @@ def _check_batches(config: DictConfig) -> None:
 
 
 def check_sources(config: DictConfig) -> None:
-    """Refuse hyper-parameters that the targets' source files show to be wrong; imports no target."""
+    """Refuse hyper-parameters that the targets' sources show to be wrong; imports no target."""
     for group in GROUPS:
         target, values = _target_and_values(config, group)
         rules = _rules_in_source(group, target)

@@ -57,7 +57,7 @@ class Compile(Enum):
 
 
 class Calibrator(Enum):
-    """The calibrator to fit on calib. Temperature always is fitted; another is reported beside it."""
+    """The calibrator to fit on calib; temperature is always fitted too."""
 
     temperature = "temperature"
     vector_scaling = "vector_scaling"
