@@ -68,14 +68,14 @@ def losses(number: int) -> list[str]:
 def scores(rng: np.random.Generator) -> dict[str, float]:
     """Scores of one run about 0.5, each with noise of its own; val/top1 errs with test/top1."""
     noise = 0.005 * rng.standard_normal(len(YARDSTICKS))
-    found = {by.key: 0.5 + noise[place] for place, by in enumerate(YARDSTICKS)}
-    return found | {"val/top1": found["test/top1"], "val/nll": found["test/nll"]}
+    metrics = {by.key: 0.5 + noise[place] for place, by in enumerate(YARDSTICKS)}
+    return metrics | {"val/top1": metrics["test/top1"], "val/nll": metrics["test/nll"]}
 
 
 def lucky(luck: float) -> dict[str, float]:
     """Scores of a run that is by all metrics so many standard deviations better than its loss."""
-    found = {by.key: 0.5 + 0.005 * by.better * luck for by in YARDSTICKS}
-    return found | {"val/top1": found["test/top1"], "val/nll": found["test/nll"]}
+    metrics = {by.key: 0.5 + 0.005 * by.better * luck for by in YARDSTICKS}
+    return metrics | {"val/top1": metrics["test/top1"], "val/nll": metrics["test/nll"]}
 
 
 def equal_losses(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
@@ -252,9 +252,9 @@ def rate(
 
 
 class Claim(NamedTuple):
-    """One row of the table: what is said, of what truth, and how to simulate it."""
+    """One row of the table: a claim of the report, the truth, and how to simulate it."""
 
-    said: str
+    claim: str
     truth: str
     simulate: Callable[[np.random.Generator], object]
     is_false: Callable[..., list[bool]]
@@ -361,9 +361,9 @@ def table(rows: Sequence[Claim]) -> str:
         "|---|---|--:|",
     ]
     for row in rows:
-        found = rate(row.simulate, row.is_false, row.repeats)
-        shown = f"{100 * found.value:.1f} ± {100 * found.error:.1f}"
-        lines.append(f"| {row.said} | {row.truth} | {shown} |")
+        wrong = rate(row.simulate, row.is_false, row.repeats)
+        shown = f"{100 * wrong.value:.1f} ± {100 * wrong.error:.1f}"
+        lines.append(f"| {row.claim} | {row.truth} | {shown} |")
         print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
 

@@ -51,8 +51,8 @@ def main() -> int:
         raise SystemExit(f"the undisturbed sweep ended with {code}: see {folder}/straight.log")
     print(f"{time.monotonic() - start:.0f} s. Killing ...", flush=True)
     kills, typed = _killed(folder, arguments, rng)
-    told = ", ".join(f"{count} x {what}" for what, count in sorted(kills.items()))
-    print(f"{kills.total()} kills ({told}); the command was typed {typed} times", flush=True)
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(kills.items()))
+    print(f"{kills.total()} kills ({kinds}); the command was typed {typed} times", flush=True)
     wrong = list(_differences(folder, arguments.runs))
     if kills.total() < arguments.kills:
         wrong.append(f"expected {arguments.kills} kills: the runs were over too soon, --epochs")
@@ -78,7 +78,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _sweep(folder: Path, name: str, arguments: argparse.Namespace) -> "subprocess.Popen[bytes]":
-    """In a session of its own, which is how its processes are found."""
+    """Start a sweep in a session of its own, by which its processes can be listed."""
     seeds = ",".join(str(seed) for seed in range(arguments.runs // len(LOSSES)))
     command = [
         *(XENT_TRAIN, "-m", f"loss={','.join(LOSSES)}", f"seed={seeds}", "data=synthetic"),
@@ -129,13 +129,13 @@ def _killed(
 
 
 def _is_training(folder: Path, began: float) -> bool:
-    """Whether a run has told how far it is since then."""
+    """Whether a run has written its progress since `began`, by time.monotonic()."""
     since = time.time() - (time.monotonic() - began)
     return any(file.stat().st_mtime > since for file in folder.glob("cut/*/*/progress.json"))
 
 
 def _kill_one(sweep: int, rng: random.Random) -> str | None:
-    """What was done; None while no run is there that could be disturbed."""
+    """Kill one process; return how, or None while there is no run that could be killed."""
     processes = dict(_session(sweep))
     server = next(
         (pid for pid, parent in processes.items() if _is_server(pid, parent, sweep)), None
@@ -188,7 +188,7 @@ def _differences(folder: Path, runs: int) -> Iterator[str]:
         yield f"finished runs: {names[0]} and {names[1]}, expected {runs}"
     for one, other in zip(straight, cut, strict=False):
         name = one.parent.name
-        for what, a, b in zip(("result", "curves"), _told(one), _told(other), strict=True):
+        for what, a, b in zip(("result", "curves"), _summary(one), _summary(other), strict=True):
             if a != b:
                 yield f"{name}: another {what}: {a} and {b}"[:500]
         with (
@@ -202,15 +202,15 @@ def _differences(folder: Path, runs: int) -> Iterator[str]:
     yield from _differences_in_mlflow(folder, runs)
 
 
-def _told(result: Path) -> tuple[Any, Any]:
-    """Metrics and the hash of the weights; the curves, but for times."""
-    found = json.loads(result.read_text())
+def _summary(result: Path) -> tuple[Any, Any]:
+    """The metrics and the hash of the weights; and the curves without times."""
+    run = json.loads(result.read_text())
     steps = json.loads(result.with_name("curves.json").read_text())
     curves = {
         step: {key: value for key, value in values.items() if not key.startswith("time/")}
         for step, values in steps.items()
     }
-    return (found["metrics"], found["tags"]["weights_sha256"]), curves
+    return (run["metrics"], run["tags"]["weights_sha256"]), curves
 
 
 def _differences_in_mlflow(folder: Path, runs: int) -> Iterator[str]:
@@ -226,11 +226,11 @@ def _differences_in_mlflow(folder: Path, runs: int) -> Iterator[str]:
 
 
 def _stored(folder: Path, name: str) -> dict[str, Any]:
-    """By key and number of its run: status, failure, and every stored point but times."""
+    """Status, failure and every stored point except times, by key and number of the run."""
     client = MlflowClient(f"sqlite:///{folder}/{name}.db")
     experiment = client.get_experiment_by_name("default")
     assert experiment is not None
-    found: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     for run in client.search_runs([experiment.experiment_id], max_results=1000):
         points = {
             key: sorted(
@@ -240,10 +240,10 @@ def _stored(folder: Path, name: str) -> dict[str, Any]:
             for key in run.data.metrics
             if not key.startswith("time/")
         }
-        twin = sum(name.startswith(run.data.tags["key"]) for name in found)
-        known = {"status": run.info.status, "failure": run.data.tags.get("failure")}
-        found[f"{run.data.tags['key']} {twin}"] = known | points
-    return found
+        twin = sum(name.startswith(run.data.tags["key"]) for name in stored)
+        ending = {"status": run.info.status, "failure": run.data.tags.get("failure")}
+        stored[f"{run.data.tags['key']} {twin}"] = ending | points
+    return stored
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ SHARE = 0.1  # of the sweeps that the table in the README is made of
 CLAIMS = error_rates.claims(SHARE)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.said}: {claim.truth}")
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.claim}: {claim.truth}")
 def test_a_claim_is_false_in_five_of_a_hundred_comparisons_at_most(claim):
     assert error_rates.rate(claim.simulate, claim.is_false, claim.repeats, seed=1).may_be(0.05)
 

@@ -1,4 +1,4 @@
-"""What the metrics cost, against single passes over the outputs and against torchmetrics.
+"""The cost of the metrics, against single passes over the outputs and against torchmetrics.
 
 A sort and a softmax of each row are passes that nothing can do without; torchmetrics does the
 five metrics of ours that it has. Memory is the peak beside the outputs.

@@ -1,4 +1,4 @@
-"""What MLflow costs a run: all of ours, against the least that its client can do."""
+"""The cost of MLflow for a run: ours in full, against the least that its client can do."""
 
 from collections.abc import Callable
 from itertools import count

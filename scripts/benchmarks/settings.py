@@ -1,4 +1,4 @@
-"""What the settings of a CPU are worth: the small CNN's step, against the default."""
+"""The effect of settings on a CPU: the time of a small CNN's step, against the default."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a command costs that trains nothing."""
+"""The cost of a command that trains nothing."""
 
 import resource
 import subprocess

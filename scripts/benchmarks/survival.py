@@ -1,4 +1,4 @@
-"""What it costs that a run survives whatever ends it: the same short runs with and without.
+"""The cost of surviving whatever ends a run: the same short runs with and without.
 
 In one process, which imports nothing while it is measured: beside a second of imports for each run
 it would look cheaper. Without: no checkpoint, no file flushed or renamed, the curves written once,
