@@ -31,7 +31,7 @@ OURS = {
     "data": {"failures", "process", "randomness", "ranges", "runs", "types"},
     "comparison": {"arrays", "calibrators", "evaluation", "metrics", "runs"},
     "evaluation": {"arrays", "calibrators", "links", "metrics", "runs", "tables", "tracking"},
-    "tracking": {"comparison", "data", "evaluation", "failures", "runs"},
+    "tracking": {"comparison", "evaluation", "failures", "runs"},
     "report": {"comparison", "failures", "metrics", "runs", "tables", "tracking"},
     "commands": {
         "certificates",
