@@ -1,6 +1,7 @@
 """Fixtures: configs as a user would compose them, with state in temporary folders."""
 
 import gc
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from xent_bench.config.schema import CONF, register_schema
 from xent_bench.failures import Diverged
+from xent_bench.tracking.store import open_store
 from xent_bench.training.run import run
 
 SMALL = ("data=synthetic", "data.n=600", "model=mlp", "model.width=16", "epochs=3")
@@ -44,7 +46,7 @@ def ctrl_c_is_heard() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Of templates of new stores: the tests leave the user's alone."""
+    """A cache of hashes of image files: the tests leave the user's alone."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XENT_BENCH_CACHE", str(folder))
@@ -52,9 +54,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One MLflow store for all tests: making its tables takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty MLflow store, to be copied: making its tables takes seconds."""
+    folder = tmp_path_factory.mktemp("empty")
+    open_store(f"sqlite:///{folder}/mlflow.db", "Default", folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow store for all tests that do not look at the whole of it."""
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('mlflow'))}"
 
 
 @pytest.fixture
@@ -87,12 +97,12 @@ def rng() -> torch.Generator:
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def swept(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Folder and store of a real sweep: four losses, two learning rates, two seeds; and a run that
     diverged. Tests leave it as it is.
     """
     root = tmp_path_factory.mktemp("swept")
-    store = f"sqlite:///{root}/mlflow.db"
+    store = f"sqlite:///{shutil.copy(empty_store, root)}"
     register_schema()
     grid = product(("ce", "sparse_ce", "hinge", "square"), (0.003, 0.01), (0, 1))
     cells = [[f"loss={loss}", f"optimizer.lr={lr}", f"seed={seed}"] for loss, lr, seed in grid]

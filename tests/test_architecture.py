@@ -42,7 +42,7 @@ OURS = {
     },
     "comparison": {"arrays", "calibrators", "evaluation", "metrics", "runs"},
     "evaluation": {"arrays", "calibrators", "links", "metrics", "runs", "tables", "tracking"},
-    "tracking": {"comparison", "data", "evaluation", "failures", "runs"},
+    "tracking": {"comparison", "evaluation", "failures", "runs"},
     "report": {"comparison", "failures", "metrics", "runs", "tables", "tracking"},
     "training": {
         "arrays",

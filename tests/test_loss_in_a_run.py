@@ -199,7 +199,7 @@ def test_someone_elses_loss_and_data_need_no_change_here(tmp_path):
         file = tmp_path / "conf" / group / f"{name}.yaml"
         file.parent.mkdir(parents=True)
         defaults = {"loss": "factor: 2.0\n", "data": "n: 200\n"}[group]
-        file.write_text(f"_target_: mine.{name}\n_partial_: true\n{defaults}")
+        file.write_text(f"_target_: mine.{name}\n{defaults}")
     done = subprocess.run(
         [
             XENT_TRAIN,

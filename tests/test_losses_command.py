@@ -127,7 +127,7 @@ def test_the_command_certifies_a_loss_of_ones_own(tmp_path):
     )
     conf = tmp_path / "conf" / "loss"
     conf.mkdir(parents=True)
-    (conf / "twice.yaml").write_text("_target_: mine.twice\n_partial_: true\n")
+    (conf / "twice.yaml").write_text("_target_: mine.twice\n")
     command = [Path(sys.executable).with_name("xent-losses"), "--config-dir", "conf", "twice"]
     shown = subprocess.run(
         command,

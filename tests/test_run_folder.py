@@ -1,5 +1,6 @@
 """A finished run leaves its scores, curves, config and weights in its folder and in MLflow."""
 
+import json
 import math
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_hyper_parameter_that_json_does_not_know_is_recorded(config, tmp_path,
     )
     file = tmp_path / "conf" / "data" / "rooted.yaml"
     file.parent.mkdir(parents=True)
-    file.write_text("_target_: rooted.rooted\n_partial_: true\nn: 200\nroot: ???\n")
+    file.write_text("_target_: rooted.rooted\nn: 200\nroot: ???\n")
     monkeypatch.syspath_prepend(tmp_path)
     search = f"hydra.searchpath=[file://{tmp_path}/conf]"
     base = ("data=rooted", "data.root=images", "model=linear", "epochs=1", search)
@@ -138,3 +139,18 @@ def test_an_infinite_score_stays_out_of_the_charts(store, tmp_path):
 
     logged = MlflowClient(store).get_run(tracking.run_id).data.metrics
     assert logged == {"test/top1": 0.5, "time/seconds": 1.5}
+
+
+def test_a_choice_written_for_hydra_s_instantiate_trains_to_the_same_key(config, tmp_path):
+    file = tmp_path / "conf" / "loss" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("_target_: xent_bench.losses.focal.focal\n_partial_: true\ngamma: 2.0\n")
+    search = f"hydra.searchpath=[file://{tmp_path}/conf]"
+    partial, plain = config("loss=mine", "epochs=1", search), config("loss=focal", "epochs=1")
+    result = run(checked(partial))
+    record = json.loads((run_folder(plain) / "net.json").read_text())
+
+    assert partial.loss._partial_
+    assert run_key(partial) == run_key(plain) == record["key"]
+    assert run(checked(plain)) == result  # done before, by the other
+    assert record["loss"] == {"_target_": "xent_bench.losses.focal.focal", "gamma": 2.0}

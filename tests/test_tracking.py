@@ -1,18 +1,12 @@
-"""What a run leaves in MLflow, however it ends; and a new store, made by MLflow or copied."""
+"""What a run leaves in MLflow, however it ends; and a new store, which appears whole."""
 
-import gzip
-import re
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import alembic.command
 import pytest
 from mlflow import MlflowClient
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
@@ -25,7 +19,7 @@ from xent_bench.runs.files import is_pending
 from xent_bench.runs.result import Run, save_run
 from xent_bench.tracking import mirror as view_module
 from xent_bench.tracking.logger import open_run
-from xent_bench.tracking.template import make_store
+from xent_bench.tracking.store import open_store
 
 KILLED = """
 import os, signal, sys
@@ -274,129 +268,19 @@ def test_a_process_killed_before_it_noted_its_run_goes_on_with_it_on_any_machine
     assert history(store, tracking.run_id, "val/nll") == [(1, 1.0)]
 
 
-def tables(file: Path) -> tuple[list[Any], dict[str, list[tuple[Any, ...]]]]:
-    """The words of what made them, and the rows of those that have some."""
-    with closing(sqlite3.connect(file)) as base:
-        made = base.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-        names = [name for kind, name, *_ in made if kind == "table"]
-        rows = {name: base.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
-    # the migrations name the constraints of a table now in this order, now in that
-    words = [(*rest, sorted(re.findall(r"\w+", sql or ""))) for *rest, sql in made]
-    return sorted(words), {name: found for name, found in rows.items() if found}
+def test_what_a_process_left_that_was_killed_while_it_made_a_store_is_no_store(tmp_path):
+    (tmp_path / "new.db.part").write_bytes(b"half of the tables")
+    (tmp_path / "new.db.part-journal").write_bytes(b"what to undo in it")
+    client, experiment = open_store(f"sqlite:///{tmp_path}/new.db", "one", tmp_path / "runs")
+
+    assert client.get_experiment(experiment).name == "one"
+    assert not list(tmp_path.glob("new.db.part*"))
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty one."""
-    monkeypatch.setenv("XENT_BENCH_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def template(own_cache: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In the cache; of the store first.db."""
-    with monkeypatch.context() as patch:
-        patch.setenv("XENT_BENCH_CACHE", str(own_cache))
-        make_store(tmp_path / "first.db")
-    # hashes of image files lie there too
-    shutil.copytree(
-        own_cache, cache, ignore=lambda _, names: [n for n in names if "mlflow" not in n]
-    )
-    (found,) = cache.iterdir()
-    return found
-
-
-@pytest.fixture
-def forbid_migrations(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From when it is called."""
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("MLflow migrates")
-
-    return lambda: monkeypatch.setattr(alembic.command, "upgrade", refuse)
-
-
-@pytest.mark.usefixtures("cache")
-def test_a_copied_store_is_what_mlflow_would_have_made(tmp_path, monkeypatch, forbid_migrations):
-    made, copied = tmp_path / "made.db", tmp_path / "elsewhere" / "copied.db"
-    make_store(made)
-    copied.parent.mkdir()
-    monkeypatch.chdir(copied.parent)  # where MLflow puts the files of its experiment Default
-    forbid_migrations()
-    make_store(copied)
-    upgrade = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{copied}"]
-
-    (schema, rows), (expected_schema, expected_rows) = tables(copied), tables(made)
-    assert schema == expected_schema
-    assert rows["alembic_version"] == expected_rows["alembic_version"]
-    (default,), (expected,) = rows.pop("experiments"), expected_rows.pop("experiments")
-    assert (default[:2], default[3], default[6:]) == (expected[:2], expected[3], expected[6:])
-    assert default[2] == str(copied.parent / "mlruns" / "0")
-    assert default[4] == default[5] > expected[4]
-    assert rows == expected_rows
-    subprocess.run(upgrade, check=True, capture_output=True)
-    assert tables(copied)[0] == schema
-    client = MlflowClient(f"sqlite:///{copied}")
-    run = client.create_run(client.create_experiment("one"))
-    client.log_metric(run.info.run_id, "val/nll", 0.5)
-    assert client.get_run(run.info.run_id).data.metrics == {"val/nll": 0.5}
-    assert not list(tmp_path.rglob("*.copy*")) + list(tmp_path.rglob("*.part*"))
-
-
-def cut(packed: bytes) -> bytes:
-    return packed[: len(packed) // 2]
-
-
-def flip(packed: bytes) -> bytes:
-    middle = len(packed) // 2
-    return packed[:middle] + bytes([packed[middle] ^ 1]) + packed[middle + 1 :]
-
-
-def age(packed: bytes) -> bytes:
-    """Whole, but of another version."""
-    with closing(sqlite3.connect(":memory:")) as base:
-        base.deserialize(gzip.decompress(packed))
-        base.execute("UPDATE alembic_version SET version_num = '0a8213491aaa'")
-        base.commit()
-        return gzip.compress(base.serialize())
-
-
-@pytest.mark.parametrize("damage", [cut, flip, age])
-def test_a_template_that_is_damaged_or_refused_by_mlflow_is_replaced(
-    template, tmp_path, damage, forbid_migrations
-):
-    template.write_bytes(damage(template.read_bytes()))
-    make_store(tmp_path / "second.db")
-
-    assert tables(tmp_path / "second.db")[0] == tables(tmp_path / "first.db")[0]
-    forbid_migrations()
-    make_store(tmp_path / "third.db")
-    assert tables(tmp_path / "third.db")[0] == tables(tmp_path / "first.db")[0]
-    assert list(template.parent.iterdir()) == [template]
-
-
-def test_a_store_is_made_where_no_template_can_be_kept(cache, tmp_path):
-    cache.write_text("a file where the folder would be")
-    make_store(tmp_path / "new.db")
-
-    assert MlflowClient(f"sqlite:///{tmp_path}/new.db").search_experiments()[0].name == "Default"
-
-
-@pytest.mark.usefixtures("template")
-def test_what_a_process_left_that_was_killed_while_it_copied_is_no_store(tmp_path):
-    (tmp_path / "new.db.copy").write_bytes(b"half of the tables")
-    (tmp_path / "new.db.copy-journal").write_bytes(b"what to undo in it")
-    make_store(tmp_path / "new.db")
-
-    assert tables(tmp_path / "new.db")[0] == tables(tmp_path / "first.db")[0]
-    assert not list(tmp_path.glob("new.db.copy*"))
-
-
-def test_eight_processes_that_begin_at_once_all_find_their_new_stores_whole(cache, tmp_path):
+def test_eight_processes_that_begin_at_once_all_find_their_new_stores_whole(tmp_path):
     subprocess.run([sys.executable, "-c", EIGHT, str(tmp_path)], check=True)
 
     for name, runs in (("shared", 8), ("own0", 4), ("own1", 4)):
         client = MlflowClient(f"sqlite:///{tmp_path}/{name}/mlflow.db")
         experiment = client.get_experiment_by_name("one")
         assert len(client.search_runs([experiment.experiment_id])) == runs
-    assert len(list(cache.iterdir())) == 1

@@ -149,7 +149,7 @@ def test_a_remembered_sweep_is_forgotten_when_a_choice_in_a_folder_of_its_own_ch
 ):
     folder = tmp_path / "conf" / "loss" / "sub"
     folder.mkdir(parents=True)
-    target = "_target_: xent_bench.losses.focal.focal\n_partial_: true\n"
+    target = "_target_: xent_bench.losses.focal.focal\n"
     for name, gamma in (("f", 2.0), ("g", 3.0)):
         (folder / f"{name}.yaml").write_text(f"{target}gamma: {gamma}\n")
         finish(composed("loss=focal", f"loss.gamma={gamma}"), tmp_path)

@@ -12,7 +12,6 @@ from mlflow.entities import Metric, Param, RunTag
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run, save_run
 from xent_bench.tracking.logger import open_run
-from xent_bench.tracking.template import make_store
 
 EPOCHS, SCORES, PARAMS, TAGS, FILES = 20, 100, 30, 15, 5
 KNOWN = {"loss": "ce", "data": "digits", "model": "cnn", "seed": 0}
@@ -20,7 +19,7 @@ CASES = {"180 metrics": 4, "580 metrics": 24}  # so many an epoch, and the score
 
 
 def measured(rounds: int, *, short: bool) -> list[list[str]]:
-    """Rows: CPU of a run, medians over ten a round; of a metric; of a new store."""
+    """Rows of CPU time: a run, medians over ten a round; a metric more."""
     del short  # with no rounds it is
     rows = []
     with TemporaryDirectory() as folder:
@@ -46,15 +45,6 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
         rows.append(
             ["a metric more", f"{one_more:.2f} ms", f"0.1 ms; its bare client: {bare:.2f} ms"]
         )
-        stores = by_turns(
-            {
-                "made by MLflow": lambda: cost_of(lambda: _migrated(root / f"{next(number)}.db")),
-                "copied": lambda: cost_of(lambda: make_store(root / f"{next(number)}.db")),
-            },
-            rounds,
-        )
-        made, copied = (typical(costs).cpu for costs in stores.values())
-        rows.append(["a new SQLite store", f"{copied:.2f} s", f"made by MLflow: {made:.2f} s"])
     return rows
 
 
@@ -87,7 +77,3 @@ def _bare(store: Path, curves: int) -> None:
     params = [Param(f"group.param{i}", str(i)) for i in range(PARAMS)]
     client.log_batch(run_id, points, params, [RunTag("last", "value")])
     client.set_terminated(run_id)
-
-
-def _migrated(file: Path) -> None:
-    MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from xent_bench.config.nearest import nearest
-from xent_bench.config.schema import GROUPS, Compile, Train, plain
+from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.signatures import read_parameters
 
 if TYPE_CHECKING:
@@ -127,8 +127,7 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
 
 
 def _target_and_values(config: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
-    values = plain(config[group])
-    values.pop("_partial_", None)
+    values = chosen_values(config, group)
     return values.pop("_target_", None), values
 
 

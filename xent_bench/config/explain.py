@@ -99,8 +99,8 @@ def _near_keys(key: str, parent: Any) -> str:
 def _names(node: Any) -> list[str]:
     if not isinstance(node, DictConfig):
         return []
-    hidden = ("hydra", "_target_", "_partial_")
-    return [str(name) for name in node if name not in hidden]
+    names = [str(name) for name in node]
+    return [name for name in names if name != "hydra" and not name.startswith("_")]
 
 
 def _origin(word: str, argv: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
-from xent_bench.config.schema import GROUPS, plain
+from xent_bench.config.schema import GROUPS, chosen_values, plain
 from xent_bench.runs.files import WEIGHTS
 
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
@@ -39,8 +39,8 @@ def science(config: DictConfig) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for group in GROUPS:
         flat[group] = _full_choice(config, group)
-        for key, value in plain(config[group]).items():
-            named = key not in ("_target_", "_partial_") and (group, key) != ("data", "download")
+        for key, value in chosen_values(config, group).items():
+            named = key != "_target_" and (group, key) != ("data", "download")
             if named and NEUTRAL.get(f"{flat[group]}.{key}", ...) != value:
                 flat[f"{group}.{key}"] = value
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}

@@ -134,3 +134,13 @@ def register_schema() -> None:
 def plain(config: DictConfig) -> dict[str, Any]:
     """A copy in plain values, with interpolations resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+def chosen_values(config: DictConfig, group: str) -> dict[str, Any]:
+    """The `_target_` of a group's choice and its hyper-parameters, as plain values.
+
+    `_partial_` is left out: files written for Hydra's `instantiate` have it, and it says nothing
+    here, where every target is bound and called later.
+    """
+    values = plain(config[group])
+    return {key: value for key, value in values.items() if key != "_partial_"}

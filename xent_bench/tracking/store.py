@@ -20,7 +20,6 @@ from mlflow.exceptions import MlflowException
 from xent_bench.failures import Unavailable
 from xent_bench.tracking.saved_view import TAG as VIEW
 from xent_bench.tracking.saved_view import description, view_tag
-from xent_bench.tracking.template import make_store
 
 NOTE = "mlflow.note.content"
 PATIENCE = 8  # seconds that a run waits for a server; a reader may ask for more at a time
@@ -50,13 +49,25 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
 
 
 def _make(file: Path) -> None:
-    """Make a store; where that fails, leave nothing of it. The caller holds its lock."""
+    """Let MLflow create the tables of a new store, whose file appears whole.
+
+    Where that fails, nothing is left. The caller holds the store's lock.
+    """
+    part = Path(f"{file}.part")
+    _remove(part)  # a killed process left it
     try:
-        make_store(file)
+        MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+        part.rename(file)
     except BaseException:
-        for name in ("part", "part-journal", "lock"):
-            Path(f"{file}.{name}").unlink(missing_ok=True)
+        _remove(part)
+        Path(f"{file}.lock").unlink(missing_ok=True)
         raise
+
+
+def _remove(part: Path) -> None:
+    """Remove an unfinished store and its journal, which SQLite would replay."""
+    Path(f"{part}-journal").unlink(missing_ok=True)
+    part.unlink(missing_ok=True)
 
 
 def existing_store(uri: str) -> MlflowClient:

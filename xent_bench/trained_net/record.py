@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from xent_bench.config.schema import plain
+from xent_bench.config.schema import chosen_values
 from xent_bench.data.batches import Batches
 from xent_bench.data.image_files import SEEN, ImageFiles
 from xent_bench.data.image_set import ImageSet
@@ -91,8 +91,8 @@ def net_record(
     return NetRecord(
         key=tags["key"],
         weights_sha256=tags["weights_sha256"],
-        model=_without_partial(plain(config.model)),
-        loss=_without_partial(plain(config.loss)),
+        model=chosen_values(config, "model"),
+        loss=chosen_values(config, "loss"),
         shape=data.shape,
         classes=data.classes,
         preprocessing=_preprocessing(data, test),
@@ -152,10 +152,6 @@ def _preprocessing(data: ImageSet, test: Batches) -> Preprocessing:
 def _stored_link(link: BoundLink) -> StoredLink:
     values = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in link.keywords.items()}
     return StoredLink(f"{link.func.__module__}.{link.func.__qualname__}", values)
-
-
-def _without_partial(chosen: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in chosen.items() if key != "_partial_"}
 
 
 def _check(record: NetRecord) -> None:
