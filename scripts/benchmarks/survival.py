@@ -86,9 +86,13 @@ def _nothing_survives(epochs: int) -> Iterator[None]:
         if epochs in curves.steps:  # once, for MLflow to read at the end
             _write_plainly(curves.file, json.dumps(curves.steps), flush=False)
 
-    nothing = ("checkpointing.Checkpointing._save", "attempt.save_begun")
+    nothing = ("training.saving.Checkpointing._save", "training.run.save_begun")
     nothing += ("tracking.logger.save_begun",)
-    nothing += ("progress.save_pace", "tracking.logger.set_pending", "tracking.logger.complaint")
+    nothing += (
+        "training.progress.save_pace",
+        "tracking.logger.set_pending",
+        "tracking.logger.complaint",
+    )
     with ExitStack() as patches:
         for name in nothing:
             patches.enter_context(patch(f"xent_bench.{name}", lambda *_: None))
