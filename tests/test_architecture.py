@@ -26,7 +26,7 @@ OURS = {
     "metrics": {"arrays", "links"},
     "calibrators": {"arrays", "links", "runs"},
     "certificates": {"config", "links", "offer", "tables", "types"},
-    "config": {"failures", "ranges", "runs", "types"},
+    "config": {"failures", "ranges", "types"},
     "runs": {"arrays", "config", "failures", "links", "metrics"},
     "data": {"failures", "process", "randomness", "ranges", "runs", "types"},
     "comparison": {"arrays", "calibrators", "evaluation", "metrics", "runs"},

@@ -1,6 +1,5 @@
 """What a user may write, and how a mistake is answered: one line, an exit code, nothing trained."""
 
-import json
 import os
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from xent_bench.config.explain import CONFIG_ERRORS, explain
 from xent_bench.config.identity import run_folder, run_key, science
 from xent_bench.config.schema import CONF, GROUPS, register_schema
 from xent_bench.config.signatures import read_parameters
+from xent_bench.runs.result import Run, save_run
 from xent_bench.runs.sweep_record import load_sweep
 from xent_bench.sweeps.console import Console
 
@@ -280,7 +280,7 @@ def test_the_composed_config_can_be_shown(tmp_path):
 def test_nothing_heavy_is_imported_before_something_is_trained(tmp_path):
     probe = (
         "import sys; sys.argv = ['xent-train', 'loss=focl'];"
-        "from xent_bench.training.run import main\n"
+        "from xent_bench.commands.train import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'mlflow', 'pytorch_lightning', 'sklearn'} & set(sys.modules)))"
@@ -309,15 +309,16 @@ def without_torch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str
 
 
 def finish(config: DictConfig, cwd: Path) -> Path:
-    """Write what the console reads of a finished run."""
+    """Write the result of a finished run."""
     scores = dict.fromkeys(("top1", "nll", "ece", "temperature_at_bound"), 0.5)
     metrics = {
         f"{split}/{key}": score for split in ("test", "test_ts") for key, score in scores.items()
     }
-    result = cwd / run_folder(config) / "result.json"
-    result.parent.mkdir(parents=True, exist_ok=True)
-    result.write_text(json.dumps({"metrics": metrics, "seconds": 1.0}))
-    return result
+    folder = cwd / run_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = Run("one", "default", science(config), metrics, {}, "", n_test=9, seconds=1.0)
+    save_run(done, folder)
+    return folder / "result.json"
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path):
     words = ["xent-train", "-m", "loss=ce,mse", "hydra/launcher=slurm"]
     program = (
         f"import sys; sys.modules[{hidden!r}] = None; sys.argv = {words}\n"
-        "from xent_bench.training.run import main; main()"
+        "from xent_bench.commands.train import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False

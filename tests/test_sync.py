@@ -152,7 +152,7 @@ def test_an_offline_run_imports_no_mlflow(tmp_path):
     words += ["machine=cpu", "machine.offline=true", "machine.threads=1"]
     code = (
         f"import sys; sys.argv[1:] = {words}\n"
-        "from xent_bench.training.run import main\n"
+        "from xent_bench.commands.train import main\n"
         "main()\n"
         "assert 'torch' in sys.modules and 'mlflow' not in sys.modules\n"
     )

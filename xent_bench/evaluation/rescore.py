@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from xent_bench.metrics.reported import PREFIXES
+from xent_bench.metrics.reported import calibrators_in
 from xent_bench.runs.files import RESULT, is_pending, set_pending
 from xent_bench.runs.result import Run, load_run, save_run
 from xent_bench.tracking.send import send_added
@@ -51,7 +51,7 @@ def rescore(
 
     run = load_run(folder / RESULT)
     predictions = load(folder / "predictions.npz")
-    had = [name for name, prefix in PREFIXES.items() if f"{prefix}/top1" in run.metrics]
+    had = calibrators_in(run.metrics)
     evaluation = evaluate(predictions, dict.fromkeys([*had, *calibrators]))
     metrics, words, _ = evaluation
     unequal = [key for key in metrics if run.metrics.get(key, metrics[key]) != metrics[key]]

@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from xent_bench.runs.files import DAMAGED, LOCK, has_result, write_json
 
 UNTOLD = "killed"  # by what leaves a process no time to say it
@@ -62,6 +60,8 @@ def _is_held(lock: Path) -> bool:
     """Whether a process holds the lock of a run's folder."""
     if not lock.exists():
         return False
+    from filelock import FileLock, Timeout  # 20 ms of --help
+
     try:
         with FileLock(lock, timeout=0):
             return False

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_lasting, write_whole
 
 MEANING = "MLflow may lack something of this run; xent-sync sends it.\n"
@@ -23,17 +22,6 @@ NOT_IN_MLFLOW = "not_in_mlflow"  # while MLflow may lack something of the folder
 def has_result(folder: Path) -> bool:
     """Whether it was trained and evaluated."""
     return (folder / RESULT).exists()
-
-
-def load_result(folder: Path) -> dict[str, Any]:
-    """What it holds; a DataError if that is damaged, an OSError if nothing can be read."""
-    file = folder / RESULT
-    try:
-        found: dict[str, Any] = json.loads(file.read_text())
-        found["metrics"].keys()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"cannot read {file}, delete it to evaluate again: {error!r}") from error
-    return found
 
 
 def is_pending(folder: Path) -> bool:

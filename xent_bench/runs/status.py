@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from xent_bench.runs.begun import Unfinished, as_it_is, load_begun, was_stopped
 from xent_bench.runs.files import RESULT, has_result, is_pending
+from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
 from xent_bench.runs.pace import load_pace
 from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
+PARTS = {Lack.CALIBRATOR: "calibrator's numbers", Lack.WEIGHTS: "weights"}
 MARKS = (RESULT, "begun.json", "config.yaml")  # of a run's folder
 
 
@@ -98,14 +100,22 @@ def _run_folders(folder: Path) -> Iterator[Path]:
             yield each
 
 
+def _state_with_result(lacks: Lack) -> tuple[State, str]:
+    if Lack.RESULT in lacks:
+        return State.STOPPED, f"its {RESULT} is damaged"
+    missing = [word for lack, word in PARTS.items() if lack in lacks]
+    if missing:
+        return State.STOPPED, f"trained; it lacks its {' and its '.join(missing)}"
+    if Lack.UPLOAD in lacks:
+        return State.NOT_IN_MLFLOW, "trained; its upload is missing"
+    return State.DONE, ""
+
+
 def _standing(folder: Path, planned: Planned | None) -> Standing:
     name, command = (planned.name, planned.command) if planned else (folder.name, "")
     if has_result(folder):
-        if planned is None or planned.is_done(folder):
-            return Standing(name, State.DONE, "", command)
-        if is_pending(folder) and planned._replace(offline=True).is_done(folder):
-            return Standing(name, State.NOT_IN_MLFLOW, "trained; its upload is missing", command)
-        return Standing(name, State.STOPPED, "its result is damaged or lacks a part", command)
+        lacks = lacking(folder, planned.asked if planned else Asked())
+        return Standing(name, *_state_with_result(lacks), command)
     if not any((folder / mark).exists() for mark in MARKS):
         return Standing(name, State.MISSING, "", command)
     try:

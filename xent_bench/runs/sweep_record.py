@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xent_bench.failures import DataError
 from xent_bench.metrics.reported import PREFIXES
-from xent_bench.runs.files import WEIGHTS, has_result, is_pending, load_result
+from xent_bench.runs.files import has_result
+from xent_bench.runs.lacking import Asked, lacking
 from xent_bench.runs.whole_files import write_whole
 
 RECORD = ".sweep.json"
@@ -28,19 +28,14 @@ class Planned(NamedTuple):
     weights: bool
     offline: bool
 
-    def is_done(self, folder: Path | None = None) -> bool:
-        """Readable, with the calibrator's numbers, the weights, and MLflow's share of it.
+    @property
+    def asked(self) -> Asked:
+        """Requests to the run beside its training."""
+        return Asked(self.calibrator, self.weights, self.offline)
 
-        `folder` is where it lies, seen from elsewhere than where the sweep was typed.
-        """
-        folder = folder or self.folder
-        try:
-            metrics = load_result(folder)["metrics"]
-        except (DataError, OSError):  # the run itself will say it
-            return False
-        kept = not self.weights or (folder / WEIGHTS).exists()
-        known = self.offline or not is_pending(folder)
-        return f"{PREFIXES[self.calibrator]}/top1" in metrics and kept and known
+    def is_done(self) -> bool:
+        """Whether its folder lacks nothing of what is asked."""
+        return not lacking(self.folder, self.asked)
 
 
 class Sweep(NamedTuple):

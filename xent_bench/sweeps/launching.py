@@ -7,7 +7,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from xent_bench.runs.files import load_result
+from xent_bench.runs.files import RESULT
+from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.fork_server import examine
@@ -50,5 +51,5 @@ class PlannedRuns(Launcher):
 def returned(run: Planned, config: DictConfig) -> JobReturn:
     """A run that is done, as Hydra passes it to a sweeper."""
     made = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
-    made.return_value = load_result(run.folder)
+    made.return_value = load_run(run.folder / RESULT).content()
     return made

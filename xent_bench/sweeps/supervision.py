@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from xent_bench.failures import Unavailable
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import UNTOLD, keep_reason, load_begun
-from xent_bench.runs.files import LOG, has_result, is_pending, load_result
+from xent_bench.runs.files import LOG, RESULT, has_result, is_pending
+from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import DAMAGED, Planned
 from xent_bench.sweeps.child import Failure, send, train
 from xent_bench.sweeps.fork_server import fork
@@ -116,7 +117,7 @@ class Supervision:
     def _end_with_result(self, ended: Running) -> None:
         run = ended.job.run
         try:
-            result = load_result(run.folder)
+            result = load_run(run.folder / RESULT).content()
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
         except DAMAGED as error:  # deleted, or of an old version
             what = f"cannot read the result in {run.folder}: {error!r}"

@@ -6,12 +6,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import check_top_level, checked
-from xent_bench.config.identity import lacks_weights, run_folder
+from xent_bench.config.identity import run_folder
 from xent_bench.failures import DataError
-from xent_bench.metrics.reported import PREFIXES
 from xent_bench.process.signals import Notice
-from xent_bench.runs.files import LOCK, has_result, is_pending, load_result, set_pending
+from xent_bench.runs.files import LOCK, RESULT, has_result, set_pending
+from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.refusal import leaving_nothing, missing_folders
+from xent_bench.runs.result import load_run
 
 LOCK_PATIENCE = 1.0  # seconds: a reader that asks whether a run still runs takes its lock too
 
@@ -35,24 +36,30 @@ def run(config: DictConfig, command: str = "") -> dict[str, Any]:
 
                 with Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice:
                     attempt(config, folder, command, notice)
-    loaded = load_result(folder)
-    if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
-        from xent_bench.evaluation.rescore import rescore  # done before, with another calibrator
+    machine = config.machine
+    # a run that has just been trained has sent itself to MLflow, or said why it could not
+    offline = machine.offline or not done_before
+    _complete(folder, Asked(config.calibrator.name, machine.save_weights, offline), config)
+    return load_run(folder / RESULT).content()
 
-        chosen, offline = config.calibrator.name, config.machine.offline
-        if rescore(folder, [chosen], offline=offline).changed:
+
+def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
+    """Add what the folder lacks of a run that was finished when less was asked of it."""
+    lacks = lacking(folder, asked)
+    if Lack.CALIBRATOR in lacks:
+        from xent_bench.evaluation.rescore import rescore  # SciPy takes half a second
+
+        if rescore(folder, [asked.calibrator], offline=config.machine.offline).changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
-        loaded = load_result(folder)
-    if lacks_weights(config):
-        from xent_bench.training.checkpoint_files import save_weights  # done before, without them
+    if Lack.WEIGHTS in lacks:
+        from xent_bench.training.checkpoint_files import save_weights  # PyTorch takes seconds
 
         set_pending(folder)
         save_weights(folder)
-    if done_before and is_pending(folder) and not config.machine.offline:
-        from xent_bench.tracking.send import bring  # MLflow takes seconds
+    if Lack.UPLOAD in lacking(folder, asked):  # also of what has just been added
+        from xent_bench.tracking.send import bring
 
         bring(folder, config.machine.tracking)
-    return loaded
 
 
 def _held(folder: Path) -> Any:
