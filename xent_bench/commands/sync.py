@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.files import NOT_IN_MLFLOW, is_pending
-from xent_bench.tracking.reach import complaint, tracking_uri
+from xent_bench.tracking.reach import complaint, store_of, tracking_uri
 from xent_bench.tracking.send import LOCK_PATIENCE, send
 
 BUSY, DONE = "still running, left alone", "sent before"
@@ -72,7 +71,7 @@ def _sync(folder: Path, store: str | None, asked: dict[str, str]) -> str:
     """What became of it. Unavailable where the store is not there; `asked`: what is wrong with it,
     by its address, or nothing.
     """
-    uri = _store_of(folder, store)
+    uri = _store_for(folder, store)
     if uri not in asked:
         asked[uri] = complaint(uri)
     if asked[uri]:
@@ -88,18 +87,18 @@ def _sync(folder: Path, store: str | None, asked: dict[str, str]) -> str:
         raise
 
 
-def _store_of(folder: Path, store: str | None) -> str:
-    """What is asked for, else what its config says."""
+def _store_for(folder: Path, store: str | None) -> str:
+    """Return the store that was typed, else the one that the run's config names."""
     if store is not None:
         return store
-    file = folder / "config.yaml"
-    try:
-        uri = tracking_uri(OmegaConf.load(file).machine.tracking if file.exists() else None)
-    except Exception as error:  # of YAML, of what an edited file holds
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"cannot read {file}: {reason}") from error
-    known = (folder / "mlflow_run_id").exists()
-    if known and uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    was_configured = (folder / "config.yaml").exists()  # not where it was killed before that
+    uri = store_of(folder) if was_configured else tracking_uri(None)
+    was_begun_there = (folder / "mlflow_run_id").exists()
+    if (
+        was_begun_there
+        and uri.startswith("sqlite:///")
+        and not Path(uri.removeprefix("sqlite:///")).exists()
+    ):
         raise Unavailable(
             f"no store at {uri}, where it was begun: type this where it was trained, or name the "
             "store by --store"

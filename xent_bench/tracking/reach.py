@@ -12,13 +12,28 @@ from threading import Thread
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
+from omegaconf import OmegaConf
+
 PATIENCE = 8.0  # seconds for all of it: names, connections, and the answer
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
 def tracking_uri(configured: str | None) -> str:
-    """What machine.tracking says, else MLFLOW_TRACKING_URI, else a file beside the runs."""
+    """Return machine.tracking if it is set, else MLFLOW_TRACKING_URI, else a file's address."""
     return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def store_of(folder: Path) -> str:
+    """Return the address of the store that the `config.yaml` of a run folder names.
+
+    ValueError if that file is not there or cannot be read.
+    """
+    file = folder / "config.yaml"
+    try:
+        return tracking_uri(OmegaConf.load(file).machine.tracking)
+    except Exception as error:  # YAML's, or OmegaConf's about what an edited file holds
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"cannot read {file}: {reason}") from error
 
 
 def complaint(uri: str) -> str:

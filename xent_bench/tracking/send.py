@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import load_begun
 from xent_bench.runs.files import is_pending
-from xent_bench.tracking.reach import complaint, said, tracking_uri
+from xent_bench.tracking.reach import complaint, said, store_of, tracking_uri
 
 LOCK_PATIENCE = 0.5  # seconds: a reader that asks whether a run still runs takes its lock too
 
@@ -40,7 +39,7 @@ def send_added(folder: Path) -> None:
     from xent_bench.tracking.store import existing_store  # MLflow takes seconds
 
     try:
-        uri = tracking_uri(OmegaConf.load(folder / "config.yaml").machine.tracking)
+        uri = store_of(folder)
         existing_store(uri).get_run((folder / "mlflow_run_id").read_text())
         send(folder, uri)
     except Exception as error:  # of MLflow, of the database below it, of an edited config
