@@ -1,4 +1,4 @@
-"""Finished runs, kept in their folders. No torch, no MLflow: a report starts at once."""
+"""Finished runs, read from their folders without torch or MLflow, so that a report starts fast."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
 from xent_bench.runs.files import DAMAGED, RESULT, write_json
 
-LARGEST = 1e100  # of a metric that is one
+LARGEST = 1e100  # a finite metric beyond this is damaged
 
 
 @dataclass(frozen=True)
 class Run:
-    """What `result.json` holds of one trained run."""
+    """The content of `result.json`: one run that was trained and evaluated."""
 
     name: str
     experiment: str
@@ -25,22 +25,22 @@ class Run:
     tags: dict[str, str]
     command: str
     n_test: int
-    seconds: float  # of all its epochs, and of the process that ended it
-    examples_per_second: float | None = None  # in training, validation included
+    seconds: float  # all epochs, and the rest of the process that ended the run
+    examples_per_second: float | None = None  # in training, with validation
     folder: Path | None = field(default=None, compare=False)  # where it was read from
 
     def content(self) -> dict[str, Any]:
-        """Fields of the run as `result.json` holds them."""
+        """Return the fields of the run as `result.json` holds them."""
         content = asdict(self)
         del content["folder"]
         return content
 
 
-REQUIRED = [each.name for each in fields(Run) if each.default is MISSING]
+REQUIRED = [entry.name for entry in fields(Run) if entry.default is MISSING]
 
 
 def load_runs(folder: Path) -> list[Run]:
-    """Every finished run in the folder or below it, in the order of their paths.
+    """Load every finished run in the folder or below it, in the order of their paths.
 
     A ValueError if there is none, or if a result cannot be read: a comparison with a hole in it
     that nobody mentions is worse than none.
@@ -52,11 +52,11 @@ def load_runs(folder: Path) -> list[Run]:
         begun = load_unfinished(folder)
         ends = "".join(f"; {run.name}: {run.reason} [{run.command}]" for run in begun[:3])
         raise ValueError(f"no finished run in {folder}, {len(begun)} without a result{ends}")
-    found: dict[tuple[str, str], Path] = {}
+    first_files: dict[tuple[str, str], Path] = {}
     runs = []
     for file in files:
         run = load_run(file)
-        twin = found.setdefault((run.experiment, run.tags.get("key", str(file))), file)
+        twin = first_files.setdefault((run.experiment, run.tags.get("key", str(file))), file)
         if twin != file:
             raise ValueError(f"the same run twice, which would count twice: {twin} and {file}")
         runs.append(run)
@@ -102,9 +102,8 @@ def save_run(run: Run, folder: Path) -> None:
 
 def check(run: Run) -> None:
     """Raise a ValueError unless the run holds what a run writes: somebody may have edited it."""
-    words = (run.name, run.experiment, run.command, *run.tags.values())
-    names = [run.params.get(key) for key in ("loss", "data", "model")]
-    for value in (*words, *names):
+    choices = [run.params.get(key) for key in ("loss", "data", "model")]
+    for value in (run.name, run.experiment, run.command, *run.tags.values(), *choices):
         if not isinstance(value, str):
             raise ValueError(f"expected a text, got {value!r}"[:200])
     if not str(run.params.get("seed")).isdecimal():

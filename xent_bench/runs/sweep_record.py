@@ -1,6 +1,6 @@
-"""What a sweep is to do: the record that lies beside its runs, as `.sweep.json`.
+"""The record of a sweep's runs, kept beside them as `.sweep.json`.
 
-It is of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
+It is that of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
 """
 
 import json
@@ -18,10 +18,10 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Planned(NamedTuple):
-    """One run of a sweep, and what is asked of it beside its training."""
+    """One run of a sweep, and the requests to it beside its training."""
 
-    name: str  # as it is shown: focal-s0 loss.gamma=2
-    command: str  # that trains it alone
+    name: str  # to show: focal-s0 loss.gamma=2
+    command: str  # to train this run alone
     overrides: list[str]
     folder: Path
     calibrator: str
@@ -39,20 +39,20 @@ class Planned(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """All of its runs; `key` is of all that decided which they are, None if that was not files."""
+    """A sweep with all of its runs."""
 
-    key: str | None
+    key: str | None  # a hash of all that decided which runs there are; None if not only files did
     command: str
     runs: list[Planned]
 
 
 def save_sweep(folder: Path, sweep: Sweep) -> None:
-    """Beside its runs."""
+    """Write the record of a sweep to the folder of its runs."""
     write_whole(folder / RECORD, json.dumps(sweep, default=str))
 
 
 def load_sweep(folder: Path) -> Sweep | None:
-    """None where there is none, or an edited one: it is only a shortcut."""
+    """Load the record; None where there is none or it is damaged, as it is only a shortcut."""
     try:
         key, command, runs = json.loads((folder / RECORD).read_text())
         return Sweep(key, str(command), [_read(*run) for run in runs])
@@ -84,6 +84,6 @@ def _read(
     weights: Any,
     offline: Any,
 ) -> Planned:
-    PREFIXES[calibrator]
-    words = [str(each) for each in overrides]
-    return Planned(name, command, words, Path(folder), calibrator, bool(weights), bool(offline))
+    PREFIXES[calibrator]  # a KeyError: it was edited
+    typed = [str(override) for override in overrides]
+    return Planned(name, command, typed, Path(folder), calibrator, bool(weights), bool(offline))

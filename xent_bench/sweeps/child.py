@@ -19,7 +19,7 @@ from xent_bench.process.signals import EXIT_CODE, Preempted, end_with_parent, ra
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
 from xent_bench.sweeps.fork_server import SIGNALS
-from xent_bench.tracking.send import bring
+from xent_bench.tracking.send import send_if_pending
 from xent_bench.training.run import run
 
 LONGEST = 2000  # characters of a reason
@@ -114,7 +114,7 @@ def _run(config: DictConfig, command: str) -> None:
 
 def send(uri: str | None, folder: Path, answer: Connection) -> None:
     """To MLflow, of a run whose process has ended without a word, what it left."""
-    bring(folder, uri)
+    send_if_pending(folder, uri)
     answer.close()
 
 

@@ -57,9 +57,9 @@ def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
         set_pending(folder)
         save_weights(folder)
     if Lack.UPLOAD in lacking(folder, asked):  # also of what has just been added
-        from xent_bench.tracking.send import bring
+        from xent_bench.tracking.send import send_if_pending
 
-        bring(folder, config.machine.tracking)
+        send_if_pending(folder, config.machine.tracking)
 
 
 def _held(folder: Path) -> Any:
