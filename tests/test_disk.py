@@ -18,7 +18,7 @@ from xent_bench.config.explain import USER_ERRORS, exit_code, explain
 from xent_bench.config.identity import run_folder
 from xent_bench.runs.curves import load_curves
 from xent_bench.runs.files import is_pending
-from xent_bench.tracking import mirror as view
+from xent_bench.tracking import mirror
 from xent_bench.training import fit
 from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
 from xent_bench.training.run import run
@@ -230,16 +230,16 @@ def test_a_store_that_runs_out_of_room_holds_no_run_up(config, disk, monkeypatch
     wanted, straight = config(), config(folder="straight")
     disk.mount(kilobytes=8192)
     wanted.machine.tracking = f"sqlite:///{disk.folder}/mlflow.db"
-    monkeypatch.setattr(view, "PATIENCE", -1)  # each epoch is sent at once
-    following = view.View.follow
+    monkeypatch.setattr(mirror, "SEND_INTERVAL", -1)  # each epoch is sent at once
+    following = mirror.Mirror.follow
 
-    def follow(own: view.View, curves: Any) -> None:
+    def follow(own: mirror.Mirror, curves: Any) -> None:
         if len(curves.steps) == 2:
             disk.fill()
         following(own, curves)
 
     with monkeypatch.context() as patch:
-        patch.setattr(view.View, "follow", follow)
+        patch.setattr(mirror.Mirror, "follow", follow)
         full = outcome(wanted)
     told = capsys.readouterr().err
     pending = is_pending(run_folder(wanted))

@@ -10,7 +10,7 @@ from test_cifar import write_pickles
 from test_image_files import CLASSES, write_image
 
 from xent_bench.config.identity import run_folder
-from xent_bench.config.schema import WEIGHTS
+from xent_bench.runs.files import WEIGHTS
 from xent_bench.training.run import run
 
 BRIEF = ("epochs=1", "batch_size=8", "machine.workers=0", "machine.compile=none")

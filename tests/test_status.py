@@ -12,7 +12,9 @@ from written_run import write_run
 from xent_bench.commands.status import main
 from xent_bench.runs.begun import Unfinished, save_begun
 from xent_bench.runs.files import NOT_IN_MLFLOW
+from xent_bench.runs.lacking import Lack, lacking
 from xent_bench.runs.pace import Pace, load_pace, save_pace
+from xent_bench.runs.result import Run, save_run
 from xent_bench.runs.status import State, experiments_in
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep, save_sweep
 
@@ -38,7 +40,10 @@ def runs(tmp_path: Path) -> Path:
         run.mkdir()
         save_begun(Unfinished(f"ce-s{seed}", "mine", {}, "", reason), run)
     for seed in (0, 6):
-        (folder / f"ce-{seed}" / "result.json").write_text('{"metrics": {"test_ts/top1": 0.5}}')
+        params = {"loss": "ce", "data": "digits", "model": "cnn", "seed": seed}
+        scores = {"test/top1": 0.5, "test_ts/top1": 0.5}
+        done = Run(f"ce-s{seed}", "mine", params, scores, {}, "", n_test=9, seconds=1.5)
+        save_run(done, folder / f"ce-{seed}")
     (folder / "ce-6" / NOT_IN_MLFLOW).touch()
     save_pace(folder / "ce-1", Pace(2.5, 20, 70.0, time.time()))
     save_pace(folder / "ce-4", Pace(3.5, 20, 66.0, time.time()))
@@ -59,6 +64,23 @@ def test_each_run_stands_as_its_folder_says(runs):
         ("ce-s6", State.NOT_IN_MLFLOW, "trained; its upload is missing"),
     ]
     assert not found.is_done
+
+
+def test_what_a_finished_run_lacks_of_what_is_asked_is_named(runs):
+    folder = runs / "mine"
+    sweep = load_sweep(folder)
+    asked = sweep.runs[0]._replace(calibrator="isotonic", weights=True)
+    save_sweep(folder, sweep._replace(runs=[asked, *sweep.runs[1:6]]))
+    (folder / "ce-6" / "result.json").write_text("{")
+    (found,) = experiments_in(runs)
+    standings = {run.name: (run.state, run.why) for run in found.runs}
+
+    assert lacking(folder / "ce-0", asked.asked) == Lack.CALIBRATOR | Lack.WEIGHTS
+    assert standings["ce-s0"] == (
+        State.STOPPED,
+        "trained; it lacks its calibrator's numbers and its weights",
+    )
+    assert standings["ce-6"] == (State.STOPPED, "its result.json is damaged")
 
 
 def test_a_sweep_is_not_said_to_finish_runs_that_are_not_its_own(runs, capsys):

@@ -31,7 +31,7 @@ from xent_bench.runs.begun import Unfinished, save_begun
 from xent_bench.runs.curves import SECONDS, load_curves
 from xent_bench.runs.files import is_pending
 from xent_bench.runs.result import load_run
-from xent_bench.tracking import mirror as view_module
+from xent_bench.tracking import mirror
 from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.own_run import OWNER
 from xent_bench.tracking.reach import complaint
@@ -42,7 +42,7 @@ BEGUN = """
 import sys, time
 from pathlib import Path
 from filelock import FileLock
-from xent_bench.runs.result import Unfinished
+from xent_bench.runs.begun import Unfinished
 from xent_bench.tracking.logger import open_run
 folder = Path(sys.argv[1])
 begun = Unfinished("one", "begun", {"loss": "ce"}, "", tags={"key": "k"})
@@ -187,18 +187,18 @@ def test_what_is_added_to_an_offline_run_is_sent_with_the_rest(config, sync):
 def test_points_of_a_run_whose_server_dies_are_sent_when_it_is_back(
     server, sync, config, capsys, monkeypatch
 ):
-    monkeypatch.setattr(view_module, "PATIENCE", -1)
+    monkeypatch.setattr(mirror, "SEND_INTERVAL", -1)
     wanted = config()
     wanted.machine.tracking = server.uri
-    following = view_module.View.follow
+    following = mirror.Mirror.follow
 
-    def follow(self: view_module.View, curves: Any) -> None:
+    def follow(self: mirror.Mirror, curves: Any) -> None:
         if len(curves.steps) == 2:
             server.kill()
         following(self, curves)
 
     with monkeypatch.context() as patch:
-        patch.setattr(view_module.View, "follow", follow)
+        patch.setattr(mirror.Mirror, "follow", follow)
         run(wanted, "xent-train")
     folder = run_folder(wanted)
     told = capsys.readouterr().err
@@ -223,7 +223,7 @@ def test_points_of_a_run_whose_server_dies_are_sent_when_it_is_back(
 def test_a_frozen_server_holds_a_run_up_for_seconds_and_gets_no_point_twice(
     server, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(view_module, "PATIENCE", -1)
+    monkeypatch.setattr(mirror, "SEND_INTERVAL", -1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     begun = Unfinished("one", "frozen", {"loss": "ce"}, "")
     with open_run(tmp_path, begun, server.uri) as tracking:
@@ -231,7 +231,7 @@ def test_a_frozen_server_holds_a_run_up_for_seconds_and_gets_no_point_twice(
             start = time.monotonic()
             tracking.log_metrics({"val/nll": 0.5, SECONDS: 1.0}, step=1)
             waited = time.monotonic() - start
-        tracking.view.patience = -1
+        tracking.mirror.interval = -1
         tracking.log_metrics({"val/nll": 0.25, SECONDS: 2.0}, step=2)
 
     stored = only_run(server.uri, "frozen")

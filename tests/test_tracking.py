@@ -17,17 +17,17 @@ from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.curves import SECONDS, WRITTEN, Curves, load_curves
 from xent_bench.runs.files import is_pending
 from xent_bench.runs.result import Run, save_run
-from xent_bench.tracking import mirror as view_module
+from xent_bench.tracking import mirror
 from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.store import open_store
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from xent_bench.runs.result import Unfinished
+from xent_bench.runs.begun import Unfinished
 from xent_bench.tracking.logger import open_run
-from xent_bench.tracking import mirror as view
-view.PATIENCE = float("inf")
+from xent_bench.tracking import mirror
+mirror.SEND_INTERVAL = float("inf")
 with open_run(Path(sys.argv[1]), Unfinished("one", "killed", {}, ""), sys.argv[2]) as run:
     for step in (1, 2, 3):
         run.log_metrics({"val/nll": 1 / step, "train/loss": 2 / step}, step=step)
@@ -38,8 +38,8 @@ with open_run(Path(sys.argv[1]), Unfinished("one", "killed", {}, ""), sys.argv[2
 EIGHT = """
 import os, sys, traceback
 from pathlib import Path
-from xent_bench.runs.result import Unfinished
-from xent_bench.tracking.mirror import open_view
+from xent_bench.runs.begun import Unfinished
+from xent_bench.tracking.mirror import open_mirror
 ready, go = os.pipe()
 def begin(number):
     os.close(go)
@@ -48,7 +48,7 @@ def begin(number):
         folder = Path(sys.argv[1], name)
         own = folder / "runs" / str(number)
         own.mkdir(parents=True)
-        open_view(f"sqlite:///{folder}/mlflow.db", own, Unfinished("one", "one", {}, "")).send()
+        open_mirror(f"sqlite:///{folder}/mlflow.db", own, Unfinished("one", "one", {}, "")).send()
 children = []
 for number in range(8):
     children.append(os.fork())
@@ -171,7 +171,7 @@ def test_a_curve_begun_in_a_run_that_was_deleted_is_whole_in_the_next(opened, st
 
 
 def test_the_curve_of_a_long_run_can_be_seen_before_its_end(opened, store, monkeypatch):
-    monkeypatch.setattr(view_module, "PATIENCE", -1)
+    monkeypatch.setattr(mirror, "SEND_INTERVAL", -1)
     with opened() as tracking:
         for step in (1, 2):
             tracking.log_metrics({"val/nll": 1 / step}, step=step)
@@ -188,7 +188,7 @@ def test_a_short_run_is_written_in_two_requests_each_point_with_its_time(
         sizes.append((len(metrics), len(params), len(tags)))
         log_batch(self, run_id, metrics, params, tags)
 
-    monkeypatch.setattr(view_module, "PATIENCE", float("inf"))
+    monkeypatch.setattr(mirror, "SEND_INTERVAL", float("inf"))
     monkeypatch.setattr(MlflowClient, "log_batch", watch)
     clock = iter(range(1000, 2000))
     monkeypatch.setattr("xent_bench.runs.curves.time.time", lambda: next(clock))

@@ -1,4 +1,4 @@
-"""xent-rescore: every metric of finished runs, computed again from their stored predictions."""
+"""xent-rescore: compute every metric of finished runs again from their stored predictions."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from xent_bench.runs.result import Run
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     options = _parser().parse_args()
     try:
         code = _rescore_all(options)
@@ -24,20 +24,23 @@ def main() -> None:
 
 
 def _rescore_all(options: argparse.Namespace) -> int:
-    """A line a run, of which one that fails does not hold up the next; the first failure's code."""
+    """Rescore all runs, one line each, and return the exit code of the first failure.
+
+    A run that fails does not hold up the next.
+    """
     codes = []
     folders = [folder for place in options.runs for folder in _run_folders(place)]
     for folder in folders:
         try:
-            found = rescore(folder, options.calibrator, pictures=options.pictures)
+            rescored = rescore(folder, options.calibrator, pictures=options.pictures)
         except (ValueError, OSError, Unavailable) as error:
             print(f"xent-rescore: {folder}: {error}", file=sys.stderr)
             codes.append(3 if isinstance(error, ValueError) else 4)
             continue
-        print(f"{folder}: {_said(found)}", flush=True)
-        codes.append(int(bool(found.changed)))
+        print(f"{folder}: {_summary(rescored)}", flush=True)
+        codes.append(int(bool(rescored.changed)))
         if len(folders) == 1:
-            _show(found.run)
+            _show(rescored.run)
     if not folders:
         places = ", ".join(map(str, options.runs))
         print(f"xent-rescore: no finished run, with a result.json, in {places}", file=sys.stderr)
@@ -53,20 +56,20 @@ def _show(run: Run) -> None:
 
 
 def _run_folders(place: Path) -> list[Path]:
-    """The run's folder, or all below it."""
+    """List the run folders at or below a place."""
     return [file.parent for file in sorted(place.rglob(RESULT))]
 
 
-def _said(found: Rescored) -> str:
-    if found.changed:
-        return f"{len(found.changed)} numbers are NOT as logged: {_names(found.changed)}"
-    parts = [f"{found.same} numbers as logged"]
-    if found.rounded:
-        parts.append(f"{len(found.rounded)} of them but for rounding")
-    if found.added:
-        parts.append(f"{len(found.added)} added")
-    if found.retired:
-        parts.append(f"{len(found.retired)} computed no more: {_names(found.retired)}")
+def _summary(rescored: Rescored) -> str:
+    if rescored.changed:
+        return f"{len(rescored.changed)} numbers are NOT as logged: {_names(rescored.changed)}"
+    parts = [f"{rescored.same} numbers as logged"]
+    if rescored.rounded:
+        parts.append(f"{len(rescored.rounded)} of them but for rounding")
+    if rescored.added:
+        parts.append(f"{len(rescored.added)} added")
+    if rescored.retired:
+        parts.append(f"{len(rescored.retired)} no longer computed: {_names(rescored.retired)}")
     return ", ".join(parts)
 
 
@@ -78,19 +81,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
-        "compare with what was logged, and add what is new. Of a single run, show all of them.",
+        "compare with what was logged, and add what is new. For a single run, show all metrics.",
         epilog="Exit codes: 0 done, 1 a number is not as logged, 2 bad usage, 3 unreadable runs, "
         "4 MLflow or the folder cannot be written to.",
     )
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or above"
+        "runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or one above it"
     )
     parser.add_argument(
         "--calibrator",
         action="append",
         choices=[name for name in PREFIXES if name != "temperature"],
         default=[],
-        help="report also what this gives, fitted on calib",
+        help="also report the metrics after this calibrator, fitted on calib",
     )
-    parser.add_argument("--pictures", action="store_true", help="draw its pictures again")
+    parser.add_argument(
+        "--pictures", action="store_true", help="draw the pictures of the runs again"
+    )
     return parser

@@ -1,4 +1,4 @@
-"""xent-status: what of the sweeps in a folder is done, runs, is missing or has failed, and why."""
+"""xent-status: show which runs in a folder are done, running, missing or failed, and why."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xent_bench.runs.status import Experiment, State, experiments_in
 
-MOST = 20  # rows and commands of an experiment that are shown unasked
+SHOWN = 20  # rows and commands of an experiment that are shown without --all
 
 STYLES = {
     State.DONE: "green",
@@ -22,19 +22,19 @@ STYLES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script."""
+    """Run the console script."""
     options = _parser().parse_args(arguments)
     try:
-        found = experiments_in(options.runs)
+        experiments = experiments_in(options.runs)
     except (ValueError, OSError) as error:
         print(f"xent-status: {error}", file=sys.stderr)
         sys.exit(3)
     try:
-        for each in found:
-            _show(each, None if options.all else MOST)
+        for experiment in experiments:
+            _show(experiment, None if options.all else SHOWN)
     except BrokenPipeError:  # xent-status | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    done = all(each.is_done for each in found)
+    done = all(experiment.is_done for experiment in experiments)
     sys.exit(0 if done else 1)
 
 
@@ -48,7 +48,7 @@ def _show(experiment: Experiment, most: int | None) -> None:
     open_runs = [run for run in experiment.runs if run.state is not State.DONE]
     counts = Counter(run.state for run in experiment.runs)
     total = len(experiment.runs)
-    words = [f"{counts[state]} {state.value}" for state in State if counts[state]]
+    states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
     console.print(Text(f"\n{experiment.folder}", style="bold"), soft_wrap=True)
     if open_runs:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
@@ -60,14 +60,14 @@ def _show(experiment: Experiment, most: int | None) -> None:
         console.print(table)
         if len(open_runs) > len(open_runs[:most]):
             print(f"and {len(open_runs) - len(open_runs[:most])} more (--all shows them)")
-    print(f"{'1 run' if total == 1 else f'{total} runs'}: {', '.join(words)}")
+    print(f"{'1 run' if total == 1 else f'{total} runs'}: {', '.join(states)}")
     if experiment.mixtures:
         print(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}")
     _say_commands(experiment, most)
 
 
 def _say_commands(experiment: Experiment, most: int | None) -> None:
-    """What to type next; no line is broken, so that it can be copied."""
+    """Print what to type next; no line is broken, so that it can be copied."""
     to_type = [run for run in experiment.runs if run.command and run.state.needs_training]
     of_sweep = [run for run in experiment.runs[: experiment.swept] if run.state.needs_training]
     if experiment.command and of_sweep:
@@ -84,12 +84,18 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xent-status",
-        description="What of your sweeps is done, and what to type for the rest. Which runs are "
-        "missing is known of the sweep that was typed last in each experiment.",
+        description="Show which runs of your sweeps are done, and what to type for the others. "
+        "Missing runs are known only of the last sweep that was typed in each experiment.",
         epilog="Exit codes: 0 all is done, 1 something is not, 2 bad usage, 3 no runs or "
         "unreadable ones.",
     )
     add = parser.add_argument
-    add("runs", nargs="?", default=Path("runs"), type=Path, help="a folder with runs (runs)")
-    add("--all", action="store_true", help=f"show more than {MOST} of an experiment")
+    add(
+        "runs",
+        nargs="?",
+        default=Path("runs"),
+        type=Path,
+        help="a folder with runs (default: runs)",
+    )
+    add("--all", action="store_true", help=f"show more than {SHOWN} of an experiment")
     return parser

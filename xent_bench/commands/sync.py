@@ -1,4 +1,4 @@
-"""xent-sync: what MLflow lacks of the run folders is sent there, exactly once."""
+"""xent-sync: send to MLflow what it lacks of the run folders, exactly once."""
 
 import argparse
 import os
@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.files import NOT_IN_MLFLOW, is_pending
-from xent_bench.tracking.reach import complaint, tracking_uri
-from xent_bench.tracking.send import LOCK_PATIENCE, send
+from xent_bench.tracking.reach import complaint, store_of, tracking_uri
+from xent_bench.tracking.send import LOCK_TIMEOUT, send
 
 BUSY, DONE = "still running, left alone", "sent before"
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     options = _parser().parse_args()
     try:
         code = _sync_all(options.runs or [Path("runs")], options.store)
@@ -36,70 +35,75 @@ def main() -> None:
 
 
 def _sync_all(places: Sequence[Path], store: str | None) -> int:
-    """A line a run, of which one that fails does not hold up the next; the first failure's code."""
+    """Send all runs, one line each, and return the exit code of the first failure.
+
+    A run that fails does not hold up the next.
+    """
     absent = [place for place in places if not place.is_dir()]
     if absent:
         print(f"xent-sync: {absent[0]}: no such folder", file=sys.stderr)
         return 3
     folders = sorted({file.parent for place in places for file in place.rglob(NOT_IN_MLFLOW)})
-    asked: dict[str, str] = {}
+    failures: dict[str, str] = {}
     complaints: set[str] = set()
-    told: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     code = 0
     for folder in folders:
         try:
-            outcome = _sync(folder, store, asked)
+            outcome = _sync(folder, store, failures)
         except (ValueError, OSError, Unavailable) as error:
             outcome = "failed"
             code = code or (3 if isinstance(error, ValueError) else 4)
-            # of a store once, not for each of its runs
+            # a store's failure once, not for each of its runs
             line = str(error) if isinstance(error, Unavailable) else f"{folder}: {error}"
             if line not in complaints:
                 print(f"xent-sync: {line}", file=sys.stderr)
             complaints.add(line)
         else:
             print(f"{folder}: {outcome}", flush=True)
-        told[outcome] += 1
+        counts[outcome] += 1
     if folders:
-        sums = ", ".join(f"{number} {outcome}" for outcome, number in told.items())
+        sums = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
         print(f"{len(folders)} run{'s' * (len(folders) > 1)}: {sums}")
     else:
         print(f"Nothing to send: MLflow lacks no run in {', '.join(map(str, places))}")
     return code
 
 
-def _sync(folder: Path, store: str | None, asked: dict[str, str]) -> str:
-    """What became of it. Unavailable where the store is not there; `asked`: what is wrong with it,
-    by its address, or nothing.
+def _sync(folder: Path, store: str | None, failures: dict[str, str]) -> str:
+    """Send a run and return what became of it. Unavailable if the store is not there.
+
+    `failures` holds for the address of each store asked so far why it does not answer, or an empty
+    text.
     """
-    uri = _store_of(folder, store)
-    if uri not in asked:
-        asked[uri] = complaint(uri)
-    if asked[uri]:
-        raise Unavailable(asked[uri])
+    uri = _store_for(folder, store)
+    if uri not in failures:
+        failures[uri] = complaint(uri)
+    if failures[uri]:
+        raise Unavailable(failures[uri])
     try:
-        with FileLock(folder / ".lock", timeout=LOCK_PATIENCE):
+        with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT):
             # another xent-sync may have been faster
             return f"sent, {send(folder, uri)}" if is_pending(folder) else DONE
     except Timeout:
         return BUSY
-    except Unavailable as error:  # it has gone since
-        asked[uri] = str(error)
+    except Unavailable as error:  # it was there a moment ago
+        failures[uri] = str(error)
         raise
 
 
-def _store_of(folder: Path, store: str | None) -> str:
-    """What is asked for, else what its config says."""
+def _store_for(folder: Path, store: str | None) -> str:
+    """Return the store that was typed, else the one that the run's config names."""
     if store is not None:
         return store
-    file = folder / "config.yaml"
-    try:
-        uri = tracking_uri(OmegaConf.load(file).machine.tracking if file.exists() else None)
-    except Exception as error:  # of YAML, of what an edited file holds
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"cannot read {file}: {reason}") from error
-    known = (folder / "mlflow_run_id").exists()
-    if known and uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    was_configured = (folder / "config.yaml").exists()  # not where it was killed before that
+    uri = store_of(folder) if was_configured else tracking_uri(None)
+    was_begun_there = (folder / "mlflow_run_id").exists()
+    if (
+        was_begun_there
+        and uri.startswith("sqlite:///")
+        and not Path(uri.removeprefix("sqlite:///")).exists()
+    ):
         raise Unavailable(
             f"no store at {uri}, where it was begun: type this where it was trained, or name the "
             "store by --store"
@@ -110,15 +114,19 @@ def _store_of(folder: Path, store: str | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xent-sync",
-        description="Send to MLflow what it lacks of run folders: of runs that were trained "
-        "offline, or while the store was down, or that were killed. What is there is not sent "
-        "again; runs that still run are left alone.",
+        description="Send to MLflow what it lacks of run folders: runs that were trained offline, "
+        "or while the store was down, or that were killed. Nothing is sent twice, and runs that "
+        "still run are left alone.",
         epilog="Exit codes: 0 done, 2 bad usage, 3 unreadable runs, 4 the store is not there.",
     )
     parser.add_argument(
-        "runs", nargs="*", type=Path, metavar="FOLDER", help="a run's folder, or above; else runs"
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="a run's folder, or one above it (default: runs)",
     )
     parser.add_argument(
-        "--store", metavar="URI", help="where to; else what each run's machine.tracking says"
+        "--store", metavar="URI", help="the store to send to (default: each run's machine.tracking)"
     )
     return parser

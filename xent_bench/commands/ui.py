@@ -1,4 +1,4 @@
-"""xent-ui: MLflow's UI on the right store, for this machine alone."""
+"""xent-ui: start MLflow's UI on the store of the runs, reachable from this machine alone."""
 
 import argparse
 import os
@@ -15,18 +15,20 @@ from http.client import HTTPException
 from xent_bench.failures import Unavailable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-PATIENCE = 180  # seconds: MLflow's imports on a slow disk
+START_TIMEOUT = 180  # seconds: MLflow's imports on a slow disk
 LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def main() -> None:
-    """The console script."""
-    options, rest = _parser().parse_known_args()
-    if any("--host" in word for word in rest):  # within options of a server below
-        print(f"xent-ui: {' '.join(rest)}: another host than loopback is refused", file=sys.stderr)
+    """Run the console script."""
+    options, mlflow_options = _parser().parse_known_args()
+    # also within the options that MLflow hands on to its server
+    if any("--host" in word for word in mlflow_options):
+        typed = " ".join(mlflow_options)
+        print(f"xent-ui: {typed}: another host than loopback is refused", file=sys.stderr)
         sys.exit(2)
     try:
-        sys.exit(serve(options.store, options.host, options.port, rest))
+        sys.exit(serve(options.store, options.host, options.port, mlflow_options))
     except Unavailable as error:
         print(f"xent-ui: {error}", file=sys.stderr)
         sys.exit(4)
@@ -34,8 +36,8 @@ def main() -> None:
         print("Stopped.")
 
 
-def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
-    """Start the server, say where it is when it answers, and wait until it ends: its exit code."""
+def serve(store: str | None, host: str, port: int, mlflow_options: Sequence[str]) -> int:
+    """Start the server, print its address when it answers, and return its exit code at its end."""
     from xent_bench.tracking.reach import tracking_uri
     from xent_bench.tracking.saved_view import view_address
     from xent_bench.tracking.store import existing_store  # MLflow takes seconds
@@ -46,17 +48,17 @@ def serve(store: str | None, host: str, port: int, rest: Sequence[str]) -> int:
     client = existing_store(uri)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     views = [
-        f"  {each.name}: {address}/{view_address(each.experiment_id)}"
-        for each in client.search_experiments()
-        if each.name != "Default"
+        f"  {experiment.name}: {address}/{view_address(experiment.experiment_id)}"
+        for experiment in client.search_experiments()
+        if experiment.name != "Default"
     ]
     if _is_taken(host, port):
         raise Unavailable(f"something answers at {address} already: --port chooses another")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    command += ["--host", host, "--port", str(port), "--workers", "1", *rest]
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda number, _: sys.exit(128 + number))  # by way of finally
-    server = subprocess.Popen(  # out of Ctrl-C's reach, which would make it print a traceback
+    command += ["--host", host, "--port", str(port), "--workers", "1", *mlflow_options]
+    for signum in (signal.SIGTERM, signal.SIGHUP):  # exit, so that `finally` ends the server
+        signal.signal(signum, lambda number, _: sys.exit(128 + number))
+    server = subprocess.Popen(  # in a session of its own: Ctrl-C makes it print a traceback
         command, env=os.environ | LIGHT, stdout=subprocess.DEVNULL, start_new_session=True
     )
     try:
@@ -79,12 +81,12 @@ def _is_taken(host: str, port: int) -> bool:
 
 
 def _await(server: "subprocess.Popen[bytes]", address: str) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + START_TIMEOUT
     while not _answers(address):
         if server.poll() is not None:
             raise Unavailable(f"the server ended with code {server.returncode}; see above")
         if time.monotonic() > end:
-            raise Unavailable(f"no answer from {address} within {PATIENCE} s")
+            raise Unavailable(f"no answer from {address} within {START_TIMEOUT} s")
         time.sleep(0.2)
 
 
@@ -93,7 +95,7 @@ def _answers(address: str) -> bool:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(f"{address}/health", timeout=2):
             return True
-    except (urllib.error.HTTPError, HTTPException):  # it is something else, but it answers
+    except (urllib.error.HTTPError, HTTPException):  # another program perhaps, but it answers
         return True
     except OSError:
         return False
@@ -108,14 +110,14 @@ def _port(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xent-ui",
-        description="MLflow's UI on the store of your runs, reachable from this machine alone. "
-        "Options that are not listed here go to `mlflow ui`.",
+        description="Start MLflow's UI on the store of your runs, reachable from this machine "
+        "alone. Options that are not listed here go to `mlflow ui`.",
         epilog="Exit codes: 0 stopped, 2 bad usage, 4 no such store, or no server, 129 and "
         "143 ended by a signal.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--store", metavar="URI", help="MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
+        "--store", metavar="URI", help="default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
     )
     parser.add_argument("--host", choices=LOOPBACK, default=LOOPBACK[0])
     parser.add_argument("--port", "-p", type=_port, default=5000)

@@ -11,7 +11,6 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
 from xent_bench.config.schema import GROUPS, chosen_values, plain
-from xent_bench.runs.files import WEIGHTS
 
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
 NEUTRAL = {
@@ -63,11 +62,6 @@ def run_key(config: DictConfig) -> str:
 def run_name(config: DictConfig) -> str:
     """The name to show, such as focal-s0."""
     return f"{choice(config, 'loss')}-s{config.seed}"
-
-
-def lacks_weights(config: DictConfig) -> bool:
-    """Whether weights are asked for that the run's folder has not."""
-    return bool(config.machine.save_weights) and not (run_folder(config) / WEIGHTS).exists()
 
 
 def run_folder(config: DictConfig) -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from xent_bench.metrics.reported import TITLES
+from xent_bench.metrics.reported import PREFIXES, TITLES, calibrators_in
 from xent_bench.runs.result import Run
 from xent_bench.tables import Table
 
@@ -40,7 +40,7 @@ FINE = PLAIN | {"aurc", "eaurc"}
 
 def scorecard(run: Run) -> Table:
     """One row a metric; ± is one standard error over test images."""
-    prefixes = [prefix for prefix in TITLES if f"{prefix}/top1" in run.metrics]
+    prefixes = ["test", *(PREFIXES[name] for name in calibrators_in(run.metrics))]
     rows = [
         [_name(key), what, *(_cell(run, prefix, key) for prefix in prefixes)]
         for key, what in METRICS.items()

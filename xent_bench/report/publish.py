@@ -8,7 +8,6 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
-from omegaconf import OmegaConf
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.failures import Unavailable
@@ -16,7 +15,7 @@ from xent_bench.report.conclusion import conclusion, tuning
 from xent_bench.report.page import write_page
 from xent_bench.report.palette import palette
 from xent_bench.runs.result import Run
-from xent_bench.tracking.reach import tracking_uri
+from xent_bench.tracking.reach import store_of, tracking_uri
 from xent_bench.tracking.saved_view import CHOSEN, TAG, description, view_tag
 from xent_bench.tracking.store import NOTE, existing_store
 
@@ -46,12 +45,11 @@ def publish(
 def _uri(comparisons: Sequence[Comparison]) -> str:
     """What the config of the first run says; else the default."""
     folders = [run.folder for each in comparisons for run in each.runs if run.folder is not None]
-    configs = [folder / "config.yaml" for folder in folders]
-    found = next((config for config in configs if config.exists()), None)
+    configured = [folder for folder in folders if (folder / "config.yaml").exists()]
     try:
-        return tracking_uri(OmegaConf.load(found).machine.tracking if found else None)
-    except Exception as error:  # of YAML, of what an edited file holds
-        raise Unavailable(f"cannot read {found}: {str(error).partition(chr(10))[0]}") from error
+        return store_of(configured[0]) if configured else tracking_uri(None)
+    except ValueError as error:
+        raise Unavailable(str(error)) from error
 
 
 def _publish(

@@ -1,1 +1,1 @@
-"""The folder of a run: what lies in it, and how the run stands."""
+"""Run folders: the files in them, and how each run stands."""

@@ -1,4 +1,4 @@
-"""The curves of a run, kept in its folder: what was measured after each epoch."""
+"""The curves of a run, measured after each epoch and kept in its folder."""
 
 import json
 import time
@@ -9,49 +9,49 @@ from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_lasting
 
 FILE = "curves.json"
-DRAWN = ("val/nll", "val/top1")  # by a report
+DRAWN = ("val/nll", "val/top1")  # the curves that a report draws
 SECONDS = "time/epoch_seconds"
-WRITTEN = "time/written"  # unix seconds: of the step, and no curve
+WRITTEN = "time/written"  # when the step was written, in unix seconds: no curve
 
 
 class Curves:
-    """One point of each curve a step; step 1 is the end of the first epoch.
+    """Curves with one point a step; step 1 is the end of the first epoch.
 
-    A step that is written again, by a run that was killed before its checkpoint, stays as it was,
-    with its times; on another machine it may have other numbers, and replaces itself. The file has
-    what was added before the last `save`.
+    A run that was killed before its checkpoint adds its last steps again. A step with the same
+    numbers stays as it was, with its times; one with other numbers, as another machine may compute
+    them, is replaced. The file has what was added before the last `save`.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Go on with those in the folder."""
+        """Load the curves that the folder has, to continue them."""
         self.file = folder / FILE
         self.steps = load_curves(folder) if self.file.exists() else {}
         self.saved = True
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """The points of a step, and when."""
+        """Add the points of a step, and the time."""
         if _untimed(self.steps.get(step, {})) == _untimed(values):
             return
         self.steps[step] = dict(values) | {WRITTEN: round(time.time(), 3)}
         self.saved = False
 
     def save(self) -> None:
-        """To the folder, if anything is new; the file appears whole."""
+        """Write the file if anything is new; it appears whole."""
         if not self.saved:
             write_lasting(self.file, json.dumps(self.steps))
             self.saved = True
 
     def seconds(self) -> float:
-        """Of all epochs, whichever process trained them."""
+        """Sum of the seconds of all epochs, whichever process trained them."""
         return sum(values.get(SECONDS, 0.0) for values in self.steps.values())
 
     def speed(self, examples: int) -> float | None:
-        """Of an epoch with so many examples, in examples a second; None if no epoch was timed."""
+        """Examples a second, for epochs of that many examples; None if no epoch was timed."""
         seconds = self.seconds()
         return examples * len(self.steps) / seconds if seconds else None
 
     def last_val(self) -> dict[str, float]:
-        """The scores on val after the last epoch, without the trained loss, whose unit differs."""
+        """Scores on val after the last epoch, without the trained loss, whose unit differs."""
         last = self.steps[max(self.steps)] if self.steps else {}
         return {k: v for k, v in last.items() if k.startswith("val/") and k != "val/loss"}
 
@@ -61,7 +61,7 @@ def _untimed(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def load_curves(folder: Path) -> dict[int, dict[str, float]]:
-    """By step, in their order; a DataError if they cannot be read."""
+    """Load the points by step, in the order of the steps; a DataError if they cannot be read."""
     file = folder / FILE
     try:
         steps = {

@@ -1,10 +1,9 @@
-"""The files in a run's folder by which others judge how it stands."""
+"""Names of the files in a run's folder, and the mark of one that MLflow may lack."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_lasting, write_whole
 
 MEANING = "MLflow may lack something of this run; xent-sync sends it.\n"
@@ -13,41 +12,33 @@ DAMAGED = (OSError, AttributeError, TypeError, ValueError, RecursionError)
 
 RESULT = "result.json"  # moved in when the run is done
 NET = "net.json"  # what the net was trained with, beside a result
-WEIGHTS = "weights.pt"  # where they are asked for
-LOCK = ".lock"  # held while a process trains it
+WEIGHTS = "weights.pt"  # with machine.save_weights
+LOCK = ".lock"  # held by the process that trains the run
 LOG = "log.txt"  # what a run of a sweep prints
-JOB = "slurm_job"  # the id of the SLURM job that it was last given
+JOB = "slurm_job"  # the id of the SLURM job that the run was last given to
 NOT_IN_MLFLOW = "not_in_mlflow"  # while MLflow may lack something of the folder
 
 
 def has_result(folder: Path) -> bool:
-    """Whether it was trained and evaluated."""
+    """Whether the run was trained and evaluated."""
     return (folder / RESULT).exists()
 
 
-def load_result(folder: Path) -> dict[str, Any]:
-    """What it holds; a DataError if that is damaged, an OSError if nothing can be read."""
-    file = folder / RESULT
-    try:
-        found: dict[str, Any] = json.loads(file.read_text())
-        found["metrics"].keys()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"cannot read {file}, delete it to evaluate again: {error!r}") from error
-    return found
-
-
 def is_pending(folder: Path) -> bool:
-    """Whether MLflow may lack something. Of a folder older than that file, it lacks nothing."""
+    """Whether MLflow may lack something; not in a folder older than this mark."""
     return (folder / NOT_IN_MLFLOW).exists()
 
 
 def set_pending(folder: Path) -> None:
-    """Before anything is sent. Not flushed: what follows is, and an empty one says the same."""
+    """Mark the folder, before anything is sent.
+
+    The mark is not flushed to the disk: what follows is, and an empty file marks it too.
+    """
     write_whole(folder / NOT_IN_MLFLOW, MEANING)
 
 
 def clear_pending(folder: Path) -> None:
-    """After everything is sent; a cut of the power may bring it back, which does no harm."""
+    """Remove the mark, after everything is sent; if a power cut brings it back, no harm is done."""
     (folder / NOT_IN_MLFLOW).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a comparison come from, and whether from one place."""
+"""Checks that the runs of a comparison saw the same code, data and machine."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,12 +11,12 @@ MUST_AGREE = (
     *("numpy", "python", "compile"),
 )
 CODE = {"loss": "loss", "model": "net", "optimizer": "optimizer", "schedule": "schedule"}
-MOST = 4  # runs that are named
-BEFORE = {"compile": "none"}  # of runs from before the tag was kept
+MOST_NAMED = 4  # runs in a line
+BEFORE = {"compile": "none"}  # what runs had from before the tag was kept
 
 
 def provenance(runs: Sequence[Run]) -> str:
-    """Runs, images, machines, versions, commits; of several, all."""
+    """Say in a line how many runs, images, machines, versions and commits there are, and which."""
     if not runs:
         return "No run has finished."
     commits = {run.tags.get("commit", "unknown")[:10] for run in runs}
@@ -31,8 +31,8 @@ def provenance(runs: Sequence[Run]) -> str:
 
 
 def mixed(runs: Sequence[Run]) -> list[str]:
-    """What differs between the runs that should not: 'commit (a and b)'."""
-    found = [
+    """List what differs between the runs and should not: 'commit (a and b)'."""
+    mixtures = [
         f"{tag} ({_named(runs, tag)})"
         for tag in MUST_AGREE
         if len({_tag(run, tag) for run in runs}) > 1
@@ -41,11 +41,11 @@ def mixed(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         splits.setdefault(str(run.params["seed"]), set()).add(run.tags.get("split_sha256"))
     seeds = [seed for seed, hashes in splits.items() if len(hashes) > 1]
-    return found + [f"splits of seed {', '.join(seeds)}"] * bool(seeds) + mixed_code(runs)
+    return mixtures + [f"splits of seed {', '.join(seeds)}"] * bool(seeds) + mixed_code(runs)
 
 
 def mixed_code(runs: Sequence[Run | Unfinished]) -> list[str]:
-    """Losses, nets, ... of whose code the runs saw several versions: 'code of loss focal (...)'.
+    """List the losses, nets, ... whose code differs between runs: 'code of loss focal (...)'.
 
     Runs from before the hashes were kept are left out.
     """
@@ -63,7 +63,7 @@ def mixed_code(runs: Sequence[Run | Unfinished]) -> list[str]:
 
 
 def mixed_data(runs: Sequence[Run | Unfinished]) -> list[str]:
-    """Data sets of one choice whose images or labels differ between runs: 'images or labels ...'.
+    """List the data sets whose images or labels differ between runs: 'images or labels ...'.
 
     A report compares such runs separately.
     """
@@ -76,7 +76,7 @@ def mixed_data(runs: Sequence[Run | Unfinished]) -> list[str]:
 
 
 def separated(runs: Sequence[Run]) -> list[str]:
-    """Why runs of one experiment on one data set are in several comparisons, in words."""
+    """Say why runs of one experiment on one data set are in several comparisons."""
     experiments = sorted({run.experiment for run in runs})
     return [
         f"Compared separately, since runs of one experiment saw different {mixture}."
@@ -86,7 +86,7 @@ def separated(runs: Sequence[Run]) -> list[str]:
 
 
 def _data_of(run: Run | Unfinished) -> str:
-    """Choice of data and its parameters: 'image_folder root=images size=64'."""
+    """Name the choice of data and its parameters: 'image_folder root=images size=64'."""
     keys = sorted(key for key in run.params if key.startswith("data."))
     parameters = [f"{key.removeprefix('data.')}={run.params[key]}" for key in keys]
     return " ".join([str(run.params.get("data")), *parameters])
@@ -104,13 +104,13 @@ def _versions(
 
 
 def _minority(by_hash: dict[str, list[str]]) -> str:
-    """The runs that saw another version than most: 'focal-s0 differs from the other 4 runs'."""
+    """Name the runs that saw another version: 'focal-s0 differs from the other 4 runs'."""
     most, *others = sorted(by_hash.values(), key=len, reverse=True)
     names = sorted(name for group in others for name in group)
-    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     verb = "differs" if len(names) == 1 else "differ"
     others_are = "the other run" if len(most) == 1 else f"the other {len(most)} runs"
-    return f"{', '.join(names[:MOST])}{more} {verb} from {others_are}"
+    return f"{', '.join(names[:MOST_NAMED])}{more} {verb} from {others_are}"
 
 
 def _named(runs: Sequence[Run], tag: str) -> str:

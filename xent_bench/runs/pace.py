@@ -1,4 +1,4 @@
-"""How far a run is, in a small file of its folder that others may look at: `progress.json`."""
+"""The progress of a run, in a small file of its folder that others may read: `progress.json`."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,15 @@ NAME = "progress.json"
 
 
 class Pace(NamedTuple):
-    """Epochs done, with a fraction, of how many, the seconds left for them, and when that was."""
+    """The progress of a run at some time."""
 
-    epoch: float
+    epoch: float  # epochs done, with a fraction
     epochs: int
-    left: float | None  # null: nothing to go by yet
-    time: float  # of the clock, in seconds: since the Unix epoch
+    left: float | None  # seconds for the epochs that are left; None: cannot be told yet
+    time: float  # when that was, in unix seconds
 
     def __str__(self) -> str:
-        """As a person reads it."""
+        """'epoch 2.5/20, 70 s left'."""
         if self.epoch >= self.epochs:
             return f"epoch {self.epochs}/{self.epochs}, scoring"
         left = "" if self.left is None else f", {duration(self.left)} left"
@@ -26,27 +26,27 @@ class Pace(NamedTuple):
 
 
 def save_pace(folder: Path, pace: Pace) -> None:
-    """Of the run in its folder."""
+    """Write the progress of a run to its folder."""
     write_whole(folder / NAME, json.dumps(pace._asdict()))
 
 
 def load_pace(folder: Path) -> Pace | None:
-    """None of a run that has not said it, or has been edited: it is only to be looked at."""
+    """Load the progress of a run; None where there is none or it is damaged, as nobody needs it."""
     try:
-        found = json.loads((folder / NAME).read_text())
-        left = found["left"]
+        content = json.loads((folder / NAME).read_text())
+        left = content["left"]
         return Pace(
-            float(found["epoch"]),
-            int(found["epochs"]),
+            float(content["epoch"]),
+            int(content["epochs"]),
             None if left is None else float(left),
-            float(found["time"]),
+            float(content["time"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def duration(seconds: float) -> str:
-    """As a person says it."""
+    """Write seconds as a person says them: '1.5 s', '70 s', '12 min', '2.5 h'."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 100:

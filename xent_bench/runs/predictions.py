@@ -1,9 +1,9 @@
-"""What a run predicted on calib and test, kept: every metric can be computed from it again.
+"""Predictions of a run on calib and test, kept so that every metric can be computed again.
 
 `predictions.npz` holds, for each of the two splits, a net's outputs as they were (float32), the
 labels (int64 classes, or the float rows of soft labels) and the ids of the examples; the names of
-the classes; the name of the link that reads the outputs, with its hyper-parameters; and where it is
-known p(y|x) of the test images, as `test_posterior`. PyTorch is not needed to read it.
+the classes; the name of the link that reads the outputs, with its hyper-parameters; and, where it
+is known, p(y|x) of the test images, as `test_posterior`. PyTorch is not needed to read it.
 """
 
 import json
@@ -23,12 +23,12 @@ from xent_bench.failures import DataError
 from xent_bench.links import BoundLink
 from xent_bench.runs.whole_files import write_lasting
 
-PARTS = ("logits", "target", "id")  # of a split, in the file
+ARRAYS = ("logits", "target", "id")  # of each split, in the file
 POSTERIOR = "test_posterior"
-SUMS = 1e-3  # a row of soft labels may be off 1 by this, as float16 makes it
+SUM_TOLERANCE = 1e-3  # the sum of a row of soft labels may be off 1 by this, as in float16
 
 
-Ids: TypeAlias = Int64[np.ndarray, " m"]  # of a split
+Ids: TypeAlias = Int64[np.ndarray, " m"]  # of the examples of a split
 
 
 class Predicted(NamedTuple):
@@ -41,7 +41,7 @@ class Predicted(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """Predictions of a run. The temperature is fitted on calib; test is what is reported."""
+    """Predictions of a run: calibrators are fitted on calib, and metrics reported on test."""
 
     calib: Predicted
     test: Predicted
@@ -53,7 +53,10 @@ class Predictions(NamedTuple):
 def predicted(
     split: str, outputs: Outputs, target: Target, ids: Labels, expected: Ids | None = None
 ) -> Predicted:
-    """In the order of the ids; a ValueError unless each occurs exactly once: each of `expected`."""
+    """Sort the outputs of a split by the ids of its examples.
+
+    ValueError unless each id, or each of `expected`, occurs exactly once.
+    """
     order = ids.argsort(kind="stable")
     expected = np.unique(ids) if expected is None else np.sort(expected)
     if not np.array_equal(ids[order], expected):
@@ -62,18 +65,22 @@ def predicted(
 
 
 def required(split: str, given: Predicted) -> Predicted:
-    """It, if it is of that split; a ValueError else: what is fitted on test is no test."""
+    """Return `given` unchanged.
+
+    ValueError unless it was predicted on `split`: a calibrator fitted on test would see the
+    answers.
+    """
     if given.split != split:
         raise ValueError(f"expected outputs on {split}, got those on {given.split}")
     return given
 
 
 def save(predictions: Predictions, file: Path) -> None:
-    """It appears whole, and lasts: a result is written after it."""
+    """Write the predictions; the file appears whole and is flushed, as a result follows it."""
     calib, test, link, classes, posterior = predictions
     arrays: dict[str, Any] = {"link": np.array(_name(link)), "classes": np.array(classes)}
-    for split, *parts in (calib, test):
-        arrays |= {f"{split}_{name}": part for name, part in zip(PARTS, parts, strict=True)}
+    for split, *columns in (calib, test):
+        arrays |= {f"{split}_{name}": values for name, values in zip(ARRAYS, columns, strict=True)}
     if posterior is not None:
         arrays[POSTERIOR] = posterior
     content = BytesIO()
@@ -82,11 +89,11 @@ def save(predictions: Predictions, file: Path) -> None:
 
 
 def load(file: Path) -> Predictions:
-    """A DataError if the file is not there, not whole, or older than links were kept."""
+    """Read the predictions; a DataError if the file is missing, damaged, or has no link."""
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             calib, test = (
-                predicted(split, *_checked(split, *(stored[f"{split}_{part}"] for part in PARTS)))
+                predicted(split, *_checked(split, *(stored[f"{split}_{name}"] for name in ARRAYS)))
                 for split in ("calib", "test")
             )
             classes = tuple(map(str, stored["classes"].tolist()))
@@ -133,39 +140,41 @@ def _check_rows(name: str, rows: np.ndarray, shape: tuple[int, ...]) -> None:
     if rows.dtype.kind != "f" or rows.shape != shape:
         got = f"{rows.dtype} of shape {rows.shape}"
         raise ValueError(f"{name}: expected float of shape {shape}, got {got}")
-    if not (rows.min() >= 0 and np.abs(rows.astype(np.float64).sum(axis=1) - 1).max() < SUMS):
+    if not (
+        rows.min() >= 0 and np.abs(rows.astype(np.float64).sum(axis=1) - 1).max() < SUM_TOLERANCE
+    ):
         raise ValueError(f"{name}: expected rows of at least 0 that sum to 1")
 
 
 def _first_difference(ids: Labels, expected: Ids) -> str:
-    found, counts = np.unique(ids, return_counts=True)
+    unique, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         at = counts.argmax()
-        return f"expected each example once, got id {found[at]} {counts[at]} times"
-    missing, strange = np.setdiff1d(expected, found), np.setdiff1d(found, expected)
+        return f"expected each example once, got id {unique[at]} {counts[at]} times"
+    missing, strange = np.setdiff1d(expected, unique), np.setdiff1d(unique, expected)
     if len(missing):
         return f"expected every example of the split, got none with id {missing[0]}"
     return f"expected examples of the split alone, got id {strange[0]}"
 
 
 def _name(link: BoundLink) -> str:
-    """The function's place and what it is called with, as JSON."""
+    """Write as JSON the place of the link's function and its keywords."""
     function, keywords = link.func, dict(link.keywords)
     plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in keywords.items()}
     return json.dumps({"link": f"{function.__module__}.{function.__qualname__}"} | plain)
 
 
 def _link(name: str, classes: int) -> BoundLink:
-    """Imported by its name: a file of predictions is as trustworthy as code."""
+    """Import the link by its name; so a file of predictions must be trusted as code is."""
     try:
         keywords = json.loads(name)
         module, _, function = keywords.pop("link").rpartition(".")
-        found = getattr(import_module(module), function)
-        if not isfunction(found):
-            raise TypeError(f"{found} is no function")
+        target = getattr(import_module(module), function)
+        if not isfunction(target):
+            raise TypeError(f"{target} is no function")
         arrays = {k: np.array(v) if isinstance(v, list) else v for k, v in keywords.items()}
-        link = partial(found, **arrays)
+        link = partial(target, **arrays)
         link(np.zeros((1, classes)))
-    except Exception as error:  # whatever somebody's module raises
+    except Exception as error:  # anything that somebody's module may raise
         raise ValueError(f"its link {name} cannot be used: {error}") from error
     return link

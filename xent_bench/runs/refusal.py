@@ -1,6 +1,6 @@
-"""A refused command leaves nothing behind: no file and no folder that was not there before it.
+"""Removal of the files and folders that a refused command has written.
 
-What was refused before it was begun in MLflow has trained nothing: its folder would count as a
+A run that is refused before it begins in MLflow has trained nothing. Its folder would count as a
 trial in a report, and xent-status would offer to type the mistake again.
 """
 
@@ -13,8 +13,8 @@ from xent_bench.config.explain import USER_ERRORS
 from xent_bench.failures import Diverged, ProcessEnded, worth_another_try
 from xent_bench.runs.files import JOB, LOCK, LOG, NOT_IN_MLFLOW
 
-LAUNCHERS = {LOG, JOB}  # files that a launcher puts there first, and removes itself
-# all that an attempt writes before its MLflow run is made; each appears under `.part` first
+LAUNCHERS = {LOG, JOB}  # a launcher writes these before the run starts, and removes them
+# files that an attempt writes before its MLflow run is created; each is a `.part` first
 WRITTEN = {
     f"{name}{part}"
     for name in ("begun.json", "config.yaml", NOT_IN_MLFLOW)
@@ -23,49 +23,49 @@ WRITTEN = {
 
 
 def missing_folders(folder: Path) -> list[Path]:
-    """The folder and those above it that do not exist, innermost first."""
+    """List the folder and those above it that do not exist, innermost first."""
     return [place for place in (folder, *folder.parents) if not place.exists()]
 
 
 @contextmanager
-def leaving_nothing(folder: Path, made: Sequence[Path]) -> Iterator[None]:
-    """Delete what an attempt within has written to the folder, if it is refused at its start.
+def leaving_nothing(folder: Path, new_folders: Sequence[Path]) -> Iterator[None]:
+    """Run an attempt, and delete what it has written to the folder if it is refused at its start.
 
     The caller holds the folder's lock. A folder that held a run before is left as it is, and so
-    is one in which a run was begun in MLflow. `made` are the folders that were made for the run,
-    innermost first: they go as far as they are empty.
+    is one whose run has begun in MLflow. `new_folders` are those that were created for the run,
+    innermost first; those that are empty then are deleted too.
     """
-    fresh = _names(folder) <= {LOCK} | LAUNCHERS
+    was_new = _names(folder) <= {LOCK} | LAUNCHERS
     try:
         yield
     except Exception as error:
-        if fresh and is_refusal(error) and _names(folder) <= {LOCK} | LAUNCHERS | WRITTEN:
-            _delete(folder, _names(folder) - LAUNCHERS, made)
+        if was_new and is_refusal(error) and _names(folder) <= {LOCK} | LAUNCHERS | WRITTEN:
+            _delete(folder, _names(folder) - LAUNCHERS, new_folders)
         raise
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the command, or what it names, is at fault: typed again it fails again.
+    """Whether the command, or something that it names, is at fault and would be refused again.
 
-    Not a run that diverged, was killed, or lacked memory or room.
+    False of a run that diverged, was killed, or lacked memory or room.
     """
-    passing = isinstance(error, Diverged | ProcessEnded) or worth_another_try(error)
-    return isinstance(error, USER_ERRORS) and not passing
+    is_chance = isinstance(error, Diverged | ProcessEnded) or worth_another_try(error)
+    return isinstance(error, USER_ERRORS) and not is_chance
 
 
-def delete_alone(folder: Path, name: str, made: Sequence[Path]) -> None:
-    """Delete a launcher's file, and the folders made for it, if nothing else is left there."""
+def delete_alone(folder: Path, name: str, new_folders: Sequence[Path]) -> None:
+    """Delete a launcher's file and the folders created for it, if nothing else is left there."""
     if folder.is_dir() and _names(folder) == {name}:
-        _delete(folder, {name}, made)
+        _delete(folder, {name}, new_folders)
 
 
 def _names(folder: Path) -> set[str]:
     return set(os.listdir(folder))
 
 
-def _delete(folder: Path, names: set[str], made: Sequence[Path]) -> None:
-    with suppress(OSError):  # a folder that is not empty, or a disk that may only be read
+def _delete(folder: Path, names: set[str], new_folders: Sequence[Path]) -> None:
+    with suppress(OSError):  # a folder is not empty, or we may only read
         for name in sorted(names):
             (folder / name).unlink()
-        for place in made:
-            place.rmdir()
+        for new_folder in new_folders:
+            new_folder.rmdir()

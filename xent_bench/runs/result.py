@@ -1,20 +1,22 @@
-"""Finished runs, kept in their folders. No torch, no MLflow: a report starts at once."""
+"""Finished runs, read from their folders without torch or MLflow, so that a report starts fast."""
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
 from xent_bench.runs.files import DAMAGED, RESULT, write_json
 
-LARGEST = 1e100  # of a metric that is one
+LARGEST = 1e100  # a finite metric beyond this is damaged
 
 
 @dataclass(frozen=True)
 class Run:
-    """What `result.json` holds of one trained run."""
+    """The content of `result.json`: one run that was trained and evaluated."""
 
     name: str
     experiment: str
@@ -23,13 +25,22 @@ class Run:
     tags: dict[str, str]
     command: str
     n_test: int
-    seconds: float  # of all its epochs, and of the process that ended it
-    examples_per_second: float | None = None  # in training, validation included
+    seconds: float  # all epochs, and the rest of the process that ended the run
+    examples_per_second: float | None = None  # in training, with validation
     folder: Path | None = field(default=None, compare=False)  # where it was read from
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields of the run as `result.json` holds them."""
+        content = asdict(self)
+        del content["folder"]
+        return content
+
+
+REQUIRED = [entry.name for entry in fields(Run) if entry.default is MISSING]
 
 
 def load_runs(folder: Path) -> list[Run]:
-    """Every finished run in the folder or below it, in the order of their paths.
+    """Load every finished run in the folder or below it, in the order of their paths.
 
     A ValueError if there is none, or if a result cannot be read: a comparison with a hole in it
     that nobody mentions is worse than none.
@@ -41,11 +52,11 @@ def load_runs(folder: Path) -> list[Run]:
         begun = load_unfinished(folder)
         ends = "".join(f"; {run.name}: {run.reason} [{run.command}]" for run in begun[:3])
         raise ValueError(f"no finished run in {folder}, {len(begun)} without a result{ends}")
-    found: dict[tuple[str, str], Path] = {}
+    first_files: dict[tuple[str, str], Path] = {}
     runs = []
     for file in files:
         run = load_run(file)
-        twin = found.setdefault((run.experiment, run.tags.get("key", str(file))), file)
+        twin = first_files.setdefault((run.experiment, run.tags.get("key", str(file))), file)
         if twin != file:
             raise ValueError(f"the same run twice, which would count twice: {twin} and {file}")
         runs.append(run)
@@ -53,43 +64,71 @@ def load_runs(folder: Path) -> list[Run]:
 
 
 def load_run(file: Path) -> Run:
-    """From its `result.json`; a ValueError if that cannot be read."""
+    """Read the run in a `result.json`; a DataError unless it holds what a run writes."""
     try:
-        run = Run(**json.loads(file.read_text()))
+        run = _run_of(json.loads(file.read_bytes()), file.parent)
         check(run)
-        return replace(run, tags=run.tags | _own_id(file.parent), folder=file.parent)
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from error
     except DAMAGED as error:
-        raise ValueError(f"expected a run's result in {file}: {error}") from error
+        raise DataError(f"cannot read {file}, delete it to evaluate again: {error}") from error
+    return run
 
 
-def _own_id(folder: Path) -> dict[str, str]:
-    """Its run in MLflow, which may have come later than its result."""
-    file = folder / "mlflow_run_id"
-    return {"mlflow_run_id": file.read_text()} if file.exists() else {}
+def _run_of(content: Any, folder: Path) -> Run:
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object with the fields of a run, got {content!r}"[:200])
+    missing = [name for name in REQUIRED if name not in content]
+    if missing:
+        raise ValueError(f"expected the fields of a run, got none named {', '.join(missing)}")
+    run_id = _mlflow_run_id(folder)
+    if run_id is not None:
+        content["tags"]["mlflow_run_id"] = run_id
+    return Run(**content | {"folder": folder})
+
+
+def _mlflow_run_id(folder: Path) -> str | None:
+    """The id of the run in MLflow, which may have got it after its result was written."""
+    try:
+        return (folder / "mlflow_run_id").read_bytes().decode()
+    except FileNotFoundError:
+        return None
 
 
 def save_run(run: Run, folder: Path) -> None:
-    """Its `result.json`, which appears whole."""
-    content = asdict(run)
-    del content["folder"]
-    write_json(folder / RESULT, content)
+    """Write the run's `result.json`, which appears whole."""
+    write_json(folder / RESULT, run.content())
 
 
 def check(run: Run) -> None:
-    """That it is what a run writes, where somebody has edited it; a ValueError if not."""
-    words = (run.name, run.experiment, run.command, *run.tags.values())
-    names = [run.params.get(key) for key in ("loss", "data", "model")]
-    for value in (*words, *names):
+    """Raise a ValueError unless the run holds what a run writes: somebody may have edited it."""
+    choices = [run.params.get(key) for key in ("loss", "data", "model")]
+    for value in (run.name, run.experiment, run.command, *run.tags.values(), *choices):
         if not isinstance(value, str):
             raise ValueError(f"expected a text, got {value!r}"[:200])
     if not str(run.params.get("seed")).isdecimal():
         raise ValueError(f"expected a seed of 0 or more, got {run.params.get('seed')!r}"[:200])
     counts = {"n_test": run.n_test, "seconds": run.seconds}
-    speed = {} if run.examples_per_second is None else {"speed": run.examples_per_second}
-    for key, value in (run.metrics | counts | speed).items():
+    if run.examples_per_second is not None:
+        counts["examples_per_second"] = run.examples_per_second
+    numbers = run.metrics | counts
+    if not _are_plain(numbers.values()):
+        _check_numbers(numbers)
+    if "test/top1" not in run.metrics or run.n_test < 1:
+        raise ValueError("expected test/top1 among its metrics, of one test image at least")
+
+
+def _are_plain(values: Collection[Any]) -> bool:
+    """Whether all are numbers of a usual size, told without a loop: sweeps have 1,000 results."""
+    if not set(map(type, values)) <= {int, float}:
+        return False
+    # the sum too, since comparisons with a NaN are false, whichever bound it is held to
+    return min(values) >= -LARGEST and max(values) <= LARGEST and not math.isnan(sum(values))
+
+
+def _check_numbers(numbers: Mapping[str, Any]) -> None:
+    for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             raise ValueError(f"expected a number as {key}, got {value!r}"[:200])
         if LARGEST < abs(value) < math.inf:
             raise ValueError(f"expected a number below {LARGEST:g} as {key}, got {value!r}"[:200])
-    if "test/top1" not in run.metrics or run.n_test < 1:
-        raise ValueError("expected test/top1 among its metrics, of one test image at least")

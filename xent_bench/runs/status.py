@@ -1,42 +1,44 @@
-"""How each run in a folder stands: done, running, stopped, failed, or not begun."""
+"""The state of each run in a folder: done, running, stopped, failed, or missing."""
 
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from xent_bench.runs.begun import Unfinished, as_it_is, load_begun, was_stopped
+from xent_bench.runs.begun import Unfinished, load_begun, load_unfinished_run, was_stopped
 from xent_bench.runs.files import RESULT, has_result, is_pending
+from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
 from xent_bench.runs.pace import load_pace
 from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
-MARKS = (RESULT, "begun.json", "config.yaml")  # of a run's folder
+PARTS = {Lack.CALIBRATOR: "calibrator's numbers", Lack.WEIGHTS: "weights"}
+MARKS = (RESULT, "begun.json", "config.yaml")  # a folder with one of these is a run's
 
 
 class State(Enum):
-    """In the order in which they are counted."""
+    """States of a run, in the order in which they are shown."""
 
     DONE = "done"
     RUNNING = "running"
-    STOPPED = "stopped"  # killed, preempted or interrupted: it goes on from where it was
+    STOPPED = "stopped"  # killed, preempted or interrupted: the same command goes on
     FAILED = "failed"
     MISSING = "missing"
     NOT_IN_MLFLOW = "not in MLflow"
 
     @property
     def needs_training(self) -> bool:
-        """Whether somebody has to type something to have its result."""
+        """Whether somebody has to type a command to complete the run."""
         return self in (State.STOPPED, State.FAILED, State.MISSING)
 
 
 class Standing(NamedTuple):
-    """Of one run."""
+    """How one run stands: its name, state, reason and the command that trains it."""
 
     name: str
     state: State
-    why: str  # how far, or the reason
+    why: str  # the reason, or how far it is
     command: str
 
 
@@ -45,33 +47,34 @@ class Experiment(NamedTuple):
 
     folder: Path
     runs: list[Standing]
-    swept: int  # so many of them, the first, are that sweep's
+    swept: int  # the first so many runs are those of the sweep
     command: str
     to_sync: int  # results that MLflow lacks
-    mixtures: list[str]  # data and code of which the runs saw several versions
+    mixtures: list[str]  # data and code that differ between the runs
 
     @property
     def is_done(self) -> bool:
-        """All of it."""
+        """Whether all of its runs are done."""
         return all(run.state is State.DONE for run in self.runs)
 
 
 def experiments_in(folder: Path) -> list[Experiment]:
-    """Of a folder of experiments, or of one; a ValueError if there is none."""
+    """Look at the experiments in a folder, or at the one that it is; a ValueError without runs."""
     if not folder.is_dir():
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
-    below = sorted(each for each in folder.iterdir() if each.is_dir())
-    found = [made for each in (folder, *below) if (made := _experiment(each)).runs]
-    if not found:
+    below = sorted(place for place in folder.iterdir() if place.is_dir())
+    experiments = [_experiment(place) for place in (folder, *below)]
+    with_runs = [experiment for experiment in experiments if experiment.runs]
+    if not with_runs:
         raise ValueError(f"no run in {folder}")
-    return found
+    return with_runs
 
 
 def _experiment(folder: Path) -> Experiment:
     sweep = load_sweep(folder) or Sweep(None, "", [])
-    # as seen from here, wherever the sweep was typed
+    # by the folder's name alone: the sweep may have been typed in another directory
     planned = {run.folder.name: run for run in sweep.runs if run.folder.parent.name == folder.name}
-    begun = dict.fromkeys(each.name for each in _run_folders(folder))
+    begun = dict.fromkeys(run_folder.name for run_folder in _run_folders(folder))
     names = [*planned, *(name for name in begun if name not in planned)]
     runs = [_standing(folder / name, planned.get(name)) for name in names]
     to_sync = sum(is_pending(folder / name) for name in begun)
@@ -88,35 +91,43 @@ def _run_in(folder: Path) -> Run | Unfinished | None:
     """Read a folder's run, finished or not; None where it is damaged."""
     try:
         return load_run(folder / RESULT) if has_result(folder) else load_begun(folder)
-    except ValueError:  # its line says so
+    except ValueError:  # the run's own line says so
         return None
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
-    for each in sorted(folder.iterdir()):
-        if each.is_dir() and any((each / mark).exists() for mark in MARKS):
-            yield each
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and any((place / mark).exists() for mark in MARKS):
+            yield place
+
+
+def _state_with_result(lacks: Lack) -> tuple[State, str]:
+    if Lack.RESULT in lacks:
+        return State.STOPPED, f"its {RESULT} is damaged"
+    missing = [word for lack, word in PARTS.items() if lack in lacks]
+    if missing:
+        return State.STOPPED, f"trained; it lacks its {' and its '.join(missing)}"
+    if Lack.UPLOAD in lacks:
+        return State.NOT_IN_MLFLOW, "trained; its upload is missing"
+    return State.DONE, ""
 
 
 def _standing(folder: Path, planned: Planned | None) -> Standing:
     name, command = (planned.name, planned.command) if planned else (folder.name, "")
     if has_result(folder):
-        if planned is None or planned.is_done(folder):
-            return Standing(name, State.DONE, "", command)
-        if is_pending(folder) and planned._replace(offline=True).is_done(folder):
-            return Standing(name, State.NOT_IN_MLFLOW, "trained; its upload is missing", command)
-        return Standing(name, State.STOPPED, "its result is damaged or lacks a part", command)
+        lacks = lacking(folder, planned.asked if planned else Asked())
+        return Standing(name, *_state_with_result(lacks), command)
     if not any((folder / mark).exists() for mark in MARKS):
         return Standing(name, State.MISSING, "", command)
     try:
-        begun = as_it_is(folder)
+        begun = load_unfinished_run(folder)
     except ValueError as error:
         return Standing(name, State.FAILED, str(error), command)
     pace = load_pace(folder)
     if begun.reason == "still running":
         return Standing(name, State.RUNNING, str(pace or "starting"), command)
-    how = begun.reason.removeprefix("Preempted: ")
+    reason = begun.reason.removeprefix("Preempted: ")
     stopped = was_stopped(begun)
     at = f" at epoch {pace.epoch:.1f}/{pace.epochs}" if stopped and pace else ""
     state = State.STOPPED if stopped else State.FAILED
-    return Standing(name, state, f"{how}{at}", command or begun.command)
+    return Standing(name, state, f"{reason}{at}", command or begun.command)

@@ -1,6 +1,6 @@
-"""What a sweep is to do: the record that lies beside its runs, as `.sweep.json`.
+"""The record of a sweep's runs, kept beside them as `.sweep.json`.
 
-It is of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
+It is that of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
 """
 
 import json
@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xent_bench.failures import DataError
 from xent_bench.metrics.reported import PREFIXES
-from xent_bench.runs.files import WEIGHTS, has_result, is_pending, load_result
+from xent_bench.runs.files import has_result
+from xent_bench.runs.lacking import Asked, lacking
 from xent_bench.runs.whole_files import write_whole
 
 RECORD = ".sweep.json"
@@ -18,46 +18,41 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Planned(NamedTuple):
-    """One run of a sweep, and what is asked of it beside its training."""
+    """One run of a sweep, and the requests to it beside its training."""
 
-    name: str  # as it is shown: focal-s0 loss.gamma=2
-    command: str  # that trains it alone
+    name: str  # to show: focal-s0 loss.gamma=2
+    command: str  # to train this run alone
     overrides: list[str]
     folder: Path
     calibrator: str
     weights: bool
     offline: bool
 
-    def is_done(self, folder: Path | None = None) -> bool:
-        """Readable, with the calibrator's numbers, the weights, and MLflow's share of it.
+    @property
+    def asked(self) -> Asked:
+        """Requests to the run beside its training."""
+        return Asked(self.calibrator, self.weights, self.offline)
 
-        `folder` is where it lies, seen from elsewhere than where the sweep was typed.
-        """
-        folder = folder or self.folder
-        try:
-            metrics = load_result(folder)["metrics"]
-        except (DataError, OSError):  # the run itself will say it
-            return False
-        kept = not self.weights or (folder / WEIGHTS).exists()
-        known = self.offline or not is_pending(folder)
-        return f"{PREFIXES[self.calibrator]}/top1" in metrics and kept and known
+    def is_done(self) -> bool:
+        """Whether its folder lacks nothing of what is asked."""
+        return not lacking(self.folder, self.asked)
 
 
 class Sweep(NamedTuple):
-    """All of its runs; `key` is of all that decided which they are, None if that was not files."""
+    """A sweep with all of its runs."""
 
-    key: str | None
+    key: str | None  # a hash of all that decided which runs there are; None if not only files did
     command: str
     runs: list[Planned]
 
 
 def save_sweep(folder: Path, sweep: Sweep) -> None:
-    """Beside its runs."""
+    """Write the record of a sweep to the folder of its runs."""
     write_whole(folder / RECORD, json.dumps(sweep, default=str))
 
 
 def load_sweep(folder: Path) -> Sweep | None:
-    """None where there is none, or an edited one: it is only a shortcut."""
+    """Load the record; None where there is none or it is damaged, as it is only a shortcut."""
     try:
         key, command, runs = json.loads((folder / RECORD).read_text())
         return Sweep(key, str(command), [_read(*run) for run in runs])
@@ -89,6 +84,6 @@ def _read(
     weights: Any,
     offline: Any,
 ) -> Planned:
-    PREFIXES[calibrator]
-    words = [str(each) for each in overrides]
-    return Planned(name, command, words, Path(folder), calibrator, bool(weights), bool(offline))
+    PREFIXES[calibrator]  # a KeyError: it was edited
+    typed = [str(override) for override in overrides]
+    return Planned(name, command, typed, Path(folder), calibrator, bool(weights), bool(offline))

@@ -8,12 +8,15 @@ Content: TypeAlias = str | bytes | memoryview
 
 
 def write_whole(path: Path, content: Content) -> None:
-    """A killed process leaves what was there before; a cut of the power may leave an empty file."""
+    """Write a file that appears whole even if the process is killed meanwhile.
+
+    A power cut may leave it empty.
+    """
     _write(path, content, flush=False)
 
 
 def write_lasting(path: Path, content: Content) -> None:
-    """The same for a cut of the power: it is on the disk before it has its name."""
+    """Write a file that appears whole even after a power cut: it is on the disk before its name."""
     _write(path, content, flush=True)
 
 
@@ -26,6 +29,8 @@ def _write(path: Path, content: Content, *, flush: bool) -> None:
             if flush:
                 os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:  # no room: what there is of it takes some
+    except OSError as error:  # no room: delete the part, which takes some
         part.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error  # which file, too
+        raise OSError(
+            error.errno, error.strerror, str(path)
+        ) from error  # with the name of the file

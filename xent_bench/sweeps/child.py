@@ -23,7 +23,7 @@ from xent_bench.process.signals import (
 )
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
-from xent_bench.tracking.send import bring
+from xent_bench.tracking.send import send_if_pending
 from xent_bench.training.run import run
 
 MAX_REASON = 2000  # characters
@@ -120,7 +120,7 @@ def _run_even_offline(config: DictConfig, command: str) -> None:
 
 def send_in_child(uri: str | None, folder: Path, answer: Connection) -> None:
     """Send to MLflow what a run whose process was killed has left in its folder."""
-    bring(folder, uri)
+    send_if_pending(folder, uri)
     answer.close()
 
 

@@ -7,7 +7,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from xent_bench.runs.files import load_result
+from xent_bench.runs.files import RESULT
+from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import Tally
@@ -49,5 +50,5 @@ class SweepLauncher(Launcher):
 def returned(run: Planned, config: DictConfig) -> JobReturn:
     """The result of a finished run, in the form in which Hydra passes it to a sweeper."""
     job_return = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
-    job_return.return_value = load_result(run.folder)
+    job_return.return_value = load_run(run.folder / RESULT).content()
     return job_return

@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 from xent_bench.config.explain import refuse
 from xent_bench.failures import Unavailable
 from xent_bench.process.signals import EXIT_PREEMPTED, Preempted
-from xent_bench.runs.files import JOB, has_result, load_result
+from xent_bench.runs.files import JOB, RESULT, has_result
 from xent_bench.runs.refusal import delete_alone
+from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import DAMAGED, Planned
 from xent_bench.runs.whole_files import write_whole
 from xent_bench.sweeps.launching import SweepLauncher, returned
@@ -114,7 +115,8 @@ class Slurm(SweepLauncher):
 
 def _say_end(run: Planned, tally: Tally) -> None:
     try:
-        tally.done(run.name, load_result(run.folder), run.calibrator, trained=True)
+        result = load_run(run.folder / RESULT).content()
+        tally.done(run.name, result, run.calibrator, trained=True)
     except DAMAGED as error:
         tally.failed(run.name, f"cannot read the result in {run.folder}: {error!r}", 3)
 

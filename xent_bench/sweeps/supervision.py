@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from xent_bench.failures import Unavailable
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import UNTOLD, keep_reason, load_begun
-from xent_bench.runs.files import LOG, has_result, is_pending, load_result
+from xent_bench.runs.files import LOG, RESULT, has_result, is_pending
+from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import DAMAGED, Planned
 from xent_bench.sweeps.child import Failure, send_in_child, train_in_child
 from xent_bench.sweeps.fork_server import fork
@@ -117,7 +118,7 @@ class Supervision:
     def _end_with_result(self, ended: Worker) -> None:
         run = ended.queued.run
         try:
-            result = load_result(run.folder)
+            result = load_run(run.folder / RESULT).content()
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
         except DAMAGED as error:  # deleted, or of an old version
             reason = f"cannot read the result in {run.folder}: {error!r}"

@@ -1,4 +1,4 @@
-"""Lightning's logger: a run's folder first, and MLflow as a view of it that catches up."""
+"""Lightning's logger, which writes to the run folder first and then to its mirror in MLflow."""
 
 import getpass
 import os
@@ -16,71 +16,74 @@ from xent_bench.failures import Unreachable, reason
 from xent_bench.runs.begun import Unfinished, keep_reason, save_begun
 from xent_bench.runs.curves import Curves
 from xent_bench.runs.files import set_pending
-from xent_bench.tracking.reach import complaint, said, tracking_uri
+from xent_bench.tracking.reach import complaint, one_line, tracking_uri
 
 if TYPE_CHECKING:
-    from xent_bench.tracking.mirror import View
+    from xent_bench.tracking.mirror import Mirror
 
 SOURCE = {"mlflow.source.name": "xent-train", "mlflow.source.type": "LOCAL"}  # a column of the UI
 WAY_OUT = "machine.offline=true logs to the run's folder alone"
 
 
 class Tracking(Logger):
-    """What is logged is in the folder with the next checkpoint; `view` follows, or none does."""
+    """A logger whose points are in the run folder with the next checkpoint.
 
-    def __init__(self, curves: Curves, view: "View | None") -> None:
-        """Go on after an earlier process."""
+    The mirror in MLflow follows the folder; a run that is offline has none.
+    """
+
+    def __init__(self, curves: Curves, mirror: "Mirror | None") -> None:
+        """Continue the curves of an earlier process."""
         super().__init__()
-        self.curves, self.view = curves, view
+        self.curves, self.mirror = curves, mirror
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's."""
-        return self.view.id if self.view else None
+        """The id of the MLflow run; None offline."""
+        return self.mirror.id if self.mirror else None
 
     @property
     def name(self) -> str:
-        """Lightning asks for one."""
+        """The name that Lightning asks of a logger."""
         return "mlflow"
 
     @property
     def version(self) -> str | None:
-        """The run's id."""
+        """The id of the MLflow run, which Lightning asks for under this name too."""
         return self.run_id
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `open_run` has written the parameters."""
+        """Do nothing: `open_run` has written the parameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """The points of a step; what is no curve stands in `result.json`."""
+        """Add the points of a step to the curves; what is no curve stands in `result.json`."""
         assert step, "step 1 is the end of the first epoch"
         self.curves.add(step, metrics)
-        if self.view:
-            self.view.follow(self.curves)
+        if self.mirror:
+            self.mirror.follow(self.curves)
 
     def save(self) -> None:
-        """Before a checkpoint, after which nobody logs it again."""
+        """Save the curves; called before a checkpoint, since a resumed run logs them only once."""
         self.curves.save()
 
 
 @contextmanager
 def open_run(
-    folder: Path, begun: Unfinished, uri: str | None, *, offline: bool = False
+    folder: Path, begun: Unfinished, configured: str | None, *, offline: bool = False
 ) -> Iterator[Tracking]:
-    """Log a run in its folder, and in MLflow unless offline.
+    """Log a run in its folder, and unless offline in the store that it is configured to use.
 
     At its end the folder says how it went: a result, or a reason. Then MLflow catches up: its run
     ends FINISHED, or FAILED with the reason as the tag `failure`, or KILLED if it was stopped.
     """
-    curves = Curves(folder)  # damaged ones are told before MLflow hears of the run
+    curves = Curves(folder)  # first: damaged ones are refused before MLflow hears of the run
     begun = replace(begun, tags=begun.tags | SOURCE | {"mlflow.user": _user()}, started=time.time())
     save_begun(begun, folder)
-    place = tracking_uri(uri)
-    if not offline and (wrong := complaint(place)):
-        raise Unreachable(f"{wrong}; {WAY_OUT}")
+    uri = tracking_uri(configured)
+    if not offline and (failure := complaint(uri)):
+        raise Unreachable(f"{failure}; {WAY_OUT}")
     set_pending(folder)
-    view = None if offline else _open(folder, begun, place)
-    tracking = Tracking(curves, view)
+    mirror = None if offline else _open(folder, begun, uri)
+    tracking = Tracking(curves, mirror)
     try:
         yield tracking
         tracking.save()
@@ -88,33 +91,33 @@ def open_run(
         with suppress(OSError):  # what went wrong first is what the user must see
             tracking.save()
             keep_reason(folder, reason(error))
-        _catch_up(view, folder, begun, place)
+        _catch_up(mirror, folder, begun, uri)
         raise
-    _catch_up(view, folder, begun, place)
+    _catch_up(mirror, folder, begun, uri)
 
 
-def _open(folder: Path, begun: Unfinished, uri: str) -> "View":
-    from xent_bench.tracking.mirror import OUT_OF_REACH, open_view  # MLflow takes seconds
+def _open(folder: Path, begun: Unfinished, uri: str) -> "Mirror":
+    from xent_bench.tracking.mirror import OUT_OF_REACH, open_mirror  # MLflow takes seconds
 
     try:
-        view = open_view(uri, folder, begun)
-        view.resume()
+        mirror = open_mirror(uri, folder, begun)
+        mirror.resume()
     except OUT_OF_REACH as error:
-        raise Unreachable(f"{said(uri, error)}; {WAY_OUT}") from error
-    return view
+        raise Unreachable(f"{one_line(uri, error)}; {WAY_OUT}") from error
+    return mirror
 
 
-def _catch_up(view: "View | None", folder: Path, begun: Unfinished, uri: str) -> None:
-    """If nobody answers, the run is none the worse: say how to send it later."""
-    if view is None:
+def _catch_up(mirror: "Mirror | None", folder: Path, begun: Unfinished, uri: str) -> None:
+    """Send the end of the run; where nobody answers, print how to send it later."""
+    if mirror is None:
         return
     from xent_bench.tracking.mirror import OUT_OF_REACH, catch_up
 
     try:
-        catch_up(view, folder)
+        catch_up(mirror, folder)
     except OUT_OF_REACH as error:
         kept = f"kept in {folder}: xent-sync {folder} uploads it"
-        print(f"{begun.name}: {said(uri, error)}; {kept}", file=sys.stderr)
+        print(f"{begun.name}: {one_line(uri, error)}; {kept}", file=sys.stderr)
 
 
 def _user() -> str:

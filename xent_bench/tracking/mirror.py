@@ -1,4 +1,4 @@
-"""The MLflow run that shows a run folder. What it lacks of the folder is sent, and sent once.
+"""The mirror of a run folder in MLflow. What the mirror lacks of the folder is sent, and sent once.
 
 No torch, no Lightning: what a killed process left is sent by another.
 """
@@ -22,37 +22,39 @@ from xent_bench.tracking.own_run import OwnRun, own_run
 from xent_bench.tracking.store import open_store, points
 
 OUT_OF_REACH = (MlflowException, OSError, SQLAlchemyError)
-PATIENCE = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
+SEND_INTERVAL = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
 LONGEST_REASON = 5000  # characters
 
 
-class View:
-    """An open MLflow run. Whatever fails is sent again: MLflow keeps once what comes twice, as each
-    point has its time from the folder.
+class Mirror:
+    """An open MLflow run that mirrors a run folder.
+
+    Whatever fails is sent again: MLflow keeps once what comes twice, as each point has its time
+    from the folder.
     """
 
     def __init__(self, client: MlflowClient, run: OwnRun) -> None:
-        """Of a run that has something already."""
+        """Start from the points, parameters and tags that the MLflow run has already."""
         self.client, self.run = client, run
         self.sent, self.tags = set(run.written), dict(run.tags)
-        self.tried, self.patience = time.monotonic(), PATIENCE
+        self.last_try, self.interval = time.monotonic(), SEND_INTERVAL
 
     @property
     def id(self) -> str:
-        """MLflow's."""
+        """The id that MLflow gave to the run."""
         return self.run.id
 
     def follow(self, curves: Curves) -> None:
-        """Send the points that wait, now and then; where nobody answers, twice as seldom."""
-        if time.monotonic() - self.tried <= self.patience:
+        """Send waiting points every few seconds; while nobody answers, half as often each time."""
+        if time.monotonic() - self.last_try <= self.interval:
             return
         curves.save()  # first: a point that is sent again has its time from the folder
         try:
             self.send(curve_points(curves.steps))
-            self.patience = PATIENCE
-        except OUT_OF_REACH:  # a server may come back, and the folder has them
-            self.patience *= 2
-        self.tried = time.monotonic()
+            self.interval = SEND_INTERVAL
+        except OUT_OF_REACH:  # a server may come back, and the folder has the points
+            self.interval *= 2
+        self.last_try = time.monotonic()
 
     def send(
         self,
@@ -60,88 +62,99 @@ class View:
         tags: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
-        """What of it is not there, in one request."""
-        new = [each for each in metrics if (each.key, each.step) not in self.sent]
-        words = {k: v for k, v in (tags or {}).items() if self.tags.get(k) != v}
-        given = [Param(k, str(v)) for k, v in (params or {}).items() if k not in self.run.params]
-        if new or words or given:
-            self.client.log_batch(self.id, new, given, [RunTag(k, words[k]) for k in words])
-        self.sent |= {(each.key, each.step) for each in new}
-        self.tags |= words
+        """Send those that the MLflow run does not have, in one request."""
+        new_points = [point for point in metrics if (point.key, point.step) not in self.sent]
+        new_tags = {k: v for k, v in (tags or {}).items() if self.tags.get(k) != v}
+        new_params = [
+            Param(k, str(v)) for k, v in (params or {}).items() if k not in self.run.params
+        ]
+        if new_points or new_tags or new_params:
+            stored_tags = [RunTag(key, value) for key, value in new_tags.items()]
+            self.client.log_batch(self.id, new_points, new_params, stored_tags)
+        self.sent |= {(point.key, point.step) for point in new_points}
+        self.tags |= new_tags
 
-    def send_file(self, file: Path, place: str | None = None) -> None:
-        """To a folder of the run's artifacts."""
+    def send_file(self, file: Path, artifact_folder: str | None = None) -> None:
+        """Copy the file to the run's artifacts, or to a folder of them."""
         if self.run.artifacts.startswith("file:"):  # the client would ask the store where they are
-            keep: Any = LocalArtifactRepository(self.run.artifacts).log_artifact  # has no types
-            keep(str(file), place)
+            log: Any = LocalArtifactRepository(self.run.artifacts).log_artifact  # has no types
+            log(str(file), artifact_folder)
         else:
-            self.client.log_artifact(self.id, str(file), place)
+            self.client.log_artifact(self.id, str(file), artifact_folder)
 
     def has_file(self, file: Path) -> bool:
-        """Whether one of its name and size is there."""
+        """Whether the run's artifacts have a file of the same name and size."""
         if self.run.artifacts.startswith("file:"):
-            place: Any = LocalArtifactRepository(self.run.artifacts)  # has no types
-            found = place.list_artifacts()
+            repository: Any = LocalArtifactRepository(self.run.artifacts)  # has no types
+            artifacts = repository.list_artifacts()
         else:
-            found = self.client.list_artifacts(self.id)
-        return (file.name, file.stat().st_size) in [(each.path, each.file_size) for each in found]
+            artifacts = self.client.list_artifacts(self.id)
+        sizes = {artifact.path: artifact.file_size for artifact in artifacts}
+        return sizes.get(file.name) == file.stat().st_size
 
     def resume(self) -> None:
-        """It runs again."""
+        """Set the MLflow run back to RUNNING and remove the failure tag of an earlier attempt."""
         if self.run.status != "RUNNING":
             self.client.update_run(self.id, status="RUNNING")
-        self._unsay_failure()
+        self._delete_failure()
 
     def end(self, status: str, ended: float) -> None:
-        """How, and when in unix seconds."""
+        """Give the MLflow run its last status, and the time when it ended in unix seconds."""
         if status != "FAILED":
-            self._unsay_failure()
+            self._delete_failure()
         self.client.set_terminated(self.id, status, int(1000 * ended))
 
-    def _unsay_failure(self) -> None:
+    def _delete_failure(self) -> None:
         if self.tags.pop("failure", None) is not None:
             self.client.delete_tag(self.id, "failure")
 
 
-def open_view(uri: str, folder: Path, begun: Unfinished) -> View:
-    """With the parameters, the tags and the config that it began with."""
+def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
+    """Open the folder's MLflow run, with the parameters, tags and config that the run began with.
+
+    The store, the experiment and the MLflow run are created where they are missing.
+    """
     client, experiment_id = open_store(uri, begun.experiment, folder)
     started = begun.started or time.time()
-    view = View(client, own_run(client, experiment_id, folder, begun.name, begun.tags, started))
-    view.send(tags=begun.tags, params=begun.params)
+    mirror = Mirror(client, own_run(client, experiment_id, folder, begun.name, begun.tags, started))
+    mirror.send(tags=begun.tags, params=begun.params)
     if (folder / "config.yaml").exists():
-        view.send_file(folder / "config.yaml")
-    return view
+        mirror.send_file(folder / "config.yaml")
+    return mirror
 
 
-def catch_up(view: View, folder: Path) -> str:
-    """Send all that the folder has and the view lacks, last its status, which is returned."""
+def catch_up(mirror: Mirror, folder: Path) -> str:
+    """Send all that the folder has and the mirror lacks, and last the status; return the status."""
     steps = Curves(folder).steps
     result, begun = folder / RESULT, load_begun(folder)
     if result.exists():
         status, ended = "FINISHED", result.stat().st_mtime
         run = load_run(result)
-        final = points(_final(run), 0, ended)
-        words = {k: v for k, v in run.tags.items() if k != "mlflow_run_id"}
-        view.send([*curve_points(steps), *final], words)
+        scores = points(_final_metrics(run), 0, ended)
+        tags = {key: value for key, value in run.tags.items() if key != "mlflow_run_id"}
+        mirror.send([*curve_points(steps), *scores], tags)
         for name in ("predictions.npz", NET, WEIGHTS):
-            if (folder / name).exists() and not view.has_file(folder / name):  # it may be large
-                view.send_file(folder / name)
+            # asked first, as it may be large
+            if (folder / name).exists() and not mirror.has_file(folder / name):
+                mirror.send_file(folder / name)
         for picture in sorted((folder / "pictures").glob("*")):
-            view.send_file(picture, "pictures")
+            mirror.send_file(picture, "pictures")
     else:
         status = "KILLED" if was_stopped(begun) else "FAILED"
         times = [values.get(WRITTEN, 0.0) for values in steps.values()]
         ended = max([*times, (folder / "begun.json").stat().st_mtime])
         failure = {"failure": begun.reason[:LONGEST_REASON]} if status == "FAILED" else {}
-        view.send(curve_points(steps), failure)
-    view.end(status, ended)
+        mirror.send(curve_points(steps), failure)
+    mirror.end(status, ended)
     clear_pending(folder)
     return status
 
 
 def curve_points(steps: Mapping[int, Mapping[str, float]]) -> list[Metric]:
-    """Each with the time that its step was written at; now, where an older version wrote it."""
+    """Points of all steps, each with the time when its step was written.
+
+    A step that an older version wrote without a time gets the present time.
+    """
     now = time.time()
     return [
         point
@@ -154,8 +167,8 @@ def curve_points(steps: Mapping[int, Mapping[str, float]]) -> list[Metric]:
     ]
 
 
-def _final(run: Run) -> dict[str, float]:
-    """What is no curve: step 0."""
+def _final_metrics(run: Run) -> dict[str, float]:
+    """Metrics and costs of the whole run, which are no curves and stand at step 0."""
     scores = {key: value for key, value in run.metrics.items() if not key.startswith("val/")}
     cost = {"time/seconds": run.seconds}
     if run.examples_per_second is not None:

@@ -1,4 +1,4 @@
-"""The MLflow run of a run folder: the one that was begun there, else a new one."""
+"""The MLflow run that belongs to a run folder: the one begun there, or else a new one."""
 
 import uuid
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ LONGEST_TAG = 8000  # MLflow cuts a tag that is added, but not one that a run is
 
 
 class OwnRun(NamedTuple):
-    """The run, where its files go, and what it has already: of points a key and a step each."""
+    """An MLflow run and what it has already."""
 
     id: str
-    artifacts: str
+    artifacts: str  # the address of the folder for its files
     status: str
     params: dict[str, str]
     tags: dict[str, str]
-    written: set[tuple[str, int]]
+    written: set[tuple[str, int]]  # key and step of each point
 
 
 def own_run(
@@ -34,26 +34,30 @@ def own_run(
     tags: Mapping[str, str],
     started: float,
 ) -> OwnRun:
-    """A new one runs, since `started` in unix seconds, and has the tags."""
-    file, own = folder / FILE, folder / OWNER
+    """Find the MLflow run of the folder, or create it.
+
+    A new one has the status RUNNING since `started`, in unix seconds, and the tags.
+    """
+    file, owner_file = folder / FILE, folder / OWNER
     begun = _stored(client, file.read_text()) if file.exists() else None
     if begun is not None:
         return _continued(client, begun)
-    # A process killed between create_run and the noting of its id leaves a run that only this
-    # tells, on whatever machine the next one runs.
-    owner = own.read_text() if own.exists() else str(uuid.uuid4())
-    orphan = _orphan(client, experiment_id, owner) if own.exists() else None
-    write_lasting(own, owner)
-    given = {key: value[:LONGEST_TAG] for key, value in tags.items()} | {"owner": owner}
+    # A process that is killed after create_run and before it notes the id leaves a run that only
+    # the owner tag identifies, whatever machine the next process runs on.
+    was_tried = owner_file.exists()
+    owner = owner_file.read_text() if was_tried else str(uuid.uuid4())
+    orphan = _orphan(client, experiment_id, owner) if was_tried else None
+    write_lasting(owner_file, owner)
+    first_tags = {key: value[:LONGEST_TAG] for key, value in tags.items()} | {"owner": owner}
     run = orphan or client.create_run(
-        experiment_id, start_time=int(1000 * started), run_name=name, tags=given
+        experiment_id, start_time=int(1000 * started), run_name=name, tags=first_tags
     )
     write_lasting(file, run.info.run_id)
-    own.unlink()
+    owner_file.unlink()
     if orphan is not None:
         return _continued(client, orphan)
-    id_, artifacts = str(run.info.run_id), str(run.info.artifact_uri)
-    return OwnRun(id_, artifacts, "RUNNING", {}, given, set())
+    run_id, artifacts = str(run.info.run_id), str(run.info.artifact_uri)
+    return OwnRun(run_id, artifacts, "RUNNING", {}, first_tags, set())
 
 
 def _continued(client: MlflowClient, run: StoredRun) -> OwnRun:
@@ -64,18 +68,19 @@ def _continued(client: MlflowClient, run: StoredRun) -> OwnRun:
         for point in client.get_metric_history(run_id, key)
     }
     data, info = run.data, run.info
-    place, status = str(info.artifact_uri), str(info.status)
-    return OwnRun(run_id, place, status, dict(data.params), dict(data.tags), written)
+    artifacts, status = str(info.artifact_uri), str(info.status)
+    return OwnRun(run_id, artifacts, status, dict(data.params), dict(data.tags), written)
 
 
 def _orphan(client: MlflowClient, experiment_id: str, owner: str) -> StoredRun | None:
-    wanted = f"tags.owner = '{owner}' and attributes.status = 'RUNNING'"
-    found = client.search_runs([experiment_id], wanted, max_results=1)
-    return found[0] if found else None
+    """Find the run that a killed process created and did not note."""
+    query = f"tags.owner = '{owner}' and attributes.status = 'RUNNING'"
+    runs = client.search_runs([experiment_id], query, max_results=1)
+    return runs[0] if runs else None
 
 
 def _stored(client: MlflowClient, run_id: str) -> StoredRun | None:
-    """None if it was deleted or the store is another one."""
+    """Get the run; None if it was deleted or the store is another one."""
     try:
         run = client.get_run(run_id)
     except MlflowException as error:

@@ -1,4 +1,4 @@
-"""Whether a tracking store answers, found out in seconds: MLflow itself would try for minutes."""
+"""The store that a run names, and a check that it answers: MLflow itself would try for minutes."""
 
 import os
 import sqlite3
@@ -12,31 +12,46 @@ from threading import Thread
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-PATIENCE = 8.0  # seconds for all of it: names, connections, and the answer
+from omegaconf import OmegaConf
+
+TIMEOUT = 8.0  # seconds for all of it: names, connections, and the answer
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
 def tracking_uri(configured: str | None) -> str:
-    """What machine.tracking says, else MLFLOW_TRACKING_URI, else a file beside the runs."""
+    """Return machine.tracking if it is set, else MLFLOW_TRACKING_URI, else a file's address."""
     return configured or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
-def complaint(uri: str) -> str:
-    """What is wrong with a store that does not answer, in one line; nothing if it does."""
-    found: SimpleQueue[str] = SimpleQueue()
-    # beside us: whoever looks up the name of a server may wait for longer, and cannot be told
-    Thread(target=lambda: found.put(_asked(uri)), daemon=True).start()
+def store_of(folder: Path) -> str:
+    """Return the address of the store that the `config.yaml` of a run folder names.
+
+    ValueError if that file is not there or cannot be read.
+    """
+    file = folder / "config.yaml"
     try:
-        reason = found.get(timeout=PATIENCE)
+        return tracking_uri(OmegaConf.load(file).machine.tracking)
+    except Exception as error:  # YAML's, or OmegaConf's about what an edited file holds
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"cannot read {file}: {reason}") from error
+
+
+def complaint(uri: str) -> str:
+    """Ask the store and return in one line why it does not answer; an empty text if it does."""
+    reasons: SimpleQueue[str] = SimpleQueue()
+    # in a thread: looking up a server's name may take longer, and cannot be interrupted
+    Thread(target=lambda: reasons.put(_failure(uri)), daemon=True).start()
+    try:
+        reason = reasons.get(timeout=TIMEOUT)
     except Empty:
-        reason = f"no answer in {PATIENCE:.0f} s"
-    return said(uri, reason) if reason else ""
+        reason = f"no answer in {TIMEOUT:.0f} s"
+    return one_line(uri, reason) if reason else ""
 
 
-def said(uri: str, reason: object) -> str:
-    """What is wrong with the store, in one line, without a password."""
+def one_line(uri: str, reason: object) -> str:
+    """Say in one line, without a password, what is wrong with the store."""
     text = str(reason)
-    if text.startswith("(raised as a result of"):  # SQLAlchemy, on when; below it stands why
+    if text.startswith("(raised as a result of"):  # SQLAlchemy says when; the line below says why
         text = text.partition("\n")[2]
     first_line = text.partition("\n")[0] or type(reason).__name__
     no_answer = ("Max retries exceeded", "Connection refused", "timed out")
@@ -44,24 +59,24 @@ def said(uri: str, reason: object) -> str:
         first_line = "no answer"
     try:
         password = urlsplit(uri).password
-    except ValueError:  # where the password is, nobody can tell
+    except ValueError:  # nobody can tell which part is the password
         return f"MLflow at an address that cannot be read: {first_line}"
     text = f"MLflow at {uri}: {first_line}"
     return text.replace(f":{password}@", ":***@") if password else text
 
 
-def _asked(uri: str) -> str:
-    """Why it does not answer; nothing if it does, or if what it is cannot be asked."""
-    ask = _asking(uri)
+def _failure(uri: str) -> str:
+    """Return why the store does not answer; empty if it does, or if its kind cannot be asked."""
+    ask = _question_for(uri)
     try:
         if ask is not None:
             ask(uri)
-    except Exception as error:  # of the network, of the database's driver, of a URI that is none
+    except Exception as error:  # the network's, the database driver's, a broken URI's
         return str(error) or type(error).__name__
     return ""
 
 
-def _asking(uri: str) -> Callable[[str], None] | None:
+def _question_for(uri: str) -> Callable[[str], None] | None:
     kind = uri.partition(":")[0].partition("+")[0]
     if kind == "sqlite":
         return _ask_sqlite
@@ -73,12 +88,12 @@ def _asking(uri: str) -> Callable[[str], None] | None:
 
 
 def _ask_server(uri: str) -> None:
-    """For what it must ask its database for; any answer is one, and MLflow reads it."""
+    """Ask for what a server must look up in its database; any answer will do, MLflow reads it."""
     parts = urlsplit(uri)
     place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     request = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
     try:
-        with urllib.request.urlopen(f"{place}/{request}", timeout=PATIENCE + 1):
+        with urllib.request.urlopen(f"{place}/{request}", timeout=TIMEOUT + 1):
             return
     except HTTPError as answer:
         answer.close()
@@ -88,7 +103,7 @@ def _ask_server(uri: str) -> None:
 
 
 def _ask_database(uri: str) -> None:
-    """Connect as MLflow will, which then tries ten times."""
+    """Connect once, as MLflow will do up to ten times."""
     import sqlalchemy  # half a second
 
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
@@ -97,23 +112,23 @@ def _ask_database(uri: str) -> None:
 
 
 def _ask_mlflow(uri: str) -> None:
-    """Whether it knows such a scheme."""
+    """Check that MLflow knows the scheme of the URI."""
     from mlflow import MlflowClient  # two seconds
     from mlflow.exceptions import MlflowException
 
     try:
         MlflowClient(uri)
-    except MlflowException as error:  # whose own word for it is a paragraph
+    except MlflowException as error:  # MLflow's own message is a paragraph
         raise ValueError(
             "MLflow knows no such scheme; expected sqlite:///FILE or http://"
         ) from error
 
 
 def _ask_sqlite(uri: str) -> None:
-    """Take its lock for writing, where there is a file."""
+    """Take the database's lock for writing, if the file exists."""
     file = Path(uri.partition(":///")[2])
     if not file.is_file():
         return
-    with closing(sqlite3.connect(file, timeout=PATIENCE - 1, isolation_level=None)) as base:
+    with closing(sqlite3.connect(file, timeout=TIMEOUT - 1, isolation_level=None)) as base:
         base.execute("BEGIN IMMEDIATE")
         base.execute("ROLLBACK")

@@ -1,49 +1,52 @@
-"""xent-sync: what MLflow lacks of the run folders is sent there, exactly once.
+"""Uploads of run folders to MLflow, after a run was trained offline, killed, or cut off from it.
 
-Of runs that were trained offline, or while the store was down, or that were killed. No PyTorch.
+No PyTorch.
 """
 
 import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import load_begun
 from xent_bench.runs.files import is_pending
-from xent_bench.tracking.reach import complaint, said, tracking_uri
+from xent_bench.tracking.reach import complaint, one_line, store_of, tracking_uri
 
-LOCK_PATIENCE = 0.5  # seconds: a reader that asks whether a run still runs takes its lock too
+LOCK_TIMEOUT = 0.5  # seconds: a reader that asks whether a run still runs takes its lock too
 
 
-def bring(folder: Path, uri: str | None) -> None:
-    """Send a run that is done; where the store does not answer, say so."""
-    place = tracking_uri(uri)
+def send_if_pending(folder: Path, configured: str | None) -> None:
+    """Send what MLflow may lack of a run that has ended; print a line where it does not answer.
+
+    `configured` is the run's machine.tracking.
+    """
+    uri = tracking_uri(configured)
     try:
-        if wrong := complaint(place):
-            raise Unavailable(wrong)
-        with FileLock(folder / ".lock", timeout=LOCK_PATIENCE):
+        if failure := complaint(uri):
+            raise Unavailable(failure)
+        with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT):
             if is_pending(folder):
-                send(folder, place)
+                send(folder, uri)
     except Timeout:
-        return  # it is somebody else's to send
+        return  # the process that holds it sends
     except (Unavailable, OSError) as error:
         name = load_begun(folder).name
         print(f"{name}: {error}; kept in {folder}: xent-sync {folder} uploads it", file=sys.stderr)
 
 
 def send_added(folder: Path) -> None:
-    """What was added to a run that MLflow has. Unavailable if that cannot be: no such store or run;
-    whoever calls holds the folder's lock.
+    """Send what was added to a run that MLflow has; the caller holds the folder's lock.
+
+    Unavailable if that fails: there is no such store, or no such run in it.
     """
     from xent_bench.tracking.store import existing_store  # MLflow takes seconds
 
     try:
-        uri = tracking_uri(OmegaConf.load(folder / "config.yaml").machine.tracking)
+        uri = store_of(folder)
         existing_store(uri).get_run((folder / "mlflow_run_id").read_text())
         send(folder, uri)
-    except Exception as error:  # of MLflow, of the database below it, of an edited config
+    except Exception as error:  # MLflow's, its database's, or an edited config's
         reason = str(error).partition("\n")[0]
         raise Unavailable(
             f"kept in its folder, not added to its MLflow run: {reason}; xent-sync does it later"
@@ -51,15 +54,19 @@ def send_added(folder: Path) -> None:
 
 
 def send(folder: Path, uri: str) -> str:
-    """The status that it has now; whoever calls holds the folder's lock.
+    """Send what the store lacks of the folder and return the status that the run has there.
 
-    Unavailable where the store is gone, OSError where it refused.
+    The caller holds the folder's lock. Unavailable if the store is gone, OSError if it refused.
     """
-    from xent_bench.tracking.mirror import OUT_OF_REACH, catch_up, open_view  # MLflow takes seconds
+    from xent_bench.tracking.mirror import (
+        OUT_OF_REACH,
+        catch_up,
+        open_mirror,
+    )  # MLflow takes seconds
 
     try:
-        return catch_up(open_view(uri, folder, load_begun(folder)), folder)
+        return catch_up(open_mirror(uri, folder, load_begun(folder)), folder)
     except OUT_OF_REACH as error:
-        if wrong := complaint(uri):
-            raise Unavailable(wrong) from error
-        raise OSError(said(uri, error)) from error
+        if failure := complaint(uri):
+            raise Unavailable(failure) from error
+        raise OSError(one_line(uri, error)) from error

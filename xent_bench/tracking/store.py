@@ -1,4 +1,4 @@
-"""Where MLflow keeps the runs: which store, its safe creation, and what is added to a run later."""
+"""The store in which MLflow keeps the runs: how it is opened, and safely created."""
 
 import os
 
@@ -22,13 +22,16 @@ from xent_bench.tracking.saved_view import TAG as VIEW
 from xent_bench.tracking.saved_view import description, view_tag
 
 NOTE = "mlflow.note.content"
-PATIENCE = 8  # seconds that a run waits for a server; a reader may ask for more at a time
-LOCK_PATIENCE = 120  # seconds: MLflow's migrations on a slow disk
+REQUEST_TIMEOUT = 8  # seconds that a run waits for a server; a reader may ask for more at a time
+LOCK_TIMEOUT = 120  # seconds: MLflow's migrations on a slow disk
 
 
 def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
-    """A client of the store, and the id of the experiment in it; both are made if missing."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE))
+    """Open the store and the experiment in it, and create them where they are missing.
+
+    Returns a client of the store and the id of the experiment.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_TIMEOUT))
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # a database's error with its traceback, which it then raises
@@ -37,18 +40,18 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
     artifacts = (folder.parent / "mlflow").resolve().as_uri()
     if not uri.startswith("sqlite:///"):
         client = MlflowClient(uri)
-        own = None if uri.startswith("http") else artifacts  # a server has its own
-        return client, _experiment_id(client, experiment, own)
+        is_server = uri.startswith("http")  # it has a place of its own for artifacts
+        return client, _experiment_id(client, experiment, None if is_server else artifacts)
     file = Path(uri.removeprefix("sqlite:///"))
     # First runs in parallel would race to create the tables, and leave the file broken.
-    with FileLock(f"{file}.lock", timeout=LOCK_PATIENCE):
+    with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT):
         if not file.exists():  # a kill would leave half of the tables, which MLflow cannot mend
-            _make(file)
+            _create(file)
         client = MlflowClient(uri)
         return client, _experiment_id(client, experiment, artifacts)
 
 
-def _make(file: Path) -> None:
+def _create(file: Path) -> None:
     """Let MLflow create the tables of a new store, whose file appears whole.
 
     Where that fails, nothing is left. The caller holds the store's lock.
@@ -71,36 +74,37 @@ def _remove(part: Path) -> None:
 
 
 def existing_store(uri: str) -> MlflowClient:
-    """A client of a store, Unavailable where there is none: MLflow would make an empty one."""
+    """Open a store that exists. Unavailable where there is none: MLflow would create it empty."""
     if uri.startswith("sqlite"):
         prefix, _, file = uri.partition(":///")
         if not (prefix and file and Path(file).is_file()):
             raise Unavailable(f"no store at {uri}: expected sqlite:///FILE")
     try:
         return MlflowClient(uri)
-    except Exception as error:  # of MLflow, of SQLAlchemy: no such scheme, no database
+    except Exception as error:  # MLflow's or SQLAlchemy's: no such scheme, no database
         raise Unavailable(f"no store at {uri}: {str(error).partition(chr(10))[0]}") from error
 
 
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     try:
-        made = str(client.create_experiment(name, artifacts, tags={VIEW: view_tag()}))
-        client.set_experiment_tag(made, NOTE, description(made))
-        return made
+        new_id = str(client.create_experiment(name, artifacts, tags={VIEW: view_tag()}))
+        client.set_experiment_tag(new_id, NOTE, description(new_id))
+        return new_id
     except MlflowException:  # another process was first
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
 
 def points(metrics: Mapping[str, float], step: int, written: float) -> list[Metric]:
-    """Of those that are finite: MLflow would draw the others as 1.8e308 and flatten the rest.
+    """Turn the finite metrics into points at a step, written at a time in unix seconds.
 
-    `written` when, in unix seconds: a point that is sent twice with one time is kept once.
+    MLflow would draw infinite ones as 1.8e308 and flatten all others. It keeps once a point that
+    is sent twice with the same time.
     """
-    when = round(1000 * written)
-    return [Metric(k, v, when, step) for k, v in metrics.items() if math.isfinite(v)]
+    milliseconds = round(1000 * written)
+    return [Metric(k, v, milliseconds, step) for k, v in metrics.items() if math.isfinite(v)]

@@ -1,4 +1,4 @@
-"""Runs as an MLflow store holds them: what a report needs where the run folders are out of reach.
+"""Runs read from an MLflow store, for a report where the run folders are out of reach.
 
 An infinite score, which MLflow does not hold, is named by the tag `infinite`.
 """
@@ -25,63 +25,65 @@ REASONS = {"RUNNING": "killed or still running", "KILLED": "stopped"}
 
 
 def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[Unfinished]]:
-    """Finished and unfinished runs of all experiments, or of one. Of a key the newest counts.
+    """Load the finished and the unfinished runs of all experiments, or of one.
+
+    Of several runs with the same key the newest counts.
 
     A ValueError if there is no finished run; Unavailable if there is no such store.
     """
     client = existing_store(uri)
     try:
-        names = {str(each.experiment_id): each.name for each in client.search_experiments()}
-        wanted = [key for key, name in names.items() if experiment in (None, name)]
-        stored = _search(client, wanted) if wanted else []
-    except Exception as error:  # of MLflow, of the database below it
+        names = {str(entry.experiment_id): entry.name for entry in client.search_experiments()}
+        ids = [key for key, name in names.items() if experiment in (None, name)]
+        stored_runs = _search(client, ids) if ids else []
+    except Exception as error:  # MLflow's, or that of the database below it
         raise Unavailable(f"MLflow at {uri}: {str(error).partition(chr(10))[0]}") from error
     runs, unfinished = {}, {}
-    for each in reversed(stored):  # newest first: it overwrites
-        if "key" not in each.data.tags:  # somebody else's, who has a parameter of this name
+    for stored in reversed(stored_runs):  # the oldest first: a newer one overwrites it
+        if "key" not in stored.data.tags:  # somebody else's, who has a parameter of this name
             continue
-        name = names[str(each.info.experiment_id)]
-        key = name, each.data.tags["key"]
-        if each.info.status == RunStatus.to_string(RunStatus.FINISHED):
-            runs[key] = _run(each, name)
+        name = names[str(stored.info.experiment_id)]
+        key = name, stored.data.tags["key"]
+        if stored.info.status == RunStatus.to_string(RunStatus.FINISHED):
+            runs[key] = _run(stored, name)
         else:
-            unfinished[key] = _unfinished(each, name)
+            unfinished[key] = _unfinished(stored, name)
     if not runs:
         where = f"experiment {experiment} of {uri}" if experiment else uri
-        known = ", ".join(sorted(names.values()))
-        raise ValueError(f"no finished run in {where}; experiments there: {known}")
+        experiments = ", ".join(sorted(names.values()))
+        raise ValueError(f"no finished run in {where}; experiments there: {experiments}")
     return list(runs.values()), [run for key, run in unfinished.items() if key not in runs]
 
 
 def fetch(run: Run, uri: str, folder: Path) -> Path:
-    """A new folder with the run's predictions and curves; what is not there is left out."""
+    """Download the run's predictions and curves, as far as they are there, to a new folder."""
     client, run_id = existing_store(uri), run.tags["mlflow_run_id"]
-    own = folder / run_id
-    own.mkdir()
+    run_folder = folder / run_id
+    run_folder.mkdir()
     with suppress(MlflowException, OSError):  # the page says what it lacks
-        client.download_artifacts(run_id, "predictions.npz", str(own))
+        client.download_artifacts(run_id, "predictions.npz", str(run_folder))
     steps: dict[int, dict[str, float]] = {}
     with suppress(MlflowException):
         for key in DRAWN:
             for point in client.get_metric_history(run_id, key):
                 steps.setdefault(point.step, {})[key] = point.value
     if steps:
-        (own / FILE).write_text(json.dumps(steps))
-    return own
+        (run_folder / FILE).write_text(json.dumps(steps))
+    return run_folder
 
 
 def _search(client: Any, experiments: list[str]) -> list[StoredRun]:
-    """All pages, the newest first."""
-    found: list[StoredRun] = []
+    """Find the trained runs on all pages of the answer, the newest first."""
+    runs: list[StoredRun] = []
     token = None
     while True:
         page = client.search_runs(
             experiments, TRAINED, max_results=1000, order_by=["start_time DESC"], page_token=token
         )
-        found += page
+        runs += page
         token = page.token
         if not token:
-            return found
+            return runs
 
 
 def _run(stored: StoredRun, experiment: str) -> Run:

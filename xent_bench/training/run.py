@@ -9,16 +9,17 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import check_top_level
-from xent_bench.config.identity import lacks_weights, run_folder, run_key, run_name, science
+from xent_bench.config.identity import run_folder, run_key, run_name, science
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import DataError, Unavailable, named, reason
-from xent_bench.metrics.reported import PREFIXES
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished, keep_reason, save_begun
-from xent_bench.runs.files import LOCK, has_result, is_pending, load_result, set_pending
+from xent_bench.runs.files import LOCK, RESULT, has_result, is_pending, set_pending
+from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.refusal import leaving_nothing, missing_folders
+from xent_bench.runs.result import load_run
 from xent_bench.tracking.reach import tracking_uri
-from xent_bench.tracking.send import bring, send
+from xent_bench.tracking.send import send, send_if_pending
 
 LOCK_SECONDS = 1.0  # to wait in silence: a reader may hold the lock for a moment
 
@@ -59,25 +60,27 @@ def run(
                     else:
                         arguments = (config, folder, begun, checkpoint)
                         run_in_ranks(fit_with_others, *arguments, ranks=ranks, notice=notice)
-    return _completed(config, folder, done_before=done_before)
+    machine = config.machine
+    # a run that has just been trained has sent itself to MLflow, or said why it could not
+    offline = machine.offline or not done_before
+    _complete(folder, Asked(config.calibrator.name, machine.save_weights, offline), config)
+    return load_run(folder / RESULT).content()
 
 
-def _completed(config: DictConfig, folder: Path, *, done_before: bool) -> dict[str, Any]:
-    """The result of a trained run, with what else is asked for now: calibrator, weights, upload."""
-    loaded = load_result(folder)
-    if f"{PREFIXES[config.calibrator.name]}/top1" not in loaded["metrics"]:
-        calibrator, offline = config.calibrator.name, config.machine.offline
-        if rescore(folder, [calibrator], offline=offline).changed:
+def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
+    """Add what the folder lacks of a run that was finished when less was asked of it."""
+    lacks = lacking(folder, asked)
+    if Lack.CALIBRATOR in lacks:
+        rescored = rescore(folder, [asked.calibrator], offline=config.machine.offline)
+        if rescored.changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
-        loaded = load_result(folder)
-    if lacks_weights(config):
+    if Lack.WEIGHTS in lacks:
         from xent_bench.trained_net.weights import save_weights  # PyTorch takes seconds
 
         set_pending(folder)
         save_weights(folder)
-    if done_before and is_pending(folder) and not config.machine.offline:
-        bring(folder, config.machine.tracking)
-    return loaded
+    if Lack.UPLOAD in lacking(folder, asked):  # also of what has just been added
+        send_if_pending(folder, config.machine.tracking)
 
 
 def _begin(config: DictConfig, folder: Path, command: str) -> Unfinished:
