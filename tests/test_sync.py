@@ -37,7 +37,7 @@ from xent_bench.tracking.own_run import OWNER
 from xent_bench.tracking.reach import complaint
 from xent_bench.training.run import run
 
-SYNC = [sys.executable, "-c", "from xent_bench.tracking.send import main; main()"]
+SYNC = [sys.executable, "-c", "from xent_bench.commands.sync import main; main()"]
 BEGUN = """
 import sys, time
 from pathlib import Path
