@@ -320,10 +320,11 @@ FOREIGN = """
 import torch
 from functools import lru_cache
 from annotated_types import Ge
-from typing import Annotated as A
-Count = A[int, Ge(1)]
+from typing import Annotated
+from xent_bench.ranges import PositiveInt as Count
 class Unknown: pass
-def steep(logits, target, *, slope: Count = 2, given: "list[Unknown] | None" = None): ...
+def steep(logits, target, *, slope: Count = 2, given: "list[Unknown] | None" = None,
+          exotic: Annotated[int, Ge(1)] = 1): ...
 def loose(logits, target, **anything): ...
 @lru_cache
 def wrapped(logits, target, *, slope: int = 2): ...
@@ -344,6 +345,11 @@ def test_a_foreign_target_is_read_and_its_package_not_executed(composed, tmp_pat
     with pytest.raises(ConfigError, match=r"^loss\.slope: should be greater than or equal to 1"):
         check_sources(config)
     assert "heavy" not in sys.modules
+
+    config.loss = {"_target_": "heavy.own.steep", "exotic": 0}
+    check_sources(config)  # not understood from the source, so refused after the import
+    with pytest.raises(ConfigError, match=r"^loss\.exotic: should be greater than or equal to 1"):
+        configured(config, "loss")
 
 
 @pytest.mark.parametrize("name", ["loose", "wrapped", "twice", "steep", "Unknown", "nowhere"])

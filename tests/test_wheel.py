@@ -1,12 +1,50 @@
-"""The wheel holds its configs and works away from the checkout."""
+"""The wheel holds its configs and types, declares what it imports, and works elsewhere."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import yaml
 from conftest import ROOT
 from omegaconf import OmegaConf
+
+# the distribution that holds a module, where it has another name
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "hydra": "hydra-core",
+    "hydra_plugins": "hydra-submitit-launcher",
+    "lightning_fabric": "pytorch-lightning",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+
+
+def test_every_package_that_is_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    written = [*project["dependencies"], *project["optional-dependencies"]["slurm"]]
+    declared = {re.match(r"[\w-]+", requirement)[0] for requirement in written}
+    imported = set()
+    for file in (ROOT / "xent_bench").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.partition(".")[0])
+    others = imported - sys.stdlib_module_names - {"xent_bench"}
+
+    assert {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in others} <= declared
+
+
+def test_the_workflow_runs_what_can_be_run_here_and_nothing_else():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert workflow[True] == ["push", "pull_request"]  # YAML 1.1 reads `on` as a boolean
 
 
 def test_the_wheel_installed_elsewhere_composes_a_config(tmp_path: Path):
@@ -31,3 +69,4 @@ def test_the_wheel_installed_elsewhere_composes_a_config(tmp_path: Path):
     listed = {file.relative_to(ROOT) for file in (ROOT / "conf").rglob("*.yaml")}
     inside = {"conf" / f.relative_to(site / "xent_bench" / "conf") for f in site.rglob("*.yaml")}
     assert inside == listed
+    assert (site / "xent_bench" / "py.typed").is_file()

@@ -1,151 +1,102 @@
-"""A function's parameters, read from its source: its module is found, parsed and not executed.
+"""A function's parameters, read from the source of its module, which is not imported.
 
-A mistake in a hyper-parameter is so refused before PyTorch is imported. What cannot be read is
-said to be so, not guessed: whoever calls looks again when the module has been imported.
+A mistake in a hyper-parameter is thereby refused before PyTorch is imported. An annotation is
+understood if it is a name imported from `xent_bench.ranges`, a plain builtin, a Literal, or one of
+these `| None`. Any other is Any: its values are checked once the module has been imported.
 """
 
 import ast
-import builtins
+from collections import Counter
 from importlib import import_module
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import PathFinder
 from inspect import Parameter
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Literal
 
-# Modules an annotation may name, since importing them costs next to nothing.
-LIGHT = {"annotated_types", "collections.abc", "pathlib", "typing", "xent_bench.ranges"}
-# Decorators that return the function they are given.
-TRANSPARENT = {"xent_bench.links.use"}
+PLAIN = ("bool", "float", "int", "str")
 
 
 def read_parameters(target: str) -> tuple[Parameter, ...] | None:
-    """The parameters, annotations evaluated, in order; None of what is no plain function.
+    """The parameters of the function with a dotted name, in order; a default is an ellipsis.
 
-    An annotation that needs more than LIGHT is Any; a default is an ellipsis.
+    None where the source does not show one plain function of that name.
     """
     module, _, name = target.rpartition(".")
     tree = _parsed(module)
-    bindings = _bindings(tree) if tree else {}
-    match bindings.get(name) if "*" not in bindings else None:
-        case [ast.FunctionDef() as function] if _is_transparent(function, bindings):
-            names = _Names(bindings)
-            return tuple(each.replace(annotation=names.hint(each)) for each in _written(function))
+    bound = Counter(_bound(tree))
+    origins = {word: f"builtins.{word}" for word in PLAIN if not bound[word]}
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom):
+            names = {alias.asname or alias.name: alias.name for alias in statement.names}
+            once = [word for word in names if bound[word] == 1]
+            origins |= {word: f"{statement.module}.{names[word]}" for word in once}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            decorators = {ast.unparse(call).partition("(")[0] for call in node.decorator_list}
+            is_plain = not decorators or (
+                # returns the function that it is given
+                decorators == {"links.use"} and origins.get("links") == "xent_bench.links"
+            )
+            if is_plain and bound[name] == 1 and not bound["*"]:
+                return tuple(_parameters(node.args, origins))
     return None
 
 
-def _parsed(module: str) -> ast.Module | None:
-    try:
-        spec = _spec(module)
-        source = getattr(spec and spec.loader, "get_source", lambda _: None)
-        text = source(module)
-        return ast.parse(text) if text is not None else None
-    except (ImportError, LookupError, SyntaxError, ValueError):  # the import says it in full
-        return None
+def _parsed(module: str) -> ast.Module:
+    """The syntax tree of a module, found without executing the packages above it.
 
-
-def _spec(module: str) -> ModuleSpec | None:
-    """As importlib's find_spec, which would execute the packages above."""
+    Empty where there is no source to read: the import then says in full what is wrong.
+    """
     path, spec = None, None
     parts = module.split(".")
-    for end in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(".".join(parts[:end]), path)
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations or []
-    return spec
+    try:
+        for end in range(1, len(parts) + 1):
+            spec = PathFinder.find_spec(".".join(parts[:end]), path)
+            path = spec.submodule_search_locations or [] if spec else []
+        source = getattr(spec and spec.loader, "get_source", lambda _: None)(module)
+        return ast.parse(source or "")
+    except (ImportError, LookupError, SyntaxError, ValueError):
+        return ast.parse("")
 
 
-def _bindings(tree: ast.Module) -> dict[str, list[ast.stmt]]:
-    """The top-level statements that give each name its meaning; several, where it may change."""
-    found: dict[str, list[ast.stmt]] = {}
-    for statement in tree.body:
-        for name in _bound(statement):
-            found.setdefault(name, []).append(statement)
-    return found
+def _bound(tree: ast.Module) -> list[str]:
+    """Every name as often as it is bound anywhere in a module: twice, and it may have changed."""
+    nodes = [node for node in ast.walk(tree) if not isinstance(getattr(node, "ctx", 0), ast.Load)]
+    fields = [vars(node) for node in nodes]
+    return [str(node.get("asname") or node.get("name") or node.get("id")) for node in fields]
 
 
-def _bound(statement: ast.stmt) -> list[str]:
-    match statement:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            return [name]
-        case ast.Import(names=names) | ast.ImportFrom(names=names):
-            return [each.asname or each.name.partition(".")[0] for each in names]
-    within = list(ast.walk(statement))  # an assignment; or an `if`, a `try`, whatever they hold
-    stored = [n.id for n in within if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    inner = [n for n in within if isinstance(n, ast.stmt) and n is not statement]
-    return stored + [name for each in inner for name in _bound(each)]
-
-
-def _is_transparent(function: ast.FunctionDef, bindings: dict[str, list[ast.stmt]]) -> bool:
-    """Whether its parameters are those of the name, whatever its decorators do."""
-    for decorator in function.decorator_list:
-        called = ast.unparse(decorator).partition("(")[0]
-        match bindings.get(called.partition(".")[0]):
-            case [ast.ImportFrom(module=module)] if f"{module}.{called}" in TRANSPARENT:
-                continue
-        return False
-    return True
-
-
-def _written(function: ast.FunctionDef) -> list[Parameter]:
-    """With annotations as expressions."""
-    said = function.args
-    ordered = [*said.posonlyargs, *said.args]
-    first_optional = len(ordered) - len(said.defaults)
-    written = [
-        _parameter(each, Parameter.POSITIONAL_OR_KEYWORD, i >= first_optional)
-        for i, each in enumerate(ordered)
+def _parameters(arguments: ast.arguments, origins: dict[str, str]) -> list[Parameter]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[Any] = [None] * (len(positional) - len(arguments.defaults))
+    groups = [
+        (Parameter.POSITIONAL_OR_KEYWORD, positional, [*defaults, *arguments.defaults]),
+        (Parameter.VAR_POSITIONAL, filter(None, [arguments.vararg]), []),
+        (Parameter.KEYWORD_ONLY, arguments.kwonlyargs, arguments.kw_defaults),
+        (Parameter.VAR_KEYWORD, filter(None, [arguments.kwarg]), []),
     ]
-    written += [_parameter(each, Parameter.VAR_POSITIONAL) for each in [said.vararg] if each]
-    written += [
-        _parameter(each, Parameter.KEYWORD_ONLY, default is not None)
-        for each, default in zip(said.kwonlyargs, said.kw_defaults, strict=True)
+    return [
+        Parameter(
+            argument.arg,
+            kind,
+            default=Parameter.empty if default is None else ...,
+            annotation=_hint(argument.annotation, origins),
+        )
+        for kind, group, values in groups
+        for argument, default in zip_longest(group, values)
     ]
-    return written + [_parameter(each, Parameter.VAR_KEYWORD) for each in [said.kwarg] if each]
 
 
-def _parameter(written: ast.arg, kind: Any, optional: bool = False) -> Parameter:
-    default = ... if optional else Parameter.empty
-    return Parameter(written.arg, kind, default=default, annotation=written.annotation)
-
-
-class _Names(dict[str, Any]):
-    """What the names in a module's annotations mean, found when first asked for."""
-
-    def __init__(self, bindings: dict[str, list[ast.stmt]]) -> None:
-        self.bindings = bindings
-
-    def hint(self, parameter: Parameter) -> Any:
-        """The annotation's value; Any without one, and where it cannot be had."""
-        try:
-            return self._value(parameter.annotation) if parameter.annotation else Any
-        except Exception:  # whatever somebody's expression raises, where its names are missing
-            return Any
-
-    def _value(self, expression: ast.expr) -> Any:
-        match expression:
-            case ast.Constant(value=str(quoted)):
-                expression = ast.parse(quoted, mode="eval").body
-        code = compile(ast.Expression(expression), "<annotation>", "eval")
-        return eval(code, {"__builtins__": {}}, self)
-
-    def __missing__(self, name: str) -> Any:
-        match self.bindings.get(name):
-            case None if isinstance(getattr(builtins, name, None), type):
-                self[name] = getattr(builtins, name)
-            case [ast.Import(names=names)]:
-                self[name] = next(import_module(a.name) for a in names if _is(a, name))
-            case [ast.ImportFrom(module=str(module), names=names, level=0)] if module in LIGHT:
-                original = next(each.name for each in names if (each.asname or each.name) == name)
-                self[name] = getattr(import_module(module), original)
-            case [ast.Assign(targets=[ast.Name()], value=value)]:
-                self[name] = self._value(value)
-            case [ast.AnnAssign(value=ast.expr() as value)]:
-                self[name] = self._value(value)
-            case _:
-                raise KeyError(name)
-        return self[name]
-
-
-def _is(alias: ast.alias, name: str) -> bool:
-    """Whether `import alias` binds the name to a light module, and to nothing above it."""
-    return alias.name in LIGHT and (alias.asname or alias.name) == name
+def _hint(expression: ast.expr | None, origins: dict[str, str]) -> Any:
+    match expression:
+        case ast.Name(id=name):
+            module, _, word = origins.get(name, "").rpartition(".")
+            if module in ("builtins", "xent_bench.ranges"):
+                return getattr(import_module(module), word, Any)
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant() | ast.Tuple() as choices):
+            if origins.get(name) == "typing.Literal":
+                return Literal[ast.literal_eval(choices)]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=ast.Constant(value=None)):
+            hint = _hint(left, origins)
+            return hint if hint is Any else hint | None
+    return Any

@@ -1,17 +1,13 @@
 """Taylor cross-entropy.  Feng et al., 2020, IJCAI, "Can cross entropy loss be robust?"."""
 
-from typing import Annotated
-
 import torch
-from annotated_types import Ge, Le
 from torch.nn import functional as F
 
+from xent_bench.ranges import TermCount
 from xent_bench.types import Index, Logits, PerExample
 
-Terms = Annotated[int, Ge(1), Le(1000)]
 
-
-def taylor_ce(logits: Logits, target: Index, *, t: Terms = 2) -> PerExample:
+def taylor_ce(logits: Logits, target: Index, *, t: TermCount = 2) -> PerExample:
     """sum_{i=1..t} (1 - p_y)^i / i with p = softmax(z).
 
     The first t terms of the series of -log p_y around p_y = 1. t = 1 is half of mae; t towards
