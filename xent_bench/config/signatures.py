@@ -5,15 +5,17 @@ understood if it is a name imported from `xent_bench.ranges`, a plain builtin, a
 these `| None`. Any other is Any: its values are checked once the module has been imported.
 """
 
+import __future__
+
 import ast
-from collections import Counter
-from importlib import import_module
 from importlib.machinery import PathFinder
-from inspect import Parameter
-from itertools import zip_longest
+from inspect import Parameter, signature
 from typing import Any, Literal
 
-PLAIN = ("bool", "float", "int", "str")
+from xent_bench import ranges
+
+PLAIN: dict[str, Any] = {"bool": bool, "float": float, "int": int, "str": str}
+TRANSPARENT = "links.use"  # the decorator that returns the function that it is given
 
 
 def read_parameters(target: str) -> tuple[Parameter, ...] | None:
@@ -22,23 +24,17 @@ def read_parameters(target: str) -> tuple[Parameter, ...] | None:
     None where the source does not show one plain function of that name.
     """
     module, _, name = target.rpartition(".")
-    tree = _parsed(module)
-    bound = Counter(_bound(tree))
-    origins = {word: f"builtins.{word}" for word in PLAIN if not bound[word]}
-    for statement in tree.body:
-        if isinstance(statement, ast.ImportFrom):
-            names = {alias.asname or alias.name: alias.name for alias in statement.names}
-            once = [word for word in names if bound[word] == 1]
-            origins |= {word: f"{statement.module}.{names[word]}" for word in once}
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            decorators = {ast.unparse(call).partition("(")[0] for call in node.decorator_list}
-            is_plain = not decorators or (
-                # returns the function that it is given
-                decorators == {"links.use"} and origins.get("links") == "xent_bench.links"
-            )
-            if is_plain and bound[name] == 1 and not bound["*"]:
-                return tuple(_parameters(node.args, origins))
+    nodes = list(ast.walk(_parsed(module)))
+    hints = dict(PLAIN)
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module == "xent_bench.ranges":
+            hints |= {a.asname or a.name: getattr(ranges, a.name, Any) for a in node.names}
+    match [node for node in nodes if name in _bound(node)]:
+        case [ast.FunctionDef() as function]:
+            decorators = {ast.unparse(node).partition("(")[0] for node in function.decorator_list}
+            if decorators <= {TRANSPARENT}:
+                parameters = _signature(function).parameters.values()
+                return tuple(p.replace(annotation=_hint(p.annotation, hints)) for p in parameters)
     return None
 
 
@@ -47,8 +43,7 @@ def _parsed(module: str) -> ast.Module:
 
     Empty where there is no source to read: the import then says in full what is wrong.
     """
-    path, spec = None, None
-    parts = module.split(".")
+    path, spec, parts = None, None, module.split(".")
     try:
         for end in range(1, len(parts) + 1):
             spec = PathFinder.find_spec(".".join(parts[:end]), path)
@@ -59,44 +54,30 @@ def _parsed(module: str) -> ast.Module:
         return ast.parse("")
 
 
-def _bound(tree: ast.Module) -> list[str]:
-    """Every name as often as it is bound anywhere in a module: twice, and it may have changed."""
-    nodes = [node for node in ast.walk(tree) if not isinstance(getattr(node, "ctx", 0), ast.Load)]
-    fields = [vars(node) for node in nodes]
-    return [str(node.get("asname") or node.get("name") or node.get("id")) for node in fields]
+def _bound(node: ast.AST) -> list[str]:
+    """The names that a node gives a meaning to."""
+    if isinstance(node, ast.Name):
+        return [] if isinstance(node.ctx, ast.Load) else [node.id]
+    name = getattr(node, "asname", None) or getattr(node, "name", None)
+    return [str(name)] if name else []
 
 
-def _parameters(arguments: ast.arguments, origins: dict[str, str]) -> list[Parameter]:
-    positional = [*arguments.posonlyargs, *arguments.args]
-    defaults: list[Any] = [None] * (len(positional) - len(arguments.defaults))
-    groups = [
-        (Parameter.POSITIONAL_OR_KEYWORD, positional, [*defaults, *arguments.defaults]),
-        (Parameter.VAR_POSITIONAL, filter(None, [arguments.vararg]), []),
-        (Parameter.KEYWORD_ONLY, arguments.kwonlyargs, arguments.kw_defaults),
-        (Parameter.VAR_KEYWORD, filter(None, [arguments.kwarg]), []),
-    ]
-    return [
-        Parameter(
-            argument.arg,
-            kind,
-            default=Parameter.empty if default is None else ...,
-            annotation=_hint(argument.annotation, origins),
-        )
-        for kind, group, values in groups
-        for argument, default in zip_longest(group, values)
-    ]
+def _signature(function: ast.FunctionDef) -> Any:
+    """The signature of a function without its body, whose defaults are ellipses."""
+    arguments = function.args
+    arguments.defaults = [ast.Constant(...) for _ in arguments.defaults]
+    arguments.kw_defaults = [value and ast.Constant(...) for value in arguments.kw_defaults]
+    function.body, function.decorator_list, function.returns = [ast.Pass()], [], None
+    flags = __future__.annotations.compiler_flag  # annotations stay text
+    stub: dict[str, Any] = {}
+    module = ast.fix_missing_locations(ast.Module([function], []))
+    exec(compile(module, "<signature>", "exec", flags), stub)
+    return signature(stub[function.name])
 
 
-def _hint(expression: ast.expr | None, origins: dict[str, str]) -> Any:
-    match expression:
-        case ast.Name(id=name):
-            module, _, word = origins.get(name, "").rpartition(".")
-            if module in ("builtins", "xent_bench.ranges"):
-                return getattr(import_module(module), word, Any)
-        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant() | ast.Tuple() as choices):
-            if origins.get(name) == "typing.Literal":
-                return Literal[ast.literal_eval(choices)]
-        case ast.BinOp(left=left, op=ast.BitOr(), right=ast.Constant(value=None)):
-            hint = _hint(left, origins)
-            return hint if hint is Any else hint | None
-    return Any
+def _hint(annotation: Any, hints: dict[str, Any]) -> Any:
+    name, optional, _ = str(annotation).partition(" | None")
+    hint = hints.get(name, Any)
+    if name.startswith("Literal["):
+        hint = Literal[ast.literal_eval(name.removeprefix("Literal[").removesuffix("]"))]
+    return hint | None if optional and hint is not Any else hint
