@@ -18,15 +18,16 @@ OURS = {
     "ranges": set(),
     "tables": set(),
     "types": set(),
-    "config": {"failures", "ranges", "types"},
+    "exit_codes": {"failures"},
     "links": {"arrays", "offer"},
     "models": {"ranges"},
     "optimizers": {"ranges"},
     "process": {"failures"},
     "schedules": {"ranges"},
-    "certificates": {"config", "links", "offer", "tables", "types"},
+    "config": {"exit_codes", "ranges", "types"},
     "losses": {"links", "ranges", "types"},
     "metrics": {"arrays", "links"},
+    "certificates": {"config", "links", "offer", "tables", "types"},
     "runs": {"arrays", "config", "failures", "links", "metrics"},
     "calibrators": {"arrays", "links", "runs"},
     "data": {"failures", "process", "randomness", "ranges", "runs", "types"},
@@ -43,7 +44,7 @@ OURS = {
     "comparison": {"arrays", "calibrators", "evaluation", "metrics", "runs"},
     "evaluation": {"arrays", "calibrators", "links", "metrics", "runs", "tables", "tracking"},
     "tracking": {"comparison", "evaluation", "failures", "runs"},
-    "report": {"comparison", "failures", "metrics", "runs", "tables", "tracking"},
+    "report": {"comparison", "exit_codes", "failures", "metrics", "runs", "tables", "tracking"},
     "training": {
         "arrays",
         "comparison",
@@ -61,12 +62,22 @@ OURS = {
         "trained_net",
         "types",
     },
-    "sweeps": {"config", "failures", "metrics", "process", "runs", "tracking", "training"},
+    "sweeps": {
+        "config",
+        "exit_codes",
+        "failures",
+        "metrics",
+        "process",
+        "runs",
+        "tracking",
+        "training",
+    },
     "commands": {
         "certificates",
         "comparison",
         "config",
         "evaluation",
+        "exit_codes",
         "failures",
         "metrics",
         "process",
@@ -136,6 +147,23 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+def graph() -> dict[str, set[str]]:
+    """Each module of the package, and those of its modules that it imports."""
+    names = {".".join(["xent_bench", *path(file)]): file for file in FILES}
+    edges = {}
+    for name, file in names.items():
+        # `from package import name` is of the module, where the name is one
+        targets = {
+            target if target in names else target.rpartition(".")[0] for target in imports(file)
+        }
+        edges[name] = targets & names.keys() - {name}
+    return edges
+
+
+def top_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_a_module_imports_what_the_table_allows(file):
     if file == PACKAGE / "__init__.py":
@@ -161,16 +189,17 @@ def test_the_harness_names_no_part():
 
 def test_no_modules_import_one_another_in_a_circle():
     """Imports within functions count: they only hide a circle. So do those for type checkers."""
-    names = {".".join(["xent_bench", *path(file)]): file for file in FILES}
-    graph = {}
-    for name, file in names.items():
-        # `from package import name` is of the module, where the name is one
-        targets = {
-            target if target in names else target.rpartition(".")[0] for target in imports(file)
-        }
-        graph[name] = targets & names.keys() - {name}
+    TopologicalSorter(graph()).prepare()  # a CycleError names the circle
 
-    TopologicalSorter(graph).prepare()  # a CycleError names the circle
+
+def test_no_folders_import_one_another_in_a_circle():
+    """A circle of folders is none of modules, and yet neither folder can be read first."""
+    folders = {}
+    for name, targets in graph().items():
+        top = top_of(name)
+        folders.setdefault(top, set()).update({top_of(target) for target in targets} - {top})
+
+    TopologicalSorter(folders).prepare()
 
 
 def test_losses_do_not_import_one_another():

@@ -27,10 +27,6 @@ class Diverged(ArithmeticError):
     """The loss stopped being a number."""
 
 
-# OSError: no room, no permission, no such folder
-EXIT_CODES: dict[type[Exception], int] = {DataError: 3, Unavailable: 4, OSError: 4, Diverged: 5}
-
-
 def named(error: BaseException) -> BaseException:
     """What a library raised, as what a user can act on; other errors as they are."""
     reason = str(error).partition("\n")[0]

@@ -3,13 +3,13 @@
 import argparse
 import inspect
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.tables import FORMS, print_csv
 
 if TYPE_CHECKING:
@@ -22,15 +22,12 @@ def main() -> None:
     from xent_bench.config.configure import ConfigError
 
     logging.getLogger("hydra").setLevel(logging.CRITICAL)  # it repeats what we say
-    try:
-        show(options.choice, options.config_dir, options.classes, options.format)
-    except BrokenPipeError:  # xent-losses | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ConfigError as error:
-        print(f"xent-losses: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with one_line_errors("xent-losses"):
+        try:
+            show(options.choice, options.config_dir, options.classes, options.format)
+        except ConfigError as error:
+            print(f"xent-losses: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(Exit.USAGE)
 
 
 def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) -> None:
@@ -142,8 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xent-losses",
         description="Every loss that can be chosen: formula, and properties computed from it.",
-        epilog="xent-losses focal gamma=5 --classes 100: one loss, explained. Exit codes: 0 done, "
-        "2 bad usage.",
+        epilog="xent-losses focal gamma=5 --classes 100: one loss, explained. "
+        + exit_codes_help(Exit.USAGE),
     )
     parser.add_argument("choice", nargs="*", help="losses (all), and key=value to change in each")
     parser.add_argument("--classes", type=_classes, default=10, help="how many (10)")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xent_bench.comparison.yardsticks import with_ties
-from xent_bench.failures import Unavailable
+from xent_bench.exit_codes import one_line_errors
 from xent_bench.report.options import parser
 
 if TYPE_CHECKING:
@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script."""
     options = parser().parse_args(arguments)
-    try:
+    with one_line_errors("xent-report"):
         report(options)
-    except (ValueError, OSError, Unavailable) as error:
-        print(f"xent-report: {error}", file=sys.stderr)
-        sys.exit(3 if isinstance(error, ValueError) else 4)
 
 
 def report(options: argparse.Namespace) -> None:

@@ -1,11 +1,11 @@
 """xent-rescore: compute every metric of finished runs again from their stored predictions."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from xent_bench.evaluation.rescore import Rescored, rescore
+from xent_bench.exit_codes import Exit, code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.files import RESULT
@@ -15,12 +15,8 @@ from xent_bench.runs.result import Run
 def main() -> None:
     """Run the console script."""
     options = _parser().parse_args()
-    try:
-        code = _rescore_all(options)
-    except BrokenPipeError:  # xent-rescore | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+    with one_line_errors("xent-rescore"):
+        sys.exit(_rescore_all(options))
 
 
 def _rescore_all(options: argparse.Namespace) -> int:
@@ -35,17 +31,17 @@ def _rescore_all(options: argparse.Namespace) -> int:
             rescored = rescore(folder, options.calibrator, pictures=options.pictures)
         except (ValueError, OSError, Unavailable) as error:
             print(f"xent-rescore: {folder}: {error}", file=sys.stderr)
-            codes.append(3 if isinstance(error, ValueError) else 4)
+            codes.append(code_of(error))
             continue
         print(f"{folder}: {_summary(rescored)}", flush=True)
-        codes.append(int(bool(rescored.changed)))
+        codes.append(Exit.NOT_AS_EXPECTED if rescored.changed else Exit.DONE)
         if len(folders) == 1:
             _show(rescored.run)
     if not folders:
         places = ", ".join(map(str, options.runs))
         print(f"xent-rescore: no finished run, with a result.json, in {places}", file=sys.stderr)
-        codes.append(3)
-    return next((code for code in codes if code), 0)
+        codes.append(Exit.DATA)
+    return next((code for code in codes if code), Exit.DONE)
 
 
 def _show(run: Run) -> None:
@@ -82,8 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
         "compare with what was logged, and add what is new. For a single run, show all metrics.",
-        epilog="Exit codes: 0 done, 1 a number is not as logged, 2 bad usage, 3 unreadable runs, "
-        "4 MLflow or the folder cannot be written to.",
+        epilog=exit_codes_help(Exit.NOT_AS_EXPECTED, Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or one above it"

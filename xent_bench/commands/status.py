@@ -1,12 +1,12 @@
 """xent-status: show which runs in a folder are done, running, missing or failed, and why."""
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.runs.status import Experiment, State, experiments_in
 
 SHOWN = 20  # rows and commands of an experiment that are shown without --all
@@ -24,18 +24,13 @@ STYLES = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script."""
     options = _parser().parse_args(arguments)
-    try:
+    is_done = False
+    with one_line_errors("xent-status"):
         experiments = experiments_in(options.runs)
-    except (ValueError, OSError) as error:
-        print(f"xent-status: {error}", file=sys.stderr)
-        sys.exit(3)
-    try:
+        is_done = all(experiment.is_done for experiment in experiments)
         for experiment in experiments:
             _show(experiment, None if options.all else SHOWN)
-    except BrokenPipeError:  # xent-status | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    done = all(experiment.is_done for experiment in experiments)
-    sys.exit(0 if done else 1)
+    sys.exit(Exit.DONE if is_done else Exit.NOT_AS_EXPECTED)
 
 
 def _show(experiment: Experiment, most: int | None) -> None:
@@ -86,8 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="xent-status",
         description="Show which runs of your sweeps are done, and what to type for the others. "
         "Missing runs are known only of the last sweep that was typed in each experiment.",
-        epilog="Exit codes: 0 all is done, 1 something is not, 2 bad usage, 3 no runs or "
-        "unreadable ones.",
+        epilog=exit_codes_help(Exit.NOT_AS_EXPECTED, Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
     add = parser.add_argument
     add(

@@ -1,7 +1,6 @@
 """xent-sync: send to MLflow what it lacks of the run folders, exactly once."""
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.runs.files import NOT_IN_MLFLOW, is_pending
 from xent_bench.tracking.reach import complaint, store_of, tracking_uri
@@ -20,18 +20,8 @@ BUSY, DONE = "still running, left alone", "sent before"
 def main() -> None:
     """Run the console script."""
     options = _parser().parse_args()
-    try:
-        code = _sync_all(options.runs or [Path("runs")], options.store)
-    except Unavailable as error:
-        print(f"xent-sync: {error}", file=sys.stderr)
-        code = 4
-    except BrokenPipeError:  # xent-sync | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from here.")
-        code = 130
-    sys.exit(code)
+    with one_line_errors("xent-sync"):
+        sys.exit(_sync_all(options.runs or [Path("runs")], options.store))
 
 
 def _sync_all(places: Sequence[Path], store: str | None) -> int:
@@ -117,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Send to MLflow what it lacks of run folders: runs that were trained offline, "
         "or while the store was down, or that were killed. Nothing is sent twice, and runs that "
         "still run are left alone.",
-        epilog="Exit codes: 0 done, 2 bad usage, 3 unreadable runs, 4 the store is not there.",
+        epilog=exit_codes_help(Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
     parser.add_argument(
         "runs",

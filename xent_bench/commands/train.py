@@ -17,8 +17,9 @@ from xent_bench.config.configure import ConfigError, check_sources
 from xent_bench.config.explain import CONFIG_ERRORS, refuse
 from xent_bench.config.identity import command_of
 from xent_bench.config.schema import CONF, register_schema
+from xent_bench.exit_codes import Exit
 from xent_bench.process import garbage
-from xent_bench.process.signals import EXIT_PREEMPTED, Preempted, raise_on_signal
+from xent_bench.process.signals import Preempted, raise_on_signal
 from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.plan import ask_stores
 
@@ -45,7 +46,7 @@ def main() -> None:
     except (KeyboardInterrupt, Preempted) as ending:
         by_hand = isinstance(ending, KeyboardInterrupt)
         print(f"{'Interrupted' if by_hand else 'Preempted'}. The same command goes on from here.")
-        sys.exit(130 if by_hand else EXIT_PREEMPTED)  # 130: a shell's code for Ctrl-C
+        sys.exit(Exit.INTERRUPTED if by_hand else Exit.PREEMPTED)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")

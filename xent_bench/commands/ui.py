@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Sequence
 from http.client import HTTPException
 
+from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -26,14 +27,12 @@ def main() -> None:
     if any("--host" in word for word in mlflow_options):
         typed = " ".join(mlflow_options)
         print(f"xent-ui: {typed}: another host than loopback is refused", file=sys.stderr)
-        sys.exit(2)
-    try:
-        sys.exit(serve(options.store, options.host, options.port, mlflow_options))
-    except Unavailable as error:
-        print(f"xent-ui: {error}", file=sys.stderr)
-        sys.exit(4)
-    except KeyboardInterrupt:
-        print("Stopped.")
+        sys.exit(Exit.USAGE)
+    with one_line_errors("xent-ui"):
+        try:
+            sys.exit(serve(options.store, options.host, options.port, mlflow_options))
+        except KeyboardInterrupt:
+            print("Stopped.")
 
 
 def serve(store: str | None, host: str, port: int, mlflow_options: Sequence[str]) -> int:
@@ -112,8 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="xent-ui",
         description="Start MLflow's UI on the store of your runs, reachable from this machine "
         "alone. Options that are not listed here go to `mlflow ui`.",
-        epilog="Exit codes: 0 stopped, 2 bad usage, 4 no such store, or no server, 129 and "
-        "143 ended by a signal.",
+        epilog=exit_codes_help(Exit.USAGE, Exit.UNAVAILABLE),
         allow_abbrev=False,
     )
     parser.add_argument(

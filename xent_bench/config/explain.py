@@ -14,7 +14,7 @@ from yaml import YAMLError
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import CONF
-from xent_bench.failures import EXIT_CODES
+from xent_bench.exit_codes import CODES, Exit
 
 CONFIG_ERRORS: tuple[type[Exception], ...] = (
     ConfigError,
@@ -22,7 +22,7 @@ CONFIG_ERRORS: tuple[type[Exception], ...] = (
     OmegaConfBaseException,
     YAMLError,
 )
-USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *EXIT_CODES)
+USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *CODES)
 
 
 def refuse(error: Exception) -> NoReturn:
@@ -34,8 +34,10 @@ def refuse(error: Exception) -> NoReturn:
 def exit_code(error: Exception) -> int:
     """1 for an error of ours."""
     if isinstance(error, CONFIG_ERRORS):
-        return 2
-    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+        return Exit.USAGE
+    return next(
+        (code for kind, code in CODES.items() if isinstance(error, kind)), Exit.NOT_AS_EXPECTED
+    )
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str:

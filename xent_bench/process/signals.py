@@ -12,7 +12,6 @@ from typing import Self
 PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers send all three
 ENDING_SIGNALS = (signal.SIGINT, *PREEMPTION_SIGNALS)
 GRACE = 600.0  # seconds for a step or a validation, for a process without a parent
-EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
 class Preempted(BaseException):

@@ -6,6 +6,7 @@ from math import inf
 from pathlib import Path
 
 from xent_bench.comparison.yardsticks import CHOICES, CHOOSE_BY, METRICS, PRIMARY, YARDSTICKS
+from xent_bench.exit_codes import Exit, exit_codes_help
 
 FORMS = ("table", "markdown", "latex", "csv")
 
@@ -16,8 +17,7 @@ def parser() -> argparse.ArgumentParser:
         prog="xent-report",
         description="Which loss is better? Finished runs compared: means over seeds with 95 % "
         "intervals, differences to a baseline paired by seed, and what follows from them.",
-        epilog="Exit codes: 0 done, 2 bad usage, 3 no runs or unreadable ones, 4 a file or a store "
-        "cannot be written or reached.",
+        epilog=exit_codes_help(Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
     add = made.add_argument
     add(

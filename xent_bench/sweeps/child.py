@@ -13,10 +13,10 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
+from xent_bench.exit_codes import Exit
 from xent_bench.failures import Unreachable, worth_another_try
 from xent_bench.process.signals import (
     ENDING_SIGNALS,
-    EXIT_PREEMPTED,
     Preempted,
     end_with_parent,
     raise_on_signal,
@@ -47,7 +47,7 @@ def train_in_child(
     """
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus
-    failure: Failure | None = Failure("told to end", EXIT_PREEMPTED, again=True)
+    failure: Failure | None = Failure("told to end", Exit.PREEMPTED, again=True)
     try:
         _set_signals()
         new_folders = missing_folders(folder)
@@ -78,7 +78,7 @@ def check_in_child(configs: list[DictConfig], answer: Connection) -> None:
     except CONFIG_ERRORS as error:
         reply = explain(error, sys.argv[1:]), exit_code(error)
     except Preempted:
-        reply = "told to end while it checked the runs", EXIT_PREEMPTED
+        reply = "told to end while it checked the runs", Exit.PREEMPTED
     _send(answer, reply)
 
 
@@ -92,9 +92,9 @@ def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
     try:
         _run_even_offline(config, command)
     except KeyboardInterrupt:
-        return Failure("interrupted", 130, again=True)
+        return Failure("interrupted", Exit.INTERRUPTED, again=True)
     except Preempted as preempted:
-        return Failure(str(preempted), EXIT_PREEMPTED, again=True)
+        return Failure(str(preempted), Exit.PREEMPTED, again=True)
     except SystemExit as end:
         return Failure(f"ended by sys.exit({end.code!r})", 1)
     except USER_ERRORS as error:

@@ -15,8 +15,9 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from xent_bench.config.explain import refuse
+from xent_bench.exit_codes import Exit
 from xent_bench.failures import Unavailable
-from xent_bench.process.signals import EXIT_PREEMPTED, Preempted
+from xent_bench.process.signals import Preempted
 from xent_bench.runs.files import JOB, RESULT, has_result
 from xent_bench.runs.refusal import delete_alone
 from xent_bench.runs.result import load_run
@@ -130,7 +131,7 @@ def _job_of(run: Planned, states: Mapping[str, JobState]) -> str | None:
 
 def _code(state: JobState) -> int:
     """The exit code for a job whose log has none: resumable if SLURM has ended it."""
-    return 4 if state.name == "FAILED" else EXIT_PREEMPTED
+    return Exit.UNAVAILABLE if state.name == "FAILED" else Exit.PREEMPTED
 
 
 def _warn(jobs: Mapping[str, Planned], states: Mapping[str, JobState], warned: set[str]) -> None:
