@@ -18,13 +18,11 @@ from xent_bench.calibrators.temperature import (
 from xent_bench.evaluation.recipe import recipe_draws
 from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
-from xent_bench.metrics.reported import PREFIXES
+from xent_bench.metrics.reported import PREFIXES, RECIPE
 from xent_bench.metrics.score import summary
 from xent_bench.metrics.truth import against_truth
 from xent_bench.metrics.uncertainty import NullDraws, null_draws, standard_errors, verdict
 from xent_bench.runs.predictions import Predictions
-
-RECIPE = "test_ts_recipe"  # of temperature scaling with T fitted anew, where test_ts has one T
 
 
 class Evaluation(NamedTuple):

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from xent_bench.metrics.reported import PREFIXES
+from xent_bench.metrics.reported import OF_VAL, PREFIXES
 from xent_bench.runs.files import RESULT, is_pending, set_pending
 from xent_bench.runs.result import Run, load_run, save_run
 from xent_bench.tracking.send import send_added
 
-OF_VAL = ("val/", "val_last_tenth/")
 ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
 

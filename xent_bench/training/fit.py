@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from xent_bench.comparison.still_falling import last_tenth
 from xent_bench.config.configure import ConfigError, configured
 from xent_bench.config.identity import run_key, run_name
 from xent_bench.config.schema import GROUPS
@@ -23,6 +22,7 @@ from xent_bench.data.split import split
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
 from xent_bench.failures import Diverged
+from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.process import garbage
 from xent_bench.process.gather import gathered
 from xent_bench.process.provenance import provenance
