@@ -1,4 +1,4 @@
-"""Every metric of one run, with its uncertainty, as a table."""
+"""The scorecard of one run: a table of every metric with its standard error."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from xent_bench.tables import Table
 
 
 def scorecard(run: Run) -> Table:
-    """One row a metric; ± is one standard error over test images."""
+    """Table of a run with one row per metric and one column per calibrator."""
     prefixes = [prefix for prefix in TITLES if f"{prefix}/top1" in run.metrics]
     rows = [
         [_name(metric), _meaning(metric), *(_cell(run, prefix, metric) for prefix in prefixes)]
@@ -64,10 +64,10 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
         ]
         notes.append(f"{TITLES[prefix]}: {word}. {_by_chance(ends, is_soft=is_soft)}")
     error = run.metrics.get("test_ts_se/temperature")
-    known = "left open by calib" if error is None else f"± {error:.2g} (SE over calib)"
+    accuracy = "left open by calib" if error is None else f"± {error:.2g} (SE over calib)"
     scaled_map = run.tags.get("scaled_map", "softmax(z / T)")
     value = run.metrics["test_ts/temperature"]
-    notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {known}.")
+    notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {accuracy}.")
     recipe = run.tags.get(f"{RECIPE}_verdict")
     if recipe is not None:
         notes.append(
@@ -78,7 +78,7 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
 
 
 def _by_chance(ends: Sequence[float], *, is_soft: bool) -> str:
-    """Say what a calibrated net shows: the ends of the ECE and of overconfidence, in per cent."""
+    """Sentence about what a calibrated net shows: `ends` of ECE and of overconfidence, in %."""
     low, high, under, over = ends
     if is_soft:
         return (
