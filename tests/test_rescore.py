@@ -129,7 +129,7 @@ def test_every_logged_number_comes_out_again_exactly(folder, store):
 def test_rescoring_needs_neither_torch_nor_mlflow(folder):
     code = (
         "import sys; sys.argv = ['xent-rescore', sys.argv[1]]\n"
-        "from xent_bench.evaluation.rescore import main\n"
+        "from xent_bench.commands.rescore import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         "assert not {'torch', 'mlflow', 'pytorch_lightning', 'sklearn'} & sys.modules.keys()\n"
