@@ -18,10 +18,10 @@ from scipy.special import log_softmax
 
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.compare import Comparison, compare
-from xent_bench.comparison.still_falling import last_tenth
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS
 from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
+from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 

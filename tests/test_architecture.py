@@ -31,6 +31,8 @@ OURS = {
     "runs": {"arrays", "config", "failures", "links", "metrics"},
     "calibrators": {"arrays", "links", "runs"},
     "data": {"failures", "process", "randomness", "ranges", "runs", "types"},
+    "tracking": {"failures", "metrics", "runs"},
+    "evaluation": {"arrays", "calibrators", "links", "metrics", "runs", "tables", "tracking"},
     "trained_net": {
         "calibrators",
         "config",
@@ -42,12 +44,8 @@ OURS = {
         "runs",
     },
     "comparison": {"arrays", "calibrators", "evaluation", "metrics", "runs"},
-    "evaluation": {"arrays", "calibrators", "links", "metrics", "runs", "tables", "tracking"},
-    "tracking": {"comparison", "evaluation", "failures", "runs"},
-    "report": {"comparison", "exit_codes", "failures", "metrics", "runs", "tables", "tracking"},
     "training": {
         "arrays",
-        "comparison",
         "config",
         "data",
         "evaluation",
@@ -62,6 +60,7 @@ OURS = {
         "trained_net",
         "types",
     },
+    "report": {"comparison", "exit_codes", "failures", "metrics", "runs", "tables", "tracking"},
     "sweeps": {
         "config",
         "exit_codes",
@@ -205,6 +204,12 @@ def test_no_folders_import_one_another_in_a_circle():
 def test_losses_do_not_import_one_another():
     for file in (PACKAGE / "losses").glob("*.py"):
         assert not [name for name in imports(file) if name.startswith("xent_bench.losses")]
+
+
+def test_the_names_of_what_is_reported_need_no_other_module():
+    names = imports(PACKAGE / "metrics/reported.py")
+
+    assert {name.partition(".")[0] for name in names} == {"typing"}
 
 
 def test_a_page_is_short():

@@ -11,8 +11,10 @@ from torchmetrics.functional.classification import multiclass_accuracy
 
 from xent_bench.links import margin, sigmoid, simplex, softmax
 from xent_bench.metrics.examples import BLOCK, examine, hits
+from xent_bench.metrics.reported import BAND, METRICS, PREFIXES, TESTED
 from xent_bench.metrics.score import score
-from xent_bench.metrics.uncertainty import standard_errors
+from xent_bench.metrics.truth import against_truth
+from xent_bench.metrics.uncertainty import NullBand, standard_errors
 
 CALIBRATION = {
     *("ece", "ece_equal_mass", "ece_classwise", "ece_debiased", "mce", "smece", "ks"),
@@ -26,6 +28,24 @@ def outputs():
     rng = np.random.default_rng(0)
     logits = 4 * rng.normal(size=(1000, 10))
     return logits, (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
+
+
+def test_every_metric_that_is_computed_has_a_row_and_every_row_is_computed(outputs):
+    logits, target = outputs
+    soft = np.eye(10)[target]
+    of_hard_labels, of_soft_labels = score(logits, target), score(logits, soft)
+    truth = against_truth(logits, soft, softmax)
+
+    assert of_soft_labels.keys() | truth.keys() == METRICS.keys()
+    of_val = {name: row for name, row in METRICS.items() if "val" in row.prefixes}
+    assert of_val.keys() == of_soft_labels.keys()
+    assert {k for k, row in of_val.items() if not row.needs_soft_labels} == of_hard_labels.keys()
+    assert [row.name for row in METRICS.values()] == list(METRICS)
+
+
+def test_the_other_names_that_are_reported_are_those_that_are_computed():
+    assert (*NullBand._fields, "p") == BAND
+    assert {"test", *PREFIXES.values()} == set(TESTED)
 
 
 def test_accuracy_agrees_with_torchmetrics(outputs):

@@ -8,7 +8,7 @@ from conftest import ROOT
 from xent_bench.commands.losses import load_losses
 from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF
-from xent_bench.evaluation.scorecard import METRICS
+from xent_bench.metrics.reported import METRICS
 
 README = (ROOT / "README.md").read_text()
 LOSSES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))

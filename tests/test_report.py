@@ -13,7 +13,7 @@ from written_run import edit, write_run
 
 from xent_bench.commands.report import main
 from xent_bench.comparison.yardsticks import CHOICES, YARDSTICKS
-from xent_bench.evaluation.scorecard import METRICS
+from xent_bench.metrics.reported import METRICS
 from xent_bench.runs.sweep_record import Planned, Sweep, save_sweep
 
 

@@ -20,7 +20,8 @@ from xent_bench.comparison.stats import (
     p_of_all_pairs,
     seeds_needed,
 )
-from xent_bench.comparison.still_falling import last_tenth, still_falling
+from xent_bench.comparison.still_falling import still_falling
+from xent_bench.metrics.last_tenth import last_tenth
 
 MARGIN = 0.5
 

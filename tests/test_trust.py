@@ -7,18 +7,13 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from xent_bench.comparison.still_falling import (
-    FALL,
-    FREEDOM,
-    NOISE,
-    REACHED,
-    last_tenth,
-    still_falling,
-)
+from xent_bench.comparison.still_falling import still_falling
 from xent_bench.comparison.trust import is_judged_by_older, majority, over_seeds, trust
 from xent_bench.metrics.accuracy import balanced_top1_error
+from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.metrics.ranked import Ranked, level
 from xent_bench.metrics.reliability import reliability
+from xent_bench.metrics.reported import FALL, FREEDOM, NOISE, REACHED
 from xent_bench.metrics.uncertainty import NullDraws
 from xent_bench.runs.result import Run
 

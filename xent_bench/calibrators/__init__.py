@@ -1,1 +1,1 @@
-"""Maps from outputs to calibrated probabilities, fitted on calib: `fit` of each file."""
+"""Calibrators: in each file `fit`, which fits a map from outputs to probabilities on calib."""

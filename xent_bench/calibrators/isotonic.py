@@ -13,12 +13,12 @@ from xent_bench.runs.predictions import Predicted
 
 
 def fit(calib: Predicted, link: Link) -> Link:
-    """Fit to each class's label, 0 or 1 or a soft label's q_k, the rising function of the class's
-    probability after temperature scaling that is nearest by squares.
+    """Fit for each class a rising function from its probability to its label, by least squares.
 
-    Calib cannot show that anything is impossible: values stay off 1 by 1/(2(n + 1)), Jeffreys'
-    estimate of a rate of which n examples showed none, and off 0 by a share of that for each of
-    the other classes.
+    The probability is that after temperature scaling; the label is 0 or 1, or q_k if labels are
+    soft. Calib cannot show that anything is impossible, so values keep a distance to 1 of
+    1/(2(n + 1)), Jeffreys' estimate of the rate of an event that n examples never showed, and to 0
+    of that number over c - 1.
     """
     tempered = temperature.fit(calib, link)
     log_p = tempered(calib.outputs.astype(np.float64))
@@ -39,9 +39,12 @@ def fit(calib: Predicted, link: Link) -> Link:
 def apply(
     outputs: Outputs, *, tempered: Link, maps: Sequence[IsotonicRegression]
 ) -> LogProbabilities:
-    """Each class mapped on its own, then normalised to sum to 1. May change top-1, and tie it."""
+    """Map the probability of each class by its own function, then normalise to sum to 1.
+
+    This may change the order of the classes, so top-1, and may let classes tie.
+    """
     log_p = tempered(outputs)
     assert log_p is not None
-    p = np.stack([each.predict(log_p[:, k]) for k, each in enumerate(maps)], axis=1)
+    p = np.stack([rising.predict(log_p[:, k]) for k, rising in enumerate(maps)], axis=1)
     mapped: LogProbabilities = np.log(p / p.sum(axis=1, keepdims=True))
     return mapped

@@ -16,11 +16,11 @@ PRECISE = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
 
 
 def fit(calib: Predicted, link: Link) -> Link:
-    """Find the weights and biases at which the NLL on calib, and a prior, are least.
+    """Find the weights and biases at which the NLL on calib plus a prior's is least, by L-BFGS.
 
-    log softmax(exp(a) u / T + b), u and T those of temperature scaling. The prior, a and
-    b standard normal, keeps them finite where calib is classified without an error and fades as
-    calib grows; at a = b = 0 it is temperature scaling. Smooth in (a, b): L-BFGS.
+    The map is log softmax(exp(a) u / T + b), with u and T of temperature scaling, which it equals
+    at a = b = 0. The prior, a and b standard normal, keeps them finite if calib is classified
+    without an error, and fades as calib grows. ValueError if there is no optimum.
     """
     t = temperature.fit_temperature(calib, link).value
     v = temperature.dividend(calib.outputs.astype(np.float64), link) / t
@@ -43,10 +43,10 @@ def fit(calib: Predicted, link: Link) -> Link:
         value = nll + parameters @ parameters / 2
         return value / n, (gradient + parameters) / n
 
-    found = minimize(objective, np.zeros(2 * c), jac=True, method="L-BFGS-B", options=PRECISE)
-    if np.abs(found.jac).max() > 1e-4:
-        raise ValueError(f"vector scaling found no optimum: {found.message}")
-    return partial(scale, link=link, weight=np.exp(found.x[:c]) / t, bias=found.x[c:])
+    optimum = minimize(objective, np.zeros(2 * c), jac=True, method="L-BFGS-B", options=PRECISE)
+    if np.abs(optimum.jac).max() > 1e-4:
+        raise ValueError(f"vector scaling found no optimum: {optimum.message}")
+    return partial(scale, link=link, weight=np.exp(optimum.x[:c]) / t, bias=optimum.x[c:])
 
 
 def scale(
@@ -56,7 +56,7 @@ def scale(
     weight: Float[np.ndarray, " c"],
     bias: Float[np.ndarray, " c"],
 ) -> LogProbabilities:
-    """log softmax(weight u + bias). May change the order of the classes, so top-1."""
+    """log softmax(weight u + bias); may change the order of the classes, so top-1."""
     u = temperature.dividend(outputs, link)
     scaled: LogProbabilities = log_softmax(weight * u + bias, axis=1)
     return scaled

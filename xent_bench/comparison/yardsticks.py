@@ -3,14 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from xent_bench.metrics import reported
+
 POINTS = " points"  # of a share in per cent
 CHOOSE_BY = "val/top1"  # which every loss has: the scores of a hinge are no probabilities
-LARGER_IS_BETTER = ("top1", "top5", "balanced_top1", "auroc_correct")
-SMALLER_IS_BETTER = (
-    *("nll", "brier", "ece", "ece_equal_mass", "ece_classwise", "ece_debiased", "mce", "smece"),
-    *("ks", "aurc", "eaurc"),
+LARGER_IS_BETTER, SMALLER_IS_BETTER = (
+    tuple(metric.name for metric in reported.METRICS.values() if metric.better == sign)
+    for sign in (reported.LARGER, reported.SMALLER)
 )
-CHOICES = tuple(f"val/{metric}" for metric in (*LARGER_IS_BETTER, *SMALLER_IS_BETTER))
+CHOICES = tuple(  # what every run may have on val, whatever its labels
+    f"val/{name}"
+    for name in (*LARGER_IS_BETTER, *SMALLER_IS_BETTER)
+    if "val" in reported.METRICS[name].prefixes and not reported.METRICS[name].needs_soft_labels
+)
 COMPARED = ("test/top1", "test/nll", "test_ts/nll", "test_ts/ece")  # where there is little room
 PRIMARY = "test_ts/nll"  # by which losses are judged first; every loss has it
 
@@ -44,15 +49,23 @@ class Yardstick(NamedTuple):
         return f"{self.scale * self.tie:g}{self.unit}"
 
 
+def _yardstick(key: str, above: str, below: str, decimals: int, tie: float) -> Yardstick:
+    """The yardstick of a key; scale, unit and sign are those of its metric's row."""
+    metric = reported.METRICS[key.partition("/")[2]]
+    assert metric.better is not None
+    unit = POINTS if metric.unit == "%" else ""
+    return Yardstick(key, above, below, metric.scale, decimals, unit, metric.better, tie)
+
+
 YARDSTICKS = (
-    Yardstick("test/top1", "top-1", "%", 100, 1, POINTS, 1, 0.005),
-    Yardstick("test/top5", "top-5", "%", 100, 1, POINTS, 1, 0.005),
-    Yardstick("test/nll", "NLL", "raw", 1, 3, "", -1, 0.01),
-    Yardstick("test_ts/nll", "NLL", "scaled", 1, 3, "", -1, 0.01),
-    Yardstick("test/brier", "Brier", "raw", 1, 3, "", -1, 0.005),
-    Yardstick("test_ts/brier", "Brier", "scaled", 1, 3, "", -1, 0.005),
-    Yardstick("test/ece", "ECE %", "raw", 100, 1, POINTS, -1, 0.005),
-    Yardstick("test_ts/ece", "ECE %", "scaled", 100, 1, POINTS, -1, 0.005),
+    _yardstick("test/top1", "top-1", "%", 1, 0.005),
+    _yardstick("test/top5", "top-5", "%", 1, 0.005),
+    _yardstick("test/nll", "NLL", "raw", 3, 0.01),
+    _yardstick("test_ts/nll", "NLL", "scaled", 3, 0.01),
+    _yardstick("test/brier", "Brier", "raw", 3, 0.005),
+    _yardstick("test_ts/brier", "Brier", "scaled", 3, 0.005),
+    _yardstick("test/ece", "ECE %", "raw", 1, 0.005),
+    _yardstick("test_ts/ece", "ECE %", "scaled", 1, 0.005),
 )
 METRICS = tuple(dict.fromkeys(each.key.partition("/")[2] for each in YARDSTICKS))
 

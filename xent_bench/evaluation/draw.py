@@ -1,4 +1,4 @@
-"""The pictures of a run, from its evaluation to files."""
+"""Draw the pictures of a run from its evaluation, and write them to files."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,25 @@ from xent_bench.metrics.reliability import confusion_matrix, reliability, top_co
 from xent_bench.metrics.reported import TITLES
 from xent_bench.runs.whole_files import write_whole
 
-MOST = 20  # confusions
+MOST = 20  # confusions in a picture
 
 
 def draw_pictures(
     evaluation: Evaluation, classes: Sequence[str], params: Mapping[str, Any], folder: Path
 ) -> list[Path]:
-    """Write them into the folder; `params` are the run's flat config keys."""
-    read = evaluation.readings
-    title, colour = _title(params, len(read["test"].target)), pictures.colour_of(params["loss"])
+    """Write the pictures of a run into a folder; `params` are the flat keys of its config.
+
+    Returns the paths of the files.
+    """
+    readings = evaluation.readings
+    title = _title(params, len(readings["test"].target))
+    colour = pictures.colour_of(params["loss"])
     diagrams = {
         _calibration(evaluation, prefix): examples.probabilistic and reliability(examples.ranked)
-        for prefix, examples in read.items()
+        for prefix, examples in readings.items()
     }
-    curves = {_ranking(evaluation, prefix): risks(read[prefix].ranked) for prefix in read}
-    matrix = confusion_matrix(read["test"], len(classes))
+    curves = {_ranking(evaluation, prefix): risks(readings[prefix].ranked) for prefix in readings}
+    matrix = confusion_matrix(readings["test"], len(classes))
     figures = {
         "reliability": pictures.reliability_diagram(title, diagrams, colour),
         "risk_coverage": pictures.risk_coverage(title, curves, colour),
@@ -39,15 +43,15 @@ def draw_pictures(
         warnings.filterwarnings("ignore", "Glyph")  # a letter that the font lacks becomes a box
         for name, figure in figures.items():
             files.append(folder / f"{name}.png")
-            drawn = BytesIO()
-            figure.savefig(drawn, format="png")
-            # not flushed, which takes longer than all else here: xent-rescore draws them again
-            write_whole(files[-1], drawn.getbuffer())
+            png = BytesIO()
+            figure.savefig(png, format="png")
+            # not flushed to disk, which would take most of the time: xent-rescore can redraw them
+            write_whole(files[-1], png.getbuffer())
     return files
 
 
 def _title(params: Mapping[str, Any], n: int) -> str:
-    """Loss with its hyper-parameters, data, model, seed and n."""
+    """Title with the loss, its hyper-parameters, data, model, seed and number of test images."""
     hyper = [f"{k.removeprefix('loss.')} {v}" for k, v in params.items() if k.startswith("loss.")]
     loss = f"{params['loss']} ({', '.join(hyper)})" if hyper else params["loss"]
     where = f"{params['data']}, {params['model']}, seed {params['seed']}"
@@ -55,17 +59,17 @@ def _title(params: Mapping[str, Any], n: int) -> str:
 
 
 def _calibration(evaluation: Evaluation, prefix: str) -> str:
-    """A panel's two lines: the verdict, and the numbers it is read from, in per cent."""
+    """Two lines above a reliability diagram: the verdict, and the numbers behind it in per cent."""
     if evaluation.readings[prefix].probabilistic is None:
         return f"{TITLES[prefix]}\n"
     keys = ("/ece", "_null/ece_high", "/overconfidence")
-    found, most, gap = (100 * evaluation.metrics[f"{prefix}{key}"] for key in keys)
+    error, most, gap = (100 * evaluation.metrics[f"{prefix}{key}"] for key in keys)
     low, high = (
         100 * evaluation.metrics[f"{prefix}_null/overconfidence_{end}"] for end in ("low", "high")
     )
     return (
         f"{TITLES[prefix]}: {evaluation.words[f'{prefix}_verdict']}\n"
-        f"ECE {found:.1f} % (chance: to {most:.1f}), gap {gap:.1f} % ({low:.1f} to {high:.1f})"
+        f"ECE {error:.1f} % (chance: to {most:.1f}), gap {gap:.1f} % ({low:.1f} to {high:.1f})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every number about a trained net, from its predictions: as trained, and after calibration."""
+"""Every number about a trained net, from its stored predictions: before and after calibration."""
 
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -18,31 +18,30 @@ from xent_bench.calibrators.temperature import (
 from xent_bench.evaluation.recipe import recipe_draws
 from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
-from xent_bench.metrics.reported import PREFIXES
+from xent_bench.metrics.reported import PREFIXES, RECIPE
 from xent_bench.metrics.score import summary
 from xent_bench.metrics.truth import against_truth
 from xent_bench.metrics.uncertainty import NullDraws, null_draws, standard_errors, verdict
 from xent_bench.runs.predictions import Predictions
 
-RECIPE = "test_ts_recipe"  # of temperature scaling with T fitted anew, where test_ts has one T
-
 
 class Evaluation(NamedTuple):
-    """Numbers by key: test/ece, test_se/ece (its standard error), test_null/ece_high (what a
-    calibrated net may show). Words: test_verdict, link, scaled_map. And what they are made of.
+    """Everything about a trained net's outputs on test, before and after calibration.
 
-    `test_ts` judges one net with its temperature; `test_ts_recipe` the recipe, a temperature fitted
-    anew, which misses the best one by chance.
+    `test_ts_verdict` judges this net with its fitted temperature. `test_ts_recipe_verdict` judges
+    the recipe: a temperature that is fitted anew, and so misses the best one by chance.
     """
 
+    # test/ece; test_se/ece, its standard error; test_null/ece_high, what a calibrated net may show
     metrics: dict[str, float]
-    words: dict[str, str]
-    readings: dict[str, Examples]  # the test split by prefix
+    words: dict[str, str]  # test_verdict, link, scaled_map
+    readings: dict[str, Examples]  # the numbers of each test example, by prefix
 
 
 def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Evaluation:
-    """Every number on test: as trained, with a temperature fitted on calib, and with other
-    calibrators named; where p(y|x) is known, against it too (test/true_kl).
+    """Compute every number on test: as trained, after temperature scaling, after `calibrators`.
+
+    Calibrators are fitted on calib. Where p(y|x) is known, the metrics against it are added.
     """
     link, classes = predictions.link, predictions.classes
     fitted = fit_temperature(predictions.calib, link)
@@ -53,30 +52,33 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     if fitted.error is not None:
         metrics["test_ts_se/temperature"] = fitted.value * fitted.error
     words = {"link": link.func.__name__, "scaled_map": scaled_map(link, len(classes))}
-    read = {}
+    by_prefix = {}
     for prefix, (outputs, reading) in _mapped(predictions, fitted, calibrators).items():
-        read[prefix] = examine(outputs, predictions.test.target, reading)
-        metrics |= _measure(read[prefix], prefix)
+        by_prefix[prefix] = examine(outputs, predictions.test.target, reading)
+        metrics |= _measure(by_prefix[prefix], prefix)
         if predictions.posterior is not None:
-            true = against_truth(outputs, predictions.posterior, reading)
-            metrics |= {f"{prefix}/{key}": value for key, value in true.items()}
-    numbers, verdicts = judge(predictions, fitted, read)
-    return Evaluation(metrics | numbers, words | verdicts, read)
+            against = against_truth(outputs, predictions.posterior, reading)
+            metrics |= {f"{prefix}/{key}": value for key, value in against.items()}
+    numbers, verdicts = judge(predictions, fitted, by_prefix)
+    return Evaluation(metrics | numbers, words | verdicts, by_prefix)
 
 
 def judge(
-    predictions: Predictions, fitted: Temperature, read: Mapping[str, Examples]
+    predictions: Predictions, fitted: Temperature, by_prefix: Mapping[str, Examples]
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Say for each prefix what a calibrated net may show, and whether this one shows more."""
+    """Compute what a calibrated net may show, and say whether this one shows more; by prefix.
+
+    Returns the numbers under `PREFIX_null` and the verdicts.
+    """
     draws = {
         prefix: null_draws(examples.ranked)
-        for prefix, examples in read.items()
+        for prefix, examples in by_prefix.items()
         if examples.probabilistic is not None
     }
     metrics: dict[str, float] = {}
     verdicts: dict[str, str] = {}
     for prefix, shown in (draws | {RECIPE: _recipe_draws(predictions, fitted)}).items():
-        band, ranked = shown.band(), read["test_ts" if prefix == RECIPE else prefix].ranked
+        band, ranked = shown.band(), by_prefix["test_ts" if prefix == RECIPE else prefix].ranked
         numbers = {**band._asdict(), "p": shown.p(ranked)}
         metrics |= {f"{prefix}_null/{key}": value for key, value in numbers.items()}
         verdicts[f"{prefix}_verdict"] = verdict(ranked, band)
@@ -86,7 +88,7 @@ def judge(
 def readings(
     predictions: Predictions, fitted: Temperature, calibrators: Collection[str] = ()
 ) -> dict[str, Examples]:
-    """The test split by prefix: read by the loss's link, and by each calibrator."""
+    """The numbers of each test example, as trained and after each calibrator; by prefix."""
     return {
         prefix: examine(outputs, predictions.test.target, link)
         for prefix, (outputs, link) in _mapped(predictions, fitted, calibrators).items()
@@ -96,7 +98,7 @@ def readings(
 def _mapped(
     predictions: Predictions, fitted: Temperature, calibrators: Collection[str]
 ) -> dict[str, tuple[Outputs, Link]]:
-    """Outputs on test, and the link that reads them, by prefix."""
+    """The outputs on test, and the link that turns them into log-probabilities; by prefix."""
     calib, test, link = predictions.calib, predictions.test, predictions.link
     scaled = partial(scale, link=link, temperature=fitted.value)
     maps: dict[str, tuple[Outputs, Link]] = {
@@ -108,13 +110,13 @@ def _mapped(
             # imported here: scikit-learn takes a second
             module = import_module(f"xent_bench.calibrators.{name}")
             log_p = module.fit(calib, link)(test.outputs.astype(np.float64))
-            # it may order the classes otherwise than the outputs: its own answers count
+            # a calibrator may reorder the classes: its answers count, not those of the outputs
             maps[PREFIXES[name]] = (log_p, softmax)
     return maps
 
 
 def scaled_map(link: BoundLink, classes: int) -> str:
-    """What temperature scaling does, in words."""
+    """The formula of temperature scaling for this link, as text."""
     by_outputs = scales_outputs(link, classes)
     return "softmax(z / T)" if by_outputs else "softmax(log p / T)"
 

@@ -1,6 +1,6 @@
-"""Pictures of one run: reliability diagram, risk-coverage curve, confusions. Drawn, not computed.
+"""Pictures of one run: reliability diagram, risk-coverage curve, confusions.
 
-What a run gives as trained and after calibration stands side by side.
+The numbers are computed elsewhere. Results before and after calibration stand side by side.
 """
 
 import colorsys
@@ -21,14 +21,14 @@ from xent_bench.metrics.reliability import Confusion, Reliability
 Colour: TypeAlias = tuple[float, float, float]
 GREY, BAND = "#555555", "#cccccc"
 LINES = ("-", "--", "-.", ":")
-MOST_CLASSES = 20  # of which a matrix can be read
-POINTS = 400  # of a curve
-FEW = 20  # points
-LETTER = 0.075  # inches, of a name
+MOST_CLASSES = 20  # with more, a matrix is too large to read
+POINTS = 400  # drawn of a curve
+FEW = 20  # points of a curve; with fewer, each is marked
+LETTER = 0.075  # inches, the width of a letter in a class's name
 
 
 def colour_of(loss: str) -> Colour:
-    """The same for a loss in every picture: a hue drawn from its name."""
+    """Colour of a loss, the same in all its pictures: a hue from the hash of its name."""
     hue = int.from_bytes(hashlib.sha256(loss.encode()).digest()[:4]) / 2**32
     return colorsys.hls_to_rgb(hue, 0.4, 0.7)
 
@@ -36,42 +36,45 @@ def colour_of(loss: str) -> Colour:
 def reliability_diagram(
     title: str, panels: Mapping[str, Reliability | None], colour: Colour
 ) -> Figure:
-    """Accuracy against confidence by bin, with its interval, over what calibration allows; below
-    how many examples a bin has. A panel is None where there are no probabilities.
+    """Draw accuracy against confidence for each bin, and below it the number of examples.
+
+    Behind the accuracies, with their intervals, is the range that a calibrated net shows. A panel
+    is None if there are no probabilities.
     """
     width = 0.8 + 4.2 * len(panels)
     figure = _figure(title, width, 5.8)
     axes = figure.subplots(2, len(panels), sharey="row", squeeze=False, height_ratios=(4, 1))
     figure.subplots_adjust(0.65 / width, 0.14, 1 - 0.15 / width, 0.83, 0.08, 0.08)
-    for (above, below), (name, found) in zip(axes.T, panels.items(), strict=True):
+    for (above, below), (name, bins) in zip(axes.T, panels.items(), strict=True):
         above.set_title(name, loc="left", fontsize=9)
         below.set_xlabel("confidence")
-        if found is None:
+        if bins is None:
             above.text(0.5, 0.5, "its scores are no probabilities", ha="center", color=GREY)
         else:
-            _accuracies(above, found, colour)
-            _counts(below, found, colour)
+            _accuracies(above, bins, colour)
+            _counts(below, bins, colour)
         above.set(xlim=(0, 1), ylim=(0, 1.03), xticklabels=())
         below.set(xlim=(0, 1), ylim=(0, 130), yticks=(0, 50, 100))
     axes[0][0].set_ylabel("accuracy")
     axes[1][0].set_ylabel("%; number")
-    handles = axes[0][-1].get_legend_handles_labels()  # of what is calibrated: it has all
+    # the last panel is after calibration, so it has probabilities and every label of the legend
+    handles = axes[0][-1].get_legend_handles_labels()
     figure.legend(*handles, loc="lower center", fontsize=8, frameon=False, ncols=3)
     return figure
 
 
-def _accuracies(axis: Axes, found: Reliability, colour: Colour) -> None:
+def _accuracies(axis: Axes, bins: Reliability, colour: Colour) -> None:
     edges = np.arange(BINS + 1) / BINS
     low, high = np.full((2, BINS), np.nan)
-    low[found.bin], high[found.bin] = found.null_low, found.null_high
-    high = np.maximum(high, low + 0.004)  # a line where it has no height
+    low[bins.bin], high[bins.bin] = bins.null_low, bins.null_high
+    high = np.maximum(high, low + 0.004)  # at least a line where the band has no height
     axis.stairs(high, edges, baseline=low, fill=True, color=BAND, label="95 % if calibrated")
     axis.plot((0, 1), (0, 1), "--", color=GREY, lw=0.8, label="calibrated")
-    below, above = found.accuracy - found.low, found.high - found.accuracy
+    below, above = bins.accuracy - bins.low, bins.high - bins.accuracy
     interval = (below.clip(0), above.clip(0))  # rounding can leave -1e-17
     axis.errorbar(
-        found.confidence,
-        found.accuracy,
+        bins.confidence,
+        bins.accuracy,
         interval,
         fmt="o",
         ms=4,
@@ -82,16 +85,16 @@ def _accuracies(axis: Axes, found: Reliability, colour: Colour) -> None:
     )
 
 
-def _counts(axis: Axes, found: Reliability, colour: Colour) -> None:
+def _counts(axis: Axes, bins: Reliability, colour: Colour) -> None:
     share = np.zeros(BINS)
-    share[found.bin] = 100 * found.n / found.n.sum()
+    share[bins.bin] = 100 * bins.n / bins.n.sum()
     axis.stairs(share, np.arange(BINS + 1) / BINS, fill=True, color=colour)
-    for place, n in zip(found.bin, found.n, strict=True):
+    for place, n in zip(bins.bin, bins.n, strict=True):
         axis.text((place + 0.5) / BINS, 106, n, ha="center", fontsize=6, color=GREY)
 
 
 def risk_coverage(title: str, curves: Mapping[str, Values], colour: Colour) -> Figure:
-    """Share of errors among the most certain answers, for every share of these."""
+    """Draw the share of errors among the most certain answers against how many are taken."""
     figure = _figure(title, 6.4, 4.4)
     axis = figure.subplots()
     figure.subplots_adjust(0.11, 0.12, 0.97, 0.87)
@@ -112,10 +115,10 @@ def risk_coverage(title: str, curves: Mapping[str, Values], colour: Colour) -> F
 def confusions(
     title: str, matrix: np.ndarray, top: Sequence[Confusion], classes: Sequence[str]
 ) -> Figure:
-    """The whole matrix of a few classes; of many the most frequent confusions."""
+    """Draw the whole matrix if there are few classes, else the most frequent confusions."""
     if len(classes) > MOST_CLASSES:
         return _bars(title, top, classes)
-    names = [_short(each) for each in classes]
+    names = [_short(name) for name in classes]
     side = 0.45 * len(classes)
     margin = 0.6 + LETTER * max(map(len, names))
     width, height = max(side + margin + 0.3, 5.0), side + margin + 0.7
@@ -137,8 +140,8 @@ def _bars(title: str, top: Sequence[Confusion], classes: Sequence[str]) -> Figur
     height = 1.2 + 0.26 * max(len(top), 1)
     figure = _figure(title, 7.2, height)
     axis = figure.add_axes((0.46, 0.6 / height, 0.51, 1 - 1.1 / height))
-    names = [f"{_short(classes[each.true])} → {_short(classes[each.answer])}" for each in top]
-    axis.barh(range(len(top)), [each.n for each in top], color=GREY)
+    names = [f"{_short(classes[pair.true])} → {_short(classes[pair.answer])}" for pair in top]
+    axis.barh(range(len(top)), [pair.n for pair in top], color=GREY)
     axis.set_yticks(range(len(top)), names, fontsize=8, parse_math=False)
     axis.invert_yaxis()
     axis.set_xlabel("test images (true class → answer)")
@@ -153,12 +156,12 @@ def _figure(title: str, width: float, height: float) -> Figure:
 
 
 def _count(n: float) -> str:
-    """Number of images; a sum of soft labels with one decimal, and nothing where that is 0."""
+    """Number of images as text; a sum of soft labels with one decimal, empty if that is 0."""
     if isinstance(n, np.integer):
         return str(n)
     return f"{n:.1f}" if n >= 0.05 else ""
 
 
 def _short(name: str) -> str:
-    """Names often differ at their ends."""
+    """Name of at most 20 letters: the middle is cut out, since names often differ at their ends."""
     return name if len(name) <= 20 else f"{name[:9]}…{name[-10:]}"

@@ -1,8 +1,8 @@
-"""Is temperature scaling calibrated as a recipe: a temperature fitted anew on so many images?
+"""Whether temperature scaling is calibrated as a recipe, that is with T fitted anew each time.
 
 A fitted temperature misses the best one by chance. For one net with its temperature that is a real
 error, and `test_ts_verdict` counts it as one. Whether scaling works is another question: the band
-here holds what a net shows that is calibrated at its best temperature, once T was fitted on calib.
+here is what a net shows that would be calibrated at its best T, once T is fitted on calib.
 """
 
 import math
@@ -19,34 +19,37 @@ from xent_bench.metrics.uncertainty import BLOCK, DRAWS, SEED, Draws, NullDraws
 
 Nodes: TypeAlias = Float[np.ndarray, " nodes"]
 
-REACH, ERRORS = 3.0, 8.0  # of the log sharpness about the fitted one: at most, in standard errors
-NODES = 41  # of the log sharpness, between which what depends on it is straight
-GROUPS = 40  # of draws, which share a temperature
-FEW = 2**17  # outputs on calib up to which labels are drawn one by one; above, their sum is normal
+# how far log sharpness may lie from the fitted one: at most, and in standard errors
+REACH, ERRORS = 3.0, 8.0
+NODES = 41  # values of log sharpness, between which functions of it are taken as linear
+GROUPS = 40  # of draws; those of a group share a temperature
+# outputs on calib up to which labels are drawn one by one; above, their sum is drawn as normal
+FEW = 2**17
 
 
 class Slope(NamedTuple):
     """The slope of the NLL on calib in the sharpness s = 1/T, at nodes of log s.
 
-    It is `expected` less the sum of the outputs of the true classes, so that a fit to other labels
-    is a look-up: the s at which `expected` is that sum.
+    The slope is `expected` minus the sum of the outputs of the true classes, so a fit to other
+    labels is a look-up: the s at which `expected` equals that sum.
     """
 
     log_sharpness: Nodes
     expected: Nodes  # sum over images of the mean output under softmax(s u)
-    error: Nodes  # relative standard error of a temperature that is fitted there
-    with_doubt: Nodes  # `expected` with an example more that is wrong by a typical margin
+    error: Nodes  # relative standard error of a temperature, if the fit ends at this node
+    with_doubt: Nodes  # `expected` with one more example, wrong by a typical margin
 
 
 def recipe_draws(
     calib: Outputs, test: Outputs, fitted: Temperature, *, soft: bool = False
 ) -> NullDraws:
-    """Draw what a net shows on test that is calibrated at the fitted T, when T is fitted anew.
+    """Draw what a net that is calibrated at the fitted T shows on test when T is fitted anew.
 
-    Parametric bootstrap: labels of calib are drawn from softmax(u / T), T is fitted to them as
-    `fit_temperature` does, and answers on test are right with the probability that the first T
-    gives them, while their confidence is that of the second. `calib` and `test` are what T divides,
-    in float64. Soft labels vary less than drawn ones: of them this is an upper bound.
+    This is a parametric bootstrap. Labels of calib are drawn from softmax(u / T), and a second T is
+    fitted to them as `fit_temperature` does. Answers on test are right with the probability that
+    the first T gives them, while their confidence is that of the second T. `calib` and `test` are
+    the arrays that T divides, in float64. Soft labels vary less than drawn ones, so for them the
+    result is an upper bound.
     """
     rng = np.random.default_rng(SEED)
     sharpness = 1 / fitted.value
@@ -54,7 +57,7 @@ def recipe_draws(
     log_refitted = np.sort(_refitted(calib, sharpness, reach, rng))
     right = _confidence(test, sharpness)
     grid = np.linspace(log_refitted[0], log_refitted[-1] + 1e-9, 17)
-    confidences = np.stack([_confidence(test, math.exp(each)) for each in grid])
+    confidences = np.stack([_confidence(test, math.exp(node)) for node in grid])
     gaps, errors = [], []
     for group in np.array_split(log_refitted, GROUPS):
         confidence = _between(grid, confidences, float(group.mean()))
@@ -65,7 +68,7 @@ def recipe_draws(
 
 
 def _refitted(u: Outputs, sharpness: float, reach: float, rng: np.random.Generator) -> Draws:
-    """The log of the sharpness that is fitted to each of DRAWS draws of the labels of calib."""
+    """Log of the sharpness that is fitted to each of DRAWS draws of the labels of calib."""
     slope = _slope(u, math.log(sharpness) + np.linspace(-reach, reach, NODES))
     sums = _sums_of_true(u, sharpness, rng)
     refitted = np.interp(sums, slope.expected, slope.log_sharpness)
@@ -94,7 +97,7 @@ def _moments(u: Outputs, sharpness: float) -> tuple[float, float]:
 
 
 def _sums_of_true(u: Outputs, sharpness: float, rng: np.random.Generator) -> Draws:
-    """The sum over images of the output of the true class, in each draw of the labels."""
+    """Sum over images of the output of the true class, in each draw of the labels."""
     if u.size > FEW:
         mean, variance = _moments(u, sharpness)
         return mean + math.sqrt(variance) * rng.standard_normal(DRAWS)
@@ -108,7 +111,7 @@ def _sums_of_true(u: Outputs, sharpness: float, rng: np.random.Generator) -> Dra
 
 
 def _drawn(u: Outputs, cumulated: Outputs, rng: np.random.Generator) -> Draws:
-    """The sum of the outputs of drawn classes, in each draw."""
+    """Sum of the outputs of drawn classes, in each draw; `cumulated` sums p over the classes."""
     n, c = u.shape
     uniform = rng.random((DRAWS, n))
     labels = np.zeros((DRAWS, n), dtype=np.int64)
@@ -124,7 +127,7 @@ def _confidence(u: Outputs, sharpness: float) -> Values:
 
 
 def _between(grid: Nodes, values: np.ndarray, place: float) -> Values:
-    """Values at a place between the nodes of a regular grid, linear between them."""
+    """Interpolate linearly between the nodes of a regular grid."""
     at = (place - grid[0]) / (grid[1] - grid[0])
     left = min(int(at), len(grid) - 2)
     between: Values = (1 - (at - left)) * values[left] + (at - left) * values[left + 1]

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from xent_bench.metrics.reported import calibrators_in
+from xent_bench.metrics.reported import OF_VAL, calibrators_in
 from xent_bench.runs.files import RESULT, is_pending, set_pending
 from xent_bench.runs.result import Run, load_run, save_run
 from xent_bench.tracking.send import send_added
 
-VAL_PREFIXES = ("val/", "val_last_tenth/")
 ROUNDING = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
 
@@ -59,7 +58,7 @@ def rescore(
     changed += [key for key in tags if run.tags.get(key, tags[key]) != tags[key]]
     added = {key: value for key, value in metrics.items() if key not in run.metrics}
     # predictions on val are not kept
-    tested = {key for key in run.metrics if not key.startswith(VAL_PREFIXES)}
+    tested = {key for key in run.metrics if not key.startswith(OF_VAL)}
     retired = sorted(tested - metrics.keys())
     same = len(metrics.keys() & run.metrics.keys()) - len(changed)
     if changed:

@@ -1,50 +1,19 @@
-"""Every metric of one run, with its uncertainty, as a table."""
+"""The scorecard of one run: a table of every metric with its standard error."""
 
 from collections.abc import Sequence
 
-from xent_bench.metrics.reported import PREFIXES, TITLES, calibrators_in
+from xent_bench.metrics.reported import METRICS, PREFIXES, RECIPE, TITLES, Metric, calibrators_in
 from xent_bench.runs.result import Run
 from xent_bench.tables import Table
 
-# of each metric: what it is, in few words; shares are shown in per cent
-METRICS = {
-    "top1": "right answers",
-    "top1_likeliest": "answers that are the label's likeliest class",
-    "excess_risk": "errors more than the best rule's, p(y|x) known",
-    "top5": "true class among the first five",
-    "balanced_top1": "right answers, mean over classes",
-    "ties": "answers that a tie decides",
-    "nll": "-log p of the true class, nats",
-    "label_entropy": "of the labels, nats: the least nll can be",
-    "kl": "nll above that, nats",
-    "true_kl": "KL(p(y|x) || p), nats",
-    "brier": "squared error of p, 0 to 2",
-    "ece": "calibration error, 15 bins",
-    "true_ece": "the same against p(y|x), without label noise",
-    "ece_equal_mass": "the same, as many images in each bin",
-    "ece_classwise": "the same, of every class",
-    "ece_debiased": "root mean square gap, without noise",
-    "mce": "the worst bin",
-    "smece": "smooth calibration error, no bins",
-    "ks": "largest cumulated gap",
-    "overconfidence": "mean confidence - accuracy",
-    "confidence": "mean confidence",
-    "entropy": "of the probabilities, nats",
-    "aurc": "mean risk over coverages",
-    "eaurc": "the same, above the best order's",
-    "auroc_correct": "are right answers more certain?",
-}
-PLAIN = {"nll", "label_entropy", "kl", "true_kl", "brier", "entropy"}  # no shares
-FINE = PLAIN | {"aurc", "eaurc"}
-
 
 def scorecard(run: Run) -> Table:
-    """One row a metric; ± is one standard error over test images."""
+    """Table of a run with one row per metric and one column per calibrator."""
     prefixes = ["test", *(PREFIXES[name] for name in calibrators_in(run.metrics))]
     rows = [
-        [_name(key), what, *(_cell(run, prefix, key) for prefix in prefixes)]
-        for key, what in METRICS.items()
-        if any(f"{prefix}/{key}" in run.metrics for prefix in prefixes)
+        [_name(metric), _meaning(metric), *(_cell(run, prefix, metric) for prefix in prefixes)]
+        for metric in METRICS.values()
+        if any(f"{prefix}/{metric.name}" in run.metrics for prefix in prefixes)
     ]
     headings = ["metric", "", *(f"{_folded(prefix)}\n± SE" for prefix in prefixes)]
     title = f"{run.name}: {run.params['data']}, {run.params['model']}"
@@ -55,16 +24,22 @@ def _folded(prefix: str) -> str:
     return TITLES[prefix].replace(" ", "\n")
 
 
-def _name(key: str) -> str:
-    return key if key in PLAIN else f"{key} %"
+def _name(metric: Metric) -> str:
+    return f"{metric.name} %" if metric.unit == "%" else metric.name
 
 
-def _cell(run: Run, prefix: str, key: str) -> str:
-    value, error = (run.metrics.get(f"{each}/{key}") for each in (prefix, f"{prefix}_se"))
+def _meaning(metric: Metric) -> str:
+    return f"{metric.meaning}, nats" if metric.unit == "nats" else metric.meaning
+
+
+def _cell(run: Run, prefix: str, metric: Metric) -> str:
+    """The value of a metric as shown, with its standard error if it has one."""
+    value = run.metrics.get(f"{prefix}/{metric.name}")
+    error = run.metrics.get(f"{prefix}_se/{metric.name}")
     if value is None:
         return "-"
-    factor, form = (1 if key in PLAIN else 100), (".3f" if key in FINE else ".2f")
-    return f"{factor * value:{form}}" + (f" ± {factor * error:{form}}" if error else "")
+    shown = f"{metric.scale * value:.{metric.decimals}f}"
+    return f"{shown} ± {metric.scale * error:.{metric.decimals}f}" if error else shown
 
 
 def _notes(run: Run, prefixes: list[str]) -> list[str]:
@@ -89,11 +64,11 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
         ]
         notes.append(f"{TITLES[prefix]}: {word}. {_by_chance(ends, is_soft=is_soft)}")
     error = run.metrics.get("test_ts_se/temperature")
-    known = "left open by calib" if error is None else f"± {error:.2g} (SE over calib)"
+    accuracy = "left open by calib" if error is None else f"± {error:.2g} (SE over calib)"
     scaled_map = run.tags.get("scaled_map", "softmax(z / T)")
     value = run.metrics["test_ts/temperature"]
-    notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {known}.")
-    recipe = run.tags.get("test_ts_recipe_verdict")
+    notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {accuracy}.")
+    recipe = run.tags.get(f"{RECIPE}_verdict")
     if recipe is not None:
         notes.append(
             f"The verdict on temperature scaling is of this net with this T, error and all; "
@@ -103,7 +78,7 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
 
 
 def _by_chance(ends: Sequence[float], *, is_soft: bool) -> str:
-    """Say what a calibrated net shows: the ends of the ECE and of overconfidence, in per cent."""
+    """Sentence about what a calibrated net shows: `ends` of ECE and of overconfidence, in %."""
     low, high, under, over = ends
     if is_soft:
         return (

@@ -1,1 +1,1 @@
-"""What is said about a whole split: pure functions of its log-probabilities and targets."""
+"""Metrics of a whole split: pure functions of its outputs and targets, never means over batches."""

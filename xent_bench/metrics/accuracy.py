@@ -1,4 +1,4 @@
-"""Accuracy averaged over classes, whatever their sizes."""
+"""Accuracy averaged over classes, so that a rare class counts as much as a frequent one."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
@@ -8,22 +8,25 @@ from jaxtyping import Float
 
 from xent_bench.arrays import Labels, SoftLabels, Values
 
-PerClass: TypeAlias = Float[np.ndarray, " k"]  # one number a class
+PerClass: TypeAlias = Float[np.ndarray, " k"]  # one number per class
 
 
 class ClassHits(NamedTuple):
-    """Sums over examples of q_ik h_ik for each class k: q the soft label, h the answer."""
+    """Sums over examples i of q_ik h_ik for each class k.
+
+    q is the soft label, h_ik the probability that the answer to example i is k.
+    """
 
     sums: PerClass
 
     @classmethod
     def sum(cls, parts: Iterable["ClassHits"]) -> "ClassHits":
-        """Add those of blocks, in their order."""
+        """Add the sums of several blocks of examples, in the order given."""
         return cls(np.sum([part.sums for part in parts], axis=0))
 
 
 def balanced_top1(top1: Values, target: Labels) -> float:
-    """Mean over the classes that occur of the accuracy on each; in [0, 1]."""
+    """Mean over classes of the accuracy on each class that occurs; in [0, 1]."""
     mean, _, _ = _of_classes(top1, target)
     return float(mean.mean())
 
@@ -31,7 +34,8 @@ def balanced_top1(top1: Values, target: Labels) -> float:
 def balanced_top1_error(top1: Values, target: Labels) -> float | None:
     """Standard error of balanced_top1: the root of sum_k s_k^2 / n_k, over the number of classes.
 
-    s_k^2 is the sample variance on class k. None where a class occurs once.
+    s_k^2 is the sample variance of top1 on class k, n_k its number of examples. None if a class
+    occurs only once.
     """
     mean, square, counts = _of_classes(top1, target)
     if counts.min() < 2:
@@ -43,7 +47,7 @@ def balanced_top1_error(top1: Values, target: Labels) -> float | None:
 def balanced_top1_soft(hits: ClassHits, q: SoftLabels) -> float:
     """Mean over the classes k that occur of A_k = sum_i q_ik h_ik / sum_i q_ik; in [0, 1].
 
-    h_ik is the probability that the answer to example i is k. One-hot q: balanced_top1.
+    h_ik is the probability that the answer to example i is k. With one-hot q this is balanced_top1.
     """
     weights = q.sum(axis=0)
     seen = weights > 0
@@ -53,9 +57,9 @@ def balanced_top1_soft(hits: ClassHits, q: SoftLabels) -> float:
 def balanced_top1_soft_error(hits: ClassHits, weighted: Values, q: SoftLabels) -> float | None:
     """Standard error of balanced_top1_soft, by influence: the root of n / (n - 1) sum_i f_i^2.
 
-    f_i = (1/c) sum_k q_ik (h_ik - A_k) / sum_j q_jk over the c classes that occur, of which
-    `weighted` is sum_k q_ik h_ik / sum_j q_jk. None where a class has the weight of fewer than two
-    examples, (sum_i q_ik)^2 / sum_i q_ik^2.
+    f_i = (1/c) sum_k q_ik (h_ik - A_k) / sum_j q_jk over the c classes that occur. `weighted` holds
+    the first part of that sum, sum_k q_ik h_ik / sum_j q_jk. None if the labels of a class weigh
+    less than two examples: (sum_i q_ik)^2 / sum_i q_ik^2 < 2.
     """
     weights = q.sum(axis=0)
     seen = weights > 0
@@ -68,9 +72,9 @@ def balanced_top1_soft_error(hits: ClassHits, weighted: Values, q: SoftLabels) -
 
 
 def _of_classes(top1: Values, target: Labels) -> tuple[PerClass, PerClass, PerClass]:
-    """The mean of top1, of its square, and the number of examples of each class that occurs."""
+    """Mean of top1, mean of its square and number of examples, for each class that occurs."""
     counts = np.bincount(target).astype(float)
     seen = counts > 0
     sums = (np.bincount(target, values)[seen] for values in (top1, top1**2))
-    mean, square = (of_class / counts[seen] for of_class in sums)
+    mean, square = (class_sums / counts[seen] for class_sums in sums)
     return mean, square, counts[seen]

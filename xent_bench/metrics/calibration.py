@@ -1,6 +1,6 @@
 """Calibration: is an answer given with confidence 0.8 right 80 times in 100?
 
-Of soft labels q, accuracy is the mean q of the answer.
+With soft labels q, accuracy is the mean of q_k over the answers k.
 """
 
 import math
@@ -13,26 +13,29 @@ from jaxtyping import Float, Int64
 from xent_bench.arrays import Values
 from xent_bench.metrics.ranked import Ranked
 
-BINS = 15  # of every binned metric
-Bounds: TypeAlias = Int64[np.ndarray, " bounds"]  # of bins, in the order of confidence
+BINS = 15  # in every binned metric
+Bounds: TypeAlias = Int64[np.ndarray, " bounds"]  # places where bins begin and end, by confidence
 
 
 def equal_width(confidence: Values, bins: int = BINS) -> Bounds:
-    """Where bins of equal width end, right-closed, so that 1.0 falls into the last one."""
+    """Bounds of bins of equal width, right-closed, so that 1.0 falls into the last bin.
+
+    `confidence` is sorted; the bounds are places in it.
+    """
     inner = np.searchsorted(confidence, np.linspace(0, 1, bins + 1)[1:-1], side="right")
     return np.concatenate([[0], inner, [len(confidence)]])
 
 
 def equal_mass(n: int, bins: int = BINS) -> Bounds:
-    """Where bins end of as many examples each, of one more the first n mod bins of them."""
+    """Bounds of bins with equally many examples; the first n mod bins hold one more."""
     return np.arange(bins + 1) * (n // bins) + np.minimum(np.arange(bins + 1), n % bins)
 
 
 def ece(ranked: Ranked, *, bins: int = BINS) -> float:
     """Top-label expected calibration error: sum_b (n_b / n) |accuracy_b - confidence_b|; in [0, 1].
 
-    Bins of equal width. Naeini et al., 2015; Guo et al., 2017, arXiv:1706.04599. torchmetrics'
-    bins are left-closed, with a further one for confidence 1.0.
+    Bins have equal width. Naeini et al., 2015; Guo et al., 2017, arXiv:1706.04599. The bins of
+    torchmetrics are left-closed instead, with an extra bin for confidence 1.0.
     """
     return _absolute(ranked.gap, equal_width(ranked.certainty, bins))
 
@@ -40,7 +43,7 @@ def ece(ranked: Ranked, *, bins: int = BINS) -> float:
 def mce(ranked: Ranked, *, bins: int = BINS) -> float:
     """max_b |accuracy_b - confidence_b| over bins that are not empty; in [0, 1].  Naeini, 2015.
 
-    A bin of a few examples may decide it: read it beside the reliability diagram.
+    A bin with few examples may decide the value: read it beside the reliability diagram.
     """
     bounds = equal_width(ranked.certainty, bins)
     means = np.abs(_sums(ranked.gap, bounds)) / np.maximum(np.diff(bounds), 1)
@@ -48,26 +51,30 @@ def mce(ranked: Ranked, *, bins: int = BINS) -> float:
 
 
 def ece_equal_mass(ranked: Ranked, *, bins: int = BINS) -> float:
-    """As ece, with as many examples in each bin.  Nixon et al., 2019, arXiv:1904.01685."""
+    """sum_b (n_b / n) |accuracy_b - confidence_b|, bins of equal mass; in [0, 1].
+
+    Equal mass: every bin holds equally many examples. Nixon et al., 2019, arXiv:1904.01685.
+    """
     return _absolute(ranked.gap, equal_mass(len(ranked.gap), bins))
 
 
 def ece_debiased(ranked: Ranked, *, bins: int = BINS) -> float | None:
-    """L2 error, equal mass, without what noise adds: the root of `squared_error`, or 0 where that
-    is negative. Kumar et al., 2019, arXiv:1909.10155. None if a bin would hold fewer than two
-    examples.
+    """sqrt(max(0, squared_error)): L2 calibration error, equal mass, without the part due to noise.
+
+    Kumar et al., 2019, arXiv:1909.10155. None if a bin would hold fewer than two examples.
     """
     square = squared_error(ranked, bins=bins)
     return None if square is None else math.sqrt(max(0.0, square))
 
 
 def squared_error(ranked: Ranked, *, bins: int = BINS) -> float | None:
-    """sum_b (n_b / n) ((accuracy_b - confidence_b)^2 - v_b / (m_b - 1)), equal mass.
+    """sum_b (n_b / n) ((accuracy_b - confidence_b)^2 - v_b / (m_b - 1)).
 
-    Unbiased, so it may be negative. v_b is the variance of one example: accuracy_b (1 - accuracy_b)
-    of labels that were drawn, and of soft labels the variance of confidence - q within the bin. m_b
-    is how many independent examples the mean of the bin averages (see `_independent`): n_b where
-    no group of equally certain examples lies across an edge.
+    Bins have equal mass. The estimate is unbiased, so it may be negative. v_b is the variance of
+    one example: accuracy_b (1 - accuracy_b) for hard labels, the variance of confidence - q within
+    the bin for soft labels. m_b is how many independent examples the bin's mean averages (see
+    `_independent`): n_b unless a group of equally certain examples lies across an edge. None if a
+    bin would hold fewer than two examples.
     """
     n = len(ranked.gap)
     if n < 2 * bins:
@@ -84,7 +91,7 @@ def squared_error(ranked: Ranked, *, bins: int = BINS) -> float | None:
 
 
 def _squared_gap(ranked: Ranked) -> Values:
-    """(confidence - outcome)^2; equally certain examples share its mean."""
+    """(confidence - outcome)^2 of each example, averaged over equally certain examples."""
     sizes = np.diff(ranked.first, append=len(ranked.gap))
     squares = (ranked.certainty - ranked.outcome) ** 2
     return np.repeat(np.add.reduceat(squares, ranked.first) / sizes, sizes)
@@ -93,8 +100,8 @@ def _squared_gap(ranked: Ranked) -> Values:
 def _independent(ranked: Ranked, bounds: Bounds) -> Float[np.ndarray, " bins"]:
     """n_b^2 / sum_g (m_gb^2 / n_g): how many independent examples the mean of each bin averages.
 
-    Of the n_g examples of group g, which share one mean, m_gb lie in bin b: the bin's mean holds
-    the noise of all n_g, not of m_gb. Only the first and the last group of a bin can reach beyond.
+    m_gb of the n_g examples of group g, which share one mean, lie in bin b. The bin's mean holds
+    the noise of all n_g, not of m_gb. Only the first and last group of a bin can reach beyond it.
     """
     low, high = bounds[:-1], bounds[1:]
     first, last = (np.searchsorted(ranked.first, at, side="right") - 1 for at in (low, high - 1))
@@ -111,7 +118,7 @@ def _independent(ranked: Ranked, bounds: Bounds) -> Float[np.ndarray, " bins"]:
 def ks(ranked: Ranked) -> float:
     """max_k |sum over the k least confident of (confidence - correct)| / n; in [0, 1].
 
-    The distance of Kolmogorov and Smirnov, without bins. Gupta et al., 2021, arXiv:2006.12800.
+    The Kolmogorov-Smirnov distance, which needs no bins. Gupta et al., 2021, arXiv:2006.12800.
     """
     return float(np.abs(ranked.gap.cumsum()).max() / len(ranked.gap))
 

@@ -1,4 +1,4 @@
-"""Calibration of every class's probability, not of the answered one's alone."""
+"""Calibration of the probabilities of all classes, not only of the answered class."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,8 +11,9 @@ from xent_bench.metrics.calibration import BINS
 
 
 class ClassGaps(NamedTuple):
-    """Sums of p_k - q_k over the examples whose p_k is in a bin, for each class and bin; q is the
-    label, one-hot if it is hard.
+    """Sums of p_k - q_k over the examples whose p_k lies in a bin, for each class k and bin.
+
+    q is the label, one-hot if it is hard; n is the number of examples.
     """
 
     sums: Float[np.ndarray, "c bins"]
@@ -20,10 +21,10 @@ class ClassGaps(NamedTuple):
 
     @classmethod
     def of(cls, p: Float[np.ndarray, "n c"], target: Target) -> "ClassGaps":
-        """Sum the gaps of probabilities; bins are right-closed.
+        """Sum the gaps p_k - q_k of these examples; bins are right-closed.
 
-        A row has at most 14 probabilities above 1/15: only these are looked up, the others are
-        all in the first bin.
+        A row has at most 14 probabilities above 1/15: only these are looked up, since the others
+        all lie in the first bin.
         """
         return cls._soft(p, target) if is_soft(target) else cls._hard(p, target)
 
@@ -48,7 +49,9 @@ class ClassGaps(NamedTuple):
         row, k = np.nonzero(p > edges[1])
         large = p[row, k]
         bin_of = np.searchsorted(edges[1:-1], large)
-        sums = np.bincount(k * BINS + bin_of, large, c * BINS).astype(np.float64)  # of none: int
+        sums = np.bincount(k * BINS + bin_of, large, c * BINS).astype(
+            np.float64
+        )  # no row gives int
         bin_of_true = np.searchsorted(edges[1:-1], p[every, target])
         sums -= np.bincount(target * BINS + bin_of_true, None, c * BINS)
         sums = sums.reshape(c, BINS)
@@ -57,7 +60,7 @@ class ClassGaps(NamedTuple):
 
     @classmethod
     def sum(cls, parts: Iterable["ClassGaps"]) -> "ClassGaps":
-        """Add those of blocks, in their order."""
+        """Add the sums of several blocks of examples, in the order given."""
         sums, n = zip(*parts, strict=True)
         return cls(np.sum(sums, axis=0), sum(n))
 
@@ -66,6 +69,6 @@ def ece_classwise(gaps: ClassGaps) -> float:
     """(1/c) sum_k sum_b |sum over the n_kb examples of p_k - q_k| / n; in [0, 2/c].
 
     The calibration error of each class against the rest, averaged over classes. Kull et al.,
-    2019, arXiv:1910.12656. (Some authors sum over classes.)
+    2019, arXiv:1910.12656. (Some authors sum over classes instead.)
     """
     return float(np.abs(gaps.sums).sum(axis=1).mean() / gaps.n)

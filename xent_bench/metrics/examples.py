@@ -1,4 +1,4 @@
-"""One pass over a split's outputs: what they say of each example."""
+"""One pass over the outputs of a split: the numbers of each example that metrics are made from."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,25 +21,25 @@ from xent_bench.metrics.accuracy import ClassHits, PerClass
 from xent_bench.metrics.classwise import ClassGaps
 from xent_bench.metrics.ranked import Ranked, rank
 
-BLOCK = 2**17  # outputs at a time: what is computed of them stays in a processor's cache
+BLOCK = 2**17  # outputs at a time: intermediate results stay in a processor's cache
 
 
 class Probabilistic(NamedTuple):
-    """Metrics that need probabilities, example by example; and the gaps of each class, bin by bin.
+    """Numbers of each example that need probabilities p; and the gaps of each class, bin by bin.
 
-    The label is q, one-hot if it is hard.
+    q is the label, one-hot if it is hard.
     """
 
     # -sum_k q_k log p_k with 0 log 0 = 0, in nats; inf if a class of q_k > 0 was given p_k = 0
     nll: Values
     brier: Values  # sum_k (p_k - q_k)^2, in [0, 2].  Brier, 1950
     entropy: Values  # -sum_k p_k log p_k, in nats
-    confidence: Values  # the probability of the class that is answered
+    confidence: Values  # the probability of the answered class
     class_gaps: ClassGaps
 
 
 class Soft(NamedTuple):
-    """Metrics that only soft labels q have, example by example; and the hits of each class."""
+    """Numbers of each example that only soft labels q have; and the hits of each class."""
 
     label_entropy: Values  # H(q) = -sum_k q_k log q_k, in nats: the least that nll can be
     top1_likeliest: Values  # 1 where the answer is the class of the largest q_k; ties at random
@@ -48,20 +48,20 @@ class Soft(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """What can be said of outputs z with or without probabilities, example by example."""
+    """Numbers of each example of a split, in the order of the rows of its outputs."""
 
-    target: Target  # soft labels sum to 1
-    answer: Labels  # the class with the largest output; of several, the first
-    top1: Values  # see `hits`: of soft labels, q of the answer
-    top5: Values | None  # from five classes on
-    ties: Values  # 1 where the largest output is that of several classes, else 0
+    target: Target  # soft labels are normalised: rows sum to 1
+    answer: Labels  # the class with the largest output; the first of them if several are
+    top1: Values  # see `hits`; for soft labels, q of the answer
+    top5: Values | None  # None below five classes
+    ties: Values  # 1 if several classes share the largest output, else 0
     margin: Values  # the largest output minus the second
-    probabilistic: Probabilistic | None  # where the link gives probabilities
-    soft: Soft | None  # where labels are soft
+    probabilistic: Probabilistic | None  # None if the link gives no probabilities
+    soft: Soft | None  # None if labels are hard
 
     @property
     def certainty(self) -> Values:
-        """By what answers are ranked: confidence; of a margin loss, the margin."""
+        """Number that ranks the answers: confidence, or the margin without probabilities."""
         return self.margin if self.probabilistic is None else self.probabilistic.confidence
 
     @property
@@ -71,10 +71,11 @@ class Examples(NamedTuple):
 
 
 def examine(outputs: Outputs, target: Target, link: Link) -> Examples:
-    """Read outputs by a link, in float64, a block of rows at a time.
+    """Compute the numbers of each example, in float64, a block of rows at a time.
 
-    A ValueError if an output is NaN or infinite (-inf may be: the log of 0), if a log-probability
-    is NaN, or if a target is no class and no distribution over the classes.
+    `link` turns outputs into log-probabilities, if the loss has any. ValueError if an output is NaN
+    or +inf (-inf, the log of 0, is allowed), if a log-probability is NaN, or if a target is neither
+    a class nor a distribution over the classes.
     """
     n, c = outputs.shape
     _check_target(target, n, c)
@@ -102,7 +103,7 @@ def _check_target(target: Target, n: int, c: int) -> None:
 
 
 def _joined(values: Sequence[Any]) -> Any:
-    """Join blocks to the split: examples behind one another, sums added."""
+    """Join the same field of all blocks: examples are concatenated, sums added."""
     first = values[0]
     if first is None:
         return None
@@ -114,11 +115,12 @@ def _joined(values: Sequence[Any]) -> Any:
 
 
 def hits(outputs: Outputs, target: Target, ks: Sequence[int]) -> list[Values]:
-    """Probability that the target is among the k largest outputs when ties are broken at random.
+    """Probability that the target is among the k largest outputs, for each k.
 
-    0 or 1 without ties; the same whatever the order of the classes. (The usual first-of-the-tied
-    rule gives a net that answers a constant the accuracy of whatever class comes first.) Of soft
-    labels q: sum_k q_k P(k is among them), so for the largest the q of the answer.
+    Ties are broken at random: the value is 0 or 1 without ties, and does not depend on the order of
+    the classes. (The usual rule, that the first of tied classes wins, gives a net with constant
+    outputs the accuracy of whatever class comes first.) For soft labels q: sum_j q_j P(class j is
+    among the k largest), which is the q of the answer for k = 1.
     """
     if is_soft(target):
         return [np.einsum("ij,ij->i", target, among_largest(outputs, k)) for k in ks]
@@ -128,7 +130,7 @@ def hits(outputs: Outputs, target: Target, ks: Sequence[int]) -> list[Values]:
 
 
 def among_largest(values: Outputs, k: int) -> Outputs:
-    """Probability of each class to be among the k largest of a row when ties break at random."""
+    """Probability of each class to be among the k largest of its row, ties broken at random."""
     least = -np.partition(-values, k - 1, axis=1)[:, k - 1 : k]
     above, tied = values > least, values == least
     share = (k - above.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
@@ -146,14 +148,18 @@ def _examine(
     margin = _margin(outputs, answer)
     with np.errstate(invalid="ignore"):  # refused below
         log_p = link(outputs)
-    read = None if log_p is None else _with_probabilities(log_p, target, answer)
+    probabilistic = None if log_p is None else _with_probabilities(log_p, target, answer)
     ties = (margin == 0).astype(np.float64)
     soft = _soft(outputs, target, weights) if is_soft(target) and weights is not None else None
-    return Examples(target, answer, top1, top5[0] if top5 else None, ties, margin, read, soft)
+    return Examples(
+        *(target, answer, top1, top5[0] if top5 else None, ties, margin),
+        probabilistic=probabilistic,
+        soft=soft,
+    )
 
 
 def _soft(outputs: Outputs, q: SoftLabels, weights: PerClass) -> Soft:
-    """`weights` are the sums of all the split's labels, by class."""
+    """Numbers of a block with soft labels; `weights` is the sum of q over the split, by class."""
     answered = among_largest(outputs, 1)
     agreement = np.einsum("ij,ij->i", answered, among_largest(q, 1))
     products = q * answered
@@ -163,7 +169,7 @@ def _soft(outputs: Outputs, q: SoftLabels, weights: PerClass) -> Soft:
 
 
 def _margin(outputs: Outputs, answer: Labels) -> Values:
-    """The largest output minus the second: a maximum without it, which is put back."""
+    """The largest output minus the second; the outputs are changed on the way and restored."""
     place = answer[:, None]
     largest = np.take_along_axis(outputs, place, axis=1)
     np.put_along_axis(outputs, place, -np.inf, axis=1)

@@ -1,6 +1,6 @@
-"""Ranking: does certainty tell right answers from wrong ones? Blind to calibration.
+"""Ranking: does certainty tell right answers from wrong ones? Calibration plays no part in it.
 
-Ties are worth what breaking them at random gives on average.
+A tie counts as much as breaking it at random gives on average.
 """
 
 import numpy as np
@@ -24,11 +24,11 @@ def aurc(ranked: Ranked) -> float:
 
 
 def eaurc(ranked: Ranked) -> float:
-    """aurc less that of the best order, all right answers first; of soft labels the answers of
-    largest q.  Ibid.
+    """aurc minus the aurc of the best order of the same answers; in [0, 1].
 
-    The best is summed exactly; the paper's r + (1 - r) log(1 - r) is its limit for large n. It is
-    the best of all orders, also of those that part equally certain answers.
+    The best order has all right answers first; for soft labels q, the answers of largest q. Its
+    aurc is summed exactly: r + (1 - r) log(1 - r), as in the paper, is the limit for large n. The
+    best order may separate equally certain answers. Geifman et al., 2019, arXiv:1805.08206.
     """
     best = np.sort(ranked.outcome)
     return aurc(ranked) - aurc(Ranked(best, best, best, np.arange(len(best))))
@@ -37,11 +37,11 @@ def eaurc(ranked: Ranked) -> float:
 def auroc_correct(ranked: Ranked) -> float | None:
     """Probability that a right answer is more certain than a wrong one; a tie counts half.
 
-    None where all are right or all wrong.
+    None if all answers are right or all are wrong.
     """
     correct, wrong = ranked.correct, 1 - ranked.correct
     pairs = correct.sum() * wrong.sum()
     if pairs < 1e-9:
         return None
-    # half of an example's own doubt: those that tie share one, so half of each pair of them
+    # minus wrong / 2: tied examples share one `wrong`, so half of every tied pair is counted
     return float(correct @ (wrong.cumsum() - wrong / 2) / pairs)

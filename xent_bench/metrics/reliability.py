@@ -1,4 +1,4 @@
-"""What a reliability diagram shows, computed; and the risk-coverage curve; and the confusions."""
+"""The numbers behind a reliability diagram and behind a picture of the confusions."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -13,23 +13,23 @@ from xent_bench.metrics.uncertainty import consistent
 
 
 class Reliability(NamedTuple):
-    """Of each bin of confidence that is not empty."""
+    """The numbers of each bin of confidence that is not empty."""
 
     bin: Int64[np.ndarray, " b"]
     n: Int64[np.ndarray, " b"]
     confidence: Float[np.ndarray, " b"]  # mean
     accuracy: Float[np.ndarray, " b"]
-    low: Float[np.ndarray, " b"]  # of the accuracy's 95 % interval (Wilson, 1927)
-    high: Float[np.ndarray, " b"]
-    null_low: Float[np.ndarray, " b"]  # of the accuracy, were the model calibrated: central 95 %
+    low: Float[np.ndarray, " b"]  # lower end of the 95 % interval of accuracy (Wilson, 1927)
+    high: Float[np.ndarray, " b"]  # its upper end
+    null_low: Float[np.ndarray, " b"]  # ends of the central 95 % of accuracy, if calibrated
     null_high: Float[np.ndarray, " b"]
 
 
 def reliability(ranked: Ranked) -> Reliability:
     """Accuracy and confidence in the bins of the ECE.
 
-    Of soft labels the accuracy is the mean q of the answer, and both intervals, which are those of
-    labels that are drawn, are at least as wide as they need be.
+    For soft labels, accuracy is the mean q of the answer. Both intervals are then those of hard
+    labels drawn from q, which is at least as wide as needed.
     """
     bins = consistent(ranked)
     n = bins.n
@@ -44,7 +44,7 @@ def reliability(ranked: Ranked) -> Reliability:
 
 
 class Confusion(NamedTuple):
-    """How many examples of one class were answered with another; of soft labels the sum of q."""
+    """How many examples of one class were answered with another; for soft labels a sum of q."""
 
     true: int
     answer: int
@@ -57,7 +57,7 @@ Matrix: TypeAlias = Int64[np.ndarray, "c c"] | Float[np.ndarray, "c c"]
 def confusion_matrix(examples: Examples, classes: int) -> Matrix:
     """How often each class (row) was answered with each (column).
 
-    Of soft labels: sum_i q_ik over the examples i that were answered with the column, in float64.
+    For soft labels, entry (k, j) is the sum of q_ik over the examples i answered with j.
     """
     if is_soft(examples.target):
         matrix = np.zeros((classes, classes))
@@ -68,7 +68,7 @@ def confusion_matrix(examples: Examples, classes: int) -> Matrix:
 
 
 def top_confusions(matrix: Matrix, most: int) -> list[Confusion]:
-    """The most frequent ones, at most so many."""
+    """The most frequent confusions, at most `most` of them."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]

@@ -1,6 +1,12 @@
-"""Metrics that are reported: under which prefix of a key they stand, and how a person reads it."""
+"""The one place that names what is reported: a row for each metric, and the prefixes of its keys.
+
+A new metric takes a function in a file of this folder, a line in `score.py`, which calls it, and a
+row in METRICS here. The scorecard, the view in MLflow, the choices of `xent-report --choose-by` and
+the tests read the rows. Nothing is imported here, so that whoever needs a name waits for nothing.
+"""
 
 from collections.abc import Container
+from typing import Literal, NamedTuple
 
 # the prefix of a calibrator's numbers
 PREFIXES = {"temperature": "test_ts", "vector_scaling": "test_vs", "isotonic": "test_iso"}
@@ -11,6 +17,90 @@ TITLES = {
     "test_vs": "vector scaling",
     "test_iso": "isotonic regression",
 }
+# temperature scaling with T fitted anew, where `test_ts` is one fitted T; it has a band only
+RECIPE = "test_ts_recipe"
+
+TESTED = tuple(TITLES)
+EVERYWHERE = ("val", *TESTED)
+
+LARGER, SMALLER = 1, -1  # the sign of a change for the better
+
+
+class Metric(NamedTuple):
+    """A row: the metric's name and meaning, how it is shown, and which sign is an improvement."""
+
+    name: str  # what follows the slash of a key
+    meaning: str  # in a few words, at most 46 characters
+    unit: Literal["%", "nats", ""]  # "%": a share in [0, 1], or a difference of two, times 100
+    better: int | None  # LARGER, SMALLER or None: neither is an improvement
+    decimals: int  # as shown, in per cent if it is a share
+    prefixes: tuple[str, ...] = EVERYWHERE
+    needs_soft_labels: bool = False
+
+    @property
+    def scale(self) -> int:
+        """The factor from the number in a file to the number that is shown."""
+        return 100 if self.unit == "%" else 1
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("top1", "right answers", "%", LARGER, 2),
+        Metric(
+            *("top1_likeliest", "answers that are the label's likeliest class", "%", LARGER, 2),
+            needs_soft_labels=True,
+        ),
+        Metric(
+            *("excess_risk", "errors more than the best rule's, p(y|x) known", "%", SMALLER, 2),
+            prefixes=TESTED,
+        ),
+        Metric("top5", "true class among the first five", "%", LARGER, 2),
+        Metric("balanced_top1", "right answers, mean over classes", "%", LARGER, 2),
+        Metric("ties", "answers that a tie decides", "%", None, 2),
+        Metric("nll", "-log p of the true class", "nats", SMALLER, 3),
+        Metric(
+            *("label_entropy", "entropy of the labels: nll is no less", "nats", None, 3),
+            needs_soft_labels=True,
+        ),
+        Metric(
+            *("kl", "nll minus label_entropy", "nats", SMALLER, 3),
+            needs_soft_labels=True,
+        ),
+        Metric("true_kl", "KL(p(y|x) || p)", "nats", SMALLER, 3, prefixes=TESTED),
+        Metric("brier", "squared error of p, 0 to 2", "", SMALLER, 3),
+        Metric("ece", "calibration error, 15 bins", "%", SMALLER, 2),
+        Metric(
+            *("true_ece", "ece against p(y|x), without label noise", "%", SMALLER, 2),
+            prefixes=TESTED,
+        ),
+        Metric("ece_equal_mass", "ece with as many images in each bin", "%", SMALLER, 2),
+        Metric("ece_classwise", "ece of each class's probability, mean", "%", SMALLER, 2),
+        Metric("ece_debiased", "root mean square gap, without noise", "%", SMALLER, 2),
+        Metric("mce", "the worst bin's calibration error", "%", SMALLER, 2),
+        Metric("smece", "smooth calibration error, no bins", "%", SMALLER, 2),
+        Metric("ks", "largest cumulated gap", "%", SMALLER, 2),
+        Metric("overconfidence", "mean confidence - accuracy", "%", None, 2),
+        Metric("confidence", "mean confidence", "%", None, 2),
+        Metric("entropy", "mean entropy of the probabilities", "nats", None, 3),
+        Metric("aurc", "mean risk over coverages", "%", SMALLER, 3),
+        Metric("eaurc", "aurc above the best order's", "%", SMALLER, 3),
+        Metric("auroc_correct", "are right answers more certain?", "%", LARGER, 2),
+    )
+}
+
+# under `PREFIX_null`: what a calibrated model shows on so many images, and a p-value
+BAND = ("ece_mean", "ece_low", "ece_high", "overconfidence_low", "overconfidence_high", "p")
+
+# how far val/nll fell in the last tenth of the epochs, with its noise: see `last_tenth.py`
+LAST_TENTH = FALL, NOISE, FREEDOM, REACHED = (
+    "val_last_tenth/fall",
+    "val_last_tenth/noise",
+    "val_last_tenth/degrees_of_freedom",
+    "val_last_tenth/value",
+)
+# how the keys begin that cannot be computed from a run's files: its outputs on val are not kept
+OF_VAL = ("val/", "val_last_tenth/")
 
 
 def calibrators_in(metrics: Container[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is reported about a split: the one list of it."""
+"""The list of functions that compute what is reported about a split; `reported.py` names them."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ RANKING: dict[str, Callable[[Ranked], float | None]] = {
     "aurc": aurc,
     "eaurc": eaurc,
     "auroc_correct": auroc_correct,
-}  # whatever certainty is
+}  # certainty may be a probability or a margin
 CALIBRATION: dict[str, Callable[[Ranked], float | None]] = {
     "ece": ece,
     "ece_equal_mass": ece_equal_mass,
@@ -31,40 +31,41 @@ CALIBRATION: dict[str, Callable[[Ranked], float | None]] = {
     "mce": mce,
     "smece": smece,
     "ks": ks,
-}  # where certainty is a probability
+}  # certainty must be a probability
 
 
 def score(outputs: Outputs, target: Target, link: Link = softmax) -> dict[str, float]:
-    """Every metric of a whole split, by name; without probabilities those that need none.
+    """Every metric of a whole split, by name.
 
-    Absent is what is not defined: top5 below five classes, auroc_correct where all are right;
-    label_entropy, kl and top1_likeliest where labels are hard.
+    A metric that is not defined is absent: what needs probabilities if the link gives none, top5
+    below five classes, auroc_correct if all answers are right; label_entropy, kl and top1_likeliest
+    if labels are hard.
     """
     return summary(examine(outputs, target, link))
 
 
 def summary(examples: Examples) -> dict[str, float]:
-    """Every metric of examined examples."""
-    found: dict[str, float | None] = {
+    """Every metric of a split whose examples `examine` has read, by name."""
+    metrics: dict[str, float | None] = {
         name: float(values.mean()) for name, values in means(examples).items()
     }
-    found["balanced_top1"] = balanced(examples)
+    metrics["balanced_top1"] = balanced(examples)
     ranked = examples.ranked
-    found |= {name: metric(ranked) for name, metric in of_all(examples).items()}
+    metrics |= {name: metric(ranked) for name, metric in ranked_metrics(examples).items()}
     if examples.probabilistic is not None:
-        found["ece_classwise"] = ece_classwise(examples.probabilistic.class_gaps)
-    return {name: value for name, value in found.items() if value is not None}
+        metrics["ece_classwise"] = ece_classwise(examples.probabilistic.class_gaps)
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def balanced(examples: Examples) -> float:
-    """Accuracy averaged over classes, of hard labels or soft ones."""
+    """Accuracy averaged over classes, for hard or soft labels."""
     if examples.soft is not None and is_soft(examples.target):
         return balanced_top1_soft(examples.soft.class_hits, examples.target)
     return balanced_top1(examples.top1, examples.target)
 
 
 def balanced_error(examples: Examples) -> float | None:
-    """Standard error of `balanced`; None where a class is too rare to have one."""
+    """Standard error of `balanced`; None if a class is too rare to have one."""
     if examples.soft is not None and is_soft(examples.target):
         soft = examples.soft
         return balanced_top1_soft_error(soft.class_hits, soft.weighted, examples.target)
@@ -72,23 +73,23 @@ def balanced_error(examples: Examples) -> float | None:
 
 
 def means(examples: Examples) -> dict[str, Values]:
-    """The metrics that are means over examples, and what of each is averaged.
+    """Metrics that are means over examples: the name of each, and the value of every example.
 
-    Of soft labels also their entropy H(q), and kl = sum_k q_k log(q_k / p_k) = nll - H(q).
+    Soft labels add their entropy H(q), and kl = sum_k q_k log(q_k / p_k) = nll - H(q).
     """
-    found = {"top1": examples.top1, "top5": examples.top5, "ties": examples.ties}
+    values = {"top1": examples.top1, "top5": examples.top5, "ties": examples.ties}
     if examples.soft is not None:
-        found["top1_likeliest"] = examples.soft.top1_likeliest
-        found["label_entropy"] = examples.soft.label_entropy
+        values["top1_likeliest"] = examples.soft.top1_likeliest
+        values["label_entropy"] = examples.soft.label_entropy
     if examples.probabilistic is not None:
-        more = examples.probabilistic
-        found |= {"nll": more.nll, "brier": more.brier, "entropy": more.entropy}
-        found |= {"confidence": more.confidence, "overconfidence": more.confidence - examples.top1}
-        if examples.soft is not None:  # not below 0, but for rounding
-            found["kl"] = np.maximum(more.nll - examples.soft.label_entropy, 0)
-    return {name: values for name, values in found.items() if values is not None}
+        p = examples.probabilistic
+        values |= {"nll": p.nll, "brier": p.brier, "entropy": p.entropy}
+        values |= {"confidence": p.confidence, "overconfidence": p.confidence - examples.top1}
+        if examples.soft is not None:  # rounding may leave less than 0
+            values["kl"] = np.maximum(p.nll - examples.soft.label_entropy, 0)
+    return {name: of_example for name, of_example in values.items() if of_example is not None}
 
 
-def of_all(examples: Examples) -> dict[str, Callable[[Ranked], float | None]]:
-    """The metrics that look at all examples together, in the order of certainty."""
+def ranked_metrics(examples: Examples) -> dict[str, Callable[[Ranked], float | None]]:
+    """Metrics that are functions of all examples together, in the order of certainty."""
     return RANKING if examples.probabilistic is None else RANKING | CALIBRATION

@@ -7,13 +7,13 @@ from scipy.optimize import brentq
 from xent_bench.arrays import Values
 from xent_bench.metrics.ranked import Ranked
 
-CELLS = 1024  # of [0, 1]; a smaller sigma than their width is not resolved
+CELLS = 1024  # that [0, 1] is cut into; a sigma below their width is not resolved
 
 
 def smece(ranked: Ranked) -> float:
-    """The sigma at which smece_at(sigma) = sigma; in [0, 1]. No bins to choose, no jumps.
+    """The sigma at which smece_at(sigma) = sigma; in [0, 1].
 
-    smece_at only falls when sigma grows, so there is one such sigma.
+    It needs no bins and has no jumps. smece_at never rises with sigma, so there is one such sigma.
     """
     gaps = _spread(ranked)
     if np.abs(gaps).sum() < 1e-12:
@@ -30,7 +30,7 @@ def smece_at(ranked: Ranked, sigma: float) -> float:
 
 
 def _spread(ranked: Ranked) -> Values:
-    """The sum of the gaps in each cell, over n; a gap is shared by the two nearest cells."""
+    """Sum of the gaps in each cell, over n; a gap is shared between the two nearest cells."""
     place = np.clip(ranked.certainty * CELLS - 0.5, 0, CELLS - 1)
     cell = np.minimum(place.astype(np.int64), CELLS - 2)
     share = place - cell
@@ -39,7 +39,10 @@ def _spread(ranked: Ranked) -> Values:
 
 
 def _smoothed(gaps: Values, sigma: float) -> float:
-    """Reflected Gaussian smoothing multiplies the k-th cosine by exp(-(pi k sigma)^2 / 2)."""
+    """Sum of |gaps| after Gaussian smoothing, reflected at 0 and 1.
+
+    Smoothing multiplies the k-th cosine by exp(-(pi k sigma)^2 / 2).
+    """
     k = np.arange(CELLS)
     damped = dct(gaps) * np.exp(-0.5 * (np.pi * k * sigma) ** 2)
     return float(np.abs(idct(damped)).sum())

@@ -1,4 +1,4 @@
-"""Metrics of a net's outputs where p(y|x) is known: without the noise of labels."""
+"""Metrics against p(y|x), where a data set knows it: free of the noise of labels."""
 
 from xent_bench.arrays import Outputs, SoftLabels
 from xent_bench.links import Link
@@ -8,16 +8,17 @@ from xent_bench.metrics.score import means
 
 
 def against_truth(outputs: Outputs, posterior: SoftLabels, link: Link) -> dict[str, float]:
-    """Distance of outputs from p(y|x): the posterior stands in the place of the labels.
+    """Distance of a net's outputs from p(y|x), which takes the place of the labels.
 
-    true_kl = mean of sum_k posterior_k log(posterior_k / p_k), in nats, and true_ece, the ECE with
-    the posterior probability of the answer as its accuracy: where there are probabilities.
-    excess_risk = mean of max_k posterior_k - posterior of the answer, ties at random; in [0, 1].
+    true_kl = mean of sum_k posterior_k log(posterior_k / p_k), in nats. true_ece is the ECE whose
+    accuracy is the posterior probability of the answer. Both are absent without probabilities.
+    excess_risk = mean of max_k posterior_k - posterior of the answer, ties broken at random; in
+    [0, 1].
     """
     examples = examine(outputs, posterior, link)
     best = float(posterior.max(axis=1).mean())
-    true = {"excess_risk": max(0.0, best - float(examples.top1.mean()))}
+    metrics = {"excess_risk": max(0.0, best - float(examples.top1.mean()))}
     if examples.probabilistic is None:
-        return true
+        return metrics
     kl = float(means(examples)["kl"].mean())
-    return {"true_kl": kl, "true_ece": ece(examples.ranked)} | true
+    return {"true_kl": kl, "true_ece": ece(examples.ranked)} | metrics

@@ -1,4 +1,4 @@
-"""How far a metric may be off for want of test examples, and what a perfect model would show."""
+"""Standard errors of metrics, and the calibration error that a calibrated model shows by chance."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
@@ -10,24 +10,24 @@ from scipy.special import gammaincc, ndtr
 from xent_bench.metrics.calibration import ece, equal_width
 from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranked import Ranked, is_alone, level
-from xent_bench.metrics.score import balanced_error, means, of_all
+from xent_bench.metrics.score import balanced_error, means, ranked_metrics
 
 Draws: TypeAlias = Float[np.ndarray, " draws"]
 Verdict: TypeAlias = Literal["within noise", "over-confident", "under-confident", "mixed"]
 
-RESAMPLES = 100  # a standard error is then itself known to 7 %
+RESAMPLES = 100  # gives a standard error with a relative error of 7 %
 DRAWS = 1000
 BLOCK = 2**22  # random numbers at a time
-SEED = 0  # the same numbers again
-RARE = 10  # draws beyond a value: with fewer its p is read from a fitted tail
-NOTHING = 1e-6  # a gap below this is none: a saturated model's, whose band has no width
+SEED = 0  # fixed, so that rescoring gives the same numbers
+RARE = 10  # draws beyond a value; with fewer, p is read from a fitted tail
+NOTHING = 1e-6  # a gap below this counts as none: a saturated model's band has no width
 
 
 class NullBand(NamedTuple):
-    """What a calibrated model with these confidences shows on so many examples.
+    """Range of ECE and overconfidence that a calibrated model with these confidences shows.
 
-    Of the ECE the mean and the central 95 %; of overconfidence, mean confidence minus accuracy, the
-    central 97.5 %. Of soft labels these are bounds: at most so much, and ece_low is 0.
+    For the ECE, the mean and the central 95 %; for overconfidence (mean confidence minus accuracy),
+    the central 97.5 %. With soft labels these are upper bounds, and ece_low is 0.
     """
 
     ece_mean: float
@@ -38,11 +38,11 @@ class NullBand(NamedTuple):
 
 
 def standard_errors(examples: Examples) -> dict[str, float]:
-    """By metric, over test examples.
+    """Standard error of each metric over test examples, by the metric's name.
 
-    s / sqrt(n) of a mean over examples; else from resamples of the examples (Efron, 1979). None of
-    `mce`, a maximum, where it means nothing; nor of `ece_classwise`, which would take every
-    probability of every example again for each resample.
+    s / sqrt(n) for a mean over examples; for the others the spread over resamples of the examples
+    (Efron, 1979). `mce` has none, since resampling misjudges a maximum; nor has `ece_classwise`,
+    which would need all probabilities of all examples again for every resample.
     """
     n = len(examples.target)
     if n < 2:
@@ -50,7 +50,7 @@ def standard_errors(examples: Examples) -> dict[str, float]:
     errors = {
         name: float(values.std(ddof=1) / n**0.5)
         for name, values in means(examples).items()
-        if np.isfinite(values).all()  # of an infinite nll there is none
+        if np.isfinite(values).all()  # an infinite nll has no standard error
     }
     balanced = balanced_error(examples)
     if balanced is not None:
@@ -59,44 +59,48 @@ def standard_errors(examples: Examples) -> dict[str, float]:
 
 
 def _bootstrap(examples: Examples) -> dict[str, float]:
-    """Of resamples in the order of certainty, which need no sorting."""
+    """Standard errors from resamples, drawn in the order of certainty to save sorting each."""
     rng = np.random.default_rng(SEED)
     order = examples.certainty.argsort(kind="stable")
     certainty, correct = examples.certainty[order], examples.top1[order]  # `level` comes after
     soft, n = examples.soft is not None, len(order)
     alone = is_alone(level(certainty, correct))
-    wanted = {name: metric for name, metric in of_all(examples).items() if name != "mce"}
-    found: dict[str, list[float]] = {name: [] for name in wanted}
+    wanted = {name: metric for name, metric in ranked_metrics(examples).items() if name != "mce"}
+    resampled: dict[str, list[float]] = {name: [] for name in wanted}
     for _ in range(RESAMPLES):
         drawn = np.repeat(np.arange(n), np.bincount(rng.integers(n, size=n), minlength=n))
         resample = level(certainty[drawn], correct[drawn], soft=soft, alone=alone[drawn])
         for name, metric in wanted.items():
             value = metric(resample)
             if value is not None:
-                found[name].append(value)
-    # of all resamples or of none: a metric undefined in some has no standard error
-    return {k: float(np.std(v, ddof=1)) for k, v in found.items() if len(v) == RESAMPLES}
+                resampled[name].append(value)
+    # a metric that is undefined in some resamples has no standard error
+    return {
+        name: float(np.std(values, ddof=1))
+        for name, values in resampled.items()
+        if len(values) == RESAMPLES
+    }
 
 
 class NullDraws(NamedTuple):
-    """DRAWS draws of what a calibrated model shows on so many examples."""
+    """ECE and overconfidence of a calibrated model in each of DRAWS draws of its right answers."""
 
     ece: Draws
     overconfidence: Draws
-    is_bound: bool = False  # of soft labels: at most so much
+    is_bound: bool = False  # soft labels: a calibrated model shows at most this much
 
     def band(self) -> NullBand:
-        """The part in the middle."""
+        """The central part of the draws."""
         ends = np.quantile(self.ece, (0.025, 0.975))
         sums = np.quantile(self.overconfidence, (0.0125, 0.9875))
         band = NullBand(float(self.ece.mean()), *map(float, (*ends, *sums)))
         return band._replace(ece_low=0.0) if self.is_bound else band
 
     def p(self, ranked: Ranked) -> float:
-        """Probability that a calibrated model is as far off, by its sum or by its ECE.
+        """Probability that a calibrated model is as far off, in overconfidence or in ECE.
 
-        Twice the smaller of the two p (Bonferroni). Beyond the draws, of which 1 in 1000 is the
-        rarest, the tail is that of a normal sum and of a gamma ECE with the draws' moments.
+        It is twice the smaller of the two p-values (Bonferroni). Draws resolve 1 in 1000; beyond
+        them the tail is that of a normal overconfidence and of a gamma ECE with the draws' moments.
         """
         by_sum = 2 * min(
             _tail(sign * float(ranked.gap.mean()), sign * self.overconfidence, _normal_tail)
@@ -106,7 +110,7 @@ class NullDraws(NamedTuple):
 
 
 def _tail(value: float, draws: Draws, beyond: Callable[[float, float, float], float]) -> float:
-    """Probability of at least this value."""
+    """Probability of at least this value; `beyond` is the tail of a fitted distribution."""
     larger = int((draws >= value - NOTHING).sum())
     p = (1 + larger) / (1 + len(draws))
     spread = float(draws.std())
@@ -124,13 +128,13 @@ def _gamma_tail(value: float, mean: float, spread: float) -> float:
 
 
 def null_draws(ranked: Ranked) -> NullDraws:
-    """What chance alone makes of a calibrated model.
+    """Draw the ECE and overconfidence that a calibrated model shows by chance alone.
 
-    Its ECE is positive too: of 10,000 examples at a mean confidence of 0.95, 0.2 to 0.5 %, more if
-    confidences spread over many bins. Soft labels q: their mean at a confidence is that confidence,
-    and their spread around it, which nobody knows, is at most that of labels that are drawn, q in
-    {0, 1}. So what drawn labels show is an upper bound, and a calibrated model may as well show an
-    ECE of 0.
+    A calibrated model's ECE is positive too: 0.2 to 0.5 % on 10,000 examples at a mean confidence
+    of 0.95, more if confidences spread over many bins. With soft labels q, the mean of q at a
+    confidence is that confidence; the spread of q around it is not known, but it is at most that of
+    hard labels, q in {0, 1}. So these draws are an upper bound then, and a calibrated model may
+    show an ECE as low as 0.
     """
     n = len(ranked.correct)
     bins = consistent(ranked)
@@ -139,25 +143,24 @@ def null_draws(ranked: Ranked) -> NullDraws:
 
 
 def null_band(ranked: Ranked) -> NullBand:
-    """The part in the middle of what `null_draws` shows."""
+    """Range of ECE and overconfidence that a calibrated model shows by chance: see `null_draws`."""
     return null_draws(ranked).band()
 
 
 class Consistent(NamedTuple):
-    """Of each bin that is not empty: which, its examples, the sum of their confidences, and how
-    many of them are right in each of DRAWS draws.
-    """
+    """Bins that are not empty, with their right answers in each of DRAWS draws."""
 
-    bin: Int64[np.ndarray, " b"]
-    n: Int64[np.ndarray, " b"]
-    confidence: Float[np.ndarray, " b"]
+    bin: Int64[np.ndarray, " b"]  # which of the BINS bins
+    n: Int64[np.ndarray, " b"]  # examples
+    confidence: Float[np.ndarray, " b"]  # sum over the bin's examples
     right: Int64[np.ndarray, "draws b"]
 
 
 def consistent(ranked: Ranked) -> Consistent:
-    """Consistency resampling: each answer right with the probability that was given for it.
+    """Consistency resampling: draw every answer as right with a probability of its confidence.
 
-    Broecker and Smith, 2007, doi:10.1175/WAF993.1, with the confidences as they are.
+    Broecker and Smith, 2007, doi:10.1175/WAF993.1, who resample the confidences too; here they are
+    fixed.
     """
     rng = np.random.default_rng(SEED)
     confidence = ranked.certainty
@@ -181,9 +184,9 @@ def consistent(ranked: Ranked) -> Consistent:
 def verdict(ranked: Ranked, band: NullBand) -> Verdict:
     """Whether confidence and accuracy differ by more than chance allows, and in which direction.
 
-    `mixed`: not in sum, but bin by bin, too confident here and too little there. Of calibrated
-    models at most 5 in 100 are not `within noise`: 2.5 by their sum, 2.5 by their ECE; fewer where
-    labels are soft.
+    `mixed` means that they agree on average but not bin by bin: too confident in some bins, too
+    little in others. At most 5 in 100 calibrated models are not `within noise`: 2.5 by their
+    overconfidence, 2.5 by their ECE; fewer with soft labels.
     """
     overconfidence = float(ranked.gap.mean())
     if overconfidence > band.overconfidence_high + NOTHING:

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from xent_bench.comparison.still_falling import LAST_TENTH
-from xent_bench.evaluation.scorecard import METRICS
+from xent_bench.metrics.reported import BAND, LAST_TENTH, METRICS, RECIPE
 
 KEY = "losses"
 TAG = f"mlflow.sharedViewState.{KEY}"
@@ -25,7 +24,6 @@ CHARTS = {  # by section, which is what stands before the slash of a metric
     "train": ("train/loss",),
 }
 CURVES = ("val", "train")
-NULL = ("ece_mean", "ece_low", "ece_high", "overconfidence_low", "overconfidence_high", "p")
 COLUMNS = ("test/top1", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece", "val/top1")
 PARAMS = ("seed", "optimizer.lr")
 MOST_RUNS = 20  # in a chart; the UI begins with ten
@@ -104,10 +102,15 @@ def _state(runs: str, losses: Sequence[str]) -> dict[str, Any]:
 
 
 def _every_metric() -> list[str]:
-    readings = [f"{split}/{key}" for split in ("test", "test_ts", "val") for key in METRICS]
+    readings = [
+        f"{prefix}/{metric.name}"
+        for prefix in ("test", "test_ts", "val")
+        for metric in METRICS.values()
+        if prefix in metric.prefixes
+    ]
     errors = [f"{split}_se/{key}" for split in ("test", "test_ts") for key in METRICS]
-    judged = ("test", "test_ts", "test_ts_recipe")
-    bands = [f"{prefix}_null/{key}" for prefix in judged for key in NULL]
+    judged = ("test", "test_ts", RECIPE)
+    bands = [f"{prefix}_null/{key}" for prefix in judged for key in BAND]
     others = ["test_ts/temperature_at_bound", "test_ts_se/temperature", "val/loss"]
     times = ["time/seconds", "time/examples_per_second", "time/epoch_seconds"]
     return [*readings, *errors, *bands, *others, *LAST_TENTH, *times]

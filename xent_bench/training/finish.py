@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from xent_bench.comparison.still_falling import last_tenth
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
+from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.predictions import Predicted, Predictions, save
 from xent_bench.runs.result import Run, save_run
 from xent_bench.trained_net.record import net_record, save_record
