@@ -94,9 +94,9 @@ def test_losses_with_other_seeds_are_compared_on_those_that_both_have(tmp_path):
     found = compared(tmp_path)
 
     assert contrast(found, "gce").difference.n == 2
-    assert [each.seed for each in found.missing] == ["0", "3"]
-    assert "loss=gce" in found.missing[0].command
-    assert "seed=0" in found.missing[0].command
+    assert [each.seed for each in found.empty_cells] == ["0", "3"]
+    assert "loss=gce" in found.empty_cells[0].command
+    assert "seed=0" in found.empty_cells[0].command
 
 
 def test_hyper_parameters_are_chosen_on_val_and_test_is_reported_there(tmp_path):
@@ -351,7 +351,9 @@ def test_a_hole_in_the_grid_of_one_loss_is_listed(tmp_path):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "ce", 0.91, seeds=(0, 1, 2), **{"optimizer.lr": 0.2})
 
-    assert [(each.label, each.seed) for each in compared(tmp_path).missing] == [("ce lr=0.2", "3")]
+    assert [(each.label, each.seed) for each in compared(tmp_path).empty_cells] == [
+        ("ce lr=0.2", "3")
+    ]
 
 
 def test_what_one_loss_of_two_tried_alone_is_no_hole_of_the_other(tmp_path):
@@ -359,7 +361,7 @@ def test_what_one_loss_of_two_tried_alone_is_no_hole_of_the_other(tmp_path):
     write_loss(tmp_path, "gce", 0.90)
     write_loss(tmp_path, "ce", 0.91, **{"optimizer.lr": 0.2})
 
-    assert compared(tmp_path).missing == []
+    assert compared(tmp_path).empty_cells == []
 
 
 def test_a_control_that_fails_says_by_how_much(tmp_path):
@@ -557,7 +559,7 @@ def test_missing_cells_of_the_grid_are_listed_with_what_would_train_them(tmp_pat
     write_loss(tmp_path, "ce", 0.91, **{"optimizer.lr": 0.2})
     write_loss(tmp_path, "gce", 0.91)
     write_loss(tmp_path, "gce", 0.91, seeds=(0,), **{"optimizer.lr": 0.2})
-    found = compared(tmp_path).missing
+    found = compared(tmp_path).empty_cells
 
     assert [(each.label, each.seed) for each in found] == [
         ("gce lr=0.2", seed) for seed in ("1", "2", "3")

@@ -24,8 +24,8 @@ def warnings(comparison: Comparison) -> list[str]:
             "Without a result, and counted in n where their trial is shown: "
             + _some([f"{run.name}: {run.reason} [{run.command}]" for run in comparison.unfinished])
         )
-    if comparison.missing:
-        cells = [f"{each.label} s{each.seed} [{each.command}]" for each in comparison.missing]
+    if comparison.empty_cells:
+        cells = [f"{each.label} s{each.seed} [{each.command}]" for each in comparison.empty_cells]
         found.append("Missing from the sweep: " + _some(cells))
     holes = [hole for row in comparison.rows if (hole := _absent(row))]
     if holes:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from xent_bench.comparison.compare import Comparison
-from xent_bench.comparison.evidence import Evidence, folder_of, gather
+from xent_bench.comparison.evidence import Evidence, folder_of, load_evidence
 from xent_bench.report.charts.curves import curves
 from xent_bench.report.charts.forest import forest
 from xent_bench.report.charts.pareto import pareto
@@ -32,16 +32,16 @@ TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d",
 
 
 def write_page(
-    comparisons: Sequence[Comparison], file: Path, where: Callable[[Run], Path] = folder_of
+    comparisons: Sequence[Comparison], file: Path, find_folder: Callable[[Run], Path] = folder_of
 ) -> None:
-    """It appears whole; `where` says in which folder the files of a run are."""
-    text = page(comparisons, where)
+    """It appears whole; `find_folder` says in which folder the files of a run are."""
+    text = page(comparisons, find_folder)
     part = file.with_name(f"{file.name}.part")
     part.write_text(text, encoding="utf-8")
     part.rename(file)
 
 
-def page(comparisons: Sequence[Comparison], where: Callable[[Run], Path] = folder_of) -> str:
+def page(comparisons: Sequence[Comparison], find_folder: Callable[[Run], Path] = folder_of) -> str:
     """Of one comparison or several, one after another."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -49,7 +49,9 @@ def page(comparisons: Sequence[Comparison], where: Callable[[Run], Path] = folde
     environment.tests["best"] = lambda cell: isinstance(cell, Best)
     source = resources.files("xent_bench.report").joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(source).render(
-        comparisons=[_parts(each, gather(each, where)) for each in comparisons],
+        comparisons=[
+            _parts(comparison, load_evidence(comparison, find_folder)) for comparison in comparisons
+        ],
         separated=separated([run for comparison in comparisons for run in comparison.runs]),
         plotly=Markup(get_plotlyjs()),
     )
