@@ -64,9 +64,9 @@ def test_losses_with_other_seeds_are_compared_on_those_that_both_have(tmp_path):
     comparison = compared(tmp_path)
 
     assert contrast(comparison, "gce").difference.n == 2
-    assert [run.seed for run in comparison.missing] == ["0", "3"]
-    assert "loss=gce" in comparison.missing[0].command
-    assert "seed=0" in comparison.missing[0].command
+    assert [run.seed for run in comparison.empty_cells] == ["0", "3"]
+    assert "loss=gce" in comparison.empty_cells[0].command
+    assert "seed=0" in comparison.empty_cells[0].command
 
 
 def test_an_infinite_score_is_no_difference_that_seeds_could_show(tmp_path):
@@ -150,7 +150,7 @@ def test_a_hole_in_the_grid_of_one_loss_is_listed(tmp_path):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "ce", 0.91, seeds=(0, 1, 2), **{"optimizer.lr": 0.2})
 
-    assert [(run.label, run.seed) for run in compared(tmp_path).missing] == [("ce lr=0.2", "3")]
+    assert [(run.label, run.seed) for run in compared(tmp_path).empty_cells] == [("ce lr=0.2", "3")]
 
 
 def test_what_one_loss_of_two_tried_alone_is_no_hole_of_the_other(tmp_path):
@@ -158,7 +158,7 @@ def test_what_one_loss_of_two_tried_alone_is_no_hole_of_the_other(tmp_path):
     write_loss(tmp_path, "gce", 0.90)
     write_loss(tmp_path, "ce", 0.91, **{"optimizer.lr": 0.2})
 
-    assert compared(tmp_path).missing == []
+    assert compared(tmp_path).empty_cells == []
 
 
 def test_a_control_that_fails_says_by_how_much(tmp_path):
@@ -281,7 +281,7 @@ def test_missing_cells_of_the_grid_are_listed_with_what_would_train_them(tmp_pat
     write_loss(tmp_path, "ce", 0.91, **{"optimizer.lr": 0.2})
     write_loss(tmp_path, "gce", 0.91)
     write_loss(tmp_path, "gce", 0.91, seeds=(0,), **{"optimizer.lr": 0.2})
-    missing = compared(tmp_path).missing
+    missing = compared(tmp_path).empty_cells
 
     assert [(run.label, run.seed) for run in missing] == [
         ("gce lr=0.2", seed) for seed in ("1", "2", "3")

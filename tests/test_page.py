@@ -168,7 +168,7 @@ def test_a_deleted_file_is_named_and_the_rest_is_shown(swept, tmp_path, absent):
     main([str(copy), "--rank-anyway", "--page", str(tmp_path / "page.html")])
     text = (tmp_path / "page.html").read_text()
 
-    assert "Not to be read, and left out" in text
+    assert "Files that cannot be read, and so left out" in text
     assert absent in text
     assert text.count('class="plotly-graph-div"') == 7  # of hinge and square
 

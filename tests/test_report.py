@@ -159,7 +159,9 @@ def test_a_temperature_at_its_bound_is_said(tmp_path, capsys):
         write_run(tmp_path, "ce", seed, metrics={"test_ts/temperature_at_bound": float(seed)})
     show(tmp_path)
 
-    assert "open for ce (1 of 2), as where no" in one_line(capsys.readouterr().out)
+    assert "the temperature for ce (1 of 2), which happens when no" in one_line(
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,7 @@ def test_a_metric_that_some_runs_lack_is_said_to_be_left_out(tmp_path, capsys):
     show(tmp_path)
     shown = one_line(capsys.readouterr().out)
 
-    assert "Not every run has every metric, which is left out: ce test/nll" in shown
+    assert "Metrics that not every run has, and so left out: ce test/nll" in shown
     assert "are no probabilities" not in shown
 
 
@@ -319,7 +321,7 @@ def test_no_runs_or_a_damaged_one_get_one_line(tmp_path, content):
         (["--picture", "drawn"], 2, "ends in .png or .svg or .pdf"),
         (["--page", "no/such/folder.html"], 2, "no/such/folder.html"),
         (["--page", "/dev/null"], 2, "ends in .html"),
-        (["--page", "folder.html"], 2, "expected a file in a folder that is there"),
+        (["--page", "folder.html"], 2, "expected a file in an existing folder"),
         (["sqlite:///none.db"], 4, "no store at sqlite:///none.db"),
         (["gopher://nowhere"], 4, "no store at gopher://nowhere"),
         (["sqlite:////tmp"], 4, "no store at sqlite:////tmp"),

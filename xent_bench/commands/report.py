@@ -1,4 +1,4 @@
-"""xent-report: finished runs compared, in the terminal, as a page, or as tables for elsewhere."""
+"""xent-report: compare finished runs, in the terminal, as an HTML page or as other tables."""
 
 import argparse
 import os
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script."""
+    """Run the console script xent-report."""
     options = parser().parse_args(arguments)
     with one_line_errors("xent-report"):
         report(options)
 
 
 def report(options: argparse.Namespace) -> None:
-    """All that was asked for, of the runs of a folder or of a store."""
-    from xent_bench.comparison.compare import compare  # SciPy takes a while
+    """Compare the runs of a folder or of an MLflow store, and write what the options ask for."""
+    from xent_bench.comparison.compare import compare  # SciPy is slow to import
 
     runs, unfinished = _load(options.runs, options.experiment)
     comparisons = compare(runs, unfinished, _options(options))
     try:
         _print(comparisons, options)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # xent-report | head; Rich makes an exit of it
-        # the files below are wanted nevertheless
+    except (BrokenPipeError, SystemExit):  # xent-report | head; Rich turns it into an exit
+        # the files below are written nevertheless
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     unknown = [run.name for run in unfinished if "loss" not in run.params]
-    if unknown:  # of a version that kept less
+    if unknown:  # begun by an older version, which did not record the loss
         print(f"Begun without a result: {', '.join(unknown)}", file=sys.stderr)
     if options.picture is not None:
         from xent_bench.report.plots import draw
@@ -48,27 +48,30 @@ def report(options: argparse.Namespace) -> None:
         draw(comparisons, options.picture)
         print(f"Picture: {options.picture}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        where = _files(options.runs, Path(folder))
+        find_folder = _folder_finder(options.runs, Path(folder))
         if options.page is not None:
             from xent_bench.report.page import write_page
 
-            write_page(comparisons, options.page, where)
+            write_page(comparisons, options.page, find_folder)
             print(f"Page: {options.page}", file=sys.stderr)
         if options.publish:
             from xent_bench.report.publish import publish
 
             store = options.runs if _is_store(options.runs) else None
-            for said in publish(comparisons, store, where):
-                print(f"Published: {said}", file=sys.stderr)
+            for place in publish(comparisons, store, find_folder):
+                print(f"Published: {place}", file=sys.stderr)
 
 
-def _files(place: str, folder: Path) -> Callable[["Run"], Path]:
-    """Of a run the folder with its files; fetched into this folder from a store, once."""
+def _folder_finder(place: str, folder: Path) -> Callable[["Run"], Path]:
+    """A function that returns the folder with a run's files.
+
+    If the runs are in a store, it fetches a run's files into `folder`, once.
+    """
     if not _is_store(place):
         return lambda run: run.folder or folder
     fetched: dict[str, Path] = {}
 
-    def where(run: "Run") -> Path:
+    def find_folder(run: "Run") -> Path:
         from xent_bench.tracking.stored_runs import fetch
 
         run_id = run.tags["mlflow_run_id"]
@@ -76,10 +79,11 @@ def _files(place: str, folder: Path) -> Callable[["Run"], Path]:
             fetched[run_id] = fetch(run, place, folder)
         return fetched[run_id]
 
-    return where
+    return find_folder
 
 
 def _load(place: str, experiment: str | None) -> tuple[list["Run"], list["Unfinished"]]:
+    """Finished and unfinished runs of a folder or a store; ValueError for an unknown experiment."""
     if _is_store(place):
         from xent_bench.tracking.stored_runs import load_stored_runs  # MLflow takes two seconds
 
@@ -91,9 +95,9 @@ def _load(place: str, experiment: str | None) -> tuple[list["Run"], list["Unfini
         unfinished = load_unfinished(Path(place))
         runs = load_runs(Path(place))
     if experiment is not None:
-        known = {run.experiment for run in runs}
-        if experiment not in known:
-            names = ", ".join(sorted(known))
+        experiments = {run.experiment for run in runs}
+        if experiment not in experiments:
+            names = ", ".join(sorted(experiments))
             raise ValueError(f"--experiment: expected one of {names}, got {experiment}")
         runs = [run for run in runs if run.experiment == experiment]
         unfinished = [run for run in unfinished if run.experiment == experiment]
@@ -121,12 +125,12 @@ def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> 
         from xent_bench.report import csv_records as records
         from xent_bench.tables import print_csv
 
-        of: Callable[[Comparison], list[dict[str, Any]]] = records.losses
+        records_of: Callable[[Comparison], list[dict[str, Any]]] = records.losses
         if options.power is not None:
-            of = partial(records.power, points=options.power)
+            records_of = partial(records.power, points=options.power)
         elif options.trials:
-            of = records.trials
-        print_csv([record for comparison in comparisons for record in of(comparison)])
+            records_of = records.trials
+        print_csv([record for comparison in comparisons for record in records_of(comparison)])
         return
     from xent_bench.runs.mixtures import separated
     from xent_bench.runs.sweep_record import without_result

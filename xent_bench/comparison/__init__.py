@@ -1,1 +1,4 @@
-"""Losses compared: which runs stand side by side, and what their numbers show. Computes only."""
+"""Comparison of losses: which runs are compared, and what their metrics show.
+
+Modules here only compute; `xent_bench.report` draws and prints the results.
+"""

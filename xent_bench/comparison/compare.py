@@ -1,6 +1,6 @@
-"""Runs side by side: which of them make a row, what the row says, and what to know beside it.
+"""Comparison of finished runs: one row for each loss, and what a reader must know about the rows.
 
-All of it is computed here; nothing is printed.
+This module computes and prints nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ from xent_bench.comparison.setting import (
 )
 from xent_bench.comparison.stats import Estimate, choice_widening, estimate
 from xent_bench.comparison.still_falling import still_falling
-from xent_bench.comparison.trials import Missing, Trial, missing, trials_of
-from xent_bench.comparison.trust import READINGS, trust
+from xent_bench.comparison.trials import EmptyCell, Trial, empty_cells, trials_of
+from xent_bench.comparison.trust import VERDICT_PREFIXES, trust
 from xent_bench.comparison.tuning import Choice, at_edge, budget, choose, confounded, unequal
 from xent_bench.comparison.yardsticks import CHOOSE_BY, PRIMARY, YARDSTICKS, Yardstick, by_key
 from xent_bench.runs.begun import Unfinished
@@ -37,123 +37,128 @@ BASELINE = "ce"
 
 
 class Options(NamedTuple):
-    """What a reader may want otherwise."""
+    """Settings of a comparison, as the options of xent-report give them."""
 
-    baseline: str | None = None  # ce where it is
+    baseline: str | None = None  # None: ce, if the comparison has it
     yardsticks: tuple[Yardstick, ...] = YARDSTICKS
-    choose_by: str = CHOOSE_BY
-    rank_anyway: bool = False
-    primary: str = PRIMARY
+    choose_by: str = CHOOSE_BY  # metric on val that chooses hyper-parameters
+    rank_anyway: bool = False  # rank also where losses were not tuned alike
+    primary: str = PRIMARY  # key of the metric that decides which loss is better
 
 
 class Row(NamedTuple):
-    """One loss as tuned, over its seeds."""
+    """Results of one loss with its chosen hyper-parameters, over its seeds."""
 
     choice: Choice
-    estimates: dict[str, Estimate]
-    scaled_map: str
+    estimates: dict[str, Estimate]  # by metric key, of the metrics that every run has
+    scaled_map: str  # formula of temperature scaling for this loss, such as softmax(z / T)
 
     @property
     def label(self) -> str:
-        """The loss."""
+        """Name of the loss."""
         return self.trial.loss
 
     @property
     def trial(self) -> Trial:
-        """The trial that all seeds together choose."""
+        """The trial that all seeds together choose: the one to train with."""
         return self.choice.trial
 
     @property
     def runs(self) -> list[Run]:
-        """Finished runs, one a seed: of the trial that the other seeds choose."""
+        """Reported runs, one for each seed: a run of the trial that the other seeds choose."""
         return self.choice.runs
 
     @property
     def trials(self) -> int:
-        """Number of trials that the loss was chosen from."""
+        """Number of trials among which the loss's trial was chosen; 1 for an untuned loss."""
         return max(1, len(self.choice.candidates))
 
     @property
     def n(self) -> int:
-        """Seeds that finished."""
+        """Number of seeds with a finished run."""
         return len(self.runs)
 
     @property
     def seconds(self) -> float | None:
-        """Mean of a whole run; None without one."""
+        """Mean duration of a run in seconds, evaluation included; None without a run."""
         return fmean(run.seconds for run in self.runs) if self.n else None
 
     @property
     def examples_per_second(self) -> float | None:
-        """Mean over the runs that know it; None without one."""
-        speeds = [run.examples_per_second for run in self.runs]
-        known = [speed for speed in speeds if speed is not None]
-        return fmean(known) if known else None
+        """Mean training speed of the runs that recorded theirs; None if no run did."""
+        recorded = [run.examples_per_second for run in self.runs]
+        speeds = [speed for speed in recorded if speed is not None]
+        return fmean(speeds) if speeds else None
 
     @property
     def at_bound(self) -> int:
-        """How many of these runs had no best temperature within the bounds."""
-        bound = self.estimates.get("test_ts/temperature_at_bound")
-        return round(self.n * bound.mean) if bound else 0
+        """Number of these runs whose fit found no best temperature within the bounds."""
+        share = self.estimates.get("test_ts/temperature_at_bound")
+        return round(self.n * share.mean) if share else 0
 
 
 class Comparison(NamedTuple):
-    """The runs of one experiment in one setting: data, net, epochs, batch size and the like."""
+    """Results of one experiment in one setting: data, net, epochs, batch size and the like."""
 
     experiment: str
-    setting: str  # data and model, with what else tells it from others
+    setting: str  # data and model, and what distinguishes it from the other settings
     options: Options
     rows: list[Row]
     trials: list[Trial]
-    unfair: str  # why losses cannot be ranked fairly; nothing if they can
-    unranked: str  # the same, unless they are ranked all the same
+    unfair: str  # why losses cannot be ranked fairly; empty if they can
+    unranked: str  # why losses are not ranked; empty with Options.rank_anyway
     contrasts: list[Contrast]
-    leaders: dict[str, Leaders]  # by yardstick
-    trust: dict[str, dict[str, str]]  # verdicts on calibration, by reading and loss
-    falling: dict[str, float]  # losses whose val/nll still fell when training ended, by how much
+    leaders: dict[str, Leaders]  # by the yardstick's key
+    trust: dict[str, dict[str, str]]  # verdict on calibration, by reading, then by loss
+    falling: dict[str, float]  # fall of val/nll of each loss that still improved at the end
     flips: list[Flip]
-    missing: list[Missing]
-    at_edge: list[str]  # tuned values that are the smallest or largest tried
+    empty_cells: list[EmptyCell]
+    at_edge: list[str]  # chosen values that are the smallest or largest tried
     unfinished: list[Unfinished]
-    confounded: list[str]  # what differs between losses beside the loss and its own parameters
+    confounded: list[str]  # what differs between losses besides the loss and its parameters
     control: Control
     runs: list[Run]
 
     @property
     def baseline(self) -> str | None:
-        """The label of its row; None where it has none."""
+        """Label of the baseline's row; None if the comparison has no finished run of it."""
         return _baseline(self.rows, self.options)
 
     @property
     def is_tuned(self) -> bool:
-        """Whether a loss had a choice of hyper-parameters."""
+        """Whether any loss had more than one trial to choose from."""
         return any(row.trials > 1 for row in self.rows)
 
 
 def compare(
     runs: Sequence[Run], unfinished: Sequence[Unfinished] = (), options: Options | None = None
 ) -> list[Comparison]:
-    """A comparison for each experiment and setting, losses in the order of the primary metric.
+    """Compare the losses of each experiment and setting, ordered by the primary metric.
 
-    A ValueError if the baseline is in none of them, or if a trial cannot be chosen.
+    ValueError if no comparison has the baseline that was asked for, or if the trials of a loss
+    lack the score that chooses between them.
     """
     options = options or Options()
     groups: dict[Setting, list[Run]] = {}
     for run in sorted(runs, key=identity_of):
         groups.setdefault(setting_of(run), []).append(run)
-    known = {setting[:-1] for setting in groups}
-    ended = sorted((run for run in unfinished if "loss" in run.params), key=identity_of)
-    for other in ended:  # settings of which no run finished
-        if setting_of(other)[:-1] not in known:
-            groups.setdefault(setting_of(other), [])
-    found = []
+    finished_settings = {setting[:-1] for setting in groups}
+    with_loss = sorted((run for run in unfinished if "loss" in run.params), key=identity_of)
+    for run_without_result in with_loss:  # add the settings in which no run finished
+        setting = setting_of(run_without_result)
+        if setting[:-1] not in finished_settings:
+            groups.setdefault(setting, [])
+    comparisons = []
     for setting in sorted(groups, key=in_order_of_numbers):
-        others = [run for run in ended if setting_of(run)[:-1] == setting[:-1]]
-        found.append(_comparison(setting, list(groups), groups[setting], others, options))
-    losses = dict.fromkeys(trial.loss for each in found for trial in each.trials)
+        # an unfinished run has no hash of its images, so the last part is not compared
+        same_setting = [run for run in with_loss if setting_of(run)[:-1] == setting[:-1]]
+        comparisons.append(
+            _comparison(setting, list(groups), groups[setting], same_setting, options)
+        )
+    losses = dict.fromkeys(trial.loss for comparison in comparisons for trial in comparison.trials)
     if options.baseline is not None and options.baseline not in losses:
         raise ValueError(f"--baseline: expected one of {', '.join(losses)}, got {options.baseline}")
-    return found
+    return comparisons
 
 
 def _comparison(
@@ -178,8 +183,10 @@ def _comparison(
     field = Field(ranked, max(row.trials for row in rows))
     baseline = _baseline(rows, options)
     yardsticks = by_key(options.yardsticks)
-    against = contrasts(field, baseline, options.yardsticks, options.primary) if baseline else []
-    twins = {contrast.label for contrast in against if contrast.same}
+    differences = (
+        contrasts(field, baseline, options.yardsticks, options.primary) if baseline else []
+    )
+    twins = {contrast.label for contrast in differences if contrast.same}
     finished = {row.label: row.runs for row in rows if row.n and row.label not in twins}
     distinct = {label: group for label, group in ranked.items() if label not in twins}
     return Comparison(
@@ -190,12 +197,12 @@ def _comparison(
         trials,
         unfair,
         unranked,
-        against,
+        differences,
         {key: leaders(field, by) for key, by in yardsticks.items()},
-        {reading: trust(finished, reading) for reading in READINGS},
+        {reading: trust(finished, reading) for reading in VERDICT_PREFIXES},
         _falling(finished),
         flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
-        missing(trials),
+        empty_cells(trials),
         at_edge(tried, {loss: choice.trial for loss, choice in chosen.items()}),
         unfinished,
         differing,

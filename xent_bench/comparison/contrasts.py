@@ -1,8 +1,9 @@
-"""Losses against a baseline, and against the best: differences paired by seed, and verdicts.
+"""Differences between losses, paired by seed: to a baseline and to the best loss, with verdicts.
 
-Three families of tests, each of which errs in at most 5 of 100 comparisons: the primary metric over
-all losses; the secondary metrics that a conclusion quotes, over all of them and all losses; and the
-marks of the best, in each column over all pairs of losses. Other metrics have no verdict.
+Tests are corrected in three families, and each family has a false positive in at most 5 of 100
+comparisons: (1) the primary metric, over all losses; (2) the secondary metrics, which the
+conclusion quotes, over all of these metrics and all losses; (3) the marks of the best loss, for
+each column over all pairs of losses. Other metrics get no verdict.
 """
 
 from collections import Counter
@@ -23,35 +24,38 @@ from xent_bench.comparison.stats import (
 from xent_bench.comparison.yardsticks import Yardstick, quoted
 from xent_bench.runs.result import Run
 
-Runs = Mapping[str, Sequence[Run]]  # finished ones, by the loss's label
+Runs = Mapping[str, Sequence[Run]]  # finished runs, by the loss's label
 Pairs = list[tuple[Run, Run]]
 OPEN, UNJUDGED = "inconclusive", "not judged"
 
 
 class Contrast(NamedTuple):
-    """A loss against the baseline by one yardstick; p are corrected over their family (Holm)."""
+    """Comparison of one loss with the baseline by one yardstick.
+
+    `p` and `p_tie` are corrected over their family of tests (Holm).
+    """
 
     label: str
     yardstick: Yardstick
     difference: Difference
     p: float | None
     p_tie: float | None
-    same: bool  # weights, bit for bit: one loss in two formats
-    verdict: str  # better, worse, tie within D, inconclusive; not judged; or same
+    same: bool  # both losses ended with the same weights, bit for bit: one loss in two formats
+    verdict: str  # better, worse, tie within D, inconclusive, not judged, or same
 
 
 class Field(NamedTuple):
-    """The losses that compete, and among how many trials each was chosen."""
+    """The competing losses' runs, and the largest number of trials that a loss was chosen from."""
 
     runs: Runs
     trials: int = 1
 
     def paired(self, label: str, other: str, key: str) -> Pairs:
-        """Runs of two losses that have a metric, with the seeds that both have."""
+        """Pair the runs of two losses by seed; runs without the metric `key` are left out."""
         return paired(self.runs[label], self.runs[other], key)
 
     def difference(self, pairs: Pairs, by: Yardstick) -> Difference:
-        """The first of each pair minus the second; its error is that of tuned losses."""
+        """Mean of first run minus second run over the pairs, with the error of tuned losses."""
         ours, theirs = zip(*((a.metrics[by.key], b.metrics[by.key]) for a, b in pairs), strict=True)
         widening = choice_widening(len(pairs), self.trials)
         return difference(ours, theirs, by.tie, by.better, widening=widening)
@@ -60,7 +64,10 @@ class Field(NamedTuple):
 def contrasts(
     field: Field, baseline: str, yardsticks: Sequence[Yardstick], primary: str
 ) -> list[Contrast]:
-    """Every loss but the baseline, by every yardstick that both have."""
+    """Compare every other loss with the baseline, by every yardstick that both have.
+
+    The result is in the order of `yardsticks`; empty if the baseline has no runs.
+    """
     if baseline not in field.runs:
         return []
     secondary = set(quoted(primary)) - {primary}
@@ -79,18 +86,20 @@ def contrasts(
 
 
 def paired(runs: Sequence[Run], others: Sequence[Run], key: str) -> Pairs:
-    """Runs that have a metric, with the seeds that both losses have, in the seeds' order."""
-    one, other = (
+    """Pair the runs of two losses that have the metric `key` and the same seed, by seed."""
+    by_seed, others_by_seed = (
         {int(run.params["seed"]): run for run in group if key in run.metrics}
         for group in (runs, others)
     )
-    return [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
+    shared = sorted(by_seed.keys() & others_by_seed.keys())
+    return [(by_seed[seed], others_by_seed[seed]) for seed in shared]
 
 
 def _family(field: Field, baseline: str, yardsticks: Sequence[Yardstick]) -> list[Contrast]:
-    """Contrasts that are corrected together.
+    """Compare all losses with the baseline by these yardsticks, and correct the p values together.
 
-    What ends with the same weights, as two formats of one loss, is no member.
+    A loss that ended with the baseline's weights (the same loss in another format of label) is
+    not tested and does not count in the correction.
     """
     members = [
         (label, by, pairs)
@@ -112,12 +121,16 @@ def _family(field: Field, baseline: str, yardsticks: Sequence[Yardstick]) -> lis
 
 
 def _same(run: Run, other: Run) -> bool:
-    ended = run.tags.get("weights_sha256")
-    return ended is not None and ended == other.tags.get("weights_sha256")
+    """Whether both runs ended with the same weights, bit for bit."""
+    weights = run.tags.get("weights_sha256")
+    return weights is not None and weights == other.tags.get("weights_sha256")
 
 
 def _verdict(delta: Difference, p: float | None, p_tie: float | None, by: Yardstick) -> str:
-    """A difference that is surely small is a tie, also where it is surely there."""
+    """The verdict on a difference: tie, better, worse or inconclusive.
+
+    A difference that is significant and also significantly smaller than the tie margin is a tie.
+    """
     if p_tie is not None and p_tie < LEVEL:
         return f"tie within {by.margin()}"
     if p is not None and p < LEVEL:
@@ -126,22 +139,22 @@ def _verdict(delta: Difference, p: float | None, p_tie: float | None, by: Yardst
 
 
 class Leaders(NamedTuple):
-    """The loss with the best mean by one yardstick, and those that are not told from it.
+    """The loss with the best mean by one yardstick, and the losses not shown to differ from it.
 
-    Empty where nothing can be told: one loss, one seed, or no loss that differs from the best.
+    Both are empty if there is only one loss or one seed, or if no loss is shown to be worse.
     """
 
-    best: str = ""
-    tied: frozenset[str] = frozenset()
+    best: str = ""  # label
+    tied: frozenset[str] = frozenset()  # labels
 
 
 def leaders(field: Field, by: Yardstick) -> Leaders:
     """Find the loss with the best mean, and mark it if another loss is shown to be worse.
 
-    Losses compete on the same seeds, those that more than half of them have, and need two. All
-    pairs are tested, paired by seed, and corrected together (Holm), since any loss may come out
-    best: of equal losses at most 5 of 100 columns have a mark. What ends with the same weights, as
-    two formats of one loss, counts once.
+    Losses compete on the seeds that more than half of them have; at least two such seeds are
+    needed. All pairs of losses are tested, paired by seed, and corrected together (Holm), because
+    any loss may come out best: if all losses are equal, at most 5 of 100 columns get a mark.
+    Losses that ended with the same weights (one loss in two formats of label) count once.
     """
     competing = _competing(field.runs, by.key)
     if len(competing) < 2:
@@ -153,8 +166,8 @@ def leaders(field: Field, by: Yardstick) -> Leaders:
     values = [[run.metrics[by.key] for run in competing[label]] for label in distinct]
     pairs = list(combinations(distinct, 2))
     ps = holm(p_of_all_pairs(values, choice_widening(len(values[0]), field.trials)))
-    different = {two for two, p in zip(pairs, ps, strict=True) if p is not None and p < LEVEL}
-    beaten = {label for two in different if alike[best] in two for label in two} - {alike[best]}
+    different = {pair for pair, p in zip(pairs, ps, strict=True) if p is not None and p < LEVEL}
+    beaten = {label for pair in different if alike[best] in pair for label in pair} - {alike[best]}
     beaten |= {label for label in distinct if isfinite(means[best]) and not isfinite(means[label])}
     if not beaten:
         return Leaders()
@@ -163,9 +176,9 @@ def leaders(field: Field, by: Yardstick) -> Leaders:
 
 
 def _competing(runs: Runs, key: str) -> dict[str, list[Run]]:
-    """Runs by loss on the seeds that more than half of the losses have; of losses with all these.
+    """Runs of each competing loss, on the seeds that more than half of the losses have.
 
-    Empty where that leaves fewer than two seeds.
+    A loss that lacks one of these seeds is left out. Empty if there are fewer than two such seeds.
     """
     scored = {
         label: {int(run.params["seed"]): run for run in group}
@@ -184,7 +197,7 @@ def _competing(runs: Runs, key: str) -> dict[str, list[Run]]:
 
 
 def _alike(runs: Runs) -> dict[str, str]:
-    """Map each loss to the first that ended with the same weights in every run, mostly itself."""
+    """Map each loss to the first loss with the same weights in every run; mostly to itself."""
     first: dict[str, str] = {}
     for label in runs:
         twins = (
@@ -197,32 +210,35 @@ def _alike(runs: Runs) -> dict[str, str]:
 
 
 class Flip(NamedTuple):
-    """Two losses of which one has the smaller mean as trained, the other after scaling."""
+    """A pair of losses whose order by NLL changes with temperature scaling."""
 
-    as_trained: str
-    scaled: str
-    shown: bool  # both orders, corrected over all pairs of losses
+    as_trained: str  # label of the better loss as trained
+    scaled: str  # label of the better loss after scaling
+    shown: bool  # whether both orders are significant, corrected over all pairs of losses
 
 
 def flips(field: Field, raw: Yardstick, scaled: Yardstick) -> list[Flip]:
-    """Pairs whose order by a yardstick turns with temperature scaling.
+    """Find the pairs of losses whose order by a yardstick changes with temperature scaling.
 
-    An order that turns is shown where both differences are: the larger p of the two, corrected over
-    all pairs (Bonferroni).
+    A change of order is shown if both differences are significant: the larger of their two p,
+    corrected over all pairs of losses (Bonferroni), is below LEVEL.
     """
-    turned, number = [], 0
+    changed, tested_pairs = [], 0
     for one, other in combinations(field.runs, 2):
         pairs = [field.paired(one, other, by.key) for by in (raw, scaled)]
         if not all(pairs):
             continue
-        number += 1
-        before, after = (_mean(runs, by) for runs, by in zip(pairs, (raw, scaled), strict=True))
+        tested_pairs += 1
+        before, after = (_total(runs, by) for runs, by in zip(pairs, (raw, scaled), strict=True))
         if before * after < 0:
             first, second = (one, other) if raw.better * before > 0 else (other, one)
-            ps = [field.difference(*two).p for two in zip(pairs, (raw, scaled), strict=True)]
-            turned.append((first, second, max(1.0 if p is None else p for p in ps)))
-    return [Flip(first, second, number * p < LEVEL) for first, second, p in turned]
+            ps = [
+                field.difference(runs, by).p for runs, by in zip(pairs, (raw, scaled), strict=True)
+            ]
+            changed.append((first, second, max(1.0 if p is None else p for p in ps)))
+    return [Flip(first, second, tested_pairs * p < LEVEL) for first, second, p in changed]
 
 
-def _mean(pairs: Pairs, by: Yardstick) -> float:
+def _total(pairs: Pairs, by: Yardstick) -> float:
+    """Sum of the differences over the pairs; it has the sign of their mean."""
     return sum(one.metrics[by.key] - other.metrics[by.key] for one, other in pairs)

@@ -1,6 +1,7 @@
-"""What a page shows beside the numbers, read from the folders of runs: curves and predictions.
+"""Data for the page's charts, read from the runs' folders: training curves and predictions.
 
-What is not there is said and left out; nothing else depends on it.
+A file that cannot be read is listed in `Evidence.absent` and left out. Tables and verdicts do not
+depend on these files.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,103 +24,117 @@ from xent_bench.runs.result import Run
 
 PREDICTIONS = "predictions.npz"
 COVERAGES = np.linspace(0.01, 1, 100)
-# means over images
+# metrics that are means over images, and so have a value for each image
 BY_IMAGE = ("test/top1", "test/nll", "test/brier", "test_ts/nll", "test_ts/brier")
 
 
 @dataclass
 class Evidence:
-    """Of the losses of a comparison, by label."""
+    """Curves and predictions of a comparison's losses; every dictionary is keyed by loss label."""
 
     curves: dict[str, dict[str, Values]] = field(default_factory=dict)  # (runs, epochs) by metric
     reliability: dict[str, dict[str, Reliability]] = field(default_factory=dict)  # of one seed
     risks: dict[str, Values] = field(default_factory=dict)  # at COVERAGES, mean over seeds
     by_image: dict[str, dict[str, Values]] = field(default_factory=dict)  # mean over seeds
-    images: dict[str, Labels] = field(default_factory=dict)  # their ids
+    images: dict[str, Labels] = field(default_factory=dict)  # ids of the test images
     absent: list[str] = field(default_factory=list)  # files that cannot be read
 
     def image_error(self, label: str, baseline: str, key: str) -> float | None:
-        """Standard error over test images of the difference between two losses, both of which saw
-        the same: s / sqrt(n) of the differences image by image.
+        """Standard error over test images of the difference between a loss and the baseline.
+
+        s / sqrt(n) of the differences image by image, in the metric's unit. None if a loss has no
+        values by image, if the two were tested on different images, or if a value is infinite.
         """
-        pair = [self.by_image.get(each, {}).get(key) for each in (label, baseline)]
-        if pair[0] is None or pair[1] is None:
+        values, baseline_values = (
+            self.by_image.get(loss, {}).get(key) for loss in (label, baseline)
+        )
+        if values is None or baseline_values is None:
             return None
         if not np.array_equal(self.images[label], self.images[baseline]):
             return None
-        deltas = pair[0] - pair[1]
+        deltas = values - baseline_values
         if len(deltas) < 2 or not np.isfinite(deltas).all():
             return None
         return float(deltas.std(ddof=1) / len(deltas) ** 0.5)
 
 
 def folder_of(run: Run) -> Path:
-    """Where a run was read from."""
+    """The folder that a run was read from; ValueError for a run that was read from MLflow."""
     if run.folder is None:
         raise ValueError(f"expected the folder of {run.name}, got none")
     return run.folder
 
 
-def gather(comparison: Comparison, where: Callable[[Run], Path] = folder_of) -> Evidence:
-    """Of every loss the runs of the trial that was chosen."""
-    found = Evidence()
+def load_evidence(
+    comparison: Comparison, find_folder: Callable[[Run], Path] = folder_of
+) -> Evidence:
+    """Load curves and predictions of the reported runs of every loss.
+
+    `find_folder` returns the folder that holds the files of a run.
+    """
+    evidence = Evidence()
     for row in comparison.rows:
-        folders = {f"{row.label} s{run.params['seed']}": where(run) for run in row.runs}
-        _add_curves(found, row.label, folders)
-        _add_predictions(found, row.label, folders)
-    return found
+        folders = {f"{row.label} s{run.params['seed']}": find_folder(run) for run in row.runs}
+        _add_curves(evidence, row.label, folders)
+        _add_predictions(evidence, row.label, folders)
+    return evidence
 
 
-def _add_curves(found: Evidence, label: str, folders: Mapping[str, Path]) -> None:
-    steps = []
+def _add_curves(evidence: Evidence, label: str, folders: Mapping[str, Path]) -> None:
+    curves = []  # for each run its epochs, for each epoch its metrics
     for name, folder in folders.items():
         try:
-            steps.append(list(load_curves(folder).values()))
+            curves.append(list(load_curves(folder).values()))
         except ValueError:
-            found.absent.append(f"{name}: {CURVES_FILE}")
-    length = min(map(len, steps), default=0)
+            evidence.absent.append(f"{name}: {CURVES_FILE}")
+    length = min(map(len, curves), default=0)
     for key in DRAWN:
-        if length and all(key in step for each in steps for step in each):
-            values = [[step[key] for step in each[:length]] for each in steps]
-            found.curves.setdefault(label, {})[key] = np.array(values)
+        if length and all(key in epoch for curve in curves for epoch in curve):
+            values = [[epoch[key] for epoch in curve[:length]] for curve in curves]
+            evidence.curves.setdefault(label, {})[key] = np.array(values)
 
 
-def _add_predictions(found: Evidence, label: str, folders: Mapping[str, Path]) -> None:
-    read: list[dict[str, Examples]] = []
+def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]) -> None:
+    runs: list[dict[str, Examples]] = []  # for each run its test examples by reading
     for name, folder in folders.items():
         try:
             predictions = load(folder / PREDICTIONS)
         except ValueError:
-            found.absent.append(f"{name}: {PREDICTIONS}")
+            evidence.absent.append(f"{name}: {PREDICTIONS}")
             continue
-        images = found.images.setdefault(label, predictions.test.id)
+        images = evidence.images.setdefault(label, predictions.test.id)
         if not np.array_equal(images, predictions.test.id):
-            found.absent.append(f"{name}: {PREDICTIONS}, which is of other images")
+            evidence.absent.append(f"{name}: {PREDICTIONS}, which is of other images")
             continue
-        read.append(readings(predictions, fit_temperature(predictions.calib, predictions.link)))
-    if not read:
+        runs.append(readings(predictions, fit_temperature(predictions.calib, predictions.link)))
+    if not runs:
         return
-    found.reliability[label] = {
+    evidence.reliability[label] = {
         prefix: reliability(examples.ranked)
-        for prefix, examples in read[0].items()
+        for prefix, examples in runs[0].items()
         if examples.probabilistic is not None
     }
-    found.risks[label] = np.mean([_risks(each["test"]) for each in read], axis=0)
-    values = {key: [_by_image(each, key) for each in read] for key in BY_IMAGE}
-    there = {key: [v for v in own if v is not None] for key, own in values.items()}
-    found.by_image[label] = {key: np.mean(own, axis=0) for key, own in there.items() if own}
+    evidence.risks[label] = np.mean([_risks(run["test"]) for run in runs], axis=0)
+    by_key = {key: [_by_image(run, key) for run in runs] for key in BY_IMAGE}
+    defined = {
+        key: [values for values in by_run if values is not None] for key, by_run in by_key.items()
+    }
+    evidence.by_image[label] = {
+        key: np.mean(by_run, axis=0) for key, by_run in defined.items() if by_run
+    }
 
 
 def _risks(examples: Examples) -> Values:
+    """Share of errors among the most certain answers, at each of COVERAGES."""
     curve = risks(examples.ranked)
     places = np.ceil(COVERAGES * len(curve)).astype(int) - 1
     return np.asarray(curve[places])
 
 
-def _by_image(read: dict[str, Examples], key: str) -> Values | None:
-    """A metric of each image; None where there are no probabilities."""
+def _by_image(run: dict[str, Examples], key: str) -> Values | None:
+    """Values of one metric, one for each test image; None for a loss without probabilities."""
     prefix, _, metric = key.partition("/")
-    examples = read[prefix]
-    source = examples if metric == "top1" else examples.probabilistic
-    values: Values | None = getattr(source, metric, None)
+    examples = run[prefix]
+    with_metric = examples if metric == "top1" else examples.probabilistic
+    values: Values | None = getattr(with_metric, metric, None)
     return values

@@ -1,4 +1,4 @@
-"""The setting of a comparison: an experiment, images, a net, and how long and on what it trains."""
+"""The setting of a comparison: what all its runs share, such as data, model and epochs."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -11,10 +11,10 @@ Setting: TypeAlias = tuple[str, ...]
 
 
 def setting_of(run: Run | Unfinished) -> Setting:
-    """Experiment, data, model, all other parameters of the setting (`trials.SETTING`), and last the
-    hash of the images, if it is known.
+    """The setting of a run: experiment, data, model, the other parameters that `trials.SETTING`
+    names as `key=value`, and last the hash of the images ('' if the run did not record it).
 
-    Other images are other data, whatever they are called.
+    The hash is part of it because different images are different data, even under one name.
     """
     keys = sorted(key for key in run.params if key.partition(".")[0] in SETTING)
     parts = [f"{key}={run.params[key]}" for key in keys]
@@ -23,22 +23,22 @@ def setting_of(run: Run | Unfinished) -> Setting:
 
 
 def in_order_of_numbers(setting: Setting) -> list[tuple[str, Natural]]:
-    """A key to sort settings by: 2 epochs come before 10."""
+    """Sort key of a setting that orders numbers by size: 2 epochs come before 10."""
     parts = [part.partition("=") for part in setting]
     return [(name, natural(value)) for name, _, value in parts]
 
 
 def identity_of(run: Run | Unfinished) -> tuple[str, list[tuple[str, Natural]]]:
-    """A run's place in an order that is the same for runs of folders and of a store."""
+    """Sort key of a run; the order is the same for runs read from folders and from MLflow."""
     params = sorted((key, natural(str(value))) for key, value in run.params.items())
     return run.params["loss"], params
 
 
 def name_of(setting: Setting, settings: Sequence[Setting]) -> str:
-    """Data and model, and whatever else tells this setting from one that is called the same."""
+    """Name of a setting: data and model, and what differs from settings of the same two."""
     namesakes = {other for other in settings if other[:3] == setting[:3]}
     common = set.intersection(*map(set, namesakes))
-    own = [part for part in setting[3:-1] if part not in common]
+    distinguishing = [part for part in setting[3:-1] if part not in common]
     if len({other[:-1] for other in namesakes}) < len(namesakes):
-        own.append(f"images {setting[-1][:8]}")
-    return ", ".join([f"{setting[1]} with {setting[2]}", *own])
+        distinguishing.append(f"images {setting[-1][:8]}")
+    return ", ".join([f"{setting[1]} with {setting[2]}", *distinguishing])

@@ -1,7 +1,8 @@
-"""Statistics over seeds: the unit is one trained run.
+"""Statistics over seeds; one observation is one trained run.
 
-From the distributions of scipy.special, and in the tests equal to scipy.stats and statsmodels: the
-import of these two takes longer than a report, and statsmodels' Holm 50 ms for three p values.
+Uses the distributions of scipy.special, because importing scipy.stats and statsmodels takes longer
+than a report, and statsmodels' Holm takes 50 ms for three p values. Tests check that the results
+equal those of scipy.stats and statsmodels.
 """
 
 import math
@@ -14,15 +15,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import chdtri, nctdtr, stdtr, stdtrit
 
-LEVEL = 0.05  # of a test, of a family of tests
-POWER = 0.8
-MOST_SEEDS = 100_000
-EQUAL = 1e-12  # relative: differences nearer to one another than this differ by rounding
-SIMULATED = 2_000_000  # normal numbers, from which the widening of a tuned loss is known to 1 %
+LEVEL = 0.05  # significance level of a test, and of a family of tests
+POWER = 0.8  # probability of seeing a difference that is there, for `seeds_needed`
+MOST_SEEDS = 100_000  # largest answer of `seeds_needed`
+EQUAL = 1e-12  # relative spread below which differences differ only by rounding
+SIMULATED = 2_000_000  # normal numbers drawn by `choice_widening`, for an error of 1 %
 
 
 class Estimate(NamedTuple):
-    """A mean over runs with the half-width of its interval; None for a single run."""
+    """Mean over n runs and half-width of its interval, None where there is no interval."""
 
     mean: float
     half_width: float | None
@@ -34,8 +35,8 @@ def estimate(
 ) -> Estimate:
     """Mean and Student's t interval: mean +- widening t_{n-1} s / sqrt(n).  Student, 1908.
 
-    No interval where there is none: for one run, or where a value is infinite. `widening` is 1 for
-    runs of one trial; see `choice_widening`.
+    There is no interval for a single run or if a value is infinite. `widening` is 1 for runs of
+    one trial; for a tuned loss see `choice_widening`.
     """
     n, mean = len(values), fmean(values)
     if n == 1 or not math.isfinite(mean):
@@ -48,12 +49,13 @@ def estimate(
 def choice_widening(seeds: int, trials: int) -> float:
     """Factor by which the standard error of a tuned loss exceeds s / sqrt(n).
 
-    For each seed the trial that is reported was chosen by the other seeds. That leaves the mean
-    without bias, but two seeds then share what chose for them, and their scores are correlated by
-    rho >= 0: the factor is sqrt((1 + (n - 1) rho) / (1 - rho)). It is largest where all trials are
-    equally good and where val and test err together, and that case is simulated here, always with
-    the same numbers; where one trial is clearly the best, intervals are wider than they need be.
-    Range: 1 for one trial, 1.3 to 1.8 for 2 to 10 trials and 2 to 10 seeds. Error: 1 %.
+    For each seed, the other seeds choose the trial whose run is reported. The mean then has no
+    bias, but the choices for two seeds rest mostly on the same seeds, so their scores have a
+    correlation rho >= 0, and the factor is sqrt((1 + (n - 1) rho) / (1 - rho)). It is largest if
+    all trials are equally good and if errors on val and test are the same. That case is simulated
+    here, always with the same random numbers; if one trial is clearly the best, intervals are
+    wider than necessary. Range: 1 for one trial, 1.3 to 1.8 for 2 to 10 trials and 2 to 10 seeds.
+    Error of the simulation: 1 %.
     """
     if trials < 2 or seeds < 2:
         return 1.0
@@ -61,25 +63,26 @@ def choice_widening(seeds: int, trials: int) -> float:
     scores = np.random.default_rng(0).standard_normal((sweeps, trials, seeds))
     chosen = (scores.sum(axis=2, keepdims=True) - scores).argmax(axis=1)
     reported = np.take_along_axis(scores, chosen[:, None, :], axis=1)[:, 0]
-    # of the mean and of single seeds, about the true score, which is 0
+    # variance of the mean over variance of a single seed; the true score is 0
     ratio = float((reported.mean(axis=1) ** 2).mean() / (reported**2).mean())
     rho = max(0.0, (seeds * ratio - 1) / (seeds - 1))
     return math.sqrt((1 + (seeds - 1) * rho) / (1 - rho))
 
 
 class Difference(NamedTuple):
-    """A loss minus the baseline, paired by seed, in the metric's own unit.
+    """Difference of a loss minus the baseline, paired by seed, in the metric's own unit.
 
-    `p` that there is no difference, `p_tie` that it reaches the margin of a tie: of t tests,
-    two-sided and TOST (Schuirmann, 1987). `effect_size` is Hedges' g of the paired differences,
-    from three pairs on. `improvement` is the share of seeds with which the loss does better, a tie
-    counting half. Without a spread to judge by (one pair; an infinite value; differences that are
-    all equal, as a few images of a small test set make them) there is no interval and no p.
+    `p` tests that there is no difference (two-sided t test); `p_tie` tests that the difference is
+    at least as large as the tie margin (TOST; Schuirmann, 1987). `effect_size` is Hedges' g of the
+    paired differences, None for fewer than three pairs. `improvement` is the share of seeds with
+    which the loss is better; a tie counts half. There is no interval and no p without a spread:
+    for one pair, for an infinite value, or if all differences are equal, which happens when two
+    losses differ on a few images of a small test set.
     """
 
     mean: float
-    half_width: float | None
-    n: int
+    half_width: float | None  # of the 95 % interval
+    n: int  # number of pairs
     spread: float | None  # standard deviation of the differences
     p: float | None
     p_tie: float | None
@@ -95,9 +98,10 @@ def difference(
     *,
     widening: float = 1.0,
 ) -> Difference:
-    """Compare two losses' runs pair by pair; `better` is the sign of an improvement, 1 or -1.
+    """Compare two losses' runs pair by pair.
 
-    `widening` multiplies the standard error of tuned losses: see `choice_widening`.
+    `margin` is the largest difference of a tie, `better` the sign of an improvement, 1 or -1, and
+    `widening` multiplies the standard error: see `choice_widening`.
     """
     pairs = list(zip(values, baseline, strict=True))
     wins = fmean((better * value > better * base) + 0.5 * (value == base) for value, base in pairs)
@@ -115,9 +119,10 @@ def difference(
 
 
 def p_of_all_pairs(values: Sequence[Sequence[float]], widening: float = 1.0) -> list[float | None]:
-    """Two-sided p of the paired t test of each two rows, in the order of itertools.combinations.
+    """Two-sided p of the paired t test of every two rows, in the order of itertools.combinations.
 
-    As `difference`, at once for all pairs: None where there is no spread to judge by.
+    `values` has a row for each loss and a column for each seed. The p are those of `difference`,
+    computed for all pairs of rows at once; None where the differences have no spread.
     """
     rows = np.array(values, dtype=float)
     m, n = rows.shape
@@ -134,7 +139,7 @@ def p_of_all_pairs(values: Sequence[Sequence[float]], widening: float = 1.0) -> 
 
 
 def _hedges(d: float, n: int) -> float | None:
-    """Cohen's d without its bias in small samples, by the exact factor.  Hedges, 1981."""
+    """Correct Cohen's d for its bias in small samples, with the exact factor.  Hedges, 1981."""
     df = n - 1
     if df < 2:
         return None
@@ -142,9 +147,10 @@ def _hedges(d: float, n: int) -> float | None:
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Of a family of tests, p so that one below LEVEL errs at most that often.  Holm, 1979.
+    """Correct the p values of a family of tests by Holm's method.  Holm, 1979.
 
-    What was not tested (None) is no member.
+    The probability that any true null hypothesis gets a corrected p below LEVEL is at most LEVEL.
+    None stands for a test that was not made: it stays None and does not count.
     """
     tested = sorted((p, place) for place, p in enumerate(ps) if p is not None)
     corrected: list[float | None] = [None] * len(ps)
@@ -155,9 +161,10 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def seeds_needed(effect: float, spread: float, level: float = LEVEL) -> int | None:
-    """Pairs with which a two-sided t test at a level sees this mean difference in POWER of cases.
+    """Number of pairs with which a two-sided paired t test has the power POWER.
 
-    None if MOST_SEEDS do not suffice.
+    `effect` is the true mean difference, `spread` the standard deviation of the differences, in
+    the same unit, and `level` the significance level. None if MOST_SEEDS are not enough.
     """
 
     def power(n: int) -> float:
@@ -169,16 +176,17 @@ def seeds_needed(effect: float, spread: float, level: float = LEVEL) -> int | No
 
 
 def largest_spread(spread: float, n: int) -> float:
-    """Upper end of a one-sided 80 % interval of the standard deviation of n normal values."""
+    """Upper end of the one-sided 80 % interval of a standard deviation from n normal values."""
     return spread * math.sqrt((n - 1) / float(chdtri(n - 1, 0.8)))
 
 
 def best_of(k: int, chosen_by: Sequence[float], reported: Sequence[float]) -> float:
-    """Mean of what is reported when the best of k random trials is chosen, smallest first.
+    """Expected reported score of the best of k trials that are drawn at random.
 
-    Over all subsets of k of the n trials, of which C(n - i, k - 1) have the i-th best as their
-    best.  As Dodge et al., 2019, arXiv:1909.03004, but without replacement and with the choice
-    made by another number than is reported.
+    The best trial is the one with the smallest `chosen_by`; the result is the mean of its
+    `reported` over all subsets of k of the n trials. The i-th best trial is the best in
+    C(n - i, k - 1) of them.  Follows Dodge et al., 2019, arXiv:1909.03004, except that trials are
+    drawn without replacement and that the score that chooses is not the score that is reported.
     """
     n = len(chosen_by)
     order = sorted(range(n), key=lambda i: chosen_by[i])

@@ -1,8 +1,9 @@
-"""Can the probabilities be trusted? Verdicts on the calibration of each loss, over its seeds.
+"""Verdicts on the calibration of each loss over its seeds: can its probabilities be trusted?
 
-A net is judged when it is evaluated, by what a calibrated net shows by chance (`null_band`). Here
-the verdicts of a loss's seeds become one, and those of all losses are corrected together: of a
-comparison in which all are calibrated at most 5 in 100 call one of them miscalibrated.
+The evaluation of a run judges one net, by the miscalibration that a calibrated net shows by chance
+(`null_band`). This module combines the verdicts of a loss's seeds into one and corrects for the
+number of losses: if all losses are calibrated, at most 5 in 100 comparisons call one of them
+miscalibrated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +12,20 @@ from xent_bench.comparison.stats import LEVEL, holm
 from xent_bench.runs.result import Run
 
 CALIBRATED, UNDECIDED = "within noise", "undecided"
-# Of scaling the recipe is judged, a temperature fitted anew, and not one net with one temperature.
-READINGS = {"test": "test", "test_ts": "test_ts_recipe"}
+# By reading, the prefix of the verdicts to use. After scaling the verdict is on the recipe, where
+# the temperature is fitted anew in each simulation, and not on one net with one temperature.
+VERDICT_PREFIXES = {"test": "test", "test_ts": "test_ts_recipe"}
 
 
 def trust(runs: Mapping[str, Sequence[Run]], reading: str) -> dict[str, str]:
-    """A verdict for each loss that has probabilities in this reading, 'test' or 'test_ts'.
+    """Judge the calibration of each loss that has probabilities in this reading.
 
-    'within noise', 'over-confident', 'under-confident', 'mixed', or 'undecided' where the seeds are
-    miscalibrated in different ways. Runs of a version that kept no p are judged by what most say.
+    `reading` is 'test' (as trained) or 'test_ts' (after scaling). A verdict is 'within noise',
+    'over-confident', 'under-confident', 'mixed', or 'undecided' if the seeds are miscalibrated in
+    different ways. If a run has no p (older versions kept none), each loss gets the verdict of most
+    of its runs.
     """
-    prefix = READINGS[reading]
+    prefix = VERDICT_PREFIXES[reading]
     if not all(f"{prefix}_verdict" in run.tags for group in runs.values() for run in group):
         prefix = reading
     words = {
@@ -41,22 +45,23 @@ def trust(runs: Mapping[str, Sequence[Run]], reading: str) -> dict[str, str]:
 
 
 def is_judged_by_older(runs: Sequence[Run]) -> bool:
-    """Whether a run was judged by a version that knew no recipe and kept no p."""
+    """Whether an older version judged one of the runs, without the recipe and without a p."""
     return any(
-        "test_ts_verdict" in run.tags and f"{READINGS['test_ts']}_null/p" not in run.metrics
+        "test_ts_verdict" in run.tags and f"{VERDICT_PREFIXES['test_ts']}_null/p" not in run.metrics
         for run in runs
     )
 
 
 def over_seeds(ps: Sequence[float]) -> float:
-    """One p of several runs, which share their test images and so are not independent.
+    """Combine the p of a loss's runs: (n / k) p_(k), with p_(k) the k-th smallest of n.
 
-    (n / k) p_(k) with p_(k) the k-th smallest of n and k more than half of them: below LEVEL only
-    where most runs are. Valid whatever their dependence.  Rueger, 1978.
+    k is the smallest number that is more than half of n, so the result is below LEVEL only if most
+    p are. The runs share their test images and so are not independent; this combination is valid
+    for any dependence.  Rueger, 1978.
     """
     n = len(ps)
-    most = n // 2 + 1
-    return min(1.0, n / most * sorted(ps)[most - 1])
+    k = n // 2 + 1
+    return min(1.0, n / k * sorted(ps)[k - 1])
 
 
 def _miscalibrated(words: Sequence[str]) -> str:
@@ -65,6 +70,6 @@ def _miscalibrated(words: Sequence[str]) -> str:
 
 
 def majority(words: Sequence[str]) -> str:
-    """The word that more than half of the runs say; 'undecided' if there is none."""
+    """The verdict of more than half of the runs; 'undecided' if there is none."""
     word = max(dict.fromkeys(words), key=words.count)
     return word if 2 * words.count(word) > len(words) else UNDECIDED

@@ -1,8 +1,9 @@
-"""Hyper-parameters, chosen for each loss on val alone, and whether the choice was fair.
+"""Choice of hyper-parameters for each loss on val, and checks that the choice was fair.
 
-A loss is reported *as tuned*: for every seed stands the run of that trial which the other seeds
-choose on val. Had the seeds that chose also reported, the best of equal trials would seem better
-than it is, since a run that is lucky on val is lucky on test.
+A loss is reported *as tuned*: for each seed, the other seeds choose a trial on val, and that
+trial's run with the left-out seed is reported. If the same seeds chose and reported, the best of
+equally good trials would look better than it is, because a run that is lucky on val is lucky on
+test.
 """
 
 import math
@@ -15,28 +16,28 @@ from xent_bench.comparison.trials import Trial, natural, number
 from xent_bench.comparison.yardsticks import LARGER_IS_BETTER
 from xent_bench.runs.result import Run
 
-SECOND = {"val/nll": "val/top1"}  # what breaks a tie of the score; of any other score val/nll
-DIGITS = 12  # scores that agree to so many are equal
-ENOUGH = 0.5  # of the seeds of a loss's largest trial: a trial with fewer is left out
+SECOND = {"val/nll": "val/top1"}  # metric that breaks a tie; for all other scores val/nll
+DIGITS = 12  # decimals to which scores are rounded; scores equal after that are a tie
+ENOUGH = 0.5  # a trial with less than this share of the largest trial's seeds is left out
 
-Place: TypeAlias = tuple[float, ...]  # smaller is better
+Place: TypeAlias = tuple[float, ...]  # sort key of a trial; smaller is better
 
 
 class Choice(NamedTuple):
     """The outcome of tuning one loss."""
 
-    trial: Trial  # chosen by all seeds together: what to train with
-    runs: list[Run]  # that are reported: for each seed of the trial which the others choose
-    candidates: list[Trial]  # among which the choice was
-    left_out: list[str]  # trials that could not be compared, with what they lack
-    tie: str  # how a tie was broken; nothing if there was none
-    flatters: bool = False  # whether the one seed that chose is the one that is reported
+    trial: Trial  # chosen by all seeds together: the hyper-parameters to train with
+    runs: list[Run]  # reported runs: for each seed, of the trial that the other seeds choose
+    candidates: list[Trial]  # trials among which the choice was made
+    left_out: list[str]  # labels of trials that could not be compared, with the reason
+    tie: str  # sentence on how a tie was broken; empty if there was none
+    flatters: bool = False  # whether the only seed that chose is also the one reported
 
 
 def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Choice]:
-    """Choose for each loss the trial with the best mean score on val, over the same seeds.
+    """Choose for each loss the trial with the best mean of `choose_by` over the shared seeds.
 
-    A ValueError if there is a choice and a trial has no such score.
+    ValueError if a loss has several trials and one of them lacks that score.
     """
     by_loss: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -59,13 +60,13 @@ def _choose(trials: Sequence[Trial], choose_by: str) -> Choice:
     if len(shared) > 1:
         runs = _reported(candidates, shared, choose_by)
         return Choice(best, runs, candidates, left_out, tie)
-    # one seed has chosen; the others of the chosen trial, if there are any, are reported
+    # only one seed is shared and chooses; report the chosen trial's other seeds, if it has any
     runs = [run for run in best.runs if int(run.params["seed"]) not in shared]
     return Choice(best, runs or best.runs, candidates, left_out, tie, flatters=not runs)
 
 
 def _comparable(trials: Sequence[Trial]) -> tuple[list[Trial], list[str]]:
-    """Trials of a loss that share a seed to choose by, and what the others lack."""
+    """Trials of a loss that share at least one seed, and notes on the trials left out."""
     lacks = {id(trial): _lack(trial, trials) for trial in trials}
     if all(lacks.values()):
         lacks = {}
@@ -74,15 +75,16 @@ def _comparable(trials: Sequence[Trial]) -> tuple[list[Trial], list[str]]:
         largest = max(kept, key=lambda trial: len(trial.seeds))
         lacks |= {id(trial): "no seed in common" for trial in kept if trial is not largest}
         kept = [largest]
-    told = [f"{trial.label} ({lack})" for trial in trials if (lack := lacks.get(id(trial)))]
-    return kept, told
+    left_out = [f"{trial.label} ({lack})" for trial in trials if (lack := lacks.get(id(trial)))]
+    return kept, left_out
 
 
 def _lack(trial: Trial, trials: Sequence[Trial]) -> str:
-    """Say what a trial of a loss lacks to be compared with the others; nothing if it lacks nothing.
+    """Say which seeds a trial lacks for a comparison with the loss's other trials; empty if none.
 
-    The seeds that more than half of the trials finished are wanted of each, and no seed that
-    another trial finished may have failed. A trial is not chosen for having more.
+    A trial needs every seed that more than half of the trials finished; no seed that another trial
+    finished may have failed; and it needs at least ENOUGH of the largest trial's number of seeds.
+    Additional seeds give a trial no advantage.
     """
     finished = Counter(seed for other in trials for seed in other.seeds)
     largest = max(len(other.seeds) for other in trials)
@@ -95,16 +97,17 @@ def _lack(trial: Trial, trials: Sequence[Trial]) -> str:
 
 
 def _check_score(trial: Trial, number: int, choose_by: str) -> None:
+    """Raise a ValueError if one of `number` trials of a loss lacks the score to choose by."""
     if trial.score is None:
-        known = ", ".join(sorted(key for key in trial.runs[0].metrics if key.startswith("val/")))
+        scores = ", ".join(sorted(key for key in trial.runs[0].metrics if key.startswith("val/")))
         raise ValueError(
             f"cannot choose among the {number} trials of {trial.loss} by {choose_by}, which "
-            f"{trial.label} lacks; scores on val that it has: {known or 'none'}"
+            f"{trial.label} lacks; scores on val that it has: {scores or 'none'}"
         )
 
 
 def _reported(candidates: Sequence[Trial], shared: set[int], choose_by: str) -> list[Run]:
-    """List for each seed the run of the trial that the other seeds choose, if it has that seed."""
+    """Runs to report: for each seed, its run of the trial that the other seeds choose, if any."""
     runs = []
     for seed in sorted(set.union(*(trial.seeds for trial in candidates))):
         chosen = _best(candidates, shared - {seed}, choose_by)
@@ -119,19 +122,22 @@ def _best(candidates: Sequence[Trial], seeds: set[int], choose_by: str) -> Trial
 def _place(
     trial: Trial, candidates: Sequence[Trial], seeds: set[int], choose_by: str
 ) -> tuple[Place, ...]:
-    """Order trials by their score, then by a second one, then by nearness to the middle."""
+    """Sort key of a trial: score, second score, distance from the middle of the grid, values."""
     second = SECOND.get(choose_by, "val/nll")
     scores = tuple(mean_cost(trial, seeds, key) for key in (choose_by, second))
     return scores, _off_middle(trial, candidates), _values(trial, candidates)
 
 
 def mean_cost(trial: Trial, seeds: set[int], key: str) -> float:
-    """Mean score over these seeds, negative if the largest is best; infinite if it is not known."""
-    scores = [run.metrics.get(key) for run in trial.runs if int(run.params["seed"]) in seeds]
-    known = [score for score in scores if score is not None]
-    if not known or len(known) < len(scores):
+    """Mean of a metric over these seeds, with its sign changed if larger is better.
+
+    Smaller is always better; infinite if a run lacks the metric or no run has one of the seeds.
+    """
+    metrics = [run.metrics.get(key) for run in trial.runs if int(run.params["seed"]) in seeds]
+    scores = [score for score in metrics if score is not None]
+    if not scores or len(scores) < len(metrics):
         return math.inf
-    return round(_sign(key) * fmean(known), DIGITS)
+    return round(_sign(key) * fmean(scores), DIGITS)
 
 
 def _sign(key: str) -> int:
@@ -139,7 +145,10 @@ def _sign(key: str) -> int:
 
 
 def _off_middle(trial: Trial, candidates: Sequence[Trial]) -> Place:
-    """How far the values are from the middle of those tried: the edge is the worse guess."""
+    """Sum over the values of a trial: distance from the middle of those tried, over their number.
+
+    A value at the edge of the grid is the worse guess.
+    """
     distances = []
     for key, text in trial.varied.items():
         tried = in_order(other.varied.get(key, "") for other in candidates)
@@ -148,7 +157,7 @@ def _off_middle(trial: Trial, candidates: Sequence[Trial]) -> Place:
 
 
 def _values(trial: Trial, candidates: Sequence[Trial]) -> Place:
-    """Places of the values among those tried, so that of two equals the smaller comes first."""
+    """Ranks of a trial's values among those tried: of two equal trials, smaller values win."""
     return tuple(
         in_order(other.varied.get(key, "") for other in candidates).index(text)
         for key, text in trial.varied.items()
@@ -156,7 +165,7 @@ def _values(trial: Trial, candidates: Sequence[Trial]) -> Place:
 
 
 def _tie(candidates: Sequence[Trial], best: Trial, seeds: set[int], choose_by: str) -> str:
-    """Say how a tie of the score was broken; nothing if there was none."""
+    """Say how a tie of the score was broken; empty if there was none."""
     score = mean_cost(best, seeds, choose_by)
     equals = [trial for trial in candidates if mean_cost(trial, seeds, choose_by) == score]
     if len(equals) < 2:
@@ -172,13 +181,15 @@ def _tie(candidates: Sequence[Trial], best: Trial, seeds: set[int], choose_by: s
 
 
 def in_order(texts: Iterable[str]) -> list[str]:
-    """The different texts in their natural order: '2' before '10', numbers before words."""
+    """Distinct texts in natural order: numbers by size ('2' before '10'), then words."""
     return sorted(set(texts), key=natural)
 
 
 def budget(trials: Sequence[Trial], choices: Mapping[str, Choice]) -> list[Trial]:
-    """The trials that losses were tuned over: the candidates, and of the same values those that
-    diverged, which no other loss had more of.
+    """Trials that count as tuning effort: all candidates, and diverged trials of the same grid.
+
+    A trial that diverged counts if a candidate of any loss has the same shared hyper-parameters:
+    otherwise a loss that diverged at some values would look less tuned than the others.
     """
     candidates = [trial for choice in choices.values() for trial in choice.candidates]
     kept = {id(trial) for trial in candidates}
@@ -191,7 +202,7 @@ def budget(trials: Sequence[Trial], choices: Mapping[str, Choice]) -> list[Trial
 
 
 def unequal(trials: Sequence[Trial]) -> str:
-    """Say how losses differ in the number of their trials; nothing if they do not."""
+    """Say how losses differ in their number of trials; empty if they do not."""
     counts = Counter(trial.loss for trial in trials)
     if len(set(counts.values())) < 2:
         return ""
@@ -199,7 +210,7 @@ def unequal(trials: Sequence[Trial]) -> str:
 
 
 def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
-    """Chosen values that are the smallest or the largest tried: beyond, there may be a better."""
+    """Chosen values that are the smallest or the largest tried: a better one may lie beyond."""
     at_ends: dict[str, list[str]] = {}
     for loss, trial in chosen.items():
         for key, text in trial.varied.items():
@@ -215,8 +226,9 @@ def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
 
 
 def confounded(trials: Sequence[Trial]) -> list[str]:
-    """Hyper-parameters outside the loss that not all losses tried over the same values:
-    differences between losses are then also due to these.
+    """Hyper-parameters outside the loss that were not tried over the same values by all losses.
+
+    If there are any, differences between losses may also be due to these hyper-parameters.
     """
     by_loss: dict[str, list[Trial]] = {}
     for trial in trials:

@@ -1,4 +1,4 @@
-"""What losses are compared by: metrics that mean the same whatever was trained."""
+"""Yardsticks: metrics that compare losses, because they mean the same whatever was trained."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -21,31 +21,29 @@ PRIMARY = "test_ts/nll"  # by which losses are judged first; every loss has it
 
 
 class Yardstick(NamedTuple):
-    """A metric: its key, its heading in two lines, how it is shown, which sign is an improvement,
-    and below which difference, in its own unit, two losses are as good as each other.
-    """
+    """A metric by which losses are compared, and how it is shown."""
 
-    key: str
-    above: str
-    below: str
-    scale: float
-    decimals: int
-    unit: str
-    better: int
-    tie: float
+    key: str  # such as test_ts/nll
+    above: str  # first line of its heading in a table
+    below: str  # second line of its heading
+    scale: float  # factor from the metric to the number shown: 100 for a share in per cent
+    decimals: int  # of the number shown
+    unit: str  # of a difference as shown
+    better: int  # sign of an improvement, 1 or -1
+    tie: float  # largest difference, in the metric's own unit, at which two losses are equally good
 
     @property
     def name(self) -> str:
-        """In a sentence."""
+        """Name of the metric in a sentence: 'NLL after temperature scaling'."""
         reading = {"raw": " as trained", "scaled": " after temperature scaling"}
         return self.above.removesuffix(" %") + reading.get(self.below, "")
 
     def shown(self, value: float, sign: str = "") -> str:
-        """Scaled and rounded; `sign` as in a format."""
+        """Format a value as shown, scaled and rounded; `sign` is that of a format specification."""
         return f"{self.scale * value:{sign}.{self.decimals}f}"
 
     def margin(self) -> str:
-        """The largest difference of a tie."""
+        """The largest difference of a tie with its unit, as shown: '0.5 points'."""
         return f"{self.scale * self.tie:g}{self.unit}"
 
 
@@ -71,20 +69,20 @@ METRICS = tuple(dict.fromkeys(each.key.partition("/")[2] for each in YARDSTICKS)
 
 
 def quoted(primary: str) -> tuple[str, ...]:
-    """The metrics that a conclusion speaks of, the primary one first; the others are secondary."""
+    """Keys of the metrics that the conclusion quotes: the primary one, then the secondary ones."""
     return tuple(dict.fromkeys((primary, *COMPARED)))
 
 
 def by_key(yardsticks: Sequence[Yardstick] = YARDSTICKS) -> dict[str, Yardstick]:
-    """The yardsticks by their keys."""
-    return {each.key: each for each in yardsticks}
+    """Map each yardstick's key to the yardstick."""
+    return {by.key: by for by in yardsticks}
 
 
 def with_ties(margins: Mapping[str, float]) -> tuple[Yardstick, ...]:
-    """The yardsticks with these margins, by metric and as shown: {'top1': 0.3} is 0.3 points."""
+    """Set the tie margins of these metrics, in the unit shown: {'top1': 0.3} is 0.3 points."""
     return tuple(
-        each._replace(tie=margins[metric] / each.scale)
-        if (metric := each.key.partition("/")[2]) in margins
-        else each
-        for each in YARDSTICKS
+        by._replace(tie=margins[metric] / by.scale)
+        if (metric := by.key.partition("/")[2]) in margins
+        else by
+        for by in YARDSTICKS
     )

@@ -1,1 +1,4 @@
-"""Comparisons drawn and printed: tables, conclusion, page and pictures. Computes nothing."""
+"""Output of comparisons: tables, conclusion, HTML page and pictures.
+
+Modules here compute no statistics; `xent_bench.comparison` does.
+"""

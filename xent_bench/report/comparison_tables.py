@@ -1,4 +1,4 @@
-"""A comparison as tables: levels, differences to the baseline, trials, seeds needed."""
+"""Tables of a comparison: means, differences to the baseline, trials, and seeds needed."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -17,18 +17,18 @@ MARKS = {
     "undecided": "?",
 }
 BRIEF = ("test/top1", "test/top5", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece")
-WORDS = {
+VERDICT_WORDS = {  # any other verdict is a tie
     "better": "better",
     "worse": "worse",
     "inconclusive": "?",
     "not judged": "",
-}  # else it is a tie
+}
 
 
 def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
-    """One row a loss: mean and interval over seeds, by these yardsticks."""
-    shown = [each for each in comparison.options.yardsticks if each.key in keys]
-    headings = ["loss", "n", *(f"{each.above}\n{each.below}" for each in shown)]
+    """Table with one row for each loss: mean and interval over seeds, for these metric keys."""
+    shown = [by for by in comparison.options.yardsticks if by.key in keys]
+    headings = ["loss", "n", *(f"{by.above}\n{by.below}" for by in shown)]
     rows = [
         [row.label, _seeds(row), *(_level(comparison, row, by) for by in shown)]
         for row in comparison.rows
@@ -37,7 +37,7 @@ def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
 
 
 def _seeds(row: Row) -> str:
-    """How many finished; of how many, if others were begun."""
+    """Number of finished runs, as '2/3' if more runs were begun."""
     return _of(row.n, max(row.n, row.trial.begun))
 
 
@@ -46,71 +46,75 @@ def _of(finished: int, begun: int) -> str:
 
 
 def _level(comparison: Comparison, row: Row, by: Yardstick) -> str:
-    found = row.estimates.get(by.key)
-    if found is None:
+    """Cell of a loss and a metric: mean, half-width, marks of calibration and of the best loss."""
+    estimate = row.estimates.get(by.key)
+    if estimate is None:
         return "-"
     prefix, _, metric = by.key.partition("/")
     mark = MARKS[_verdict(comparison, row, prefix)] if metric == "ece" else ""
-    half = "" if found.half_width is None else f"±{by.shown(found.half_width)}"
-    cell = f"{by.shown(found.mean)}{half}{mark}"
+    half = "" if estimate.half_width is None else f"±{by.shown(estimate.half_width)}"
+    cell = f"{by.shown(estimate.mean)}{half}{mark}"
     best, tied = comparison.leaders[by.key]
     return Best(cell) if row.label == best else f"{cell.rstrip()}≈" if row.label in tied else cell
 
 
 def _verdict(comparison: Comparison, row: Row, reading: str) -> str:
-    """The verdict on calibration; a loss with the baseline's weights has the baseline's."""
+    """Verdict on calibration; a loss with the same weights as the baseline has its verdict."""
     verdicts = comparison.trust[reading]
     return verdicts.get(row.label, verdicts.get(str(comparison.baseline), "undecided"))
 
 
 def differences(comparison: Comparison) -> Table:
-    """One row a loss: what it gains or loses against the baseline."""
+    """Table with one row for each loss: its differences to the baseline, with verdicts."""
     yardsticks = by_key(comparison.options.yardsticks)
     shown = [yardsticks[key] for key in quoted(comparison.options.primary)]
     by_label: dict[str, dict[str, Contrast]] = {}
-    for each in comparison.contrasts:
-        by_label.setdefault(each.label, {})[each.yardstick.key] = each
+    for contrast in comparison.contrasts:
+        by_label.setdefault(contrast.label, {})[contrast.yardstick.key] = contrast
     order = [row.label for row in comparison.rows if row.label in by_label]
     headings = ["loss", "pairs", *(_against_heading(by) for by in shown)]
     rows = [
         [label, str(_pairs(by_label[label]))]
-        + [_against(by_label[label].get(each.key)) for each in shown]
+        + [_against(by_label[label].get(by.key)) for by in shown]
         for label in order
     ]
     notes = [
         f"Difference to the baseline, paired by seed, ± 95 % interval{_widened(comparison)}. "
-        f"better, worse: p < 0.05, corrected (Holm) over the losses of {shown[0].name}, the "
-        "primary metric, and over losses and columns of the others, which are secondary. tie: "
-        "smaller than "
-        + ", ".join(dict.fromkeys(f"{each.margin()} ({each.above})" for each in shown))
+        f"better, worse: p < 0.05, corrected (Holm): for {shown[0].name}, the primary metric, "
+        "over the losses; for the other columns, which are secondary, over losses and columns. "
+        "tie: the difference is smaller than "
+        + ", ".join(dict.fromkeys(f"{by.margin()} ({by.above})" for by in shown))
         + " (TOST, corrected too; --tie sets it). ?: inconclusive. Because of the "
         "correction, an interval without 0 is not enough for a verdict."
     ]
-    alike = [each for each in comparison.contrasts if each.yardstick in shown and _is_alike(each)]
-    if alike:
+    if any(
+        contrast.yardstick in shown and _is_alike(contrast) for contrast in comparison.contrasts
+    ):
         notes.append(
-            "Without ±: the differences of all seeds are the same, as a few images make them, and "
-            "leave no spread to judge by."
+            "Without ±: all seeds have the same difference, which happens when losses differ on a "
+            "few images. There is no spread, and so no interval and no test."
         )
     return Table(f"Against {comparison.baseline}", headings, rows, notes)
 
 
 def _widened(comparison: Comparison) -> str:
-    """Say by how much tuning widens an interval over the seeds of the largest row."""
+    """Say how much wider tuning makes intervals, for the row with most seeds; empty if untuned."""
     n = max((row.n for row in comparison.rows), default=1)
     factor = choice_widening(n, max(row.trials for row in comparison.rows))
     if factor == 1:
         return ""
-    return f", {factor:.2f} times as wide as untuned, since seeds share what chose for them"
+    return f", {factor:.2f} times as wide as untuned, since their choices share seeds"
 
 
 def _is_alike(contrast: Contrast) -> bool:
-    found = contrast.difference
-    return not contrast.same and found.n > 1 and found.spread is None and isfinite(found.mean)
+    """Whether all pairs of seeds have the same difference, so that it has no spread."""
+    delta = contrast.difference
+    return not contrast.same and delta.n > 1 and delta.spread is None and isfinite(delta.mean)
 
 
-def _pairs(found: dict[str, Contrast]) -> int:
-    return max(each.difference.n for each in found.values())
+def _pairs(contrasts: dict[str, Contrast]) -> int:
+    """Largest number of pairs over the metrics of one loss."""
+    return max(contrast.difference.n for contrast in contrasts.values())
 
 
 def _against_heading(by: Yardstick) -> str:
@@ -118,24 +122,25 @@ def _against_heading(by: Yardstick) -> str:
 
 
 def _against(contrast: Contrast | None) -> str:
+    """Cell of a difference to the baseline: mean, half-width and verdict."""
     if contrast is None:
         return "-"
-    found, by = contrast.difference, contrast.yardstick
+    delta, by = contrast.difference, contrast.yardstick
     if contrast.same:
         return "same  "
-    if not isfinite(found.mean):
+    if not isfinite(delta.mean):
         return "-       "
-    half = "" if found.half_width is None else f"±{by.shown(found.half_width)}"
-    word = WORDS.get(contrast.verdict, "tie")
-    return f"{by.shown(found.mean, '+')}{half} {word:6}"
+    half = "" if delta.half_width is None else f"±{by.shown(delta.half_width)}"
+    word = VERDICT_WORDS.get(contrast.verdict, "tie")
+    return f"{by.shown(delta.mean, '+')}{half} {word:6}"
 
 
 def trials(comparison: Comparison) -> Table:
-    """One row a trial: its score on val, by which one of each loss was chosen."""
+    """Table with one row for each trial: its score on val, which chooses the trial of a loss."""
     metric = comparison.options.choose_by
     chosen = {id(row.trial) for row in comparison.rows}
     rows = []
-    for trial in sorted(comparison.trials, key=lambda each: each.loss):
+    for trial in sorted(comparison.trials, key=lambda trial: trial.loss):
         score = trial.score
         cell = "-" if score is None else f"{score.mean:.4f}"
         if score is not None and score.half_width is not None:
@@ -144,41 +149,45 @@ def trials(comparison: Comparison) -> Table:
         rows.append([trial.label, n, Best(cell) if id(trial) in chosen else cell])
     title = f"Trials on {comparison.setting}"
     notes = [
-        f"Mean {metric} over a trial's own seeds; marked: the trial of its loss that was chosen, "
-        "by the mean over those seeds that its trials share."
+        f"Mean {metric} over the seeds of each trial. Marked: the chosen trial of a loss, by the "
+        "mean over the seeds that all its trials share."
     ]
     return Table(title, ["loss", "n", metric], rows, notes)
 
 
 def power(comparison: Comparison, points: float) -> Table:
-    """How many seeds would show a difference of so many points of top-1, by the spread at hand."""
-    found = [e for e in comparison.contrasts if e.yardstick.key == "test/top1" and not e.same]
+    """Table of the number of seeds that would show a difference of `points` points of top-1.
+
+    The calculation uses the spread of the differences between these runs.
+    """
+    contrasts = [c for c in comparison.contrasts if c.yardstick.key == "test/top1" and not c.same]
     where = f"{comparison.experiment}, {comparison.setting}"
     title = f"Seeds needed for {points:g} points of top-1: {where}"
-    if not found:
+    if not contrasts:
         why = "No difference at hand: the baseline is missing, or losses are not ranked."
         return Table(title, ["loss"], [], [why])
     primary = comparison.options.primary
     family = 1 if primary == "test/top1" else len(quoted(primary)) - 1
-    level = LEVEL / (len(found) * family)
+    level = LEVEL / (len(contrasts) * family)
     most = max(row.trials for row in comparison.rows)
     rows = [
-        [each.label, str(each.difference.n), *_needed(each, points, level, most)] for each in found
+        [contrast.label, str(contrast.difference.n), *_needed(contrast, points, level, most)]
+        for contrast in contrasts
     ]
     headings = ["loss", "pairs", "spread\npoints", "seeds", "spread\nat most", "seeds\nat most"]
     notes = [
         f"Seeds with which a difference of {points:g} points to {comparison.baseline} would be "
         "called better or worse in 80 % of sweeps: a two-sided paired t test at 5 % over "
-        f"{len(found)} losses{' and the secondary metrics' * (family > 1)} (Bonferroni). "
+        f"{len(contrasts)} losses{' and the secondary metrics' * (family > 1)} (Bonferroni). "
         "Spread: standard deviation of the differences in top-1 "
-        "over these pairs; at most: the end of its one-sided 80 % interval. -: these pairs, one or "
-        "all alike, tell no spread."
+        "over these pairs; at most: the upper end of its one-sided 80 % interval. -: there is only "
+        "one pair, or all pairs have the same difference, so the spread is unknown."
     ]
     return Table(title, headings, rows, notes)
 
 
 def _needed(contrast: Contrast, points: float, level: float, trials: int) -> list[str]:
-    """Spread and seeds, as found and at most."""
+    """Four cells: spread and seeds needed, from the measured spread and from its upper limit."""
     spread, n = contrast.difference.spread, contrast.difference.n
     widening = choice_widening(n, trials)
     if spread is None:

@@ -1,4 +1,4 @@
-"""What a comparison says, in a paragraph of plain words."""
+"""The conclusion of a comparison: one paragraph of plain sentences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,15 +8,15 @@ from xent_bench.comparison.trust import CALIBRATED, UNDECIDED
 from xent_bench.comparison.tuning import in_order
 from xent_bench.comparison.yardsticks import by_key, quoted
 
-MOST = 3  # losses named with their numbers; of more their count
-WORDS = {
+MOST_NAMED = 3  # losses that a sentence names; further ones are only counted
+CALIBRATION_WORDS = {
     "mixed": "too sure here and not sure enough there",
     UNDECIDED: "judged differently with different seeds",
 }
 
 
 def conclusion(comparison: Comparison) -> str:
-    """What is better, worse, the same and open; whether probabilities can be trusted; caveats."""
+    """Summarise which losses are better, worse, tied or undecided, calibration, and caveats."""
     sentences = [f"On {comparison.setting}, {_seeds(comparison)}, {tuning(comparison)}."]
     if comparison.unfair:
         sentences.append(_unfair(comparison))
@@ -41,31 +41,32 @@ def conclusion(comparison: Comparison) -> str:
 
 
 def _fallen(comparison: Comparison) -> list[Row]:
+    """Rows of the losses whose val/nll still fell when training ended."""
     return [row for row in comparison.rows if row.label in comparison.falling]
 
 
 def _fall(row: Row, fall: float) -> str:
-    """The loss and its fall; of one without probabilities the trained loss fell, in its unit."""
+    """Name of a loss and its fall in val/nll, or in val/loss if it has no probabilities."""
     has_nll = any("val/nll" in run.metrics or "test/nll" in run.metrics for run in row.runs)
     return f"{row.label} (by {fall:.2g}{'' if has_nll else ' in val/loss'})"
 
 
 def tuning(comparison: Comparison) -> str:
-    """How the losses were tuned, or that they were not."""
+    """Say how the losses were tuned, or that they were not."""
     counts = sorted({row.trials for row in comparison.rows if row.n} or {1})
     if counts == [1]:
         if comparison.confounded:
             return "each loss at a setting of its own, not tuned"
         return f"every loss at one setting{_rate(comparison)}, not tuned"
     choose_by = comparison.options.choose_by
-    how_many = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    how = f"each loss with the best of {how_many} trials{_values(comparison)} by {choose_by}"
+    numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    choice = f"each loss with the best of {numbers} trials{_values(comparison)} by {choose_by}"
     flattered = [row.label for row in comparison.rows if row.choice.flatters]
     tuned = [row for row in comparison.rows if row.trials > 1]
     flatters = "which flatters it: with one seed the run that was chosen is the one reported"
     if len(flattered) == len(tuned):
-        return f"{how}, {flatters}"
-    chosen = f"{how}; for each seed, the other seeds choose the trial"
+        return f"{choice}, {flatters}"
+    chosen = f"{choice}; for each seed, the other seeds choose the trial"
     return f"{chosen}; but not for {_joined(flattered)}, {flatters}" if flattered else chosen
 
 
@@ -81,27 +82,28 @@ def _values(comparison: Comparison) -> str:
 
 
 def _rate(comparison: Comparison) -> str:
-    """The learning rate of an untuned comparison, where all runs have the same."""
+    """The learning rate as ', optimizer.lr=0.1' if all runs have the same; else empty."""
     rates = {str(run.params.get("optimizer.lr")) for row in comparison.rows for run in row.runs}
     return f", optimizer.lr={rates.pop()}" if len(rates) == 1 and rates != {"None"} else ""
 
 
 def _seeds(comparison: Comparison) -> str:
+    """Number of seeds, as a range if losses differ: '3 seeds', '2 to 3 seeds'."""
     counts = sorted({row.n for row in comparison.rows})
     numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return f"{numbers} seed{'s' * (counts != [1])}"
 
 
 def _unfair(comparison: Comparison) -> str:
-    """Why a ranking would be unfair, and whether there is one all the same."""
+    """Say why a ranking is unfair, and whether losses are ranked nevertheless."""
     if comparison.unranked:
         begin, end = "Not ranked, since", " --rank-anyway compares them nevertheless."
     else:
         begin, end = "Ranked nevertheless, though", ""
     if comparison.confounded:
         return (
-            f"{begin} not only the loss differs between losses ({comparison.unfair}): that may be "
-            f"what makes the difference.{end}"
+            f"{begin} not only the loss differs between losses ({comparison.unfair}): that may "
+            f"cause their differences.{end}"
         )
     return (
         f"{begin} budgets differ ({comparison.unfair}): the loss that was tuned more would seem "
@@ -110,27 +112,27 @@ def _unfair(comparison: Comparison) -> str:
 
 
 def _differences(comparison: Comparison) -> list[str]:
-    """Verdicts by each yardstick, what they come to, and what limits them."""
+    """Sentences on differences to the baseline, and on losses that cannot be compared with it."""
     baseline = str(comparison.baseline)
-    told_apart = [contrast for contrast in comparison.contrasts if not contrast.same]
-    if not told_apart:
+    contrasts = [contrast for contrast in comparison.contrasts if not contrast.same]
+    if not contrasts:
         sentences = []
-    elif all(contrast.difference.n < 2 for contrast in told_apart):
+    elif all(contrast.difference.n < 2 for contrast in contrasts):
         sentences = [
-            "With one seed a difference between losses cannot be told from that between two seeds; "
-            "five seeds are a start (seed=0,1,2,3,4)."
+            "With one seed a difference between losses cannot be told from a difference between "
+            "seeds; five seeds are a start (seed=0,1,2,3,4)."
         ]
     else:
-        sentences = _verdicts(comparison, told_apart, baseline)
-    met = {baseline, *(contrast.label for contrast in comparison.contrasts)}
-    strange = [row.label for row in comparison.rows if row.n and row.label not in met]
-    if strange:
-        sentences.append(f"No seed is shared with {baseline} by {_joined(strange)}.")
+        sentences = _verdicts(comparison, contrasts, baseline)
+    compared = {baseline, *(contrast.label for contrast in comparison.contrasts)}
+    unpaired = [row.label for row in comparison.rows if row.n and row.label not in compared]
+    if unpaired:
+        sentences.append(f"No seed is shared with {baseline} by {_joined(unpaired)}.")
     return sentences
 
 
 def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: str) -> list[str]:
-    """Say what the primary metric decides, what the secondary ones do, and what is open."""
+    """Sentences on what the primary and the secondary metrics decide, and on what is undecided."""
     primary = comparison.options.primary
     groups = {
         key: [contrast for contrast in contrasts if contrast.yardstick.key == key]
@@ -164,12 +166,12 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
     if undecided:
         sentences.append("How many seeds would show 0.3 points of top-1: xent-report --power 0.3.")
     if any(contrast.difference.n == 2 for contrast in contrasts):
-        sentences.append("Two seeds tell little: their intervals are wide for a reason.")
+        sentences.append("Two seeds show little: that is why their intervals are so wide.")
     return sentences
 
 
 def _open(groups: Sequence[Sequence[Contrast]]) -> str:
-    """Losses that are told from the baseline in no way, by metric."""
+    """Metrics with the losses whose difference to the baseline is inconclusive."""
     names = {}
     for group in groups:
         labels = [contrast for contrast in group if contrast.verdict == "inconclusive"]
@@ -183,7 +185,7 @@ def _capital(sentence: str) -> str:
 
 
 def _decided(contrasts: Sequence[Contrast], baseline: str) -> str:
-    """Which losses are better, worse or as good by one yardstick; nothing if that is open."""
+    """Say which losses are better, worse or tied by one yardstick; empty if none is."""
     parts = []
     for verdict in ("better", "worse"):
         group = sorted(
@@ -209,45 +211,48 @@ def _is(group: Sequence[object]) -> str:
 
 
 def _amount(contrast: Contrast) -> str:
+    """Size of a difference without its sign: '0.8 ± 0.3 points'."""
     by = contrast.yardstick
     return f"{by.shown(abs(contrast.difference.mean))}{_half(contrast)}{by.unit}"
 
 
 def _half(contrast: Contrast) -> str:
+    """Half-width of a difference's interval as ' ± 0.01'; empty if there is none."""
     half = contrast.difference.half_width
     return "" if half is None else f" ± {contrast.yardstick.shown(half)}"
 
 
 def _joined(names: Sequence[str]) -> str:
-    """'a, b and c'; of more than MOST the first, and how many more."""
-    if len(names) > MOST + 1:
-        names = [*names[:MOST], f"{len(names) - MOST} more"]
+    """Join names as 'a, b and c'; of a long list, the first MOST_NAMED and how many more."""
+    if len(names) > MOST_NAMED + 1:
+        names = [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _trust(comparison: Comparison) -> list[str]:
-    """Which probabilities are calibrated as far as these images can tell."""
+    """Sentences on calibration, as trained and after temperature scaling."""
     sentences = []
     for reading, when in (("test", "As trained"), ("test_ts", "After temperature scaling")):
         verdicts = comparison.trust[reading]
         if not verdicts:
             continue
-        off = {label: word for label, word in verdicts.items() if word != CALIBRATED}
-        if not off:
+        miscalibrated = {label: word for label, word in verdicts.items() if word != CALIBRATED}
+        if not miscalibrated:
             n = comparison.runs[0].n_test
             sentences.append(f"{when}, no loss is shown to be miscalibrated by these {n:,} images.")
         else:
-            calibrated = [label for label in verdicts if label not in off]
-            sentences.append(f"{when}, {_miscalibrated(off)}{_others(calibrated)}.")
+            calibrated = [label for label in verdicts if label not in miscalibrated]
+            sentences.append(f"{when}, {_miscalibrated(miscalibrated)}{_others(calibrated)}.")
     return sentences
 
 
 def _miscalibrated(words: Mapping[str, str]) -> str:
+    """Group miscalibrated losses by verdict: 'mse and focal are under-confident'."""
     by_word: dict[str, list[str]] = {}
     for label, word in words.items():
         by_word.setdefault(word, []).append(label)
     return "; ".join(
-        f"{_joined(labels)} {_is(labels)} {WORDS.get(word, word)}"
+        f"{_joined(labels)} {_is(labels)} {CALIBRATION_WORDS.get(word, word)}"
         for word, labels in by_word.items()
     )
 

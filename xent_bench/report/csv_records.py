@@ -1,4 +1,4 @@
-"""A comparison as records, in full precision: what a CSV file or a data frame wants."""
+"""Records of a comparison in full precision, for CSV files and data frames."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from xent_bench.report import comparison_tables
 
 
 def losses(comparison: Comparison) -> list[dict[str, Any]]:
-    """One a loss: every metric with the half-width of its interval, and the differences."""
-    against = {
-        (each.label, column): value
-        for each in comparison.contrasts
-        for column, value in _columns(each).items()
+    """Records with all metrics, half-widths of intervals and differences, one for each loss."""
+    differences = {
+        (contrast.label, column): value
+        for contrast in comparison.contrasts
+        for column, value in _columns(contrast).items()
     }
-    keys = list(dict.fromkeys(column for _, column in against))
+    columns = list(dict.fromkeys(column for _, column in differences))
     return [
         {
             "experiment": comparison.experiment,
@@ -30,21 +30,21 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         }
         | {
             column: value
-            for key, found in row.estimates.items()
-            for column, value in ((key, found.mean), (f"{key}/half_width", found.half_width))
+            for key, estimate in row.estimates.items()
+            for column, value in ((key, estimate.mean), (f"{key}/half_width", estimate.half_width))
         }
         | {
             f"{reading}_verdict": verdicts[row.label]
             for reading, verdicts in comparison.trust.items()
             if row.label in verdicts
         }
-        | {column: against.get((row.label, column)) for column in keys}
+        | {column: differences.get((row.label, column)) for column in columns}
         for row in comparison.rows
     ]
 
 
 def trials(comparison: Comparison) -> list[dict[str, Any]]:
-    """One a trial: its score on val, and whether it was chosen."""
+    """Records with the score on val and whether it was chosen, one for each trial."""
     chosen = [row.trial for row in comparison.rows]
     return [
         {
@@ -56,14 +56,14 @@ def trials(comparison: Comparison) -> list[dict[str, Any]]:
             "begun": trial.begun,
             comparison.options.choose_by: trial.score and trial.score.mean,
             f"{comparison.options.choose_by}/half_width": trial.score and trial.score.half_width,
-            "chosen": any(trial is each for each in chosen),
+            "chosen": any(trial is other for other in chosen),
         }
         for trial in comparison.trials
     ]
 
 
 def power(comparison: Comparison, points: float) -> list[dict[str, Any]]:
-    """One a loss: the seeds needed, as the table shows them."""
+    """Records of the table of seeds needed, one for each loss."""
     table = comparison_tables.power(comparison, points)
     names = [heading.replace("\n", " ") for heading in table.headings]
     where = {"experiment": comparison.experiment, "setting": comparison.setting}
@@ -71,15 +71,16 @@ def power(comparison: Comparison, points: float) -> list[dict[str, Any]]:
 
 
 def _columns(contrast: Contrast) -> dict[str, Any]:
-    found, key = contrast.difference, contrast.yardstick.key
+    """Columns of a difference to the baseline, by name."""
+    delta, key = contrast.difference, contrast.yardstick.key
     return {
-        f"{key}/difference": found.mean,
-        f"{key}/difference/half_width": found.half_width,
-        f"{key}/difference/n": found.n,
-        f"{key}/difference/spread": found.spread,
+        f"{key}/difference": delta.mean,
+        f"{key}/difference/half_width": delta.half_width,
+        f"{key}/difference/n": delta.n,
+        f"{key}/difference/spread": delta.spread,
         f"{key}/difference/p_holm": contrast.p,
         f"{key}/difference/p_tie_holm": contrast.p_tie,
-        f"{key}/difference/effect_size": found.effect_size,
-        f"{key}/difference/improvement": found.improvement,
+        f"{key}/difference/effect_size": delta.effect_size,
+        f"{key}/difference/improvement": delta.improvement,
         f"{key}/difference/verdict": contrast.verdict,
     }

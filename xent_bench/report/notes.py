@@ -1,4 +1,4 @@
-"""What a reader must know to read a comparison rightly; what needs attention first."""
+"""Notes beside a comparison: how to read it, and what limits it."""
 
 from collections.abc import Sequence
 
@@ -8,113 +8,123 @@ from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
 from xent_bench.runs.mixtures import mixed, provenance
 
 ERROR = "test_se/top1"
-MOST = 8  # failures or missing runs in a note
+MOST_LISTED = 8  # items of a list in a note; further ones are only counted
 
 
 def explanations(comparison: Comparison) -> list[str]:
-    """How to read the table; the control; the origin."""
+    """Notes on how to read the table, on the A/A control and on the origin of the runs."""
     return [*_reading(comparison), _control(comparison), provenance(comparison.runs)]
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """What makes this comparison less than it seems: failures, holes, mixtures."""
-    found = []
+    """Warnings that limit a comparison: failed runs, missing metrics, runs of different origin."""
+    notes = []
     if comparison.unfinished:
-        found.append(
-            "Without a result, and counted in n where their trial is shown: "
+        notes.append(
+            "Runs without a result, counted in the n of their trial: "
             + _some([f"{run.name}: {run.reason} [{run.command}]" for run in comparison.unfinished])
         )
-    if comparison.missing:
-        cells = [f"{each.label} s{each.seed} [{each.command}]" for each in comparison.missing]
-        found.append("Missing from the sweep: " + _some(cells))
+    if comparison.empty_cells:
+        cells = [f"{cell.label} s{cell.seed} [{cell.command}]" for cell in comparison.empty_cells]
+        notes.append("Missing from the sweep: " + _some(cells))
     holes = [hole for row in comparison.rows if (hole := _absent(row))]
     if holes:
-        found.append("Not every run has every metric, which is left out: " + "; ".join(holes))
+        notes.append("Metrics that not every run has, and so left out: " + "; ".join(holes))
     if comparison.confounded:
-        found.append(
+        notes.append(
             "Not only the loss differs between losses: " + "; ".join(comparison.confounded)
         )
-    found += _doubts(comparison)
+    notes += _doubts(comparison)
     if comparison.at_edge:
-        found.append(
-            "The best may lie beyond what was tried: " + "; ".join(comparison.at_edge) + "."
+        notes.append(
+            "The best value may lie outside the values tried: "
+            + "; ".join(comparison.at_edge)
+            + "."
         )
-    return found + [
-        f"These runs are of different origin: {what}." for what in mixed(comparison.runs)
+    return notes + [
+        f"These runs are of different origin: {difference}."
+        for difference in mixed(comparison.runs)
     ]
 
 
 def _doubts(comparison: Comparison) -> list[str]:
-    """Trials left out, statistics of few images, verdicts of an older version."""
+    """Notes on trials left out, on batch statistics and on verdicts of an older version."""
     doubts = []
     left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
     if left_out:
         doubts.append(
-            "Left out of the choice, with fewer finished seeds than the loss's other trials, or "
-            "none in common: " + _some(left_out)
+            "Trials left out of the choice, since they have fewer finished seeds than the loss's "
+            "other trials, or no seed in common with them: " + _some(left_out)
         )
     tags = {run.tags.get("batch_statistics", "") for run in comparison.runs} - {""}
     if tags:
         doubts.append(
-            f"Batch normalisation computed its statistics from {' and '.join(sorted(tags))}, by "
-            "accumulate or a small batch_size."
+            f"Batch normalisation computed its statistics from {' and '.join(sorted(tags))}, "
+            "because of accumulate or a small batch_size."
         )
     if any(is_judged_by_older(row.runs) for row in comparison.rows):
         doubts.append(
-            "Verdicts on calibration are those of an older version for some runs, and so neither "
-            "of the recipe nor corrected over losses: xent-rescore FOLDER judges anew."
+            "For some runs the verdicts on calibration are those of an older version: they do not "
+            "judge the recipe and are not corrected over losses. xent-rescore FOLDER renews them."
         )
     return doubts
 
 
 def _absent(row: Row) -> str:
-    """Yardsticks that some runs of a loss have and some have not."""
-    keys = [each.key for each in YARDSTICKS]
+    """Name the yardsticks that only some runs of a loss have; empty if there are none."""
+    keys = [by.key for by in YARDSTICKS]
     runs = row.runs
     lacking = [k for k in keys if 0 < sum(k in run.metrics for run in runs) < len(runs)]
     return f"{row.label} {', '.join(lacking)}" if lacking else ""
 
 
 def _some(items: Sequence[str]) -> str:
-    more = f"; and {len(items) - MOST} more" if len(items) > MOST else ""
-    return "; ".join(items[:MOST]) + more
+    """Join the first MOST_LISTED items, and say how many more there are."""
+    more = f"; and {len(items) - MOST_LISTED} more" if len(items) > MOST_LISTED else ""
+    return "; ".join(items[:MOST_LISTED]) + more
 
 
 def _reading(comparison: Comparison) -> list[str]:
+    """Notes on the marks and columns of the table of means."""
     rows = [row for row in comparison.rows if row.n]
-    found = _chosen(comparison)
+    notes = _chosen(comparison)
     if not comparison.unranked and sum(row.n > 1 for row in rows) > 1:
-        found.append(
-            "* or bold: the best mean; ≈: not told from it by the seeds that most losses have "
-            "(paired, Holm over all pairs of losses). A column without either: none is told from "
-            "the best."
+        notes.append(
+            "* or bold: the best mean; ≈: not shown to differ from it (paired over the seeds that "
+            "most losses have, Holm over all pairs of losses). A column without either: no loss is "
+            "shown to differ from the best."
         )
     if any(row.n > 1 for row in rows):
         wider = ", wider for a loss that was tuned" * comparison.is_tuned
-        found.append(
+        notes.append(
             f"±: 95 % interval, Student's t over n seeds{wider}. {_other_images(rows)}".rstrip()
         )
     if any(row.n == 1 for row in rows):
-        found.append("n = 1: no interval over seeds; xent-rescore RUN has that over test images.")
-    found.append(f"scaled: {_maps(rows)}, T fitted on calib. {_order(comparison)}")
-    found.append(
-        "ECE: ↑ over-confident, ↓ under-confident, ↕ both in turn, in most runs, corrected over "
-        "losses (Holm); ? in different ways; unmarked: not to be told from a calibrated net with "
-        "so many images. The mark of a scaled ECE is of the recipe, with T fitted anew; of one net "
-        "with its T xent-rescore speaks."
+        notes.append(
+            "n = 1: no interval over seeds; xent-rescore RUN prints intervals over test images."
+        )
+    notes.append(f"scaled: {_maps(rows)}, T fitted on calib. {_order(comparison)}")
+    notes.append(
+        "ECE: ↑ over-confident, ↓ under-confident, ↕ over-confident at some confidences and "
+        "under-confident at others, each in most runs and corrected over losses (Holm); ? runs "
+        "are miscalibrated in different ways; unmarked: not shown to differ from a calibrated net "
+        "on this many images. The mark of a scaled ECE judges the recipe, with T fitted anew; "
+        "xent-rescore judges one net with its T."
     )
-    found += _holes(rows)
+    notes += _holes(rows)
     if comparison.flips:
         pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
-        found.append(
-            f"By NLL first as trained / first after scaling: {_some(pairs)}."
-            + " !: both orders are shown, p < 0.05 corrected over all pairs."
+        notes.append(
+            f"Pairs whose order by NLL changes, better as trained / better after scaling: "
+            f"{_some(pairs)}."
+            + " !: both orders are significant, p < 0.05 corrected over all pairs."
             * any(flip.shown for flip in comparison.flips)
         )
-    return found
+    return notes
 
 
 def _order(comparison: Comparison) -> str:
+    """Say how the rows are ordered."""
     if comparison.unranked:
         return "Rows by name: not ranked."
     by = by_key(comparison.options.yardsticks)[comparison.options.primary]
@@ -122,7 +132,7 @@ def _order(comparison: Comparison) -> str:
 
 
 def _chosen(comparison: Comparison) -> list[str]:
-    """With which hyper-parameters each loss stands here, where it had a choice."""
+    """Notes on the chosen hyper-parameters of each tuned loss, and on ties of the choice."""
     by_choice: dict[str, list[str]] = {}
     for row in comparison.rows:
         if row.trials > 1:
@@ -140,11 +150,11 @@ def _chosen(comparison: Comparison) -> list[str]:
 
 
 def _reported(comparison: Comparison) -> str:
-    """Say of which runs the scores are, where there was a choice."""
+    """Say which runs of a tuned loss are reported."""
     if all(row.choice.flatters for row in comparison.rows if row.trials > 1):
         return (
-            "With one seed, choice and score are of the same run: the scores of a tuned loss are "
-            "too good, by how much cannot be told."
+            "With one seed, the run that is chosen is also the run that is reported: the scores of "
+            "a tuned loss are too good, by an unknown amount."
         )
     return (
         "For each seed the other seeds choose the trial whose run is reported. So no run is "
@@ -153,41 +163,47 @@ def _reported(comparison: Comparison) -> str:
 
 
 def _holes(rows: Sequence[Row]) -> list[str]:
-    found = []
+    """Notes on values that are undefined, infinite or at a bound."""
+    notes = []
     unscored = [row.label for row in rows if not any("test/nll" in run.metrics for run in row.runs)]
     if unscored:
-        found.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
+        notes.append(f"-: the raw scores of {', '.join(unscored)} are no probabilities.")
     infinite = [row.label for row in rows if _is_infinite(row)]
     if infinite:
         names = ", ".join(infinite)
-        found.append(f"inf: {names} gave the true class of some image probability 0.")
+        notes.append(f"inf: {names} gave the true class of some image probability 0.")
     bound = [f"{row.label} ({row.at_bound} of {row.n})" for row in rows if row.at_bound]
     if bound:
-        found.append(
-            f"Calib leaves the temperature open for {', '.join(bound)}, as where no answer is "
-            "wrong, or images are few: it is fitted as if one more answer were wrong."
+        notes.append(
+            f"Calib does not determine the temperature for {', '.join(bound)}, which happens when "
+            "no answer is wrong or images are few: it is fitted as if one more answer were wrong."
         )
-    return found
+    return notes
 
 
 def _other_images(rows: Sequence[Row]) -> str:
-    """What other test images would change, where the runs know."""
+    """Say how much other test images would change top-1; empty if no run recorded that."""
     errors = [row.estimates[ERROR].mean for row in rows if ERROR in row.estimates]
     if not errors:
         return ""
-    return f"All on the same images: others would move top-1 by about ±{196 * max(errors):.1f}."
+    half = f"±{196 * max(errors):.1f}"
+    return f"All runs have the same test images: other images would change top-1 by about {half}."
 
 
 def _maps(rows: Sequence[Row]) -> str:
-    """What temperature scaling does, and with which losses something else."""
+    """The most common formula of temperature scaling, and the others with their losses."""
     maps: dict[str, list[str]] = {}
     for row in rows:
         maps.setdefault(row.scaled_map, []).append(row.label)
     if not maps:
         return "softmax(z / T)"
-    most = max(maps, key=lambda each: len(maps[each]))
-    others = [f"{each} for {', '.join(maps[each])}" for each in maps if each != most]
-    return ", ".join([most, *others])
+    most_common = max(maps, key=lambda formula: len(maps[formula]))
+    others = [
+        f"{formula} for {', '.join(losses)}"
+        for formula, losses in maps.items()
+        if formula != most_common
+    ]
+    return ", ".join([most_common, *others])
 
 
 def _is_infinite(row: Row) -> bool:
@@ -195,6 +211,7 @@ def _is_infinite(row: Row) -> bool:
 
 
 def _control(comparison: Comparison) -> str:
+    """Say whether ce and sparse_ce ended with the same weights."""
     equal, pairs, noise = comparison.control
     if not pairs:
         return "A/A control: no pair of ce and sparse_ce among these runs."
@@ -205,6 +222,6 @@ def _control(comparison: Comparison) -> str:
         )
     return (
         f"A/A control FAILED: ce and sparse_ce ended with the same weights in only {equal} of "
-        f"{pairs} pairs, and up to {100 * noise:.2f} points of top-1 apart: this hardware or code "
-        "is not deterministic, and differences between losses include that noise."
+        f"{pairs} pairs, and differ by up to {100 * noise:.2f} points of top-1: this hardware or "
+        "code is not deterministic, and differences between losses include that noise."
     )

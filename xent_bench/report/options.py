@@ -1,4 +1,4 @@
-"""What xent-report can be asked for."""
+"""Command-line options of xent-report."""
 
 import argparse
 from collections.abc import Callable
@@ -12,42 +12,46 @@ FORMS = ("table", "markdown", "latex", "csv")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the console script."""
-    made = argparse.ArgumentParser(
+    """Build the parser of xent-report's command line."""
+    report_parser = argparse.ArgumentParser(
         prog="xent-report",
-        description="Which loss is better? Finished runs compared: means over seeds with 95 % "
-        "intervals, differences to a baseline paired by seed, and what follows from them.",
+        description="Which loss is better? Compares finished runs: means over seeds with 95 % "
+        "intervals, differences to a baseline paired by seed, and a conclusion.",
         epilog=exit_codes_help(Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
-    add = made.add_argument
+    add = report_parser.add_argument
     add(
         "runs",
         nargs="?",
         default="runs",
-        help="a folder with runs (runs), or a store of MLflow: sqlite:///mlflow.db, http://...",
+        help="a folder with runs (runs), or an MLflow store: sqlite:///mlflow.db, http://...",
     )
-    add("--experiment", metavar="NAME", help="of these runs, those of one experiment")
-    add("--format", choices=FORMS, default="table", dest="form", help="table: for the terminal")
+    add("--experiment", metavar="NAME", help="compare only the runs of this experiment")
+    add("--format", choices=FORMS, default="table", dest="form", help="table is for the terminal")
     add(
         "--page",
         type=_file("html", "htm"),
         metavar="FILE",
-        help="also write all of it as one HTML page",
+        help="also write the whole report as one HTML page",
     )
     add(
         "--picture",
         type=_file("png", "svg", "pdf"),
         metavar="FILE",
-        help="also draw it, as png, svg or pdf",
+        help="also draw the comparison, as png, svg or pdf",
     )
-    add("--publish", action="store_true", help="also keep the page in MLflow, with a saved view")
-    add("--baseline", metavar="LOSS", help="what the others are compared with (ce)")
+    add(
+        "--publish",
+        action="store_true",
+        help="also store the page in MLflow, with a saved view of its runs",
+    )
+    add("--baseline", metavar="LOSS", help="loss that the others are compared with (ce)")
     add(
         "--primary",
         default=PRIMARY,
         choices=[by.key for by in YARDSTICKS],
         metavar="METRIC",
-        help=f"metric that decides; the others are secondary ({PRIMARY})",
+        help=f"metric that decides which loss is better; others are secondary ({PRIMARY})",
     )
     add(
         "--tie",
@@ -55,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="METRIC=D",
-        help="differences below D do not matter: top1=0.3 (points)",
+        help="count differences below D as ties: top1=0.3 (points)",
     )
     add(
         "--choose-by",
@@ -64,19 +68,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="METRIC",
         help=f"score by which the hyper-parameters of each loss are chosen ({CHOOSE_BY})",
     )
-    add("--rank-anyway", action="store_true", help="also where losses were not tuned alike")
-    add("--trials", action="store_true", help="instead: every trial, with its score on val")
+    add(
+        "--rank-anyway", action="store_true", help="rank losses even if they were not tuned equally"
+    )
+    add("--trials", action="store_true", help="show every trial with its score on val instead")
     add(
         "--power",
         type=_points,
         metavar="POINTS",
-        help="instead: seeds needed to see such a difference",
+        help="show instead how many seeds a difference of POINTS in top-1 needs",
     )
-    return made
+    return report_parser
 
 
 def _file(*suffixes: str) -> Callable[[str], Path]:
-    """A file that can be written, or written anew: no folder, no device."""
+    """Build the argparse type of a file to write, whose name must end in one of these suffixes.
+
+    It refuses a folder, a device, and a file whose parent folder does not exist.
+    """
 
     def checked(text: str) -> Path:
         file = Path(text)
@@ -85,13 +94,14 @@ def _file(*suffixes: str) -> Callable[[str], Path]:
                 f"expected a name that ends in .{' or .'.join(suffixes)}, got {text!r}"
             )
         if not file.parent.is_dir() or (file.exists() and not file.is_file()):
-            raise argparse.ArgumentTypeError(f"expected a file in a folder that is there: {text}")
+            raise argparse.ArgumentTypeError(f"expected a file in an existing folder, got {text}")
         return file
 
     return checked
 
 
 def _tie(text: str) -> tuple[str, float]:
+    """Parse METRIC=D, such as top1=0.3, with D in the unit that tables show."""
     metric, _, shown = text.partition("=")
     try:
         margin = float(shown)
@@ -104,10 +114,11 @@ def _tie(text: str) -> tuple[str, float]:
 
 
 def _points(text: str) -> float:
+    """Parse a difference in percentage points, above 0 and at most 100."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value <= 100:
-        raise argparse.ArgumentTypeError(f"expected points above 0, to 100, got {text}")
+        raise argparse.ArgumentTypeError(f"expected points above 0 and at most 100, got {text}")
     return value

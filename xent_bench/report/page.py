@@ -1,4 +1,4 @@
-"""The report as one HTML page, with all that it needs inside: opens from disk, prints on paper."""
+"""The report as one self-contained HTML page, which opens from disk and prints on paper."""
 
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from xent_bench.comparison.compare import Comparison
-from xent_bench.comparison.evidence import Evidence, folder_of, gather
+from xent_bench.comparison.evidence import Evidence, folder_of, load_evidence
 from xent_bench.report.charts.curves import curves
 from xent_bench.report.charts.forest import forest
 from xent_bench.report.charts.pareto import pareto
@@ -32,33 +32,38 @@ TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d",
 
 
 def write_page(
-    comparisons: Sequence[Comparison], file: Path, where: Callable[[Run], Path] = folder_of
+    comparisons: Sequence[Comparison], file: Path, find_folder: Callable[[Run], Path] = folder_of
 ) -> None:
-    """It appears whole; `where` says in which folder the files of a run are."""
-    text = page(comparisons, where)
+    """Write the page, so that the file is either complete or not there.
+
+    `find_folder` returns the folder that holds the files of a run.
+    """
+    text = page(comparisons, find_folder)
     part = file.with_name(f"{file.name}.part")
     part.write_text(text, encoding="utf-8")
     part.rename(file)
 
 
-def page(comparisons: Sequence[Comparison], where: Callable[[Run], Path] = folder_of) -> str:
-    """Of one comparison or several, one after another."""
+def page(comparisons: Sequence[Comparison], find_folder: Callable[[Run], Path] = folder_of) -> str:
+    """Build the HTML of one or more comparisons, one after another."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["best"] = lambda cell: isinstance(cell, Best)
-    source = resources.files("xent_bench.report").joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
-        comparisons=[_parts(each, gather(each, where)) for each in comparisons],
+    html = resources.files("xent_bench.report").joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(html).render(
+        comparisons=[
+            _parts(comparison, load_evidence(comparison, find_folder)) for comparison in comparisons
+        ],
         separated=separated([run for comparison in comparisons for run in comparison.runs]),
         plotly=Markup(get_plotlyjs()),
     )
 
 
 def _parts(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
-    """What the template fills in."""
+    """Values of one comparison that the template shows."""
     colours = palette(sorted(row.label for row in comparison.rows))
-    keys = [each.key for each in comparison.options.yardsticks]
+    keys = [by.key for by in comparison.options.yardsticks]
     return {
         "title": f"{comparison.experiment}: {comparison.setting}",
         "tuning": tuning(comparison),
@@ -80,7 +85,8 @@ def _parts(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
 
 
 def _charts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) -> dict[str, Any]:
-    found = {
+    """Charts as HTML by name, None where a chart has no data."""
+    figures = {
         "pareto": pareto(comparison, colours),
         "forest": forest(comparison, evidence, colours),
         "diagrams": diagrams(comparison, evidence, colours),
@@ -88,11 +94,11 @@ def _charts(comparison: Comparison, evidence: Evidence, colours: dict[str, str])
         "curves": curves(evidence, colours),
         "best_of_k": best_of_k(comparison, colours),
     }
-    drawn: dict[str, Any] = {name: _html(figure) for name, figure in found.items()}
-    drawn["sensitivities"] = [
+    charts: dict[str, Any] = {name: _html(figure) for name, figure in figures.items()}
+    charts["sensitivities"] = [
         (key, _html(figure)) for key, figure in sensitivities(comparison, colours).items()
     ]
-    return drawn
+    return charts
 
 
 def _html(figure: go.Figure | None) -> Markup | None:

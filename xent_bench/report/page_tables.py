@@ -1,4 +1,4 @@
-"""Tables that only the page has room for."""
+"""Tables that only the HTML page shows."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,41 +11,43 @@ from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.runs.mixtures import MUST_AGREE
 from xent_bench.tables import Table
 
-ALSO = ("mlflow", "data_sha256", "split_sha256")
+FURTHER_TAGS = ("mlflow", "data_sha256", "split_sha256")
 
 
 def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
-    """One row for each loss and yardstick: all that is known of the difference."""
+    """Table of the differences to the baseline in full, one row for each loss and metric."""
     headings = [
         *("loss", "metric", "difference", "± seeds", "± images", "pairs", "p (Holm)"),
         *("p of a tie", "effect size", "share better", "verdict"),
     ]
     rows = []
-    for each in comparison.contrasts:
-        found, by = each.difference, each.yardstick
-        error = evidence.image_error(each.label, str(comparison.baseline), by.key)
+    for contrast in comparison.contrasts:
+        delta, by = contrast.difference, contrast.yardstick
+        error = evidence.image_error(contrast.label, str(comparison.baseline), by.key)
         images = None if error is None else 1.96 * error
         rows.append(
             [
-                each.label,
+                contrast.label,
                 f"{by.above.removesuffix(' %')} {by.below}",
-                f"{by.scale * found.mean:+.{by.decimals + 1}f}",
-                *(_scaled(half, by) for half in (found.half_width, images)),
-                str(found.n),
-                *(_number(value, 3) for value in (each.p, each.p_tie)),
-                _number(found.effect_size, 2),
-                f"{found.improvement:.2f}",
-                each.verdict,
+                f"{by.scale * delta.mean:+.{by.decimals + 1}f}",
+                *(_scaled(half, by) for half in (delta.half_width, images)),
+                str(delta.n),
+                *(_number(value, 3) for value in (contrast.p, contrast.p_tie)),
+                _number(delta.effect_size, 2),
+                f"{delta.improvement:.2f}",
+                contrast.verdict,
             ]
         )
+    primary = by_key()[comparison.options.primary].name
     notes = [
-        "Differences in points where a metric is a share, else in its own unit; paired by seed. "
-        "± seeds: 95 % interval, Student's t. ± images: 95 %, were the same nets tested on other "
-        "images, both on the same. p, and p of a difference as large as a tie may be (TOST): "
-        f"corrected by Holm, for {by_key()[comparison.options.primary].name}, the primary metric, "
-        "over the losses, for the secondary ones over losses and metrics; other metrics are shown "
-        "and not judged. Effect size: Hedges' g of paired "
-        "differences. Share better: of seeds, ties half. same: equal weights, bit for bit."
+        "Differences are paired by seed, in points if a metric is a share, else in its own unit. "
+        "± seeds: 95 % interval over seeds, Student's t. ± images: 95 % interval over test images, "
+        "for the same nets. p: test of no difference; p of a tie: test of a difference larger than "
+        f"a tie (TOST). Both are corrected by Holm: for {primary}, the primary metric, over the "
+        "losses; for the secondary metrics over losses and metrics. "
+        "Other metrics are shown and not judged. Effect size: Hedges' g of paired differences. "
+        "Share better: share of seeds with which the loss is better; ties count half. same: equal "
+        "weights, bit for bit."
     ]
     return Table(f"Against {comparison.baseline}", headings, rows, notes, text=2)
 
@@ -59,7 +61,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def ranks(comparison: Comparison) -> Table | None:
-    """The order by NLL as trained and after scaling; None where losses are not ranked."""
+    """Table of the losses in the order of NLL, as trained and after scaling; None if not ranked."""
     rows = [row for row in comparison.rows if row.n]
     if comparison.unranked or len(rows) < 2:
         return None
@@ -67,10 +69,11 @@ def ranks(comparison: Comparison) -> Table | None:
     cells = [
         [str(place), *pair] for place, pair in enumerate(zip_longest(*orders, fillvalue=""), 1)
     ]
-    shown = " (both orders shown, p < 0.05 corrected over all pairs)"
+    shown = " (both orders are significant, p < 0.05 corrected over all pairs)"
     flips = [f"{a} and {b}{shown * is_shown}" for a, b, is_shown in comparison.flips]
     notes = [
-        f"Pairs whose order flips, the better as trained first: {'; '.join(flips)}."
+        f"Pairs that change their order, the loss that is better as trained first: "
+        f"{'; '.join(flips)}."
         if flips
         else "No pair changes its order."
     ]
@@ -85,60 +88,63 @@ def _order(rows: list[Row], key: str) -> list[str]:
 
 
 def costs(comparison: Comparison) -> Table:
-    """Seconds a run, and how fast it trained."""
+    """Table of the seconds that a run takes and of the images a second in training."""
     rows = []
     for row in comparison.rows:
         if row.seconds is not None:
             speed = row.examples_per_second
             shown = "-" if speed is None else f"{speed:,.0f}"
             rows.append([row.label, str(row.n), f"{row.seconds:.1f}", shown])
-    notes = ["Of whole runs, evaluation included; examples: trained on, validation included."]
+    notes = [
+        "Seconds of a whole run, evaluation included. Examples / s: images trained on, over the "
+        "time of training and validation."
+    ]
     return Table("Cost", ["loss", "n", "seconds a run", "examples / s"], rows, notes)
 
 
 def configurations(comparison: Comparison) -> Table:
-    """A table of what the losses were trained with where it is not the same for all runs."""
+    """Table of the parameters whose value is not the same for all runs, one row for each loss."""
     rows = [row for row in comparison.rows if row.trial.begun]
     params = [[run.params for run in row.runs or row.trial.unfinished] for row in rows]
-    keys = dict.fromkeys(key for group in params for each in group for key in each)
+    keys = dict.fromkeys(key for group in params for of_run in group for key in of_run)
     differing = [
         key
         for key in keys
         if not key.startswith("loss.") and key not in ("loss", "seed")
-        if len({str(each.get(key)) for group in params for each in group}) > 1
+        if len({str(of_run.get(key)) for group in params for of_run in group}) > 1
     ]
     cells = [
-        [row.label, _own(group), *(_values(group, key) for key in differing)]
+        [row.label, _loss_params(group), *(_values(group, key) for key in differing)]
         for row, group in zip(rows, params, strict=True)
     ]
     text = "; ".join(comparison.confounded)
     notes = [
-        f"NOT ONLY THE LOSS DIFFERS, and not by tuning all over the same values: {text}."
+        f"NOT ONLY THE LOSS DIFFERS, and losses were not tuned over the same values: {text}."
         if text
-        else "Beside the loss, its own hyper-parameters and what was tuned, nothing differs."
+        else "Only the loss, its own hyper-parameters and what was tuned differ."
     ]
     headings = ["loss", "its own", *differing]
     return Table("What differs between these rows", headings, cells, notes, text=len(headings))
 
 
-def _own(params: Sequence[Mapping[str, Any]]) -> str:
-    """The loss's hyper-parameters."""
-    keys = dict.fromkeys(key for each in params for key in each if key.startswith("loss."))
+def _loss_params(params: Sequence[Mapping[str, Any]]) -> str:
+    """The loss's own hyper-parameters as 'gamma=2.0'; '-' if it has none."""
+    keys = dict.fromkeys(key for of_run in params for key in of_run if key.startswith("loss."))
     return ", ".join(f"{k.removeprefix('loss.')}={_values(params, k)}" for k in keys) or "-"
 
 
 def _values(params: Sequence[Mapping[str, Any]], key: str) -> str:
-    """The value that a loss's runs have; of several, each with its runs: '0.1 (2), 0.3 (1)'."""
-    counts = Counter(str(each.get(key, "-")) for each in params)
+    """Value of a parameter in a loss's runs; with counts if they differ: '0.1 (2), 0.3 (1)'."""
+    counts = Counter(str(of_run.get(key, "-")) for of_run in params)
     if len(counts) == 1:
         return next(iter(counts))
     return ", ".join(f"{value} ({count})" for value, count in counts.most_common())
 
 
 def origins(comparison: Comparison) -> Table:
-    """Versions, machines and data; several where runs differ."""
+    """Table of versions, machines and data of the runs; several values if runs differ."""
     rows = []
-    for tag in (*MUST_AGREE, *ALSO):
+    for tag in (*MUST_AGREE, *FURTHER_TAGS):
         values = sorted({run.tags[tag] for run in comparison.runs if tag in run.tags})
         if values:
             rows.append([tag, ", ".join(value[:40] for value in values)])

@@ -1,4 +1,4 @@
-"""Comparisons drawn. Nothing is computed here."""
+"""Picture of comparisons, as a file. This module computes no statistics."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.runs.mixtures import provenance
 
-PANELS = (  # title, unit's factor, raw, after temperature scaling
+PANELS = (  # title, metric, factor from the metric to the number drawn
     ("top-1 error (%)", "top1", 100),
     ("NLL (nats)", "nll", 1),
     ("top-label ECE (%)", "ece", 100),
@@ -22,7 +22,7 @@ PANELS = (  # title, unit's factor, raw, after temperature scaling
 
 
 def draw(comparisons: Sequence[Comparison], file: Path) -> None:
-    """One row of panels a comparison, losses side by side; smaller is better everywhere."""
+    """Draw a row of panels for each comparison, losses one below another; smaller is better."""
     height = sum(1.4 + 0.32 * len(comparison.rows) for comparison in comparisons)
     figure, axes = pyplot.subplots(
         len(comparisons),
@@ -44,28 +44,28 @@ def draw(comparisons: Sequence[Comparison], file: Path) -> None:
         )
     handles, labels = axes[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
-    sources = " ".join(dict.fromkeys(provenance(each.runs) for each in comparisons))
-    figure.supxlabel(sources, fontsize=7, x=0.01, ha="left")
+    origins = " ".join(dict.fromkeys(provenance(comparison.runs) for comparison in comparisons))
+    figure.supxlabel(origins, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
 
 
 def _panel(axis: Axes, rows: Sequence[Row], metric: str, factor: float) -> None:
-    """A filled dot for what the loss gives, a hollow one for it after temperature scaling."""
-    drawn = [("test", "as trained", "#1f5a96", True)]
+    """Draw one metric: a filled dot as trained, a hollow diamond after temperature scaling."""
+    readings = [("test", "as trained", "#1f5a96", True)]
     if metric != "top1":  # scaling does not change it
-        drawn.append(("test_ts", "after temperature scaling", "#c4581b", False))
-    for offset, (prefix, label, colour, filled) in zip((0.12, -0.12), drawn, strict=False):
-        first = True  # of its kind: the one that the legend names
+        readings.append(("test_ts", "after temperature scaling", "#c4581b", False))
+    for offset, (prefix, label, colour, filled) in zip((0.12, -0.12), readings, strict=False):
+        first = True  # only the first dot of a reading gets an entry in the legend
         for place, row in enumerate(reversed(rows)):
-            found = row.estimates.get(f"{prefix}/{metric}")
-            if found is None or not math.isfinite(found.mean):
+            estimate = row.estimates.get(f"{prefix}/{metric}")
+            if estimate is None or not math.isfinite(estimate.mean):
                 continue
-            mean = 1 - found.mean if metric == "top1" else found.mean
+            mean = 1 - estimate.mean if metric == "top1" else estimate.mean
             axis.errorbar(
                 factor * mean,
                 place + offset,
-                xerr=factor * (found.half_width or 0),
+                xerr=factor * (estimate.half_width or 0),
                 fmt="o" if filled else "D",
                 color=colour,
                 markerfacecolor=colour if filled else "white",

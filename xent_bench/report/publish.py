@@ -1,4 +1,4 @@
-"""A report kept in MLflow, where its runs are: page, conclusion, a view by loss, and colours."""
+"""Publication of a report in MLflow: page, conclusion, a saved view by loss, and run colours."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,27 +24,30 @@ PAGE = "report.html"
 
 
 def publish(
-    comparisons: Sequence[Comparison], uri: str | None, folder_of: Callable[[Run], Path]
+    comparisons: Sequence[Comparison], uri: str | None, find_folder: Callable[[Run], Path]
 ) -> list[str]:
-    """Keep them in a store, or in that which their runs' folders name; say where.
+    """Store the report in MLflow, as a run called report in each experiment.
 
-    One run called report in each experiment. Unavailable if that cannot be.
+    `uri` is the address of the store; None stands for the store that the config of the first run
+    names. `find_folder` returns the folder that holds the files of a run. Returns a sentence on
+    each report stored. Unavailable if a store cannot be reached or lacks the runs.
     """
-    said = []
-    for experiment, group in groupby(comparisons, lambda each: each.experiment):
-        own = list(group)
-        place = uri or _uri(own)
+    places = []
+    for experiment, group in groupby(comparisons, lambda comparison: comparison.experiment):
+        of_experiment = list(group)
+        store = uri or _uri(of_experiment)
         try:
-            said.append(_publish(place, experiment, own, folder_of))
+            places.append(_publish(store, experiment, of_experiment, find_folder))
         except MlflowException as error:
             reason = str(error).partition("\n")[0]
-            raise Unavailable(f"MLflow at {place}: {reason}") from error
-    return said
+            raise Unavailable(f"MLflow at {store}: {reason}") from error
+    return places
 
 
 def _uri(comparisons: Sequence[Comparison]) -> str:
-    """What the config of the first run says; else the default."""
-    folders = [run.folder for each in comparisons for run in each.runs if run.folder is not None]
+    """Address of the store that the first config of these runs names; the default without one."""
+    runs = [run for comparison in comparisons for run in comparison.runs]
+    folders = [run.folder for run in runs if run.folder is not None]
     configured = [folder for folder in folders if (folder / "config.yaml").exists()]
     try:
         return store_of(configured[0]) if configured else tracking_uri(None)
@@ -53,31 +56,36 @@ def _uri(comparisons: Sequence[Comparison]) -> str:
 
 
 def _publish(
-    uri: str, experiment: str, comparisons: Sequence[Comparison], folder_of: Callable[[Run], Path]
+    uri: str,
+    experiment: str,
+    comparisons: Sequence[Comparison],
+    find_folder: Callable[[Run], Path],
 ) -> str:
+    """Store the report of one experiment; return where it is."""
     client = existing_store(uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
+    stored = client.get_experiment_by_name(experiment)
+    if stored is None:
         raise Unavailable(f"no experiment {experiment} in MLflow at {uri}")
-    experiment_id = str(found.experiment_id)
-    for comparison in comparisons:  # first: it fails where a run is not in the store
+    experiment_id = str(stored.experiment_id)
+    for comparison in comparisons:  # before anything is stored: fails if a run is not in MLflow
         _mark(client, comparison)
     run_id = _report_run(client, experiment_id)
     with tempfile.TemporaryDirectory() as folder:
-        write_page(comparisons, Path(folder) / PAGE, folder_of)
+        write_page(comparisons, Path(folder) / PAGE, find_folder)
         client.log_artifact(run_id, str(Path(folder) / PAGE))
-    text = "\n\n".join(conclusion(each) for each in comparisons)
+    text = "\n\n".join(map(conclusion, comparisons))
     client.set_tag(run_id, NOTE, text)
     client.set_tag(run_id, "tuning", "; ".join(dict.fromkeys(map(tuning, comparisons))))
     client.set_terminated(run_id, "FINISHED")
     report = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{PAGE}"
-    losses = sorted({run.params["loss"] for each in comparisons for run in each.runs})
+    losses = sorted({run.params["loss"] for comparison in comparisons for run in comparison.runs})
     client.set_experiment_tag(experiment_id, TAG, view_tag(CHOSEN, losses))
     client.set_experiment_tag(experiment_id, NOTE, description(experiment_id, text, report))
     return f"{uri}, experiment {experiment}, run {REPORT}; xent-ui opens it"
 
 
 def _report_run(client: MlflowClient, experiment_id: str) -> str:
+    """Id of the experiment's run that holds the report; the run is created if there is none."""
     runs = client.search_runs([experiment_id], f"tags.{KIND} = '{REPORT}'", max_results=1)
     if runs:
         return str(runs[0].info.run_id)
@@ -86,8 +94,9 @@ def _report_run(client: MlflowClient, experiment_id: str) -> str:
 
 
 def _mark(client: MlflowClient, comparison: Comparison) -> None:
-    """Which runs the report is about; and colours by loss where the UI shows single runs: groups
-    it colours itself.
+    """Tag each run with its loss's colour, and with whether the report is about it.
+
+    The UI uses the colour where it shows single runs; it chooses the colours of groups itself.
     """
     colours = palette(sorted({run.params["loss"] for run in comparison.runs}))
     chosen = {id(run) for row in comparison.rows for run in row.runs}
@@ -95,8 +104,8 @@ def _mark(client: MlflowClient, comparison: Comparison) -> None:
         run_id = run.tags.get("mlflow_run_id")
         if run_id is None:
             raise Unavailable(
-                f"{run.name} does not know its run in MLflow: nothing was published; xent-sync "
-                "sends runs that were trained offline"
+                f"{run.name} has not been sent to MLflow: nothing was published; xent-sync sends "
+                "runs that were trained offline"
             )
         tags = {"mlflow.runColor": colours[run.params["loss"]]}
         tags["chosen"] = str(id(run) in chosen).lower()

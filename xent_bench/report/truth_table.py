@@ -1,4 +1,4 @@
-"""Tables and notes for runs whose p(y|x) is known, and for those whose labels are distributions."""
+"""Table for runs whose true p(y|x) is known, and notes for labels that are distributions."""
 
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.tables import Table
@@ -8,7 +8,7 @@ DECIMALS = {"true_kl": 4, "true_ece": 2, "excess_risk": 2}
 
 
 def truth_table(comparison: Comparison) -> Table | None:
-    """One row a loss: its distance from p(y|x), mean over seeds; None where no run knows that."""
+    """Table of each loss's distance from the true p(y|x), mean over seeds; None if unknown."""
     rows = [row for row in comparison.rows if "test/excess_risk" in row.estimates]
     if not rows:
         return None
@@ -22,16 +22,16 @@ def truth_table(comparison: Comparison) -> Table | None:
         *("true ECE %\nscaled", "excess\nrisk %"),
     ]
     notes = [
-        "Of these test images p(y|x) is known, unlike those of a real data set. True KL: mean of "
-        "KL(p(y|x) || p), nats. True ECE: with p(y|x) of the answer in place of the label, so "
-        "without its noise. Excess risk: errors more than the best rule's. Scaled: after "
-        "temperature scaling. ±: 95 % interval over seeds."
+        "The true p(y|x) of these test images is known, unlike that of a real data set. True KL: "
+        "mean of KL(p(y|x) || p), nats. True ECE: computed with p(y|x) of the answer in place of "
+        "the label, so without the noise of labels. Excess risk: error rate minus that of the best "
+        "possible rule. Scaled: after temperature scaling. ±: 95 % interval over seeds."
     ]
     return Table("Against the truth", headings, cells, notes)
 
 
 def label_notes(comparison: Comparison) -> list[str]:
-    """Notes for a reader where labels are distributions; none where they are not."""
+    """Notes on metrics whose labels are distributions; empty for ordinary labels."""
     key = "test/label_entropy"
     floors = [row.estimates[key].mean for row in comparison.rows if key in row.estimates]
     if not floors:

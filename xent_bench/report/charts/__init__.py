@@ -1,1 +1,1 @@
-"""The charts of the page, one a module. Nothing is computed here that a table quotes."""
+"""Charts of the HTML page, one in each module. No number of a table is computed here."""

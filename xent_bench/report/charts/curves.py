@@ -1,4 +1,4 @@
-"""What val said after each epoch."""
+"""Chart of the course of training: metrics on val after each epoch."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,24 +10,25 @@ from xent_bench.report.palette import faint
 
 
 def curves(evidence: Evidence, colours: Colours) -> go.Figure | None:
-    """Val NLL and top-1 after each epoch: mean over seeds, and between the extremes."""
+    """Draw val NLL and top-1 after each epoch: the mean over seeds, in a band of all seeds."""
     keys = {"val/nll": "val NLL, as trained", "val/top1": "val top-1 (%)"}
     figure = make_subplots(1, 2, subplot_titles=list(keys.values()), horizontal_spacing=0.1)
-    for label, found in evidence.curves.items():
+    for label, by_metric in evidence.curves.items():
         for column, key in enumerate(keys, 1):
-            if key in found and np.isfinite(found[key]).all():
-                values = found[key] * (100 if key == "val/top1" else 1)
-                named = key == "val/top1"  # which every loss has
+            if key in by_metric and np.isfinite(by_metric[key]).all():
+                values = by_metric[key] * (100 if key == "val/top1" else 1)
+                named = key == "val/top1"  # the metric that every loss has
                 _band(figure, values, label, colours[label], column, named=named)
     figure.update_xaxes(title="epoch")
     styled(figure, 430)
-    figure.update_layout(legend_y=1.1, margin_t=80)  # above the titles of both
+    figure.update_layout(legend_y=1.1, margin_t=80)  # above the titles of both panels
     return figure if evidence.curves else None
 
 
 def _band(
     figure: go.Figure, values: np.ndarray, label: str, colour: str, column: int, *, named: bool
 ) -> None:
+    """Draw the curves of one loss, `values` of shape (runs, epochs): their mean and their range."""
     epochs = np.arange(1, values.shape[1] + 1)
     figure.add_scatter(
         x=np.concatenate([epochs, epochs[::-1]]),

@@ -1,4 +1,4 @@
-"""Differences to the baseline, by several yardsticks."""
+"""Forest plot: differences to the baseline by several metrics."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,40 +11,42 @@ from xent_bench.report.charts.style import GREY, LIGHT, Colours, styled
 
 
 def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.Figure | None:
-    """Differences to the baseline with their intervals over seeds and over test images."""
-    found = [each for each in comparison.contrasts if not each.same]
-    if not found or comparison.baseline is None:
+    """Draw differences to the baseline with their intervals over seeds and over test images."""
+    contrasts = [contrast for contrast in comparison.contrasts if not contrast.same]
+    if not contrasts or comparison.baseline is None:
         return None
-    order = [r.label for r in comparison.rows if any(each.label == r.label for each in found)]
+    compared = {contrast.label for contrast in contrasts}
+    order = [row.label for row in comparison.rows if row.label in compared]
     yardsticks = by_key(comparison.options.yardsticks)
     keys = quoted(comparison.options.primary)
     titles = [_axis(yardsticks[key]) for key in keys]
     figure = make_subplots(1, len(keys), shared_yaxes=True, subplot_titles=titles)
     for column, key in enumerate(keys, 1):
         by = yardsticks[key]
-        for each in found:
-            if each.yardstick.key != key or not np.isfinite(each.difference.mean):
+        for contrast in contrasts:
+            if contrast.yardstick.key != key or not np.isfinite(contrast.difference.mean):
                 continue
-            error = evidence.image_error(each.label, comparison.baseline, key)
+            label = contrast.label
+            error = evidence.image_error(label, comparison.baseline, key)
             images = [] if error is None else [(8, LIGHT, 1.96 * error)]
             for width, colour, half in [
                 *images,
-                (2, colours[each.label], each.difference.half_width or 0),
+                (2, colours[label], contrast.difference.half_width or 0),
             ]:
                 figure.add_scatter(
-                    x=[by.scale * each.difference.mean],
-                    y=[each.label],
+                    x=[by.scale * contrast.difference.mean],
+                    y=[label],
                     error_x={
                         "array": [by.scale * half],
                         "thickness": width,
                         "width": 0,
                         "color": colour,
                     },
-                    marker={"size": 8, "color": colours[each.label]},
+                    marker={"size": 8, "color": colours[label]},
                     mode="markers",
                     showlegend=False,
-                    hovertemplate=f"{each.label}: %{{x:+.4g}} ± {by.scale * half:.3g}"
-                    f"<br>{each.verdict}<extra></extra>",
+                    hovertemplate=f"{label}: %{{x:+.4g}} ± {by.scale * half:.3g}"
+                    f"<br>{contrast.verdict}<extra></extra>",
                     row=1,
                     col=column,
                 )

@@ -1,4 +1,4 @@
-"""Accuracy against calibration."""
+"""Chart of accuracy against calibration, with its Pareto front."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,29 +7,29 @@ import plotly.graph_objects as go
 
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.stats import Estimate
-from xent_bench.report.charts.style import GREY, LIGHT, READINGS, Colours, styled
+from xent_bench.report.charts.style import GREY, LIGHT, READING_NAMES, Colours, styled
 from xent_bench.report.palette import faint
 
-CHANCE = "test_ts_null/ece_high"
+CHANCE = "test_ts_null/ece_high"  # largest ECE that a calibrated net shows by chance
 
 
 class Point(NamedTuple):
-    """A loss in one reading."""
+    """A loss as trained or after scaling."""
 
     x: Estimate  # top-1
     y: Estimate  # ECE
-    reading: str
+    reading: str  # test or test_ts
 
 
 def pareto(comparison: Comparison, colours: Colours) -> go.Figure | None:
-    """Accuracy against calibration; the front is of what no other choice beats in both."""
+    """Draw top-1 against ECE; on the front are points that no other point beats in both."""
     figure = go.Figure()
     points: list[Point] = []
     for row in comparison.rows:
-        own = [point for prefix in READINGS if (point := _point(row, prefix)) is not None]
-        points += own
-        if own:
-            _add(figure, own, row.label, colours[row.label])
+        of_loss = [point for prefix in READING_NAMES if (point := _point(row, prefix)) is not None]
+        points += of_loss
+        if of_loss:
+            _add(figure, of_loss, row.label, colours[row.label])
     if not points:
         return None
     chance = [row.estimates[CHANCE].mean for row in comparison.rows if CHANCE in row.estimates]
@@ -57,16 +57,16 @@ def _point(row: Row, reading: str) -> Point | None:
 
 
 def _add(figure: go.Figure, points: Sequence[Point], label: str, colour: str) -> None:
-    """A loss: as trained, after scaling, and the way between."""
+    """Draw one loss: its point as trained, its point after scaling, and a line between them."""
     xs, ys = [point.x for point in points], [point.y for point in points]
     figure.add_scatter(
-        x=[100 * each.mean for each in xs],
-        y=[100 * each.mean for each in ys],
+        x=[100 * x.mean for x in xs],
+        y=[100 * y.mean for y in ys],
         error_x=_error(xs, colour),
         error_y=_error(ys, colour),
         name=label,
-        text=[f"{label}, {READINGS[point.reading]}" for point in points],
-        customdata=[(_said(point.x), _said(point.y), point.x.n) for point in points],
+        text=[f"{label}, {READING_NAMES[point.reading]}" for point in points],
+        customdata=[(_shown(point.x), _shown(point.y), point.x.n) for point in points],
         hovertemplate="%{text}<br>top-1 %{customdata[0]} %<br>ECE %{customdata[1]} %"
         "<br>n=%{customdata[2]}<extra></extra>",
         mode="lines+markers",
@@ -78,18 +78,20 @@ def _add(figure: go.Figure, points: Sequence[Point], label: str, colour: str) ->
     )
 
 
-def _error(found: Sequence[Estimate], colour: str) -> dict[str, Any]:
-    halves = [100 * (each.half_width or 0) for each in found]
+def _error(estimates: Sequence[Estimate], colour: str) -> dict[str, Any]:
+    """Error bars of these estimates, in per cent."""
+    halves = [100 * (estimate.half_width or 0) for estimate in estimates]
     return {"array": halves, "color": faint(colour, 0.45), "thickness": 1.5, "width": 0}
 
 
-def _said(found: Estimate) -> str:
-    half = "" if found.half_width is None else f" ± {100 * found.half_width:.2f}"
-    return f"{100 * found.mean:.2f}{half}"
+def _shown(estimate: Estimate) -> str:
+    """An estimate in per cent: '91.20 ± 0.35'."""
+    half = "" if estimate.half_width is None else f" ± {100 * estimate.half_width:.2f}"
+    return f"{100 * estimate.mean:.2f}{half}"
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points that none beats: from the right, each that is lower than all before."""
+    """Points that no other point beats: from right to left, those lower than all points before."""
     front: list[tuple[float, float]] = []
     for x, y in sorted(points, key=lambda point: (-point[0], point[1])):
         if not front or y < front[-1][1]:

@@ -8,16 +8,16 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.metrics.calibration import BINS
 from xent_bench.metrics.reliability import Reliability
-from xent_bench.report.charts.style import GREY, LIGHT, READINGS, Colours, styled
+from xent_bench.report.charts.style import GREY, LIGHT, READING_NAMES, Colours, styled
 
-PER_ROW = 5
-MOST = 15  # losses
+PER_ROW = 5  # diagrams
+MOST_LOSSES = 15  # losses with a diagram
 
 
 def diagrams(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.Figure | None:
-    """Accuracy against confidence, as trained above, after scaling below; of the first seed."""
+    """Draw accuracy against confidence of the first seed: as trained above, after scaling below."""
     labels = [row.label for row in comparison.rows if evidence.reliability.get(row.label)]
-    labels = labels[:MOST]
+    labels = labels[:MOST_LOSSES]
     if not labels:
         return None
     columns = min(PER_ROW, len(labels))
@@ -36,11 +36,11 @@ def diagrams(comparison: Comparison, evidence: Evidence, colours: Colours) -> go
     )
     for place, label in enumerate(labels):
         line, column = 2 * (place // columns) + 1, place % columns + 1
-        for down, prefix in enumerate(READINGS):
-            found = evidence.reliability[label].get(prefix)
-            if found is not None:
-                _diagram(figure, found, colours[label], line + down, column)
-        for down, reading in enumerate(READINGS.values()):
+        for down, prefix in enumerate(READING_NAMES):
+            bins = evidence.reliability[label].get(prefix)
+            if bins is not None:
+                _diagram(figure, bins, colours[label], line + down, column)
+        for down, reading in enumerate(READING_NAMES.values()):
             if column == 1:
                 figure.update_yaxes(title=reading, row=line + down, col=1)
     figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5, 1])
@@ -48,12 +48,13 @@ def diagrams(comparison: Comparison, evidence: Evidence, colours: Colours) -> go
     return styled(figure, 80 + 140 * lines)
 
 
-def _diagram(figure: go.Figure, found: Reliability, colour: str, line: int, column: int) -> None:
+def _diagram(figure: go.Figure, bins: Reliability, colour: str, line: int, column: int) -> None:
+    """Draw the bins of one diagram, with the range that a calibrated net shows by chance."""
     place = {"row": line, "col": column}
-    figure.add_bar(  # where a calibrated net's accuracy would be
-        x=(found.bin + 0.5) / BINS,
-        base=found.null_low,
-        y=np.maximum(found.null_high - found.null_low, 0.01),
+    figure.add_bar(  # the accuracy of 95 % of calibrated nets
+        x=(bins.bin + 0.5) / BINS,
+        base=bins.null_low,
+        y=np.maximum(bins.null_high - bins.null_low, 0.01),
         width=1 / BINS,
         marker={"color": LIGHT, "line_width": 0},
         hoverinfo="skip",
@@ -70,17 +71,17 @@ def _diagram(figure: go.Figure, found: Reliability, colour: str, line: int, colu
         **place,
     )
     figure.add_scatter(
-        x=found.confidence,
-        y=found.accuracy,
+        x=bins.confidence,
+        y=bins.accuracy,
         error_y={
-            "array": found.high - found.accuracy,
-            "arrayminus": found.accuracy - found.low,
+            "array": bins.high - bins.accuracy,
+            "arrayminus": bins.accuracy - bins.low,
             "width": 0,
             "thickness": 1,
         },
         mode="markers",
         marker={"color": colour, "size": 5},
-        customdata=found.n,
+        customdata=bins.n,
         hovertemplate="confidence %{x:.3f}<br>accuracy %{y:.3f}<br>n=%{customdata}<extra></extra>",
         showlegend=False,
         **place,

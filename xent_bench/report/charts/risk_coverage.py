@@ -1,4 +1,4 @@
-"""Does certainty tell right answers from wrong ones?"""
+"""Chart of risk against coverage: whether wrong answers are the least certain ones."""
 
 import plotly.graph_objects as go
 
@@ -7,7 +7,10 @@ from xent_bench.report.charts.style import Colours, styled
 
 
 def risk_coverage(evidence: Evidence, colours: Colours) -> go.Figure | None:
-    """Share of errors among the most certain answers; of a few thousand images a line wavers."""
+    """Draw the share of errors among the most certain answers, mean over seeds.
+
+    With a few thousand test images the lines are uneven.
+    """
     figure = go.Figure()
     for label, risks in evidence.risks.items():
         figure.add_scatter(

@@ -1,19 +1,19 @@
-"""What the charts of the page have in common."""
+"""Style that all charts of the page share."""
 
 from collections.abc import Mapping
 from typing import TypeAlias
 
 import plotly.graph_objects as go
 
-WIDTH = 690  # px: what fits on A4 paper too
+WIDTH = 690  # px; also fits on A4 paper
 GREY, LIGHT = "#666666", "rgba(120,120,120,0.22)"
 FONT = {"family": "system-ui, sans-serif", "size": 12, "color": "#222222"}
-READINGS = {"test": "as trained", "test_ts": "after scaling"}
-Colours: TypeAlias = Mapping[str, str]  # by label
+READING_NAMES = {"test": "as trained", "test_ts": "after scaling"}
+Colours: TypeAlias = Mapping[str, str]  # '#rrggbb' by label of a loss
 
 
 def styled(figure: go.Figure, height: int) -> go.Figure:
-    """As all charts of the page look."""
+    """Set the page's style and a height in pixels, and return the figure."""
     figure.update_layout(
         width=WIDTH,
         height=height,

@@ -1,4 +1,4 @@
-"""Charts of what hyper-parameters did, and of what the ranking owes to the number of trials."""
+"""Charts of tuning: sensitivity to hyper-parameters, and top-1 over the number of trials."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -15,10 +15,10 @@ REPORTED = "test/top1"
 
 
 def sensitivities(comparison: Comparison, colours: Colours) -> dict[str, go.Figure]:
-    """By hyper-parameter: the score on val at each value, the others at their best."""
+    """Draw for each hyper-parameter the score on val at its values, the others at their best."""
     keys = dict.fromkeys(key for trial in comparison.trials for key in trial.varied)
-    found = {key: _sensitivity(comparison, key, colours) for key in keys}
-    return {key: figure for key, figure in found.items() if figure is not None}
+    figures = {key: _sensitivity(comparison, key, colours) for key in keys}
+    return {key: figure for key, figure in figures.items() if figure is not None}
 
 
 def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figure | None:
@@ -60,9 +60,10 @@ def _cost(trial: Trial, metric: str) -> float:
 
 
 def best_of_k(comparison: Comparison, colours: Colours) -> go.Figure | None:
-    """Top-1 on test to be expected of each loss had it had k of its trials, chosen by val.
+    """Draw each loss's expected top-1 on test if it had only k of its trials, chosen by val.
 
-    For each seed the others choose, as in the table: a run that is lucky on val is lucky on test.
+    For each seed the other seeds choose, as in the table, because a run that is lucky on val is
+    lucky on test.
     """
     figure = go.Figure()
     for row in comparison.rows:
@@ -83,7 +84,10 @@ def best_of_k(comparison: Comparison, colours: Colours) -> go.Figure | None:
 
 
 def _expected(trials: Sequence[Trial], choose_by: str) -> list[float]:
-    """Expected top-1 in per cent of the best of 1, 2, ... trials; empty where none can be told."""
+    """Expected top-1 in per cent of the best of 1, 2, ... trials.
+
+    Empty for fewer than two trials or fewer than two shared seeds.
+    """
     if len(trials) < 2:
         return []
     seeds = sorted(set.intersection(*(trial.seeds for trial in trials)))
