@@ -2,7 +2,8 @@
 
 Each simulation makes runs of a truth that is known and gives them to `compare`, or predictions to
 `judge`, whose outcomes the report puts into words; it counts the comparisons in which one is false.
-`scripts/error-rates` writes the table into the README; the tests run the same with fewer sweeps.
+`scripts/error-rates` writes the table into xent_bench/comparison/README.md; the tests run the same
+with fewer sweeps.
 """
 
 import math
@@ -25,7 +26,7 @@ from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
 
@@ -369,11 +370,20 @@ def table(rows: Sequence[Claim]) -> str:
 
 
 def main() -> None:
-    """Write the table between its marks in the README."""
-    rates = table(claims())  # first: the page may be edited meanwhile
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n\n{rates}\n\n{END}{after}", encoding="utf-8")
+    """Write the table between its marks in the page."""
+    with_table(PAGE.read_text(encoding="utf-8"), "")  # marks that are missing show now
+    rates = table(claims())  # takes minutes, in which the page may be edited: it is read again
+    page = with_table(PAGE.read_text(encoding="utf-8"), rates)
+    PAGE.write_text(page, encoding="utf-8")
+
+
+def with_table(page: str, rates: str) -> str:
+    """Return the page with this table between its marks; ValueError where a mark is missing."""
+    before, begin, inside = page.partition(BEGIN)
+    _, end, after = inside.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{PAGE}: expected the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{rates}\n\n{END}{after}"
 
 
 if __name__ == "__main__":

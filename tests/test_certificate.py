@@ -299,9 +299,9 @@ def test_scores_without_a_link_are_not_called_probabilities():
     assert certificate_of(scores).calibration is None
 
 
-def test_the_readme_shows_what_the_command_prints(certificates, capsys):
-    readme = (ROOT / "README.md").read_text()
-    shown = readme.partition("<!-- scripts/certify -->\n")[2].partition("<!-- end -->")[0]
+def test_the_page_shows_what_the_command_prints(certificates, capsys):
+    page = (ROOT / "xent_bench/losses/README.md").read_text()
+    shown = page.partition("<!-- scripts/certify -->\n")[2].partition("<!-- end -->")[0]
     print_markdown(formulas(LOSSES, "`{}`"))
     print_markdown(properties(certificates, 10, "`{}`"))
 

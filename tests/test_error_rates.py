@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import error_rates
 
-SHARE = 0.1  # of the sweeps that the table in the README is made of
+SHARE = 0.1  # of the sweeps that the table of the page is made of
 CLAIMS = error_rates.claims(SHARE)
 
 

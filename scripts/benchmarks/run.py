@@ -1,4 +1,4 @@
-"""scripts/bench: measure, and write the README of this folder."""
+"""scripts/bench: measure, and write the tables of this folder's README."""
 
 import argparse
 import os
@@ -20,6 +20,7 @@ from xent_bench.tables import Table, print_markdown
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "pytorch-lightning", "mlflow")
 PAGE = Path(__file__).resolve().parent / "README.md"
+HEAD = "# How fast\n"  # of a page that is not there yet; above its tables a person writes
 
 
 class Section(NamedTuple):
@@ -99,7 +100,8 @@ def main() -> None:
     for name in options.sections:
         table = _measured(SECTIONS[name], options.rounds, short=bool(options.short))
         print(table, flush=True)
-        _write(_kept(page) | {name: table}, page)
+        head, tables = _kept(page)  # read now: it may have been edited while this was measured
+        _write(head, tables | {name: table}, page)
 
 
 def _options() -> argparse.Namespace:
@@ -153,23 +155,24 @@ def _page(section: Section, rows: list[list[str]], note: str) -> str:
     return written.getvalue().strip()
 
 
-def _kept(page: Path) -> dict[str, str]:
-    """Read the tables that the page has; others are empty."""
-    text = page.read_text() if page.exists() else ""
-    parts = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in text.split("## ")}
-    return {
-        name: parts.get(section.title) or _page(section, [_empty_row(section)], section.note)
+def _kept(page: Path) -> tuple[str, dict[str, str]]:
+    """Read what the page has: the text above its tables, and the tables; others are empty."""
+    head, *parts = (page.read_text() if page.exists() else HEAD).split("\n## ")
+    kept = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in parts}
+    tables = {
+        name: kept.get(section.title) or _page(section, [_empty_row(section)], section.note)
         for name, section in SECTIONS.items()
     }
+    return head.strip(), tables
 
 
 def _empty_row(section: Section) -> list[str]:
     return ["not measured yet", *[""] * (len(section.headings) - 1)]
 
 
-def _write(tables: dict[str, str], page: Path) -> None:
+def _write(head: str, tables: dict[str, str], page: Path) -> None:
     parts = [f"## {section.title}\n\n{tables[name]}" for name, section in SECTIONS.items()]
-    page.write_text("\n\n".join(["# How fast\n\n`scripts/bench` writes this page.", *parts, ""]))
+    page.write_text("\n\n".join([head, *parts]) + "\n")
 
 
 if __name__ == "__main__":
