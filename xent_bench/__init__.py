@@ -1,1 +1,1 @@
-"""Which loss should I train my image classifier with, and can I trust its probabilities?"""
+"""A comparison of losses for image classifiers: accuracy and trust in their probabilities."""

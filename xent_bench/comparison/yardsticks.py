@@ -65,7 +65,7 @@ YARDSTICKS = (
     _yardstick("test/ece", "ECE %", "raw", 1, 0.005),
     _yardstick("test_ts/ece", "ECE %", "scaled", 1, 0.005),
 )
-METRICS = tuple(dict.fromkeys(each.key.partition("/")[2] for each in YARDSTICKS))
+METRICS = tuple(dict.fromkeys(yardstick.key.partition("/")[2] for yardstick in YARDSTICKS))
 
 
 def quoted(primary: str) -> tuple[str, ...]:

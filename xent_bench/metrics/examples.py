@@ -66,7 +66,7 @@ class Examples(NamedTuple):
 
     @property
     def ranked(self) -> Ranked:
-        """These examples in the order of their certainty."""
+        """The examples in the order of their certainty."""
         return rank(self.certainty, self.top1, soft=self.soft is not None)
 
 

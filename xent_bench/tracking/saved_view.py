@@ -32,7 +32,10 @@ CHOSEN = "tags.chosen = 'true'"  # of each loss the trial that the report is abo
 
 
 def view_tag(runs: str = TRAINED, losses: Sequence[str] = ()) -> str:
-    """The tag's value: which runs to show, and the losses whose runs are folded away."""
+    """The value of the tag that holds the view.
+
+    `runs` is a filter of the runs to show; the runs of `losses` are folded away.
+    """
     now = int(1000 * time.time())
     state = json.dumps(_state(runs, losses)).encode()
     packed = base64.b64encode(zlib.compress(state)).decode()
@@ -41,13 +44,13 @@ def view_tag(runs: str = TRAINED, losses: Sequence[str] = ()) -> str:
 
 
 def view_address(experiment_id: str, *, table: bool = False) -> str:
-    """Behind the address of a server."""
+    """The part of the view's address that follows the address of the server."""
     mode = "" if table else "&compareRunsMode=CHART"
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}{mode}"
 
 
 def description(experiment_id: str, text: str = "", report: str = "") -> str:
-    """What the experiment's page says, in Markdown."""
+    """The text of the experiment's page, in Markdown."""
     links = [f"[Runs by loss]({view_address(experiment_id)})"]
     links += [f"[The report]({report})"] if report else []
     return "\n\n".join(filter(None, [" · ".join(links), text]))
@@ -151,5 +154,5 @@ def _curve(key: str) -> dict[str, Any]:
 
 
 def _id(name: str) -> str:
-    """The same for a name, so that the view does not change from one time to the next."""
+    """An identifier made from a name, so that the view is the same each time it is written."""
     return uuid5(NAMESPACE_URL, f"xent-bench/{name}").hex

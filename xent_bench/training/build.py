@@ -1,4 +1,4 @@
-"""All that a run needs, built from its parts: the only place that builds, and it names no part."""
+"""The building of a run from its parts; no loss, net or data set is known here by its name."""
 
 import math
 from functools import partial
