@@ -15,13 +15,14 @@ from xent_bench.links import link_of
 from xent_bench.tables import Table
 
 NOTATION = (
-    "Per example; the mean over a batch is trained. z outputs, c classes, p = softmax(z), "
-    "s = sigmoid(z), y the true class, q a target distribution, n_k images of class k in train."
+    "Values are for one example; training minimises their mean over a batch. z: outputs, "
+    "c: number of classes, p = softmax(z), s = sigmoid(z), y: true class, "
+    "q: target distribution, n_k: number of training images of class k."
 )
 
 
 def formulas(losses: "Mapping[str, partial[Any]]", code: str) -> Table:
-    """What each loss is; `code` formats what is code."""
+    """Table of the losses' formulas; `code` is the format string of code, such as '`{}`'."""
     rows = []
     for name, loss in losses.items():
         link = link_of(loss).func.__name__
@@ -31,7 +32,7 @@ def formulas(losses: "Mapping[str, partial[Any]]", code: str) -> Table:
 
 
 def properties(certificates: Mapping[str, Certificate], classes: int, code: str) -> Table:
-    """What each loss is like."""
+    """Table of the losses' certificates; `code` is the format string of code."""
     stated = ", ".join(f"{p:g}" for p in STATED)
     headings = [
         *("loss", "at\nuniform", "gradient\n/ ce", "at\nmost", "sym-\nmetric", "con-\nvex"),
@@ -40,53 +41,63 @@ def properties(certificates: Mapping[str, Certificate], classes: int, code: str)
     rows = [
         [
             code.format(name),
-            f"{each.at_uniform:.3g}",
-            f"{each.gradient:.3g}",
-            "∞" if each.supremum == float("inf") else f"{each.supremum:.3g}",
-            "yes" if each.symmetric else "no",
-            "yes" if each.convex else "no",
-            "-" if each.minimiser is None else " ".join(f"{p:.2f}" for p in each.minimiser),
-            each.calibration or "-",
-            each.top_class,
-            *(_power(x) for x in (each.largest_float32, each.largest_bfloat16)),
+            f"{certificate.at_uniform:.3g}",
+            f"{certificate.gradient:.3g}",
+            "∞" if certificate.supremum == float("inf") else f"{certificate.supremum:.3g}",
+            "yes" if certificate.symmetric else "no",
+            "yes" if certificate.convex else "no",
+            _probabilities(certificate.minimiser),
+            certificate.calibration or "-",
+            certificate.top_class,
+            *map(_power, (certificate.largest_float32, certificate.largest_bfloat16)),
         ]
-        for name, each in certificates.items()
+        for name, certificate in certificates.items()
     ]
     return Table("Certificates", headings, rows, _legend(classes))
 
 
 def formula(loss: "partial[Any]") -> str:
-    """The first line of its docstring, without unit, range and what NOTATION says already."""
+    """Formula of a loss: first line of its docstring, without unit, range and terms of NOTATION."""
     first = (inspect.getdoc(loss.func) or "").partition("\n")[0].partition("; ")[0]
     return re.sub(r",? (with|and) [ps] = \w+\(z\)|, in nats|\.$", "", first)
 
 
 def settings(loss: "partial[Any]") -> str:
-    """Its hyper-parameters, as `key=value` each."""
+    """Hyper-parameters of a loss, as 'key=value key=value'."""
     short = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in loss.keywords.items()}
     return " ".join(f"{key}={value}" for key, value in short.items())
 
 
 def _legend(classes: int) -> list[str]:
+    """Paragraphs that explain the columns of the certificates."""
     posterior = ", ".join(f"{p:g}" for p in STATED)
     counts = long_tail(classes).tolist()
     return [
-        f"Computed from the functions, for {classes} classes with {counts[0]} images of the first, "
-        f"falling geometrically to {counts[-1]} of the last; labels are as frequent. At uniform: "
-        "the mean value at equal outputs. Gradient: its norm by the outputs, when these are still "
-        f"small (standard deviation {SPREAD:g}), over that of ce: why one learning rate does not "
-        "fit all. At most: the supremum. Symmetric: the sum over all labels is constant, hence "
-        "robust to symmetric label noise. Convex in the outputs: no negative curvature was found.",
-        "Minimiser: what is learnt of an image whose label is uncertain among three, with "
-        f"probabilities {posterior} (with outputs of at most {LIMIT:g}). "
-        f"Calibration, there, at {len(OF_THREE) - 1} other posteriors of three classes and at "
-        "some of all: proper finds each, to 1e-5, as a strictly proper loss does; over and under "
-        "put more and less on the likeliest class; either, by image; balanced finds them as if "
-        "classes were equally frequent; - has no probabilities until a temperature is fitted. "
-        "Top class: whether the likeliest comes first; majority: if it has more than half.",
-        "To: outputs up to this size leave value and gradient finite.",
+        f"Computed from the functions, for {classes} classes. Labels are as frequent as the images "
+        f"of a long-tailed data set: {counts[0]} of the first class, falling geometrically to "
+        f"{counts[-1]} of the last. At uniform: mean value at equal outputs. Gradient / ce: norm "
+        "of the gradient with respect to the outputs, when these are still small (standard "
+        f"deviation {SPREAD:g}), over that of ce; it shows why one learning rate does not fit all "
+        "losses. At most: the supremum. Symmetric: the sum over all labels is constant, which "
+        "makes the loss robust to symmetric label noise. Convex in the outputs: no negative "
+        "curvature was found.",
+        "Minimiser: probabilities that the loss learns for an image whose label is one of three "
+        f"with probabilities {posterior} (outputs are limited to ±{LIMIT:g}). Calibration: how the "
+        f"learnt probabilities relate to the true ones, for this image, {len(OF_THREE) - 1} other "
+        "images of three classes and some images of all classes. proper: they are equal, to 1e-5, "
+        "as for a strictly proper loss; over, under: the likeliest class gets too much, too "
+        "little; either: too much for some images, too little for others; balanced: they are equal "
+        "to those of a data set whose classes are equally frequent; -: the loss has no "
+        "probabilities until a temperature is fitted. Top class: whether the likeliest class gets "
+        "the largest output; majority: only if its probability is above one half.",
+        "fp32 to, bf16 to: value and gradient are finite for outputs up to this size.",
     ]
 
 
+def _probabilities(minimiser: tuple[float, ...] | None) -> str:
+    return "-" if minimiser is None else " ".join(f"{p:.2f}" for p in minimiser)
+
+
 def _power(x: float) -> str:
+    """Format a number as a power: '3e38'."""
     return f"{x:.0e}".replace("e+", "e")

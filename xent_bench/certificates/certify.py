@@ -1,4 +1,4 @@
-"""What a loss is like, computed from its function."""
+"""Certificate of a loss: properties that are computed from its function."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from xent_bench.certificates.posteriors import (
     TopClass,
     calibration,
     learn,
-    one_above_the_rest,
+    one_class_ahead,
     top_class,
 )
 from xent_bench.config.targets import Kind, target_kind
@@ -25,25 +25,25 @@ from xent_bench.offer import offer
 
 @dataclass(frozen=True)
 class Certificate:
-    """The properties of one loss for c classes; `None` where it has no probabilities."""
+    """Properties of one loss for c classes; None for what needs probabilities if it has none."""
 
     target: Kind
     link: str
-    at_uniform: float  # the value at equal outputs, mean over labels
-    gradient: float  # its norm at initialisation, relative to that of cross-entropy
-    supremum: float  # over all outputs and labels; infinity where it is not bounded
+    at_uniform: float  # value at equal outputs, mean over labels
+    gradient: float  # norm of the gradient at initialisation, over that of cross-entropy
+    supremum: float  # over all outputs and labels; infinity if the loss is not bounded
     symmetric: bool  # the sum over all labels is constant: robust to symmetric label noise
     convex: bool  # in the outputs
-    minimiser: tuple[float, ...] | None  # of the expected loss for the stated posterior
-    calibration: Calibration | None  # of the minimisers for all posteriors
-    top_class: TopClass  # whether they put the likeliest class first: always, given a majority
+    minimiser: tuple[float, ...] | None  # learnt probabilities for the posterior STATED
+    calibration: Calibration | None  # of the learnt probabilities for all posteriors
+    top_class: TopClass  # whether the likeliest class gets the largest output
     largest_float32: float  # outputs up to this size leave value and gradient finite
     largest_bfloat16: float
 
 
 def certify(loss: "partial[Any]", classes: int = 10) -> Certificate:
-    """Every property of a configured loss, in float64 but for the last two."""
-    with threadpool_limits(1):  # the steps are small: threads would wait for one another
+    """Compute all properties of a configured loss, in float64 except the two named by a dtype."""
+    with threadpool_limits(1):  # the operations are small: threads would only wait for each other
         return _certify(loss, classes)
 
 
@@ -53,7 +53,7 @@ def _certify(loss: "partial[Any]", classes: int) -> Certificate:
     convex = geometry.is_convex(many, classes) and geometry.is_convex(three, 3)
     learnt = [
         *learn(three, OF_THREE, convex=convex),
-        *learn(many, one_above_the_rest(classes), convex=convex),
+        *learn(many, one_class_ahead(classes), convex=convex),
     ]
     stated = learnt[0].probabilities
     return Certificate(

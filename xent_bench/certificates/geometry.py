@@ -1,4 +1,4 @@
-"""A loss as a function of its outputs: value, slope, bounds, curvature, and where it overflows."""
+"""Geometry of a loss as a function of the outputs: value, slope, bound, curvature, overflow."""
 
 import math
 from functools import partial
@@ -11,12 +11,15 @@ from torch.nn import functional as F
 from xent_bench.certificates.population import at_labels, by_label, long_tail
 from xent_bench.types import Index, Logits, PerExample
 
-ROUNDING = 1e-13  # of a curvature in float64, relative to values and slopes
+ROUNDING = 1e-13  # rounding error of a curvature in float64, relative to values and slopes
 SPREAD = 0.3  # standard deviation of outputs at initialisation; the nets here have 0.07 to 0.73
 
 
 def at_uniform(loss: "partial[Any]", classes: int) -> float:
-    """The value at equal outputs, mean over labels as frequent as `long_tail` counts them."""
+    """Value of the loss at equal outputs, mean over labels with the frequencies of `long_tail`.
+
+    ValueError if it is not finite.
+    """
     frequency = long_tail(classes).double()
     value = by_label(loss, torch.zeros(1, classes).double(), torch.arange(classes))[0]
     mean = ((value @ frequency) / frequency.sum()).item()
@@ -26,11 +29,16 @@ def at_uniform(loss: "partial[Any]", classes: int) -> float:
 
 
 def relative_gradient(loss: "partial[Any]", classes: int) -> float:
-    """The norm of the gradient by small outputs, over that of cross-entropy; labels as above."""
+    """Mean norm of the gradient at small outputs, over that of cross-entropy.
+
+    Labels have the frequencies of `long_tail`; outputs have the standard deviation SPREAD.
+    """
     n = 2000
     logits = (SPREAD * _draw(n, classes)).requires_grad_()
     counts = long_tail(classes).double()
-    quantiles = (torch.arange(n).double() + 0.5) / n  # labels in their shares, without chance
+    quantiles = (
+        torch.arange(n).double() + 0.5
+    ) / n  # gives each label its share of the examples, without randomness
     labels = torch.searchsorted(counts.cumsum(0) / counts.sum(), quantiles)
 
     def mean_norm(value: PerExample) -> float:
@@ -42,8 +50,8 @@ def relative_gradient(loss: "partial[Any]", classes: int) -> float:
 
 
 def supremum(loss: "partial[Any]", classes: int) -> float:
-    """Over outputs and labels; infinity for what still grows between outputs of 1e8 and 1e10."""
-    labels = _some(classes)
+    """Largest value over outputs and labels; infinity if it grows between outputs 1e8 and 1e10."""
+    labels = _test_labels(classes)
     corner = torch.eye(classes, dtype=torch.float64)[labels]
     pairs = (corner[:, None] - corner[None]).flatten(0, 1)
     directions = torch.cat([corner, -corner, pairs, _draw(100, classes)])
@@ -55,14 +63,14 @@ def supremum(loss: "partial[Any]", classes: int) -> float:
 
 def is_symmetric(loss: "partial[Any]", classes: int) -> bool:
     """Whether the sum over all labels is constant."""
-    each = by_label(loss, 3 * _draw(20, classes), torch.arange(classes))
-    total = each.sum(dim=1)
-    return bool((total - total.mean()).abs().max() <= 1e-9 * each.abs().max())
+    values = by_label(loss, 3 * _draw(20, classes), torch.arange(classes))
+    total = values.sum(dim=1)
+    return bool((total - total.mean()).abs().max() <= 1e-9 * values.abs().max())
 
 
 def is_convex(loss: "partial[Any]", classes: int) -> bool:
-    """No negative curvature above rounding, at many places, in many directions."""
-    labels = _some(classes)
+    """Whether no curvature is negative beyond rounding, at many places and in many directions."""
+    labels = _test_labels(classes)
     random = _draw(150, classes)
     spikes = torch.linspace(-40, 40, 41).double()[:, None, None] * torch.eye(classes)[labels]
     places = [scale * random for scale in (0.3, 1, 3, 10, 30)] + [spikes.flatten(0, 1)]
@@ -76,8 +84,8 @@ def is_convex(loss: "partial[Any]", classes: int) -> bool:
 
 
 def largest(loss: "partial[Any]", classes: int, dtype: torch.dtype) -> float:
-    """The largest power of two up to which outputs leave value and gradient finite."""
-    labels = _some(classes)
+    """Largest power of two such that outputs up to it leave value and gradient finite."""
+    labels = _test_labels(classes)
     corner = torch.eye(classes)[labels]
     ones = torch.ones(1, classes)
     patterns = torch.cat([corner, -corner, corner - corner.roll(1, 0), ones, -ones])
@@ -86,23 +94,23 @@ def largest(loss: "partial[Any]", classes: int, dtype: torch.dtype) -> float:
     value = by_label(loss, logits, labels)
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     finite = value.isfinite().all(dim=1) & gradient.isfinite().all(dim=1)
-    so_far = finite.view(len(powers), -1).all(dim=1).cumprod(dim=0)
-    return powers[int(so_far.sum()) - 1].item() if so_far[0] else 0.0
+    finite_up_to = finite.view(len(powers), -1).all(dim=1).cumprod(dim=0)
+    return powers[int(finite_up_to.sum()) - 1].item() if finite_up_to[0] else 0.0
 
 
 def _draw(n: int, classes: int) -> Logits:
-    """Standard normal outputs, the same at every call."""
+    """Draw standard normal outputs (n, classes), the same at every call."""
     rng = torch.Generator().manual_seed(0)
     return torch.randn(n, classes, generator=rng, dtype=torch.float64)
 
 
-def _some(classes: int) -> Index:
-    """Labels to try, the commonest and the rarest among them; all would be many of 1000."""
+def _test_labels(classes: int) -> Index:
+    """Labels to test, among them the most and the least frequent: all of 1000 would be too many."""
     return torch.tensor(sorted({0, 1, classes // 2, classes - 1}))
 
 
 def _bend(loss: "partial[Any]", place: Logits, step: Tensor, labels: Index) -> Tensor:
-    """Second differences, which kinks and jumps have too, relative to the values."""
+    """Second differences along a step, relative to the values; they also show kinks and jumps."""
     bends = []
     for stride in (0.03, 0.3, 3.0):
         left, middle, right = (
@@ -114,11 +122,11 @@ def _bend(loss: "partial[Any]", place: Logits, step: Tensor, labels: Index) -> T
 
 
 def _curvature(loss: "partial[Any]", place: Logits, direction: Tensor, labels: Index) -> Tensor:
-    """Second derivatives along a direction, exact where values cancel."""
+    """Second derivatives along a direction, relative to the slope; exact where values cancel."""
     place = place.clone().requires_grad_()
-    each = [at_labels(loss, place, label.expand(len(place))) for label in labels]
+    values = [at_labels(loss, place, label.expand(len(place))) for label in labels]
     curvatures = []
-    for value in each:
+    for value in values:
         (slope,) = torch.autograd.grad(value.sum(), place, create_graph=True)
         if slope.requires_grad:
             (bend,) = torch.autograd.grad((slope @ direction).sum(), place, materialize_grads=True)

@@ -1,4 +1,4 @@
-"""What a loss learns from infinitely many examples of one image whose label is uncertain."""
+"""Minimisers of the expected loss: what it learns from infinite data on an uncertain image."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,23 +13,26 @@ from torch import Tensor
 from xent_bench.config.targets import encode, target_kind
 from xent_bench.types import ClassCounts, Index, Logits, PerExample
 
-# Where the search starts: outputs made of these.
+# The search for a minimiser starts at outputs with these values.
 POSITIVE = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 STARTS = (*(-value for value in reversed(POSITIVE)), 0.0, *POSITIVE)
-NO_TIES = 0.003  # between outputs, where a loss may jump and which training never meets
-LIMIT = 50.0  # of the outputs: some losses are least at infinity
-TRIES = 3  # starts from which to descend
-FEW = 3  # classes for which all combinations are tried
-FLAT = 1e-7  # a gradient below this is none
+NO_TIES = 0.003  # shift between outputs: at equal outputs a loss may jump; training never has them
+LIMIT = 50.0  # largest absolute output: some losses have their minimum at infinity
+TRIES = 3  # number of starts from which to descend
+FEW_CLASSES = 3  # up to this number of classes, all combinations of STARTS are tried
+FLAT = 1e-7  # a gradient smaller than this counts as zero
 
 
 def long_tail(classes: int) -> ClassCounts:
-    """The class counts to assume: 1000 of the first, falling geometrically to 10 of the last."""
+    """Assumed class counts: 1000 of the first class, falling geometrically to 10 of the last."""
     return (1000 * 0.01 ** torch.linspace(0, 1, classes)).round().long()
 
 
 def at_labels(loss: "partial[Any]", logits: Logits, labels: Index) -> PerExample:
-    """The loss of each row of logits for its label, encoded as the loss wants it."""
+    """Value of the loss for each row of logits and its label, encoded as the loss expects it.
+
+    ValueError if the loss does not return one value for each row.
+    """
     target = encode(labels, target_kind(loss.func), logits.shape[1])
     value: PerExample = loss(
         logits, target.to(logits.dtype) if target.is_floating_point() else target
@@ -41,7 +44,7 @@ def at_labels(loss: "partial[Any]", logits: Logits, labels: Index) -> PerExample
 
 
 def by_label(loss: "partial[Any]", logits: Logits, labels: Index) -> Tensor:
-    """(n, len(labels)): the loss of each row of logits for each of the labels."""
+    """Value of the loss for each row of logits and each label, of shape (n, len(labels))."""
     rows = logits.repeat_interleave(len(labels), dim=0)
     return at_labels(loss, rows, labels.repeat(len(logits))).view(len(logits), -1)
 
@@ -49,27 +52,31 @@ def by_label(loss: "partial[Any]", logits: Logits, labels: Index) -> Tensor:
 def minimisers(
     loss: "partial[Any]", posteriors: Sequence[Sequence[float]], *, convex: bool
 ) -> Logits:
-    """Row for row the outputs at which sum_y P(y) loss(z, y) is least for a posterior P.
+    """Outputs z that minimise the expected loss sum_y P(y) loss(z, y), a row for each posterior P.
 
-    Found numerically in float64, from the best start (of a loss that is not convex, from the
-    best three that order the classes differently): by L-BFGS and, where that ends at a kink
-    among a few classes, by the simplex of Nelder and Mead. No output is searched beyond LIMIT.
+    The search is numerical, in float64, with outputs in [-LIMIT, LIMIT]. It starts at the best of
+    `_starts`; for a loss that is not convex, at the best TRIES that order the classes differently.
+    It uses L-BFGS and, if that ends at a kink and there are few classes, the simplex method of
+    Nelder and Mead.
     """
     starts = _starts(len(posteriors[0]))
     regions = [torch.arange(len(starts))] if convex else _by_order(starts)
-    each = by_label(loss, starts, torch.arange(starts.shape[1]))
-    found = []
+    values = by_label(loss, starts, torch.arange(starts.shape[1]))
+    outputs = []
     for posterior in posteriors:
         weights = torch.tensor(posterior, dtype=torch.float64)
-        risk = each @ weights
+        risk = values @ weights
         best = sorted((region[risk[region].argmin()] for region in regions), key=risk.__getitem__)
-        found.append(_descend(loss, weights, [starts[row].numpy() for row in best[:TRIES]]))
-    return torch.tensor(np.array(found))
+        outputs.append(_descend(loss, weights, [starts[row].numpy() for row in best[:TRIES]]))
+    return torch.tensor(np.array(outputs))
 
 
 def _starts(c: int) -> Logits:
-    """All combinations for a few classes; for many, one output unlike the others."""
-    if c <= FEW:
+    """Outputs at which to start: all combinations of STARTS for few classes.
+
+    For many classes, the output of the first or of the last class differs from the others.
+    """
+    if c <= FEW_CLASSES:
         points = torch.tensor(list(itertools.product(STARTS, repeat=c)), dtype=torch.float64)
     else:
         corner = torch.eye(c, dtype=torch.float64)[[0, c - 1]]
@@ -78,18 +85,19 @@ def _starts(c: int) -> Logits:
 
 
 def _by_order(starts: Logits) -> list[Index]:
-    """Which rows put the classes in the same order."""
-    orders, which = starts.argsort(dim=1).unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
-    return [(which == order).nonzero().squeeze(1) for order in range(len(orders))]
+    """Group the rows of `starts` that put the classes in the same order; returns row numbers."""
+    orders, order_of_row = starts.argsort(dim=1).unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+    return [(order_of_row == order).nonzero().squeeze(1) for order in range(len(orders))]
 
 
 def _descend(loss: "partial[Any]", weights: Tensor, starts: list[Any]) -> Any:
+    """Outputs (c,) with the smallest expected loss that the search finds from these starts."""
     labels = torch.arange(len(weights))
 
     def expected(logits: Tensor) -> Tensor:
         return by_label(loss, logits[None], labels)[0] @ weights
 
-    def risk(z: Any) -> float:  # a tensor is refused by SciPy 1.18
+    def risk(z: Any) -> float:  # SciPy 1.18 refuses a tensor
         return float(expected(torch.as_tensor(z)))
 
     def slope(z: Any) -> Any:
@@ -104,7 +112,7 @@ def _descend(loss: "partial[Any]", weights: Tensor, starts: list[Any]) -> Any:
     ]
     smooth = min(ends, key=lambda end: float(end.fun))
     free = np.abs(smooth.x) < LIMIT
-    if len(weights) > FEW or np.abs(slope(smooth.x)[free]).max(initial=0) < FLAT:
+    if len(weights) > FEW_CLASSES or np.abs(slope(smooth.x)[free]).max(initial=0) < FLAT:
         return smooth.x
     precise = {"xatol": 1e-9, "fatol": 1e-15, "maxfev": 1000}
     kink = minimize(risk, smooth.x, bounds=bounds, method="Nelder-Mead", options=precise)

@@ -1,4 +1,4 @@
-"""xent-losses: every loss that can be chosen, its formula and its certificate."""
+"""xent-losses: show the losses, their formulas and their certificates."""
 
 import argparse
 import inspect
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script xent-losses."""
     options = _parser().parse_intermixed_args()
     from xent_bench.config.configure import ConfigError
 
-    logging.getLogger("hydra").setLevel(logging.CRITICAL)  # it repeats what we say
+    logging.getLogger("hydra").setLevel(logging.CRITICAL)  # Hydra would print our message again
     with one_line_errors("xent-losses"):
         try:
             show(options.choice, options.config_dir, options.classes, options.format)
@@ -31,7 +31,11 @@ def main() -> None:
 
 
 def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) -> None:
-    """Print the losses named in `choice`, or all, with its key=value changes made to each."""
+    """Print formulas and certificates of the losses named in `choice`, or of all losses.
+
+    Words of `choice` such as gamma=5 set a hyper-parameter of each named loss. ConfigError if there
+    are such words and no name.
+    """
     from xent_bench.certificates.catalogue import formula, formulas, properties, settings
     from xent_bench.config.configure import ConfigError
 
@@ -40,7 +44,7 @@ def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) ->
     names = [name for word in named for name in word.split(",")]
     if changes and not names:
         raise ConfigError(changes[0], "of which loss? Expected a name before it")
-    losses = load_losses(names, [each.removeprefix("loss.") for each in changes], folder)
+    losses = load_losses(names, [change.removeprefix("loss.") for change in changes], folder)
     certificates = _certify(losses, classes)
     if form == "csv":
         print_csv(
@@ -62,7 +66,10 @@ def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) ->
 def load_losses(
     names: Sequence[str], changes: Sequence[str] = (), folder: Path | None = None
 ) -> "dict[str, partial[Any]]":
-    """The configured losses of conf/loss and of `folder`/loss; a ConfigError for a bad one."""
+    """Configure these losses of conf/loss and `folder`/loss, or all if none is named.
+
+    `changes` are key=value settings for each of them. ConfigError for a name or a file that is bad.
+    """
     from xent_bench.config.configure import ConfigError
     from xent_bench.config.nearest import nearest
     from xent_bench.config.schema import CONF
@@ -82,12 +89,13 @@ def load_losses(
             raise ConfigError(name, f"no such loss; {nearest(name, files)}")
         try:
             losses[name] = _load(files[name], changes)
-        except Exception as error:  # whatever a file or a module of somebody's raises
+        except Exception as error:  # a user's file or module may raise anything
             raise ConfigError(name, str(error)) from error
     return losses
 
 
 def _load(file: Path, changes: Sequence[str]) -> "partial[Any]":
+    """Configure the loss of one YAML file with these changes; ConfigError if a value is missing."""
     from omegaconf import DictConfig, OmegaConf
 
     from xent_bench.config.configure import ConfigError, configured
@@ -102,6 +110,7 @@ def _load(file: Path, changes: Sequence[str]) -> "partial[Any]":
 
 
 def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Certificate]":
+    """Certify these losses, with a progress bar; ConfigError names a loss that fails."""
     import torch
     from rich.console import Console
     from rich.progress import track
@@ -109,7 +118,7 @@ def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Cert
     from xent_bench.certificates.certify import certify
     from xent_bench.config.configure import ConfigError
 
-    torch.set_num_threads(1)  # the steps are small
+    torch.set_num_threads(1)  # the operations are small: threads would only wait
     console = Console(stderr=True)
     certificates = {}
     for name in track(
@@ -117,19 +126,20 @@ def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Cert
     ):
         try:
             certificates[name] = certify(losses[name], classes)
-        except Exception as error:  # whatever somebody's loss raises
+        except Exception as error:  # a user's loss may raise anything
             kind = type(error).__name__
             raise ConfigError(name, f"cannot be certified: {kind}: {error}") from error
     return certificates
 
 
 def _explain(loss: "partial[Any]") -> None:
-    """Where it comes from and what it does, in its author's words."""
-    for source in (inspect.getmodule(loss.func), loss.func):
-        print(f"\n{inspect.getdoc(source) or ''}")
+    """Print the docstrings of the loss's module and function: its source and what it does."""
+    for documented in (inspect.getmodule(loss.func), loss.func):
+        print(f"\n{inspect.getdoc(documented) or ''}")
 
 
 def _classes(text: str) -> int:
+    """Parse a number of classes, at least 2."""
     if not text.isdecimal() or int(text) < 2:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 2, got {text!r}")
     return int(text)
@@ -138,14 +148,16 @@ def _classes(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xent-losses",
-        description="Every loss that can be chosen: formula, and properties computed from it.",
+        description="Shows each loss: its formula, and properties computed from its function.",
         epilog="xent-losses focal gamma=5 --classes 100: one loss, explained. "
         + exit_codes_help(Exit.USAGE),
     )
-    parser.add_argument("choice", nargs="*", help="losses (all), and key=value to change in each")
-    parser.add_argument("--classes", type=_classes, default=10, help="how many (10)")
     parser.add_argument(
-        "--format", choices=[*FORMS, "csv"], default="table", help="table for the terminal"
+        "choice", nargs="*", help="names of losses (all), and key=value settings for each of them"
+    )
+    parser.add_argument("--classes", type=_classes, default=10, help="number of classes (10)")
+    parser.add_argument(
+        "--format", choices=[*FORMS, "csv"], default="table", help="table is for the terminal"
     )
     parser.add_argument("--config-dir", type=Path, help="a folder with your own loss/NAME.yaml")
     return parser

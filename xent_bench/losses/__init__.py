@@ -1,1 +1,1 @@
-"""One loss a file: a pure function of the file's name, never reduced over examples."""
+"""Losses, one in each file: a pure function with the file's name, one value for each example."""

@@ -10,6 +10,6 @@ from xent_bench.types import Distribution, Logits, PerExample
 def bce(logits: Logits, target: Distribution) -> PerExample:
     """-sum_k (q_k log s_k + (1 - q_k) log(1 - s_k)), in nats, with s = sigmoid(z).
 
-    The sum over classes: PyTorch's and timm's mean is c times smaller.
+    This is the sum over classes; the mean that PyTorch and timm take is c times smaller.
     """
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(dim=1)

@@ -7,8 +7,8 @@ from xent_bench.types import Index, Logits, PerExample
 def bootstrap_soft(logits: Logits, target: Index, *, beta: Fraction = 0.95) -> PerExample:
     """-sum_k (beta e_k + (1 - beta) p_k) log p_k, in nats, with p = softmax(z).
 
-    The label, mixed with what the net believes already; the gradient flows through p. beta = 1
-    is sparse_ce.
+    e is the one-hot vector of y. The target mixes the label with the net's own prediction p, and
+    the gradient flows through both p. beta = 1 is sparse_ce.
     """
     log_p = logits.log_softmax(dim=1)
     entropy = -(log_p.exp() * log_p).sum(dim=1)

@@ -8,8 +8,8 @@ from xent_bench.types import Index, Logits, PerExample
 def categorical_hinge(logits: Logits, target: Index) -> PerExample:
     """max(0, max_k((1 - e_k) z_k) - z_y + 1) with e the one-hot vector of y.
 
-    The true class's slot enters the inner maximum as 0: where every wrong output is negative,
-    this loss differs from hinge and still asks for z_y >= 1.
+    The inner maximum contains a 0 in the place of the true class. If all other outputs are
+    negative, this loss therefore differs from hinge: it is 0 only for z_y >= 1.
     """
     true_class = target[:, None]
     rival = logits.scatter(1, true_class, 0.0).amax(dim=1)

@@ -8,6 +8,7 @@ from xent_bench.types import Distribution, Logits, PerExample
 def ce(logits: Logits, target: Distribution) -> PerExample:
     """-sum_k q_k log p_k, in nats, with p = softmax(z).
 
-    H(q) + KL(q, p): at least the entropy of q, reached at p = q. On one-hot q it is sparse_ce.
+    It equals H(q) + KL(q, p), so its minimum is the entropy of q, at p = q. For one-hot q it is
+    sparse_ce.
     """
     return F.cross_entropy(logits, target, reduction="none")

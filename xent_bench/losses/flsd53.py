@@ -9,8 +9,8 @@ from xent_bench.types import Index, Logits, PerExample
 def flsd53(logits: Logits, target: Index) -> PerExample:
     """-(1 - p_y)^gamma log p_y with gamma = 5 where p_y < 0.2, else 3, and p = softmax(z).
 
-    gamma is chosen by the current p_y and is a constant of the step: no gradient flows through
-    the choice, and the value jumps at p_y = 0.2.
+    gamma depends on the current p_y but counts as a constant in the gradient, and the value jumps
+    at p_y = 0.2.
     """
     nll = F.cross_entropy(logits, target, reduction="none")
     doubt = -torch.expm1(-nll)  # 1 - p_y without cancellation

@@ -13,6 +13,6 @@ def focal(logits: Logits, target: Index, *, gamma: NonNegative = 2.0) -> PerExam
     gamma = 0 is sparse_ce. The gradient flows through both factors.
     """
     nll = F.cross_entropy(logits, target, reduction="none")
-    # 1 - p_y without cancellation, and above 0, where a power below 1 has no finite slope
+    # 1 - p_y without cancellation, kept above 0, where a power below 1 has an infinite slope
     doubt = (-torch.expm1(-nll)).clamp_min(torch.finfo(nll.dtype).tiny)
     return doubt**gamma * nll

@@ -9,8 +9,8 @@ from xent_bench.types import Index, Logits, PerExample
 def hinge(logits: Logits, target: Index, *, margin: Positive = 1.0) -> PerExample:
     """max(0, margin + max_{j != y} z_j - z_y).
 
-    0 once the true class leads by the margin. PyTorch's MultiMarginLoss is another loss: it sums
-    over j where this takes the maximum.
+    It is 0 if the true class leads by the margin. PyTorch's MultiMarginLoss is a different loss:
+    it sums over j instead of taking the maximum.
     """
     true_class = target[:, None]
     rival = logits.scatter(1, true_class, -float("inf")).amax(dim=1)

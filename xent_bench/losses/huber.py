@@ -11,7 +11,7 @@ from xent_bench.types import Distribution, Logits, PerExample
 def huber(logits: Logits, target: Distribution, *, delta: Positive = 1.0) -> PerExample:
     """(1/c) sum_k h(z_k - q_k) with h(d) = d^2/2 if |d| <= delta, else delta (|d| - delta/2).
 
-    Half the squared distance near q, linear far from it. On probabilities, delta = 1 would be
-    half of mse everywhere; on raw outputs it is not.
+    It is half the squared distance near q and linear far from it. If z were probabilities, the
+    loss with delta = 1 would be half of mse everywhere; raw outputs can be farther than 1 from q.
     """
     return F.huber_loss(logits, target, reduction="none", delta=delta).mean(dim=1)

@@ -11,7 +11,7 @@ def label_smoothing(
 ) -> PerExample:
     """-sum_k ((1 - smoothing) q_k + smoothing / c) log p_k, in nats, with p = softmax(z).
 
-    smoothing = 0 is ce. The mass is shared among all c classes, the true one too; where papers
-    share it among the others, their smoothing is this one's times (c - 1) / c.
+    smoothing = 0 is ce. The mass `smoothing` is shared among all c classes, the true class
+    included. Papers that share it among the other classes only mean (c - 1) / c times this value.
     """
     return F.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)

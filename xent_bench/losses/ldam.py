@@ -11,8 +11,8 @@ def ldam(
 ) -> PerExample:
     """-log softmax(z - D)_y with D_y = max_margin (min_k n_k / n_y)^(1/4), D_k = 0 elsewhere.
 
-    The rarest class gets the widest margin. The authors also normalise features and weights of
-    the last layer and multiply its cosines by 30; raw outputs have a scale of their own.
+    The rarest class gets the largest margin. The authors also normalise features and weights of
+    the last layer and multiply the resulting cosines by 30; this loss uses outputs as they are.
     """
     counts = class_counts.to(logits.dtype)
     margin = max_margin * (counts.min() / counts) ** 0.25

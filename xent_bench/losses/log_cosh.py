@@ -12,8 +12,8 @@ from xent_bench.types import Distribution, Logits, PerExample
 def log_cosh(logits: Logits, target: Distribution) -> PerExample:
     """(1/c) sum_k log cosh(z_k - q_k).
 
-    About d^2/2 for small d = z_k - q_k and |d| - log 2 for large.
+    A term is about d^2/2 for small d = z_k - q_k, and about |d| - log 2 for large |d|.
     """
     distance = (logits - target).abs()
-    # cosh itself overflows beyond 89 in float32
+    # a direct cosh overflows above 89 in float32
     return (distance + torch.log1p(torch.exp(-2 * distance)) - math.log(2)).mean(dim=1)

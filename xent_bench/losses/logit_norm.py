@@ -13,8 +13,8 @@ from xent_bench.types import Index, Logits, PerExample
 def logit_norm(logits: Logits, target: Index, *, tau: Positive = 0.04) -> PerExample:
     """-log softmax(z / (tau (|z| + 1e-7)))_y, in nats, with |z| the Euclidean norm.
 
-    Only the direction of z counts: longer outputs cannot inflate the confidence. At z = 0 the
-    gradient is huge, 1 / (1e-7 tau); no net is there.
+    Only the direction of z matters, so larger outputs cannot raise the confidence. At z = 0 the
+    gradient is huge, 1 / (1e-7 tau), but nets do not have such outputs.
     """
     norm: Tensor = torch.linalg.vector_norm(logits, dim=1, keepdim=True)
     return F.cross_entropy(logits / (tau * (norm + 1e-7)), target, reduction="none")

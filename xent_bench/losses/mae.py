@@ -6,7 +6,8 @@ from xent_bench.types import Distribution, Logits, PerExample
 def mae(logits: Logits, target: Distribution) -> PerExample:
     """sum_k |p_k - q_k| with p = softmax(z); in [0, 2].
 
-    2 (1 - p_y) on one-hot q. Its sum over all labels is constant, which makes it robust to
-    symmetric label noise, and its gradient is small where p_y is: slow with many classes.
+    For one-hot q it equals 2 (1 - p_y). Its sum over all labels is constant, which makes it robust
+    to symmetric label noise. Its gradient is small if p_y is small, so training is slow with many
+    classes.
     """
     return (logits.softmax(dim=1) - target).abs().sum(dim=1)

@@ -11,7 +11,8 @@ def margin_smoothing(
 ) -> PerExample:
     """-log p_y + (alpha/c) sum_k max(0, max_j z_j - z_k - margin) with p = softmax(z).
 
-    Distances of logits beyond the margin are punished; below it this is sparse_ce.
+    Distances from the largest logit that exceed the margin are penalised; if none does, this is
+    sparse_ce.
     """
     nll = F.cross_entropy(logits, target, reduction="none")
     distance = logits.amax(dim=1, keepdim=True) - logits

@@ -9,7 +9,8 @@ def nce_mae(
 ) -> PerExample:
     """alpha log p_y / sum_k log p_k + beta (1 - p_y) with p = softmax(z); in [0, alpha + beta].
 
-    An active and a passive loss. The second is half of mae, as in the authors' code.
+    The paper calls the first term an active loss and the second a passive loss. The second is half
+    of mae, as in the authors' code.
     """
     log_p = logits.log_softmax(dim=1)
     log_p_y = log_p.gather(1, target[:, None]).squeeze(1)

@@ -13,7 +13,8 @@ def nce_rce(
 ) -> PerExample:
     """alpha log p_y / sum_k log p_k - beta A (1 - p_y) with A = log 1e-4 and p = softmax(z).
 
-    An active and a passive loss: the second is cross-entropy with target and output exchanged.
+    The paper calls the first term an active loss and the second a passive loss. The second is
+    cross-entropy with target and output exchanged.
     """
     log_p = logits.log_softmax(dim=1)
     log_p_y = log_p.gather(1, target[:, None]).squeeze(1)

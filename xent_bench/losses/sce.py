@@ -17,8 +17,8 @@ def sce(
 ) -> PerExample:
     """-alpha log p_y - beta A (1 - p_y) with p = softmax(z).
 
-    The second term is cross-entropy with target and output exchanged, where A stands for log 0.
-    The authors' code has A = log 1e-4 = -9.21.
+    The second term is cross-entropy with target and output exchanged; A replaces log 0. The
+    authors' code uses A = log 1e-4 = -9.21.
     """
     nll = F.cross_entropy(logits, target, reduction="none")
     return alpha * nll + beta * A * torch.expm1(-nll)

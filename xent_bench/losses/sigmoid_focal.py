@@ -13,12 +13,12 @@ def sigmoid_focal(
 ) -> PerExample:
     """-alpha (1 - s_y)^gamma log s_y - (1 - alpha) sum_{j != y} s_j^gamma log(1 - s_j).
 
-    In nats, with s = sigmoid(z). The sum over classes of what torchvision returns unreduced.
-    alpha = 1/2 and gamma = 0 are half of bce.
+    In nats, with s = sigmoid(z). It is the sum over classes of torchvision's unreduced loss.
+    alpha = 1/2 with gamma = 0 is half of bce.
     """
     true_class = F.one_hot(target, logits.shape[1]).to(logits.dtype)
     signed = (2 * true_class - 1) * logits
     weight = 1 - alpha + (2 * alpha - 1) * true_class
-    # (1 - r)^gamma as exp(gamma log(1 - r)): a power of an underflown number has no finite slope
+    # (1 - r)^gamma as exp(gamma log(1 - r)): the power has an infinite slope where 1 - r underflows
     modulation = (gamma * F.logsigmoid(-signed)).exp()
     return -(weight * modulation * F.logsigmoid(signed)).sum(dim=1)

@@ -8,6 +8,6 @@ from xent_bench.types import Index, Logits, PerExample
 def sparse_ce(logits: Logits, target: Index) -> PerExample:
     """-log p_y, in nats, with p = softmax(z).
 
-    0 only for a certain, right answer; log c for the uniform one.
+    It is 0 only for a certain and correct answer, and log c for the uniform answer.
     """
     return F.cross_entropy(logits, target, reduction="none")

@@ -9,8 +9,8 @@ from xent_bench.types import Index, Logits, PerExample
 def square(logits: Logits, target: Index, *, k: Positive = 1.0, M: Positive = 1.0) -> PerExample:  # noqa: N803  the paper's letter
     """(1/c) (k (z_y - M)^2 + sum_{j != y} z_j^2).
 
-    k weighs the true class, M is the value it regresses to. k = M = 1 is the mean squared
-    distance to the one-hot vector.
+    k is the weight of the true class, and M is the target of its output. k = M = 1 is the mean
+    squared distance to the one-hot vector.
     """
     true_class = target[:, None]
     others = logits.square().scatter(1, true_class, 0.0).sum(dim=1)

@@ -9,7 +9,7 @@ from xent_bench.types import Index, Logits, PerExample
 def squared_hinge(logits: Logits, target: Index, *, margin: Positive = 1.0) -> PerExample:
     """max(0, margin + max_{j != y} z_j - z_y)^2.
 
-    The square of hinge: smooth where hinge has its kink at the margin.
+    This is the square of hinge: smooth at the margin, where hinge has a kink.
     """
     true_class = target[:, None]
     rival = logits.scatter(1, true_class, -float("inf")).amax(dim=1)

@@ -9,7 +9,7 @@ from xent_bench.types import Index, Logits, PerExample
 def weston_watkins(logits: Logits, target: Index, *, margin: Positive = 1.0) -> PerExample:
     """sum_{j != y} max(0, margin - z_y + z_j).
 
-    c times PyTorch's MultiMarginLoss. With two classes it is hinge.
+    It is c times PyTorch's MultiMarginLoss. With two classes it is hinge.
     """
     true_class = target[:, None]
     excess = (margin - logits.gather(1, true_class) + logits).clamp_min(0)
