@@ -118,7 +118,8 @@ def is_caught(trial: Trial) -> bool:
         for folder in ("xent_bench", "conf", "tests"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
-        shutil.copy(ROOT / "pyproject.toml", copy)
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, copy)
         shutil.copytree(ROOT / "scripts", copy / "scripts")
         if source is not None:
             (copy / file.relative_to(ROOT)).write_text(source)

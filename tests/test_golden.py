@@ -6,10 +6,13 @@ changes the numbers of every run: say so in the changelog.
 
 import hashlib
 import math
+from inspect import Parameter, signature
 
 import numpy as np
 import pytest
 import torch
+from hydra.utils import get_method
+from omegaconf import OmegaConf
 
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.digits import digits
@@ -22,7 +25,7 @@ from xent_bench.models.cnn import cnn
 from xent_bench.optimizers import adamw, sgd
 from xent_bench.randomness import derived_seed, generator
 from xent_bench.schedules import constant, cosine
-from xent_bench.schema import run_key, science
+from xent_bench.schema import CONF, GROUPS, run_key, science
 from xent_bench.stats import choice_widening, largest_spread, seeds_needed
 from xent_bench.yardsticks import PRIMARY, YARDSTICKS, quoted
 
@@ -145,6 +148,24 @@ def test_the_groups_and_defaults_of_an_optimizer(optimizer, decay, defaults):
     assert len(decayed) + len(kept) == len(names)
     assert decayed == {name for name, weight in net.named_parameters() if weight.ndim > 1}
     assert all(weight.ndim == 1 for weight in groups[1]["params"])
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for group in GROUPS if group != "loss" for file in sorted((CONF / group).glob("*.yaml"))],
+    ids=lambda file: f"{file.parent.name}={file.stem}",
+)
+def test_a_choice_called_from_python_has_the_defaults_of_its_yaml(file):
+    """Losses: in test_losses.py."""
+    written = OmegaConf.to_container(OmegaConf.load(file))
+    parameters = signature(get_method(written.pop("_target_"))).parameters.values()
+    written.pop("_partial_")
+
+    assert written == {
+        p.name: "???" if p.default is Parameter.empty else p.default
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY
+    }
 
 
 def test_nesterov_needs_a_momentum():
