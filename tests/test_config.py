@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, SMALL
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
@@ -28,6 +29,7 @@ from xent_bench.planned import load_sweep
 from xent_bench.schema import CONF, GROUPS, register_schema, run_folder, run_key, science
 from xent_bench.signatures import read_parameters
 from xent_bench.sweeps.console import Console
+from xent_bench.targets import encode, encoder
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 SETS = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
@@ -584,3 +586,26 @@ def test_keys_that_do_not_go_together_are_refused_before_the_first_run_of_a_swee
     assert refused.returncode == 2
     assert complaint in refused.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_net_compiled_with_cuda_graphs_takes_whole_batches_only(composed):
+    checked(composed("machine.compile=reduce_overhead"))
+    checked(composed("machine.compile=default", "accumulate=2"))
+
+    with pytest.raises(ConfigError, match=r"^accumulate: a CUDA graph"):
+        checked(composed("machine.compile=reduce_overhead", "accumulate=2"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("Index", torch.tensor([2, 0, 2])),
+        ("Distribution", torch.tensor([2, 0, 2])),
+        ("Distribution", torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])),
+    ],
+)
+def test_a_batch_of_labels_is_encoded_as_all_of_them_are(kind, labels):
+    target = encoder(kind, 4, torch.device("cpu"))(labels)
+
+    assert target.dtype == encode(labels, kind, 4).dtype
+    assert target.tolist() == encode(labels, kind, 4).tolist()

@@ -209,6 +209,14 @@ def test_what_names_a_run(composed):
     }
 
 
+def test_what_a_machine_does_where_nothing_is_said(composed):
+    numbers = {
+        key: value for key, value in composed().machine.items() if type(value) in (int, float)
+    }
+
+    assert numbers == {"devices": 1, "jobs": 1, "checkpoint_minutes": 10.0, "retries": 2}
+
+
 def test_top5_of_exactly_five_classes_is_always_right():
     outputs = np.arange(15.0).reshape(3, 5)
 
