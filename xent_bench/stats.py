@@ -157,12 +157,14 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def seeds_needed(effect: float, spread: float, level: float = LEVEL) -> int | None:
     """Pairs with which a two-sided t test at a level sees this mean difference in POWER of cases.
 
-    None if MOST_SEEDS do not suffice.
+    And sees it with its sign, which it misses next to never where the power is so large. None if
+    MOST_SEEDS do not suffice.
     """
 
     def power(n: int) -> float:
         critical, centre = stdtrit(n - 1, 1 - level / 2), effect / spread * math.sqrt(n)
-        return float(1 - nctdtr(n - 1, centre, critical) + nctdtr(n - 1, centre, -critical))
+        missed = float(nctdtr(n - 1, centre, critical))
+        return 1.0 if math.isnan(missed) else 1 - missed  # SciPy's is NaN where it underflows
 
     n = 2 + bisect_left(range(2, MOST_SEEDS), POWER, key=power)
     return n if n < MOST_SEEDS else None
