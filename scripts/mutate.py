@@ -57,6 +57,20 @@ CHANGES_NOTHING = {
         "uncertainty.py",
         "if overconfidence >= band.overconfidence_high + NOTHING:",
     ): "means of floats never lie exactly on the bound",
+    (
+        "uncertainty.py",
+        "by_sum = 2 * min((_tail(sign * float(ranked.gap.mean()), sign * self.overconfidence, "
+        "_normal_tail) for sign in (2, -1)))",
+    ): "value and draws are doubled together, and a tail has no unit",
+    (
+        "links.py",
+        "support = (ordered * rank >= excess).sum(axis=1, keepdims=True)",
+    ): "an output just on the edge of the support gets 0 within it and outside",
+    ("schedules.py", "if step <= warm:"): "both lines give 1 at that step",
+    (
+        "still_falling.py",
+        "return mean if tests * p <= LEVEL else None",
+    ): "a p of a continuous distribution is never exactly the level",
 }
 PAIRS = "Add Sub, Mult Div, Lt LtE, Gt GtE, Eq NotEq, In NotIn, And Or, Is IsNot"
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {ast.Pow: ast.Mult, ast.Mod: ast.Add}

@@ -25,11 +25,13 @@ from xent_bench.configure import (
     configured,
 )
 from xent_bench.explain import CONFIG_ERRORS, explain
+from xent_bench.losses.ce import ce
+from xent_bench.losses.sparse_ce import sparse_ce
 from xent_bench.planned import load_sweep
 from xent_bench.schema import CONF, GROUPS, register_schema, run_folder, run_key, science
 from xent_bench.signatures import read_parameters
 from xent_bench.sweeps.console import Console
-from xent_bench.targets import encode, encoder
+from xent_bench.targets import encode, encoder, target_kind
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 SETS = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
@@ -594,6 +596,15 @@ def test_a_net_compiled_with_cuda_graphs_takes_whole_batches_only(composed):
 
     with pytest.raises(ConfigError, match=r"^accumulate: a CUDA graph"):
         checked(composed("machine.compile=reduce_overhead", "accumulate=2"))
+
+
+def test_the_annotation_of_a_loss_says_which_target_it_takes():
+    def unsaid(logits, target):
+        raise NotImplementedError
+
+    assert (target_kind(sparse_ce), target_kind(ce)) == ("Index", "Distribution")
+    with pytest.raises(ConfigError, match="expected unsaid's target to be annotated"):
+        target_kind(unsaid)
 
 
 @pytest.mark.parametrize(
