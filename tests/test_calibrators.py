@@ -157,6 +157,17 @@ def test_a_temperature_without_optimum_is_finite_and_says_so(logits, target):
     assert (scaled.argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
+def test_equal_outputs_leave_the_temperature_at_one():
+    assert fit_temperature(split("calib", np.ones((3, 3)), np.arange(3)), softmax).value == 1
+
+
+def test_where_answers_are_no_better_than_chance_scaling_makes_them_nearly_uniform():
+    calib = split("calib", np.eye(3), np.array([1, 2, 0]))
+
+    p = np.exp(temperature.fit(calib, softmax)(calib.outputs))
+    np.testing.assert_allclose(p, np.full((3, 3), 1 / 3), atol=1e-3)
+
+
 @pytest.mark.parametrize("fit", [fit_temperature, vector_scaling.fit, isotonic.fit])
 def test_fitting_on_anything_but_calib_is_an_error(calib, fit):
     with pytest.raises(ValueError, match="expected outputs on calib, got those on test"):
@@ -190,6 +201,23 @@ def test_vector_scaling_stands_where_its_objective_is_flat(calib):
     at = np.concatenate([np.log(t * fitted.keywords["weight"]), fitted.keywords["bias"]])
     assert check_grad(objective, np.zeros_like, at) < 0.05  # of a sum of 2000
     assert objective(at) < objective(np.zeros(20))
+
+
+def test_vector_scaling_that_did_not_reach_its_optimum_is_refused(calib, monkeypatch):
+    monkeypatch.setitem(vector_scaling.PRECISE, "maxiter", 1)
+
+    with pytest.raises(ValueError, match="vector scaling found no optimum"):
+        vector_scaling.fit(calib, softmax)
+
+
+@pytest.mark.parametrize("n", [2, 10])
+def test_where_calib_shows_no_error_isotonic_leaves_the_doubt_of_jeffreys(n):
+    """Of a rate whose event never came in n examples: (0 + 1/2) / (n + 1)."""
+    target = np.arange(n) % 2
+    logits = 5 * np.eye(2)[target]
+
+    p = np.exp(isotonic.fit(split("calib", logits, target), softmax)(logits))
+    np.testing.assert_allclose(p.min(axis=1), np.full(n, 0.5 / (n + 1)))
 
 
 def test_isotonic_rises_sums_to_one_and_claims_nothing_impossible(calib):

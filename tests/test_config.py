@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, SMALL
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -24,6 +25,9 @@ from xent_bench.config.identity import run_folder, run_key, science
 from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF, GROUPS, register_schema
 from xent_bench.config.signatures import read_parameters
+from xent_bench.config.targets import encode, encoder, target_kind
+from xent_bench.losses.ce import ce
+from xent_bench.losses.sparse_ce import sparse_ce
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 SETS = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
@@ -401,3 +405,35 @@ def test_keys_that_do_not_go_together_are_refused_before_the_first_run_of_a_swee
     assert refused.returncode == 2
     assert complaint in refused.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_net_compiled_with_cuda_graphs_takes_whole_batches_only(composed):
+    checked(composed("machine.compile=reduce_overhead"))
+    checked(composed("machine.compile=default", "accumulate=2"))
+
+    with pytest.raises(ConfigError, match=r"^accumulate: a CUDA graph"):
+        checked(composed("machine.compile=reduce_overhead", "accumulate=2"))
+
+
+def test_the_annotation_of_a_loss_says_which_target_it_takes():
+    def unsaid(logits, target):
+        raise NotImplementedError
+
+    assert (target_kind(sparse_ce), target_kind(ce)) == ("Index", "Distribution")
+    with pytest.raises(ConfigError, match="expected unsaid's target to be annotated"):
+        target_kind(unsaid)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("Index", torch.tensor([2, 0, 2])),
+        ("Distribution", torch.tensor([2, 0, 2])),
+        ("Distribution", torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])),
+    ],
+)
+def test_a_batch_of_labels_is_encoded_as_all_of_them_are(kind, labels):
+    target = encoder(kind, 4, torch.device("cpu"))(labels)
+
+    assert target.dtype == encode(labels, kind, 4).dtype
+    assert target.tolist() == encode(labels, kind, 4).tolist()

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import beta
+from scipy.stats import beta, norm
 from torch.nn import functional as F
 
 from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation, cutout, mixup, rectangle
-from xent_bench.data.batches import Batches, Normalisation, ShuffledBatches
+from xent_bench.data.batches import WHOLE, Batches, Normalisation, Part, ShuffledBatches
 from xent_bench.data.digits import digits
 from xent_bench.data.fashion_mnist import DEBIAN, fashion_mnist
 from xent_bench.data.groups import Groups
@@ -21,7 +21,7 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.data.mixing import Mixing
 from xent_bench.data.resident import Resident
 from xent_bench.data.split import split
-from xent_bench.data.synthetic import synthetic
+from xent_bench.data.synthetic import posterior, synthetic
 from xent_bench.failures import DataError
 from xent_bench.randomness import generator
 
@@ -81,6 +81,8 @@ def test_a_set_too_small_to_split_is_refused():
         (torch.tensor([0]), "a label for each of 2 images, got 1"),
         (torch.ones(2, 4) / 4, r"soft labels of shape \(2, 3\), got \(2, 4\)"),
         (torch.ones(2, 3), "sum to 1"),
+        (torch.full((2, 3), 0.334), "sum to 1"),
+        (torch.tensor([[-0.5, 0.5, 1.0], [1.0, 0.0, 0.0]]), "at least 0"),
         (torch.full((2, 3), float("nan")), "sum to 1"),
         (torch.tensor([0, 1], dtype=torch.int32), "labels in int64"),
     ],
@@ -88,6 +90,13 @@ def test_a_set_too_small_to_split_is_refused():
 def test_labels_that_a_loss_would_swallow_are_refused(labels, complaint):
     with pytest.raises(DataError, match=complaint):
         ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), labels, ("a", "b", "c"))
+
+
+def test_soft_labels_may_be_certain_and_rounded():
+    labels = torch.tensor([[1.0, 0.0, 0.0], [0.33333, 0.33333, 0.33333]])
+    data = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), labels, ("a", "b", "c"))
+
+    assert torch.equal(data.labels, labels)
 
 
 @pytest.mark.parametrize("images", [torch.rand(2, 1, 4, 4), torch.zeros(2, 4, 4).byte()])
@@ -100,7 +109,7 @@ def test_images_other_than_uint8_with_channels_are_refused(images):
     "test", [torch.arange(-2, 0), torch.tensor([1, 1]), torch.tensor([2]), torch.tensor([True])]
 )
 def test_ids_of_test_that_would_leak_into_train_are_refused(test):
-    with pytest.raises(DataError, match="expected the ids of test"):
+    with pytest.raises(DataError, match=r"expected the ids of test (in int64|.* from 0 to 1)"):
         ImageSet(torch.zeros(2, 1, 4, 4).byte(), torch.tensor([0, 1]), ("a", "b"), test=test)
 
 
@@ -119,7 +128,7 @@ def test_train_images_are_normalised_channel_by_channel():
 
 
 def shuffled(
-    seed: int = 0, augmentation: Augmentation = VARIED, channels: int = 1
+    seed: int = 0, augmentation: Augmentation = VARIED, channels: int = 1, part: Part = WHOLE
 ) -> ShuffledBatches:
     data = synthetic(n=100, channels=channels)
     return ShuffledBatches(
@@ -130,6 +139,7 @@ def shuffled(
         encode=encoder("Distribution", 10, CPU),
         augmentation=augmentation,
         seed=seed,
+        part=part,
     )
 
 
@@ -155,6 +165,23 @@ def test_train_batches_are_full_and_hold_no_example_twice():
 
     assert [len(images) for images, _ in batches] == [16] * 6
     assert len(torch.cat([images for images, _ in batches]).flatten(1).unique(dim=0)) == 96
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize(
+    "augmentation",
+    [VARIED, Augmentation(mixup=1.0), Augmentation(cutout=3, mixup=1.0, cutmix=0.5)],
+    ids=str,
+)
+def test_the_parts_of_a_batch_that_processes_train_are_together_the_whole(augmentation, processes):
+    parts = [
+        shuffled(augmentation=augmentation, part=Part(number, processes))
+        for number in range(processes)
+    ]
+
+    for (images, target), *shares in zip(shuffled(augmentation=augmentation), *parts, strict=True):
+        assert torch.equal(torch.cat([pixels for pixels, _ in shares]), images)
+        assert torch.equal(torch.cat([labels for _, labels in shares]), target)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.1, 10])
@@ -304,6 +331,27 @@ def test_with_mixup_and_cutmix_each_example_gets_one_of_them():
     boxed = sides[:, 0] > 0
     assert 0.45 < boxed.float().mean() < 0.55
     assert torch.equal(boxed, share == 0)
+
+
+def test_the_posterior_of_a_synthetic_pixel_is_that_of_all_values_rounded_or_cut_to_it(
+    monkeypatch,
+):
+    noise = 2.0
+    drawn = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1), generator(0, "unused")
+    monkeypatch.setattr("xent_bench.data.synthetic._patterns", lambda *_: drawn)
+    shade = 127.5 / 3 / (1 + noise)  # of grey, a unit: three deviations fit
+    shown = np.array([0, 1, 100, 128, 254, 255])
+
+    ends = (np.append(np.r_[-np.inf, 0.5 + np.arange(255)], np.inf) - 127.5) / shade
+    expected = []
+    for pattern in (-1.0, 1.0):
+        standard = (ends - pattern) / noise
+        on_the_left = np.diff(norm.cdf(standard))
+        on_the_right = -np.diff(norm.sf(standard))
+        expected.append(np.where(standard[1:] < 0, on_the_left, on_the_right)[shown])
+    images = torch.from_numpy(shown).byte().view(-1, 1, 1, 1)
+    rows = posterior(images, n=10, classes=2, noise=noise).numpy()
+    np.testing.assert_allclose(rows.T, expected / np.sum(expected, axis=0), rtol=1e-9)
 
 
 def test_the_synthetic_task_is_the_same_for_everyone():

@@ -6,14 +6,18 @@ changes the numbers of every run: say so in the changelog.
 
 import hashlib
 import math
+from inspect import Parameter, signature
 
 import numpy as np
 import pytest
 import torch
+from hydra.utils import get_method
+from omegaconf import OmegaConf
 
 from xent_bench.comparison.stats import choice_widening, largest_spread, seeds_needed
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, quoted
 from xent_bench.config.identity import run_key, science
+from xent_bench.config.schema import CONF, GROUPS
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.digits import digits
 from xent_bench.data.mixing import Mixing
@@ -147,6 +151,24 @@ def test_the_groups_and_defaults_of_an_optimizer(optimizer, decay, defaults):
     assert all(weight.ndim == 1 for weight in groups[1]["params"])
 
 
+@pytest.mark.parametrize(
+    "file",
+    [file for group in GROUPS if group != "loss" for file in sorted((CONF / group).glob("*.yaml"))],
+    ids=lambda file: f"{file.parent.name}={file.stem}",
+)
+def test_a_choice_called_from_python_has_the_defaults_of_its_yaml(file):
+    """Losses: in test_losses.py."""
+    written = OmegaConf.to_container(OmegaConf.load(file))
+    parameters = signature(get_method(written.pop("_target_"))).parameters.values()
+    written.pop("_partial_")
+
+    assert written == {
+        p.name: "???" if p.default is Parameter.empty else p.default
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY
+    }
+
+
 def test_nesterov_needs_a_momentum():
     net = cnn((1, 8, 8), 10)
 
@@ -186,6 +208,14 @@ def test_what_names_a_run(composed):
         "batch_size": 64,
         "precision": "fp32",
     }
+
+
+def test_what_a_machine_does_where_nothing_is_said(composed):
+    numbers = {
+        key: value for key, value in composed().machine.items() if type(value) in (int, float)
+    }
+
+    assert numbers == {"devices": 1, "jobs": 1, "checkpoint_minutes": 10.0, "retries": 2}
 
 
 def test_top5_of_exactly_five_classes_is_always_right():

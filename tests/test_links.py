@@ -105,7 +105,7 @@ def test_a_hinge_has_no_probabilities():
 
 def test_projection_divides_by_its_scale():
     """Regressed to 10 where the class is: 10 is certainty, and 5 with 5 is a half each."""
-    outputs = np.array([[10.0, 0.0, 0.0], [5.0, 5.0, 0.0], [100.0, 0.0, 0.0]])
+    outputs = np.array([[10.0, 0.0, 0.0], [5.0, 5.0, 0.0], [6.0, 4.0, 0.0], [100.0, 0.0, 0.0]])
     p = np.exp(projection(outputs, M=10.0))
 
-    np.testing.assert_allclose(p, [[1, 0, 0], [0.5, 0.5, 0], [1, 0, 0]], atol=1e-12)
+    np.testing.assert_allclose(p, [[1, 0, 0], [0.5, 0.5, 0], [0.6, 0.4, 0], [1, 0, 0]], atol=1e-12)

@@ -5,6 +5,7 @@ None is named but where it is declared, with the reason, not to have a property.
 
 import inspect
 import re
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hydra.utils import get_method
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
-from xent_bench.config.configure import OFFERED, configured
+from xent_bench.config.configure import OFFERED, ConfigError, configured
 from xent_bench.config.schema import CONF
 from xent_bench.config.targets import encode, target_kind
 from xent_bench.links import link_of
@@ -146,6 +147,26 @@ def test_every_hyper_parameter_has_a_range(file):
 
     for annotation in annotations:
         assert annotation is ClassCounts or getattr(annotation, "__metadata__", ()), annotation
+
+
+@pytest.mark.parametrize(
+    ("assignment", "outside"),
+    [
+        *(("focal.gamma=0", False), ("focal.gamma=-0.001", True)),
+        *(("label_smoothing.smoothing=0", False), ("label_smoothing.smoothing=1", False)),
+        *(("gce.q=0", True), ("gce.q=1", False)),
+        *(("poly1.epsilon=-1", False), ("poly1.epsilon=-1.001", True)),
+        *(("taylor_ce.t=1", False), ("taylor_ce.t=0", True)),
+        *(("taylor_ce.t=1000", False), ("taylor_ce.t=1001", True)),
+    ],
+)
+def test_the_edge_of_a_domain_is_accepted_where_it_belongs_to_it(assignment, outside):
+    name, key, value = re.split("[.=]", assignment, maxsplit=2)
+    node = OmegaConf.create({"loss": OmegaConf.load(CONF / "loss" / f"{name}.yaml")})
+    node.loss[key] = yaml.safe_load(value)
+
+    with pytest.raises(ConfigError) if outside else nullcontext():
+        configured(node, "loss")
 
 
 def test_the_link_gives_probabilities_or_says_that_there_are_none(loss, rng):

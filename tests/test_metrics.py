@@ -163,6 +163,14 @@ def test_all_right_is_perfect():
     assert found["top1"] == found["confidence"] == 1
 
 
+@pytest.mark.parametrize("target", [np.arange(7), np.eye(7)], ids=["hard", "soft"])
+def test_a_certain_right_answer_costs_nothing_and_not_minus_nothing(target):
+    nll = examine(1000 * np.eye(7), target, softmax).probabilistic.nll
+
+    assert nll.tolist() == [0] * 7
+    assert not np.signbit(nll).any()
+
+
 def test_all_wrong_at_confidence_one_in_float32_is_the_worst():
     logits = np.eye(6, dtype=np.float32) * np.float32(200)
     found = score(np.tile(logits, (10, 1)), np.tile(np.roll(np.arange(6), 1), 10))

@@ -164,12 +164,15 @@ def seeds_needed(effect: float, spread: float, level: float = LEVEL) -> int | No
     """Number of pairs with which a two-sided paired t test has the power POWER.
 
     `effect` is the true mean difference, `spread` the standard deviation of the differences, in
-    the same unit, and `level` the significance level. None if MOST_SEEDS are not enough.
+    the same unit, and `level` the significance level. A significant difference with the wrong
+    sign, which is next to impossible at that power, does not count. None if MOST_SEEDS are not
+    enough.
     """
 
     def power(n: int) -> float:
         critical, centre = stdtrit(n - 1, 1 - level / 2), effect / spread * math.sqrt(n)
-        return float(1 - nctdtr(n - 1, centre, critical) + nctdtr(n - 1, centre, -critical))
+        missed = float(nctdtr(n - 1, centre, critical))
+        return 1.0 if math.isnan(missed) else 1 - missed  # SciPy's is NaN where it underflows
 
     n = 2 + bisect_left(range(2, MOST_SEEDS), POWER, key=power)
     return n if n < MOST_SEEDS else None
