@@ -160,7 +160,6 @@ def test_a_choice_called_from_python_has_the_defaults_of_its_yaml(file):
     """Losses: in test_losses.py."""
     written = OmegaConf.to_container(OmegaConf.load(file))
     parameters = signature(get_method(written.pop("_target_"))).parameters.values()
-    written.pop("_partial_")
 
     assert written == {
         p.name: "???" if p.default is Parameter.empty else p.default
