@@ -157,6 +157,12 @@ def test_a_temperature_without_optimum_is_finite_and_says_so(logits, target):
     assert (scaled.argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
+def test_one_hot_rows_tell_the_temperature_and_its_error_as_their_classes_do(calib):
+    one_hot = calib._replace(target=np.eye(10)[calib.target])
+
+    assert fit_temperature(one_hot, softmax) == pytest.approx(fit_temperature(calib, softmax))
+
+
 def test_equal_outputs_leave_the_temperature_at_one():
     assert fit_temperature(split("calib", np.ones((3, 3)), np.arange(3)), softmax).value == 1
 
