@@ -217,8 +217,8 @@ def test_the_runs_that_the_report_is_about_are_marked(swept, published, capsys):
 
 @pytest.mark.parametrize(
     ("tags", "complaint"),
-    [({"key": "0a1b"}, "ce-s0 ("), ({}, "no finished run in")],
-    ids=["an older version's", "somebody else's"],
+    [({"key": "0a1b"}, " of old: expected "), ({}, "no finished run in")],
+    ids=["an edited one", "somebody else's"],
 )
 def test_runs_that_are_not_as_ours_are_refused_by_a_line(tmp_path, capsys, tags, complaint):
     store = f"sqlite:///{tmp_path}/mlflow.db"
