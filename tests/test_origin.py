@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -184,14 +183,17 @@ def test_a_checkpoint_of_another_run_is_refused(config, cut):
     assert "; delete it to train anew" in str(refused.value)
 
 
-def test_a_checkpoint_from_before_it_was_kept_goes_on(config, cut, monkeypatch):
+def test_a_checkpoint_that_names_no_run_is_refused(config, cut, monkeypatch):
     wanted = config()
     with monkeypatch.context() as patch:
         patch.setattr("xent_bench.training.saving.ORIGIN", "nobody_reads_this")
         cut(wanted)
-    kept = torch.load(last_checkpoint(run_folder(wanted))[0], weights_only=True)
+    checkpoint, _ = last_checkpoint(run_folder(wanted))
+    with pytest.raises(DataError, match="does not say which run it is of") as refused:
+        run(wanted)
 
-    assert "origin" not in kept
+    assert str(refused.value).startswith(f"{checkpoint} ")
+    checkpoint.unlink()
     assert run(wanted)["metrics"] == run(config(folder="straight"))["metrics"]
 
 

@@ -2,17 +2,20 @@
 
 import csv
 import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from xent_bench.commands.report import main
 from xent_bench.comparison.yardsticks import YARDSTICKS
+from xent_bench.palette import colour_of
 from xent_bench.tracking.saved_view import TAG, view_address
 
 
@@ -54,6 +57,13 @@ def tables_of(page: Path) -> list[list[list[str]]]:
     return parser.tables
 
 
+def traces_of(page: Path) -> list[dict[str, Any]]:
+    """The lines and points of all charts, as Plotly is given them."""
+    text, decoder = page.read_text(), json.JSONDecoder()
+    starts = re.finditer(r'Plotly\.newPlot\(\s*"[^"]+",\s*', text)
+    return [trace for start in starts for trace in decoder.raw_decode(text, start.end())[0]]
+
+
 def test_a_store_and_the_folders_say_the_same_to_the_last_digit(swept, capsys):
     folder, store = swept
     ours, theirs = csv_of(folder, capsys), csv_of(store, capsys)
@@ -66,6 +76,20 @@ def test_a_store_and_the_folders_say_the_same_to_the_last_digit(swept, capsys):
         main([str(place), "--rank-anyway"])
     first, second = capsys.readouterr().out.split("\nswept: ")[1:]
     assert first.replace(" [xent-train]", "") == second.replace(" [xent-train]", "")
+
+
+def test_a_loss_has_its_own_colour_in_every_chart_of_the_page(swept, tmp_path):
+    main([str(swept[0]), "--rank-anyway", "--page", str(tmp_path / "page.html")])
+    shown = {
+        (trace["name"], trace["line"]["color"])
+        for trace in traces_of(tmp_path / "page.html")
+        if "name" in trace and "color" in trace.get("line", {})
+    }
+
+    losses = ("ce", "sparse_ce", "hinge", "square")
+    assert {(loss, colour_of(loss)) for loss in losses} == {
+        (name, colour) for name, colour in shown if name in losses
+    }
 
 
 def test_every_mean_on_the_page_is_that_of_mlflow_and_of_the_csv(swept, tmp_path, capsys):
@@ -212,13 +236,13 @@ def test_the_runs_that_the_report_is_about_are_marked(swept, published, capsys):
 
     assert {(r.data.params["loss"], r.data.params["optimizer.lr"]) for r in marked} == chosen
     colours = {r.data.params["loss"]: r.data.tags["mlflow.runColor"] for r in marked}
-    assert len(set(colours.values())) == len(colours)
+    assert colours == {loss: colour_of(loss) for loss in ("ce", "sparse_ce", "hinge", "square")}
 
 
 @pytest.mark.parametrize(
     ("tags", "complaint"),
-    [({"key": "0a1b"}, "ce-s0 ("), ({}, "no finished run in")],
-    ids=["an older version's", "somebody else's"],
+    [({"key": "0a1b"}, " of old: expected "), ({}, "no finished run in")],
+    ids=["an edited one", "somebody else's"],
 )
 def test_runs_that_are_not_as_ours_are_refused_by_a_line(tmp_path, capsys, tags, complaint):
     store = f"sqlite:///{tmp_path}/mlflow.db"

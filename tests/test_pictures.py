@@ -4,18 +4,22 @@ from functools import partial
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xent_bench.config.schema import CONF
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
-from xent_bench.evaluation.pictures import colour_of, confusions, reliability_diagram, risk_coverage
+from xent_bench.evaluation.pictures import confusions, reliability_diagram, risk_coverage
 from xent_bench.links import Link, margin, softmax
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
+from xent_bench.palette import OTHERS, TABLE, colour_of, colours_of
 from xent_bench.runs.predictions import Predictions, predicted
 
 PARAMS = {"loss": "focal", "loss.gamma": 2.0, "data": "digits", "model": "cnn", "seed": 3}
 QUICKSTART = ("ce", "mse", "hinge", "focal", "sparse_ce")
+NAMES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))
 
 
 def predictions(n: int = 500, classes: int = 10, link: Link = softmax) -> Predictions:
@@ -63,7 +67,7 @@ def test_a_diagram_shows_counts_intervals_band_and_verdict(tmp_path, monkeypatch
 
 def test_a_panel_without_probabilities_says_so():
     ranked = evaluate(predictions()).readings["test_ts"].ranked
-    figure = reliability_diagram("t", {"raw": None, "scaled": reliability(ranked)}, (0, 0, 0))
+    figure = reliability_diagram("t", {"raw": None, "scaled": reliability(ranked)}, "#000000")
 
     assert "no probabilities" in texts(figure)
 
@@ -78,18 +82,55 @@ def test_many_classes_are_shown_by_their_top_confusions():
 
 
 def test_curves_differ_in_more_than_colour():
-    figure = risk_coverage("t", {"one": np.ones(9), "other": np.zeros(9)}, (0, 0, 0))
+    figure = risk_coverage("t", {"one": np.ones(9), "other": np.zeros(9)}, "#000000")
     lines = figure.axes[0].get_lines()
 
     assert len({line.get_linestyle() for line in lines}) == 2
 
 
-def test_a_loss_has_its_colour_and_those_of_the_quickstart_can_be_told_apart():
-    assert colour_of("ce") == colour_of("ce")
-    colours = np.array([colour_of(loss) for loss in QUICKSTART])
-    distance = np.abs(colours[:, None] - colours).sum(axis=2)
+@pytest.mark.parametrize("loss", QUICKSTART)
+def test_a_loss_has_the_colour_in_its_picture_that_it_has_on_a_page(loss, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: seen.append(figure))
+    drawn = predictions()
+    draw_pictures(evaluate(drawn), drawn.classes, PARAMS | {"loss": loss}, tmp_path / "p")
+    colours = {line.get_color() for line in seen[1].axes[0].get_lines()}
 
+    assert colours == {colours_of(QUICKSTART)[loss]}
+
+
+def test_the_losses_of_the_quickstart_keep_their_colours_beside_any_other():
+    shown = colours_of(NAMES)
+
+    assert {loss: shown[loss] for loss in QUICKSTART} == TABLE
+    colours = np.array([to_rgb(colour) for colour in TABLE.values()])
+    distance = np.abs(colours[:, None] - colours).sum(axis=2)
     assert distance[~np.eye(len(QUICKSTART), dtype=bool)].min() > 0.2
+
+
+def test_losses_that_are_shown_together_differ_and_up_to_ten_have_the_ten_colours():
+    ten = {*TABLE.values(), *OTHERS}
+    draw = np.random.default_rng(0)
+    for number in range(1, 11):
+        for _ in range(20):
+            shown = colours_of(draw.choice(NAMES, number, replace=False).tolist())
+
+            assert len(set(shown.values())) == number
+            assert set(shown.values()) <= ten
+    assert len(set(colours_of(NAMES).values())) == len(NAMES)
+
+
+def test_colours_do_not_depend_on_the_order_in_which_losses_are_given():
+    shuffled = np.random.default_rng(0).permutation(NAMES).tolist()
+
+    assert colours_of(NAMES) == colours_of(shuffled) == colours_of([*shuffled, *NAMES])
+
+
+def test_of_two_losses_with_one_colour_only_the_later_moves():
+    assert colour_of("bce") == colour_of("gce")
+    shown = colours_of(["gce", "poly1", "bce"])
+
+    assert shown == {"bce": colour_of("bce"), "poly1": colour_of("poly1"), "gce": TABLE["ce"]}
 
 
 def test_names_with_signs_of_mathematics_are_shown_as_they_are(tmp_path):

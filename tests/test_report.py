@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from written_run import edit, write_run
+from written_run import P, edit, write_run
 
 from xent_bench.commands.report import main
 from xent_bench.comparison.yardsticks import CHOICES, YARDSTICKS
@@ -136,7 +136,12 @@ def test_an_infinite_score_is_shown_as_such(tmp_path, capsys):
 def test_a_miscalibration_is_marked_by_what_most_runs_say(tmp_path, capsys, form):
     for seed in range(3):
         folder = write_run(tmp_path, "ce", seed, 0.001 * seed)
-    edit(folder, tags={"test_verdict": "within noise", "test_ts_verdict": "over-confident"})
+    verdicts = {"test": "within noise", "test_ts_recipe": "over-confident"}
+    edit(
+        folder,
+        tags={f"{prefix}_verdict": word for prefix, word in verdicts.items()},
+        metrics={f"{prefix}_null/p": P[word] for prefix, word in verdicts.items()},
+    )
     show(tmp_path, "--format", form)
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "0.401" in line]
 

@@ -294,7 +294,7 @@ def edited(**changes: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], No
     [
         (lambda file: file.unlink(), "expected the predictions of a run: no "),
         (lambda file: file.write_bytes(file.read_bytes()[:500]), "cannot read "),
-        (lambda file: np.savez(file, calib_logits=np.zeros(3)), "written by an older version"),
+        (lambda file: np.savez(file, calib_logits=np.zeros(3)), "calib_target is not a file"),
         (lambda file: file.write_text("no archive"), "cannot read "),
         (edited(test_target=lambda x: x.astype(float)), "expected targets in int64"),
         (edited(test_target=lambda x: x[1:]), "expected targets in int64"),

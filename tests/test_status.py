@@ -10,7 +10,7 @@ from filelock import FileLock
 from written_run import write_run
 
 from xent_bench.commands.status import main
-from xent_bench.runs.begun import Unfinished, save_begun
+from xent_bench.runs.begun import BEGUN, Unfinished, save_begun
 from xent_bench.runs.files import NOT_IN_MLFLOW
 from xent_bench.runs.lacking import Lack, lacking
 from xent_bench.runs.pace import Pace, load_pace, save_pace
@@ -106,6 +106,18 @@ def test_what_to_type_is_said_for_all_and_for_each(runs, capsys):
     assert typed == [f"xent-train seed={seed}" for seed in (1, 2, 3, 5)]
     assert "7 runs: 1 done, 1 running, 2 stopped, 1 failed, 1 missing, 1 not in MLflow" in shown
     assert f"xent-sync {runs / 'mine'}" in shown
+
+
+def test_a_folder_whose_run_has_not_begun_is_no_run(runs):
+    other = runs / "mine" / "mse-0"
+    other.mkdir()
+    (other / "config.yaml").write_text("loss: mse")
+    (runs / "mine" / "ce-1" / BEGUN).unlink()
+    (found,) = experiments_in(runs)
+    states = {run.name: run.state for run in found.runs}
+
+    assert "mse-0" not in states
+    assert states["ce-s1"] is State.MISSING
 
 
 def test_all_done_is_said_in_one_line_and_by_the_exit_code(runs, capsys):

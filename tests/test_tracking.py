@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from xent_bench.failures import Diverged
+from xent_bench.failures import DataError, Diverged
 from xent_bench.process.signals import Preempted
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.curves import SECONDS, WRITTEN, Curves, load_curves
@@ -157,6 +157,13 @@ def test_an_epoch_that_is_repeated_keeps_its_times_and_other_numbers_replace_it(
 
     assert second == first
     assert load_curves(tmp_path)[1]["val/nll"] == 0.25
+
+
+def test_curves_without_the_times_of_their_steps_are_refused(tmp_path):
+    (tmp_path / "curves.json").write_text('{"1": {"val/nll": 0.5}}')
+
+    with pytest.raises(DataError, match="delete it to go on without: expected time/written"):
+        Curves(tmp_path)
 
 
 def test_a_curve_begun_in_a_run_that_was_deleted_is_whole_in_the_next(opened, store):

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from xent_bench.comparison.still_falling import still_falling
-from xent_bench.comparison.trust import is_judged_by_older, majority, over_seeds, trust
+from xent_bench.comparison.trust import majority, over_seeds, trust
 from xent_bench.metrics.accuracy import balanced_top1_error
 from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.metrics.ranked import Ranked, level
@@ -18,12 +18,9 @@ from xent_bench.metrics.uncertainty import NullDraws
 from xent_bench.runs.result import Run
 
 
-def judged(loss: str, seed: int, word: str, p: float | None) -> Run:
-    tags = {"test_verdict": word, "test_ts_verdict": word}
-    metrics = {}
-    if p is not None:
-        tags["test_ts_recipe_verdict"] = word
-        metrics = {"test_null/p": p, "test_ts_recipe_null/p": p}
+def judged(loss: str, seed: int, word: str, p: float) -> Run:
+    tags = {f"{prefix}_verdict": word for prefix in ("test", "test_ts", "test_ts_recipe")}
+    metrics = {"test_null/p": p, "test_ts_recipe_null/p": p}
     params = {"loss": loss, "data": "d", "model": "m", "seed": seed}
     return Run(f"{loss}-s{seed}", "e", params, metrics, tags, "", 100, 1.0)
 
@@ -74,13 +71,13 @@ def test_seeds_that_are_off_in_different_ways_leave_it_undecided():
     assert trust({"ce": runs}, "test") == {"ce": "undecided"}
 
 
-def test_runs_of_an_older_version_are_judged_by_what_most_say():
-    runs = [judged("ce", seed, "mixed", None) for seed in range(3)]
+def test_a_verdict_without_its_p_is_refused():
+    runs = [judged("ce", seed, "mixed", 0.1) for seed in range(3)]
+    del runs[1].metrics["test_ts_recipe_null/p"]
 
-    assert trust({"ce": runs}, "test_ts") == {"ce": "mixed"}
-    assert is_judged_by_older(runs)
-    assert not is_judged_by_older([judged("ce", 0, "mixed", 0.1)])
-    assert not is_judged_by_older([])
+    assert trust({"ce": runs}, "test") == {"ce": "within noise"}
+    with pytest.raises(ValueError, match="ce-s1: expected test_ts_recipe_null/p"):
+        trust({"ce": runs}, "test_ts")
 
 
 def test_the_last_tenth_of_a_curve_its_noise_and_its_degrees_of_freedom():

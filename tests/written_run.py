@@ -7,6 +7,8 @@ from typing import Any
 from xent_bench.runs.result import Run, save_run
 
 METRICS = {"top1": 0.9, "top5": 0.99, "nll": 0.4, "brier": 0.2, "ece": 0.03}
+VERDICTS = {"test": "over-confident", "test_ts": "within noise", "test_ts_recipe": "within noise"}
+P = {"over-confident": 1e-6, "within noise": 0.5}
 
 
 def write_run(
@@ -26,11 +28,12 @@ def write_run(
     scores = {
         f"{s}/{key}": value for s in ("test", "test_ts", "val") for key, value in values.items()
     }
-    words = {"test_verdict": "over-confident", "test_ts_verdict": "within noise"}
+    verdicts = dict(VERDICTS)
     if loss == "hinge":
         scores = {k: v for k, v in scores.items() if k.startswith("test_ts") or "top" in k}
-        del words["test_verdict"]
+        del verdicts["test"]
     scores |= {"test_ts/temperature": 1.0, "test_ts/temperature_at_bound": 0.0}
+    scores |= {f"{prefix}_null/p": P[word] for prefix, word in verdicts.items()}
     chosen = {"loss": loss, "data": "digits", "model": "cnn", "optimizer.lr": 0.1, "seed": seed}
     chosen |= params
     overrides = [f"{key}={value}" for key, value in chosen.items()]
@@ -42,7 +45,7 @@ def write_run(
         metrics=scores | (metrics or {}),
         tags={"key": f"{chosen}", "weights_sha256": f"{weights or loss} {others}"}
         | {"hardware": "abacus", "torch": "2", "commit": "c0ffee", "scaled_map": "softmax(z / T)"}
-        | words
+        | {f"{prefix}_verdict": word for prefix, word in verdicts.items()}
         | (tags or {}),
         command=" ".join(["xent-train", *overrides]),
         n_test=359,

@@ -39,9 +39,6 @@ def report(options: argparse.Namespace) -> None:
     except (BrokenPipeError, SystemExit):  # xent-report | head; Rich turns it into an exit
         # the files below are written nevertheless
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    unknown = [run.name for run in unfinished if "loss" not in run.params]
-    if unknown:  # begun by an older version, which did not record the loss
-        print(f"Begun without a result: {', '.join(unknown)}", file=sys.stderr)
     if options.picture is not None:
         from xent_bench.report.plots import draw
 

@@ -143,15 +143,15 @@ def compare(
     for run in sorted(runs, key=identity_of):
         groups.setdefault(setting_of(run), []).append(run)
     finished_settings = {setting[:-1] for setting in groups}
-    with_loss = sorted((run for run in unfinished if "loss" in run.params), key=identity_of)
-    for run_without_result in with_loss:  # add the settings in which no run finished
+    without_result = sorted(unfinished, key=identity_of)
+    for run_without_result in without_result:  # add the settings in which no run finished
         setting = setting_of(run_without_result)
         if setting[:-1] not in finished_settings:
             groups.setdefault(setting, [])
     comparisons = []
     for setting in sorted(groups, key=in_order_of_numbers):
         # an unfinished run has no hash of its images, so the last part is not compared
-        same_setting = [run for run in with_loss if setting_of(run)[:-1] == setting[:-1]]
+        same_setting = [run for run in without_result if setting_of(run)[:-1] == setting[:-1]]
         comparisons.append(
             _comparison(setting, list(groups), groups[setting], same_setting, options)
         )

@@ -22,34 +22,19 @@ def trust(runs: Mapping[str, Sequence[Run]], reading: str) -> dict[str, str]:
 
     `reading` is 'test' (as trained) or 'test_ts' (after scaling). A verdict is 'within noise',
     'over-confident', 'under-confident', 'mixed', or 'undecided' if the seeds are miscalibrated in
-    different ways. If a run has no p (older versions kept none), each loss gets the verdict of most
-    of its runs.
+    different ways. ValueError if a run lacks the p of its verdict.
     """
     prefix = VERDICT_PREFIXES[reading]
-    if not all(f"{prefix}_verdict" in run.tags for group in runs.values() for run in group):
-        prefix = reading
     words = {
         label: [run.tags[f"{prefix}_verdict"] for run in group]
         for label, group in runs.items()
         if group and all(f"{prefix}_verdict" in run.tags for run in group)
     }
-    verdicts = {label: majority(verdicts) for label, verdicts in words.items()}
-    key = f"{prefix}_null/p"
-    if not all(key in run.metrics for label in words for run in runs[label]):
-        return verdicts
-    ps = holm([over_seeds([run.metrics[key] for run in runs[label]]) for label in words])
+    ps = holm([over_seeds([_p(run, prefix) for run in runs[label]]) for label in words])
     return {
         label: _miscalibrated(words[label]) if p is not None and p < LEVEL else CALIBRATED
         for label, p in zip(words, ps, strict=True)
     }
-
-
-def is_judged_by_older(runs: Sequence[Run]) -> bool:
-    """Whether an older version judged one of the runs, without the recipe and without a p."""
-    return any(
-        "test_ts_verdict" in run.tags and f"{VERDICT_PREFIXES['test_ts']}_null/p" not in run.metrics
-        for run in runs
-    )
 
 
 def over_seeds(ps: Sequence[float]) -> float:
@@ -62,6 +47,17 @@ def over_seeds(ps: Sequence[float]) -> float:
     n = len(ps)
     k = n // 2 + 1
     return min(1.0, n / k * sorted(ps)[k - 1])
+
+
+def _p(run: Run, prefix: str) -> float:
+    """The p of a run's verdict, which every evaluation writes with it."""
+    key = f"{prefix}_null/p"
+    if key not in run.metrics:
+        raise ValueError(
+            f"{run.name}: expected {key} beside its {prefix}_verdict; xent-rescore computes it "
+            "from the run's predictions"
+        )
+    return run.metrics[key]
 
 
 def _miscalibrated(words: Sequence[str]) -> str:

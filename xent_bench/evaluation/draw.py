@@ -11,6 +11,7 @@ from xent_bench.evaluation.evaluate import Evaluation
 from xent_bench.metrics.ranking import risks
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
 from xent_bench.metrics.reported import TITLES
+from xent_bench.palette import colour_of
 from xent_bench.runs.whole_files import write_whole
 
 MOST = 20  # confusions in a picture
@@ -25,7 +26,7 @@ def draw_pictures(
     """
     readings = evaluation.readings
     title = _title(params, len(readings["test"].target))
-    colour = pictures.colour_of(params["loss"])
+    colour = colour_of(params["loss"])
     diagrams = {
         _calibration(evaluation, prefix): examples.probabilistic and reliability(examples.ranked)
         for prefix, examples in readings.items()

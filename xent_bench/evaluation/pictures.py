@@ -3,12 +3,9 @@
 The numbers are computed elsewhere. Results before and after calibration stand side by side.
 """
 
-import colorsys
-import hashlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +15,6 @@ from xent_bench.arrays import Values
 from xent_bench.metrics.calibration import BINS
 from xent_bench.metrics.reliability import Confusion, Reliability
 
-Colour: TypeAlias = tuple[float, float, float]
 GREY, BAND = "#555555", "#cccccc"
 LINES = ("-", "--", "-.", ":")
 MOST_CLASSES = 20  # with more, a matrix is too large to read
@@ -27,14 +23,8 @@ FEW = 20  # points of a curve; with fewer, each is marked
 LETTER = 0.075  # inches, the width of a letter in a class's name
 
 
-def colour_of(loss: str) -> Colour:
-    """Colour of a loss, the same in all its pictures: a hue from the hash of its name."""
-    hue = int.from_bytes(hashlib.sha256(loss.encode()).digest()[:4]) / 2**32
-    return colorsys.hls_to_rgb(hue, 0.4, 0.7)
-
-
 def reliability_diagram(
-    title: str, panels: Mapping[str, Reliability | None], colour: Colour
+    title: str, panels: Mapping[str, Reliability | None], colour: str
 ) -> Figure:
     """Draw accuracy against confidence for each bin, and below it the number of examples.
 
@@ -63,7 +53,7 @@ def reliability_diagram(
     return figure
 
 
-def _accuracies(axis: Axes, bins: Reliability, colour: Colour) -> None:
+def _accuracies(axis: Axes, bins: Reliability, colour: str) -> None:
     edges = np.arange(BINS + 1) / BINS
     low, high = np.full((2, BINS), np.nan)
     low[bins.bin], high[bins.bin] = bins.null_low, bins.null_high
@@ -85,7 +75,7 @@ def _accuracies(axis: Axes, bins: Reliability, colour: Colour) -> None:
     )
 
 
-def _counts(axis: Axes, bins: Reliability, colour: Colour) -> None:
+def _counts(axis: Axes, bins: Reliability, colour: str) -> None:
     share = np.zeros(BINS)
     share[bins.bin] = 100 * bins.n / bins.n.sum()
     axis.stairs(share, np.arange(BINS + 1) / BINS, fill=True, color=colour)
@@ -93,7 +83,7 @@ def _counts(axis: Axes, bins: Reliability, colour: Colour) -> None:
         axis.text((place + 0.5) / BINS, 106, n, ha="center", fontsize=6, color=GREY)
 
 
-def risk_coverage(title: str, curves: Mapping[str, Values], colour: Colour) -> Figure:
+def risk_coverage(title: str, curves: Mapping[str, Values], colour: str) -> Figure:
     """Draw the share of errors among the most certain answers against how many are taken."""
     figure = _figure(title, 6.4, 4.4)
     axis = figure.subplots()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from xent_bench.comparison.compare import Comparison, Row
-from xent_bench.comparison.trust import is_judged_by_older
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
 from xent_bench.runs.mixtures import mixed, provenance
 
@@ -48,7 +47,7 @@ def warnings(comparison: Comparison) -> list[str]:
 
 
 def _doubts(comparison: Comparison) -> list[str]:
-    """Notes on trials left out, on batch statistics and on verdicts of an older version."""
+    """Notes on trials left out and on batch statistics."""
     doubts = []
     left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
     if left_out:
@@ -61,11 +60,6 @@ def _doubts(comparison: Comparison) -> list[str]:
         doubts.append(
             f"Batch normalisation computed its statistics from {' and '.join(sorted(tags))}, "
             "because of accumulate or a small batch_size."
-        )
-    if any(is_judged_by_older(row.runs) for row in comparison.rows):
-        doubts.append(
-            "For some runs the verdicts on calibration are those of an older version: they do not "
-            "judge the recipe and are not corrected over losses. xent-rescore FOLDER renews them."
         )
     return doubts
 

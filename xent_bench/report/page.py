@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence, folder_of, load_evidence
+from xent_bench.palette import colours_of
 from xent_bench.report.charts.curves import curves
 from xent_bench.report.charts.forest import forest
 from xent_bench.report.charts.pareto import pareto
@@ -22,7 +23,6 @@ from xent_bench.report.comparison_tables import levels, trials
 from xent_bench.report.conclusion import conclusion, tuning
 from xent_bench.report.notes import explanations, warnings
 from xent_bench.report.page_tables import configurations, contrasts_table, costs, origins, ranks
-from xent_bench.report.palette import palette
 from xent_bench.report.truth_table import label_notes, truth_table
 from xent_bench.runs.mixtures import separated
 from xent_bench.runs.result import Run
@@ -50,19 +50,25 @@ def page(comparisons: Sequence[Comparison], find_folder: Callable[[Run], Path] =
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["best"] = lambda cell: isinstance(cell, Best)
+    colours = loss_colours(comparisons)
     html = resources.files("xent_bench.report").joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(html).render(
         comparisons=[
-            _parts(comparison, load_evidence(comparison, find_folder)) for comparison in comparisons
+            _parts(comparison, load_evidence(comparison, find_folder), colours)
+            for comparison in comparisons
         ],
         separated=separated([run for comparison in comparisons for run in comparison.runs]),
         plotly=Markup(get_plotlyjs()),
     )
 
 
-def _parts(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
+def loss_colours(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """The colours of all losses on the page, by label: a loss has one in every comparison."""
+    return colours_of(row.label for comparison in comparisons for row in comparison.rows)
+
+
+def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) -> dict[str, Any]:
     """Values of one comparison that the template shows."""
-    colours = palette(sorted(row.label for row in comparison.rows))
     keys = [by.key for by in comparison.options.yardsticks]
     return {
         "title": f"{comparison.experiment}: {comparison.setting}",

@@ -12,8 +12,7 @@ from mlflow.exceptions import MlflowException
 from xent_bench.comparison.compare import Comparison
 from xent_bench.failures import Unavailable
 from xent_bench.report.conclusion import conclusion, tuning
-from xent_bench.report.page import write_page
-from xent_bench.report.palette import palette
+from xent_bench.report.page import loss_colours, write_page
 from xent_bench.runs.result import Run
 from xent_bench.tracking.reach import store_of, tracking_uri
 from xent_bench.tracking.saved_view import CHOSEN, TAG, description, view_tag
@@ -67,8 +66,9 @@ def _publish(
     if stored is None:
         raise Unavailable(f"no experiment {experiment} in MLflow at {uri}")
     experiment_id = str(stored.experiment_id)
+    colours = loss_colours(comparisons)
     for comparison in comparisons:  # before anything is stored: fails if a run is not in MLflow
-        _mark(client, comparison)
+        _mark(client, comparison, colours)
     run_id = _report_run(client, experiment_id)
     with tempfile.TemporaryDirectory() as folder:
         write_page(comparisons, Path(folder) / PAGE, find_folder)
@@ -93,12 +93,11 @@ def _report_run(client: MlflowClient, experiment_id: str) -> str:
     return str(client.create_run(experiment_id, run_name=REPORT, tags=tags).info.run_id)
 
 
-def _mark(client: MlflowClient, comparison: Comparison) -> None:
+def _mark(client: MlflowClient, comparison: Comparison, colours: dict[str, str]) -> None:
     """Tag each run with its loss's colour, and with whether the report is about it.
 
     The UI uses the colour where it shows single runs; it chooses the colours of groups itself.
     """
-    colours = palette(sorted({run.params["loss"] for run in comparison.runs}))
     chosen = {id(run) for row in comparison.rows for run in row.runs}
     for run in comparison.runs:
         run_id = run.tags.get("mlflow_run_id")

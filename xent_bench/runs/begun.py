@@ -7,6 +7,7 @@ from typing import Any
 
 from xent_bench.runs.files import DAMAGED, LOCK, has_result, write_json
 
+BEGUN = "begun.json"
 UNTOLD = "killed"  # the reason until another is kept: a killed process has no time to
 
 
@@ -24,21 +25,23 @@ class Unfinished:
 
 
 def load_unfinished(folder: Path) -> list[Unfinished]:
-    """Load the runs that began and have no result: diverged, failed, killed, or still running."""
-    marks = ("begun.json", "config.yaml")  # runs older than begun.json have only a config
-    begun = sorted({file.parent for name in marks for file in folder.rglob(name)})
+    """Load the runs that began and have no result: diverged, failed, killed, or still running.
+
+    A ValueError if the record of one cannot be read, or does not say what was to be trained.
+    """
+    # A folder without the file has no run: a process that was killed before it had written it, or
+    # while it deleted a run that was refused, has trained nothing.
+    folders = sorted(file.parent for file in folder.rglob(BEGUN))
     return [
-        load_unfinished_run(run_folder)
-        for run_folder in begun
+        _compared(load_unfinished_run(run_folder), run_folder)
+        for run_folder in folders
         if not _is_artifact(run_folder.relative_to(folder)) and not has_result(run_folder)
     ]
 
 
 def load_begun(folder: Path) -> Unfinished:
-    """Load the record of how a run began; a ValueError if that cannot be read."""
-    file = folder / "begun.json"
-    if not file.exists():  # older than this file
-        return Unfinished(folder.name, folder.parent.name, {}, "")
+    """Load the record of how a run began; a ValueError if that is missing or cannot be read."""
+    file = folder / BEGUN
     try:
         return Unfinished(**json.loads(file.read_text()))
     except DAMAGED as error:
@@ -75,8 +78,8 @@ def _is_held(lock: Path) -> bool:
 
 
 def save_begun(run: Unfinished, folder: Path) -> None:
-    """Write the run's `begun.json`, which appears whole."""
-    write_json(folder / "begun.json", asdict(run))
+    """Write the record of how the run began, which appears whole."""
+    write_json(folder / BEGUN, asdict(run))
 
 
 def keep_reason(folder: Path, reason: str) -> None:
@@ -84,6 +87,14 @@ def keep_reason(folder: Path, reason: str) -> None:
     begun = load_begun(folder)
     if begun.reason != reason:
         save_begun(replace(begun, reason=reason), folder)
+
+
+def _compared(run: Unfinished, folder: Path) -> Unfinished:
+    """Return the run unchanged; a ValueError if it lacks what a report compares runs by."""
+    lacking = [key for key in ("loss", "data", "model", "seed") if key not in run.params]
+    if lacking:
+        raise ValueError(f"expected {', '.join(lacking)} among the params in {folder / BEGUN}")
+    return run
 
 
 def _is_artifact(place: Path) -> bool:

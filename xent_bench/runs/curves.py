@@ -12,6 +12,7 @@ FILE = "curves.json"
 DRAWN = ("val/nll", "val/top1")  # the curves that a report draws
 SECONDS = "time/epoch_seconds"
 WRITTEN = "time/written"  # when the step was written, in unix seconds: no curve
+WAY_OUT = "delete it to go on without"
 
 
 class Curves:
@@ -23,9 +24,11 @@ class Curves:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Load the curves that the folder has, to continue them."""
+        """Load the curves that the folder has, to continue them; a DataError as `load_curves`."""
         self.file = folder / FILE
         self.steps = load_curves(folder) if self.file.exists() else {}
+        if not all(WRITTEN in values for values in self.steps.values()):
+            raise DataError(f"cannot read {self.file}, {WAY_OUT}: expected {WRITTEN} in each step")
         self.saved = True
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -69,5 +72,5 @@ def load_curves(folder: Path) -> dict[int, dict[str, float]]:
             for step, values in json.loads(file.read_text()).items()
         }
     except (OSError, AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {file}, delete it to go on without: {error}") from error
+        raise DataError(f"cannot read {file}, {WAY_OUT}: {error}") from error
     return dict(sorted(steps.items()))

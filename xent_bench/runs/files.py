@@ -25,7 +25,7 @@ def has_result(folder: Path) -> bool:
 
 
 def is_pending(folder: Path) -> bool:
-    """Whether MLflow may lack something; not in a folder older than this mark."""
+    """Whether MLflow may lack something of the folder."""
     return (folder / NOT_IN_MLFLOW).exists()
 
 

@@ -12,7 +12,6 @@ MUST_AGREE = (
 )
 CODE = {"loss": "loss", "model": "net", "optimizer": "optimizer", "schedule": "schedule"}
 MOST_NAMED = 4  # runs in a line
-BEFORE = {"compile": "none"}  # what runs had from before the tag was kept
 
 
 def provenance(runs: Sequence[Run]) -> str:
@@ -47,7 +46,7 @@ def mixed(runs: Sequence[Run]) -> list[str]:
 def mixed_code(runs: Sequence[Run | Unfinished]) -> list[str]:
     """List the losses, nets, ... whose code differs between runs: 'code of loss focal (...)'.
 
-    Runs from before the hashes were kept are left out.
+    Runs that ended before their code was hashed are left out.
     """
     mixtures = []
     for group, word in CODE.items():
@@ -118,4 +117,4 @@ def _named(runs: Sequence[Run], tag: str) -> str:
 
 
 def _tag(run: Run, tag: str) -> str:
-    return run.tags.get(tag, BEFORE.get(tag, "unknown"))
+    return run.tags.get(tag, "unknown")

@@ -107,9 +107,7 @@ def load(file: Path) -> Predictions:
             return Predictions(calib, test, link, classes, posterior)
     except FileNotFoundError:
         raise DataError(f"expected the predictions of a run: no {file}") from None
-    except KeyError as error:
-        raise DataError(f"{file}: it has no {error}; written by an older version?") from error
-    except (OSError, TypeError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"cannot read {file}: {error}") from error
 
 

@@ -5,7 +5,13 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from xent_bench.runs.begun import Unfinished, load_begun, load_unfinished_run, was_stopped
+from xent_bench.runs.begun import (
+    BEGUN,
+    Unfinished,
+    load_begun,
+    load_unfinished_run,
+    was_stopped,
+)
 from xent_bench.runs.files import RESULT, has_result, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
@@ -14,7 +20,7 @@ from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
 PARTS = {Lack.CALIBRATOR: "calibrator's numbers", Lack.WEIGHTS: "weights"}
-MARKS = (RESULT, "begun.json", "config.yaml")  # a folder with one of these is a run's
+MARKS = (RESULT, BEGUN)  # a folder with one of these is a run's
 
 
 class State(Enum):

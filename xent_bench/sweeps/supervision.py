@@ -120,7 +120,7 @@ class Supervision:
         try:
             result = load_run(run.folder / RESULT).content()
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
-        except DAMAGED as error:  # deleted, or of an old version
+        except DAMAGED as error:  # deleted or edited a moment ago
             reason = f"cannot read the result in {run.folder}: {error!r}"
             self._end_in_failure(ended.queued, Failure(reason, 3))
 

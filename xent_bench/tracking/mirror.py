@@ -141,7 +141,7 @@ def catch_up(mirror: Mirror, folder: Path) -> str:
             mirror.send_file(picture, "pictures")
     else:
         status = "KILLED" if was_stopped(begun) else "FAILED"
-        times = [values.get(WRITTEN, 0.0) for values in steps.values()]
+        times = [values[WRITTEN] for values in steps.values()]
         ended = max([*times, (folder / "begun.json").stat().st_mtime])
         failure = {"failure": begun.reason[:LONGEST_REASON]} if status == "FAILED" else {}
         mirror.send(curve_points(steps), failure)
@@ -151,18 +151,14 @@ def catch_up(mirror: Mirror, folder: Path) -> str:
 
 
 def curve_points(steps: Mapping[int, Mapping[str, float]]) -> list[Metric]:
-    """Points of all steps, each with the time when its step was written.
-
-    A step that an older version wrote without a time gets the present time.
-    """
-    now = time.time()
+    """Points of all steps, each with the time when its step was written."""
     return [
         point
         for step, values in steps.items()
         for point in points(
             {key: value for key, value in values.items() if key != WRITTEN},
             step,
-            values.get(WRITTEN, now),
+            values[WRITTEN],
         )
     ]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_lasting
 from xent_bench.trained_net.weights import (
     CHECKPOINTS,
@@ -73,7 +74,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return newest
 
 
-def load_origin(path: Path) -> dict[str, Any] | None:
-    """Read the origin of the run that a checkpoint belongs to; its tensors stay on the disk."""
+def load_origin(path: Path) -> dict[str, Any]:
+    """Read the origin of the run that a checkpoint belongs to; its tensors stay on the disk.
+
+    A DataError if there is none, as in a checkpoint that something else has written.
+    """
     origin: dict[str, Any] | None = load_tensors(path, mmap=True).get(ORIGIN)
+    if origin is None:
+        raise DataError(f"{path} does not say which run it is of; delete it to train anew")
     return origin

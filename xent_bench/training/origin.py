@@ -34,13 +34,11 @@ def code_of_parts(targets: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return {group: code_of(targets[group]) for group in CODE}
 
 
-def refuse_changes(kept: Mapping[str, Any] | None, now: Origin, checkpoint: Path) -> None:
+def refuse_changes(kept: Mapping[str, Any], now: Origin, checkpoint: Path) -> None:
     """Raise a DataError that names what has changed since the run began, if anything has.
 
-    `kept` is the origin in the checkpoint that the run is to go on from; None in an older one.
+    `kept` is the origin in the checkpoint that the run is to go on from.
     """
-    if kept is None:
-        return
     before = Origin(**kept)
     if before.key != now.key:
         raise DataError(
@@ -66,7 +64,7 @@ def _data_changes(before: Origin, now: Origin) -> list[str]:
 def _code_changes(before: Origin, now: Origin) -> list[str]:
     changes = []
     for group in CODE:
-        module = changed_module(before.code.get(group, {}), now.code[group])
+        module = changed_module(before.code[group], now.code[group])
         if module is not None:
             name = "net" if group == "model" else group
             place = file_of(module) or module

@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from xent_bench.comparison.evidence import Evidence
+from xent_bench.palette import faint
 from xent_bench.report.charts.style import Colours, styled
-from xent_bench.report.palette import faint
 
 
 def curves(evidence: Evidence, colours: Colours) -> go.Figure | None:

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.stats import Estimate
+from xent_bench.palette import faint
 from xent_bench.report.charts.style import GREY, LIGHT, READING_NAMES, Colours, styled
-from xent_bench.report.palette import faint
 
 CHANCE = "test_ts_null/ece_high"  # largest ECE that a calibrated net shows by chance
 
