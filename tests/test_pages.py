@@ -346,3 +346,11 @@ def test_the_costs_of_settings_quote_the_benchmarks(benchmarks):
     assert f"without it {benchmarks['machine.deterministic=false'][0]} of" in quoted
     assert f"bf16 gives {benchmarks['precision=bf16'][0]} times" in quoted
     assert f"two threads give {benchmarks['machine.threads=2'][0]} times" in quoted
+
+
+def test_the_table_of_exit_codes_has_each_of_them():
+    page = (ROOT / "conf/README.md").read_text()
+    table = page.partition("## Exit codes")[2].partition("\n\nA sweep")[0]
+    codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
+
+    assert codes == list(Exit)
