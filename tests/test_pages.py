@@ -19,6 +19,7 @@ from xent_bench.commands.losses import load_losses
 from xent_bench.config.identity import run_folder
 from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF, Machine, Train, register_schema
+from xent_bench.exit_codes import Exit
 from xent_bench.metrics.reported import METRICS, PREFIXES
 from xent_bench.report import options
 
