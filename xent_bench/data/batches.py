@@ -88,19 +88,19 @@ class Batches:
             yield pixels(self.normalise(rows), self.source.shape), *rest
 
 
-class Part(NamedTuple):
-    """What one process trains of every batch, where several train a run together."""
+class Share(NamedTuple):
+    """The share of each batch that one process reads, where several train a run together."""
 
-    number: int = 0
-    of: int = 1
+    number: int = 0  # of this process, from 0
+    of: int = 1  # processes
 
 
-WHOLE = Part()
+WHOLE = Share()
 
 
 class ShuffledBatches:
     """Full batches (normalised images, target) in an order, and with an augmentation, that
-    (seed, epoch) determine; or a part of each batch.
+    (seed, epoch) determine; or one process's share of each batch.
     """
 
     def __init__(
@@ -113,13 +113,13 @@ class ShuffledBatches:
         encode: Callable[[Tensor], Tensor],
         augmentation: Augmentation,
         seed: int,
-        part: Part = WHOLE,
+        share: Share = WHOLE,
     ) -> None:
         """`encode` makes of labels the target that a loss wants."""
         self.source, self.batch_size = source, batch_size
         self.normalise = normalise.along(source)
         self.labels, self.encode = labels.to(source.device), encode
-        self.augmentation, self.seed, self.part = augmentation, seed, part
+        self.augmentation, self.seed, self.share = augmentation, seed, share
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -154,7 +154,7 @@ class ShuffledBatches:
             epoch=self.epoch,
             device=device,
         )
-        own = self.batch_size // self.part.of
+        own = self.batch_size // self.share.of
         for step, (some, whose) in enumerate(zip(images, labels, strict=True)):
             rows, target = self.normalise(some), self.encode(whose)
             if mixing.is_needed:
@@ -162,13 +162,13 @@ class ShuffledBatches:
             yield pixels(rows[-own:], self.source.shape), target[-own:]
 
     def _columns(self) -> Index:
-        """The places in a batch that are read: one more than the part has for each time that an
+        """The places in a batch that are read: one more than the share has for each time that an
         example is mixed with the one before it, which may be another process's.
         """
-        own = self.batch_size // self.part.of
-        first = self.part.number * own
+        own = self.batch_size // self.share.of
+        first = self.share.number * own
         mixed = bool(self.augmentation.mixup) + bool(self.augmentation.cutmix)
-        before = mixed if self.part.of > 1 else 0
+        before = mixed if self.share.of > 1 else 0
         return torch.arange(first - before, first + own) % self.batch_size
 
 
