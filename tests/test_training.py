@@ -108,9 +108,9 @@ def test_parts_of_a_batch_add_up_to_its_gradient(config):
             accumulate=parts,
         )
         values = []
-        for some_images, some_target, share, _ in whole._parts(images, target):
+        for some_images, some_target, mean_weights, _ in whole._parts(images, target):
             values.append(whole.loss(whole(some_images), some_target))
-            values[-1].backward(share)
+            values[-1].backward(mean_weights)
         losses.append(torch.cat(values).detach())
         gradients.append([weight.grad for weight in each.parameters()])
 

@@ -32,7 +32,7 @@ MEANINGS = {
     Exit.PREEMPTED: "preempted",
     Exit.INTERRUPTED: "interrupted",
 }
-# OSError: no room, no permission, no such folder
+# OSError: disk full, no permission, no such folder
 CODES: dict[type[Exception], Exit] = {
     DataError: Exit.DATA,
     Unavailable: Exit.UNAVAILABLE,

@@ -1,41 +1,44 @@
-"""What can go wrong with a run whose configuration is right, and the exit code of each."""
+"""Errors of a run whose configuration is right, and the exit code for each."""
 
 import traceback
 
 
 class DataError(ValueError):
-    """The data are not there, or not what they should be; the message says the way out."""
+    """The data set is missing, damaged or of a wrong form; the message says what to do."""
 
 
 class Unavailable(RuntimeError):
-    """The tracking store or the device cannot be had."""
+    """The tracking store, the device or something else that a run needs cannot be used."""
 
 
 class OutOfMemory(Unavailable):
-    """Others may have had it, or have ended a part of the run for its sake: worth another try."""
+    """Too little memory was left, or a process of the run was killed for want of it.
+
+    Other programs may have used the memory, so another try may succeed.
+    """
 
 
 class ProcessEnded(Unavailable):
-    """One of the processes that train a run together was killed, or left without a word."""
+    """One of the processes that train a run together was killed, or ended without an error."""
 
 
 class Unreachable(Unavailable):
-    """The tracking store, when a run wants to begin."""
+    """The tracking store cannot be reached when a run begins."""
 
 
 class Diverged(ArithmeticError):
-    """The loss stopped being a number."""
+    """The loss or an output of the net is infinite or not a number."""
 
 
 def named(error: BaseException) -> BaseException:
-    """What a library raised, as what a user can act on; other errors as they are."""
+    """Translate a library's error into one that says what to do; return other errors unchanged."""
     reason = str(error).partition("\n")[0]
     kind = type(error)
     if kind.__module__.startswith(("torch._dynamo", "torch._inductor")):
         return Unavailable(f"machine.compile: {kind.__name__}: {reason}")
-    if isinstance(error, MemoryError):  # often without a word
+    if isinstance(error, MemoryError):  # often has no message
         return OutOfMemory(f"not enough memory: {reason or 'none is left'}")
-    if isinstance(error, RuntimeError):  # torch's OutOfMemoryError is the first
+    if isinstance(error, RuntimeError):  # torch's OutOfMemoryError is one
         if "out of memory" in str(error) or "allocate" in str(error):
             return OutOfMemory(f"not enough memory: {reason}")
         if "does not have a deterministic implementation" in str(error):
@@ -46,21 +49,21 @@ def named(error: BaseException) -> BaseException:
 
 
 def reason(error: BaseException) -> str:
-    """Why a run ended, in words."""
-    told = named(error)
-    if isinstance(told, KeyboardInterrupt):
+    """The reason why a run ended: 'interrupted', or the type and the message of the error."""
+    translated = named(error)
+    if isinstance(translated, KeyboardInterrupt):
         return "interrupted"
-    return f"{type(told).__name__}: {told}"
+    return f"{type(translated).__name__}: {translated}"
 
 
 def worth_another_try(error: BaseException) -> bool:
-    """Whether the same run may succeed a little later: memory, room, a disk that is away."""
+    """Whether the run may succeed a little later: memory or disk was full, or a disk was away."""
     lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
     return isinstance(error, OutOfMemory | OSError) and not isinstance(error, lasting)
 
 
 def release(error: BaseException | None) -> None:
-    """Let go of what a failed run left in the frames that it passed: a net, a GPU's memory."""
+    """Free what the traceback of a failed run keeps alive: the net, memory of a GPU."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

@@ -1,8 +1,8 @@
-"""Links: how a loss's outputs become probabilities.
+"""Links: functions from a net's outputs to log-probabilities, one for each kind of loss.
 
-A loss declares its link beside its formula, `@use(simplex)`; softmax when nothing is said. A link
-maps NumPy rows to NumPy rows, each on its own: predictions are scored again without PyTorch. It
-may take hyper-parameters of its loss, by name: `link_of` binds them.
+A loss declares its link beside its formula with `@use(simplex)`; without one it is softmax. A link
+maps each NumPy row of outputs to a row of log-probabilities, so predictions can be scored again
+without PyTorch. It may take hyper-parameters of its loss by name; `link_of` binds them.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from xent_bench.offer import offer
 P = ParamSpec("P")
 R = TypeVar("R")
 Link: TypeAlias = Callable[[Outputs], LogProbabilities | None]
-BoundLink: TypeAlias = "partial[LogProbabilities | None]"  # with its hyper-parameters
+BoundLink: TypeAlias = "partial[LogProbabilities | None]"  # a link with its hyper-parameters bound
 
 
 def softmax(outputs: Outputs) -> LogProbabilities:
@@ -34,41 +34,44 @@ def sigmoid(outputs: Outputs) -> LogProbabilities:
 
 
 def simplex(outputs: Outputs) -> LogProbabilities:
-    """Log of the point of the probability simplex nearest to z; -inf off its support.
+    """Log of the point of the probability simplex nearest to z; -inf where that point is 0.
 
     max(z - tau, 0) with tau such that the row sums to 1. Held, Wolfe and Crowder, 1974. For losses
     that regress the one-hot vector: a perfect regressor gets confidence 1, where softmax would
     give it 0.232 among ten classes.
     """
-    outputs = outputs - outputs.max(axis=1, keepdims=True)  # the same point; 1e17 - 1 is 1e17
+    # a shift of the row does not move the nearest point; without it 1e17 - 1 would be 1e17 below
+    outputs = outputs - outputs.max(axis=1, keepdims=True)
     ordered = -np.sort(-outputs, axis=1)
     excess = ordered.cumsum(axis=1) - 1
     rank = np.arange(1, outputs.shape[1] + 1)
     support = (ordered * rank > excess).sum(axis=1, keepdims=True)
     tau = np.take_along_axis(excess, support - 1, axis=1) / support
-    with np.errstate(divide="ignore"):  # log 0 is what is meant
+    with np.errstate(divide="ignore"):  # log 0 = -inf is intended
         log_p: LogProbabilities = np.log(np.maximum(outputs - tau, 0))
     return log_p
 
 
 def projection(outputs: Outputs, *, M: float) -> LogProbabilities:  # noqa: N803  the paper's letter
-    """Log of the point of the simplex nearest to z / M."""
+    """Log of the point of the probability simplex nearest to z / M."""
     return simplex(outputs / M)
 
 
 def normalised_softmax(outputs: Outputs, *, tau: float) -> LogProbabilities:
-    """log softmax(z / (tau (|z| + 1e-7))): only the direction of z counts."""
+    """log softmax(z / (tau (|z| + 1e-7))): only the direction of z matters."""
     norm = np.linalg.norm(outputs, axis=1, keepdims=True)
     return softmax(outputs / (tau * (norm + 1e-7)))
 
 
 def margin(outputs: Outputs) -> None:
-    """Scores that are not probabilities, as a hinge's: what needs probabilities is not reported."""
+    """No log-probabilities (None), for losses whose outputs are scores only, such as a hinge.
+
+    Metrics that need probabilities are then not reported.
+    """
 
 
 def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declare the link of the loss below."""
-
+    """Declare the link of a loss, as a decorator. TypeError unless the link can be called."""
     if not callable(link):
         raise TypeError(f"expected a function as link, got {link!r}")
 
@@ -80,9 +83,9 @@ def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R
 
 
 def link_of(loss: "partial[Any]") -> BoundLink:
-    """The link that a configured loss declares, with the hyper-parameters that the link names."""
+    """The link of a configured loss, bound to the hyper-parameters of the loss that it takes."""
     parameters = signature(loss.func).parameters.values()
-    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-    # class counts are a tensor for the loss
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    # class counts are a tensor for the loss, an array for the link
     given = {k: np.asarray(v) if hasattr(v, "__array__") else v for k, v in loss.keywords.items()}
     return offer(getattr(loss.func, "link", softmax), **defaults | given)

@@ -1,4 +1,4 @@
-"""Values that the harness has, for whatever asks for them by an argument's name."""
+"""Values that the harness gives to functions that have an argument of that name."""
 
 import inspect
 from collections.abc import Callable
@@ -9,7 +9,7 @@ R = TypeVar("R")
 
 
 def offer(function: Callable[..., R], **values: Any) -> "partial[R]":
-    """The function, with those of the values that its signature names and has not yet."""
+    """Bind to the function those values that its signature names and that are not bound yet."""
     free = inspect.signature(function).parameters
     bound = function.keywords if isinstance(function, partial) else {}
     return partial(function, **{k: v for k, v in values.items() if k in free and k not in bound})

@@ -1,6 +1,6 @@
-"""torch's optimizers, with their ranges stated and weight decay where it belongs.
+"""PyTorch's optimizers, with ranges for their hyper-parameters and weight decay on weights only.
 
-Biases and the scales of normalisations are not decayed: one axis or none.
+Weight decay leaves out parameters with at most one axis: biases and the scales of normalisations.
 """
 
 from torch import nn, optim
@@ -16,7 +16,7 @@ def sgd(
     nesterov: bool = True,
     weight_decay: NonNegative = 5e-4,
 ) -> optim.Optimizer:
-    """Stochastic gradient descent.  Nesterov's momentum needs a momentum."""
+    """Stochastic gradient descent with momentum, Nesterov's unless `momentum` is 0."""
     groups = _groups(net, weight_decay)
     return optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0)
 
@@ -31,12 +31,13 @@ def adamw(
 ) -> optim.Optimizer:
     """Adam with decoupled weight decay.  Loshchilov and Hutter, 2019, arXiv:1711.05101.
 
-    Its steps do not depend on the scale of the loss: one learning rate fits more losses.
+    Its steps do not depend on the scale of the loss, so one learning rate fits more losses.
     """
     return optim.AdamW(_groups(net, weight_decay), lr=lr, betas=(beta1, beta2))
 
 
 def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Parameter groups: those with two axes or more are decayed, the others are not."""
     weights = [weight for weight in net.parameters() if weight.ndim > 1]
     others = [weight for weight in net.parameters() if weight.ndim <= 1]
     return [

@@ -1,6 +1,7 @@
-"""Every random draw has an owner: a generator made from (seed, purpose, epoch).
+"""Random generators, each made from (seed, purpose, epoch) and used for that purpose alone.
 
-So a resumed run sees the batches it would have seen, and two losses with one seed see the same.
+A resumed run therefore sees the batches that it would have seen without the interruption, and two
+losses with the same seed see the same batches.
 """
 
 import hashlib
@@ -9,11 +10,11 @@ import torch
 
 
 def derived_seed(seed: int, purpose: str, epoch: int = 0) -> int:
-    """A seed of 63 bits that nothing else shares."""
+    """A seed of 63 bits, a hash of the seed, the purpose and the epoch."""
     digest = hashlib.blake2b(f"{seed} {purpose} {epoch}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    """A generator on the CPU, so that a GPU run sees the same draws."""
+    """A generator on the CPU, so that a run on a GPU sees the same draws."""
     return torch.Generator().manual_seed(derived_seed(seed, purpose, epoch))

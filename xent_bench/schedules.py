@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor on the learning rate at a step of `steps`."""
+"""Schedules: the factor on the learning rate at each `step`, from 0 to `steps` - 1."""
 
 import math
 
@@ -6,12 +6,12 @@ from xent_bench.ranges import Fraction
 
 
 def constant(step: int, steps: int) -> float:  # noqa: ARG001  a schedule's signature
-    """1."""
+    """1 at every step."""
     return 1.0
 
 
 def cosine(step: int, steps: int, *, warmup: Fraction = 0.1) -> float:
-    """Up linearly for the share `warmup` of the steps, then half a cosine down to 0.
+    """Linear rise over the fraction `warmup` of the steps, then half a cosine from 1 down to 0.
 
     Loshchilov and Hutter, 2017, arXiv:1608.03983, without restarts.
     """

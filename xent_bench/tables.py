@@ -1,13 +1,13 @@
-"""A table in the terminal, in Markdown, in LaTeX or in CSV."""
+"""Tables and paragraphs, printed for a terminal, in Markdown, in LaTeX or in CSV."""
 
 import csv
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-BAR = r"\|"  # one that is no border of a cell
+BAR = r"\|"  # an escaped bar: Markdown takes a plain one for the border of a cell
 LATEX = str.maketrans(
-    {each: f"\\{each}" for each in "#$%&_{}"}
+    {symbol: f"\\{symbol}" for symbol in "#$%&_{}"}
     | {
         "\\": r"\textbackslash{}",
         "^": r"\^{}",
@@ -27,7 +27,10 @@ class Best(str):
 
 
 class Table(NamedTuple):
-    """Cells as they are shown; a heading may have two lines. The first `text` columns are words."""
+    """A table with its cells as text; a heading may have two lines, and notes follow the table.
+
+    The first `text` columns hold words and are aligned left, the others numbers, aligned right.
+    """
 
     title: str
     headings: Sequence[str]
@@ -37,7 +40,7 @@ class Table(NamedTuple):
 
 
 def print_table(table: Table) -> None:
-    """For a terminal, of at least 100 columns."""
+    """Print a table for a terminal that is at least 100 columns wide."""
     from rich import box
     from rich.table import Table as Drawn
 
@@ -58,7 +61,10 @@ def print_table(table: Table) -> None:
 
 
 def _cell(cell: str, starred: bool) -> Any:
-    """Bold and with a star if it is a best one of its column: bold is lost in a file."""
+    """The cell, bold and with a star if it is a best one: a file that is written to shows no bold.
+
+    In a column with a star (`starred`) the other cells end in a space, so that digits align.
+    """
     from rich.text import Text
 
     if isinstance(cell, Best):
@@ -67,12 +73,12 @@ def _cell(cell: str, starred: bool) -> Any:
 
 
 def print_heading(title: str) -> None:
-    """Of a table or a paragraph in a terminal."""
+    """Print the heading of a table or a paragraph in a terminal."""
     _console().print(f"\n{title}", style="bold")
 
 
 def print_text(paragraphs: Sequence[str]) -> None:
-    """Wrapped as a table is."""
+    """Print paragraphs in a terminal, wrapped at the width of the tables."""
     for paragraph in paragraphs:
         _console().print(paragraph)
 
@@ -80,13 +86,13 @@ def print_text(paragraphs: Sequence[str]) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    # a narrower terminal wraps the lines itself: here columns would be cut
+    # at least 100: a narrower terminal then wraps the lines, where rich would cut columns
     width = max(100, Console().width) if sys.stdout.isatty() else 100
-    return Console(width=width, highlight=False, markup=False)  # brackets are no markup
+    return Console(width=width, highlight=False, markup=False)  # rich would read brackets as markup
 
 
 def print_markdown(table: Table) -> None:
-    """For a README or an issue."""
+    """Print a table in Markdown, for a README or an issue."""
     if table.title:
         print(f"**{table.title}**\n")
     print(f"| {' | '.join(map(_on_one_line, table.headings))} |")
@@ -109,12 +115,12 @@ def _markdown_cell(cell: str) -> str:
 
 
 def print_latex(table: Table) -> None:
-    """For a paper; needs the package booktabs."""
+    """Print a table in LaTeX, for a paper; it needs the package booktabs."""
     numbers = len(table.headings) - table.text
     print("\\begin{table}\n\\centering\n\\small")
     print(f"\\begin{{tabular}}{{{'l' * table.text}{'r' * numbers}}}\n\\toprule")
     print(
-        " & ".join(_on_one_line(each).translate(LATEX) for each in table.headings),
+        " & ".join(_on_one_line(heading).translate(LATEX) for heading in table.headings),
         "\\\\\n\\midrule",
     )
     for row in table.rows:
@@ -125,13 +131,13 @@ def print_latex(table: Table) -> None:
 
 
 def print_paragraphs(paragraphs: Sequence[str]) -> None:
-    """For Markdown."""
+    """Print paragraphs in Markdown."""
     print("\n\n".join(paragraphs) + "\n")
 
 
 def print_latex_text(paragraphs: Sequence[str]) -> None:
-    """For LaTeX."""
-    print_paragraphs([each.translate(LATEX) for each in paragraphs])
+    """Print paragraphs in LaTeX."""
+    print_paragraphs([paragraph.translate(LATEX) for paragraph in paragraphs])
 
 
 def _latex_cell(cell: str) -> str:
@@ -140,7 +146,7 @@ def _latex_cell(cell: str) -> str:
 
 
 def print_csv(records: Sequence[dict[str, Any]]) -> None:
-    """With every column that a record has."""
+    """Print records in CSV, with every column that any record has."""
     columns = list(dict.fromkeys(column for record in records for column in record))
     writer = csv.DictWriter(sys.stdout, columns)
     writer.writeheader()

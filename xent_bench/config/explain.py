@@ -1,4 +1,4 @@
-"""An exception as the one line that a user can act on: what is wrong, what was expected, where."""
+"""One line for an exception: what is wrong, what was expected, and where the user wrote it."""
 
 import re
 import sys
@@ -26,13 +26,13 @@ USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *CODES)
 
 
 def refuse(error: Exception) -> NoReturn:
-    """Say the line, and leave with the exit code that the kind of error has."""
+    """Print the line that explains the error to stderr, and exit with the error's code."""
     print(f"xent-train: {explain(error, sys.argv[1:])}", file=sys.stderr)
     sys.exit(exit_code(error))
 
 
 def exit_code(error: Exception) -> int:
-    """1 for an error of ours."""
+    """The exit code: 2 for the configuration, that of EXIT_CODES for its kinds, 1 for a bug."""
     if isinstance(error, CONFIG_ERRORS):
         return Exit.USAGE
     return next(
@@ -41,7 +41,7 @@ def exit_code(error: Exception) -> int:
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str:
-    """One line; of a configuration error also where the user wrote it."""
+    """Explain an error in one line; for an error in the configuration, also where it is."""
     if not isinstance(error, CONFIG_ERRORS):
         return _one_line(str(error))
     complaint, word = _complaint(error)
@@ -53,14 +53,14 @@ def _one_line(text: str) -> str:
 
 
 def _complaint(error: Exception) -> tuple[str, str]:
-    """What is wrong, and the word to look for in what the user wrote."""
+    """The complaint about a configuration, and the word by which to find it in the user's input."""
     if isinstance(error, ConfigError):
         return str(error), error.key
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         if not group:
             return f"no config named {name}", name
-        if name == "submitit_slurm":  # the plugin's own
+        if name == "submitit_slurm":  # a file of the plugin, which is not installed
             return "hydra/launcher=slurm needs pip install 'xent-bench[slurm]'", "hydra/launcher"
         return f"{group}={name}: no such {group}; {nearest(name, error.options or ())}", name
     if isinstance(error, OverrideParseException):
@@ -71,6 +71,7 @@ def _complaint(error: Exception) -> tuple[str, str]:
 
 
 def _composition_complaint(cause: BaseException) -> tuple[str, str]:
+    """The complaint and the word for an error that Hydra met while it composed the config."""
     key = _full_key(cause)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return f"{key}: no such key; {_near_keys(key, cause.parent_node)}", key
@@ -82,23 +83,26 @@ def _composition_complaint(cause: BaseException) -> tuple[str, str]:
 
 
 def _full_key(error: BaseException) -> str:
-    found = re.search(r"full_key: (\S+)", str(error))
-    return found[1] if found else ""
+    """The key that OmegaConf's error names; an empty string if it names none."""
+    match = re.search(r"full_key: (\S+)", str(error))
+    return match[1] if match else ""
 
 
 def _near_keys(key: str, parent: Any) -> str:
+    """Keys that may have been meant by one that does not exist in its parent."""
     if not isinstance(parent, DictConfig):
         return "see xent-train --help"
     above, dot, last = key.rpartition(".")
     siblings = _names(parent)
-    if not above:  # lr, when optimizer.lr was meant
-        same = [f"{top}.{key}" for top in siblings if key in _names(parent._get_node(top))]
-        if same:
-            return f"did you mean {' or '.join(same)}?"
+    if not above:  # lr, where optimizer.lr was meant
+        deeper = [f"{top}.{key}" for top in siblings if key in _names(parent._get_node(top))]
+        if deeper:
+            return f"did you mean {' or '.join(deeper)}?"
     return nearest(last, siblings, prefix=above + dot)
 
 
 def _names(node: Any) -> list[str]:
+    """The keys of a config that a user may set."""
     if not isinstance(node, DictConfig):
         return []
     names = [str(name) for name in node]
@@ -106,7 +110,7 @@ def _names(node: Any) -> list[str]:
 
 
 def _origin(word: str, argv: Sequence[str]) -> str:
-    """Where the user wrote it: on the command line, or the first file that says it."""
+    """The place where the user wrote the word: the command line, or the first file that has it."""
     if any(word in (argument, *re.split(r"[=,+~\[\]]", argument)) for argument in argv if word):
         return "on the command line"
     last = re.escape(word.rpartition(".")[2])
@@ -129,6 +133,7 @@ def _files(argv: Sequence[str]) -> Iterator[Path]:
 
 
 def _added_folders(argv: Sequence[str]) -> Iterator[Path]:
+    """The folders that --config-dir adds."""
     for flag, value in zip(argv, [*argv[1:], ""], strict=True):
         if flag in ("--config-dir", "-cd"):
             yield Path(value)

@@ -1,13 +1,18 @@
-"""What somebody may have meant by a name that does not exist."""
+"""Suggestions for a name that does not exist, such as a misspelt key."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """'did you mean ...?' or, if nothing is near, what there is; `prefix` goes before each."""
-    names = sorted(known)
-    near = [prefix + each for each in get_close_matches(name, names, n=3, cutoff=0.6)]
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    return f"there is {', '.join(prefix + each for each in names)}" if names else "it takes none"
+def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """'did you mean A or B?' or, if no name is similar, 'there is ...' with all names.
+
+    `prefix` is put before each name. Without names: 'it takes none'.
+    """
+    candidates = sorted(names)
+    similar = [prefix + match for match in get_close_matches(name, candidates, n=3, cutoff=0.6)]
+    if similar:
+        return f"did you mean {' or '.join(similar)}?"
+    if candidates:
+        return f"there is {', '.join(prefix + candidate for candidate in candidates)}"
+    return "it takes none"

@@ -1,1 +1,1 @@
-"""Image sets, their splits, and the batches cut from them."""
+"""Image sets, their splits, and the batches that are read from them."""

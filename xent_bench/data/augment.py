@@ -1,7 +1,7 @@
-"""Augmentation of a whole batch at once, each example with its own random draw.
+"""Augmentation of a whole batch at once, with a separate random draw for each example.
 
-Images are rows of pixels here, (n, h, w * channels): so a number of each example or each pixel is
-applied along memory, several times as fast as across it.
+Images have the shape (n, h, w * channels) here: the channels of a pixel lie side by side, as in
+channels-last memory. Arithmetic then runs along memory, several times as fast as across it.
 """
 
 from typing import NamedTuple
@@ -14,37 +14,44 @@ from xent_bench.types import Distribution, Rows
 
 
 class Augmentation(NamedTuple):
-    """How training images are varied: the first two as the data allow, the others by the recipe."""
+    """How training images are varied.
 
-    flip: bool = False  # left to right, half the time
-    crop: int = 0  # pixels of reflected border before a random crop to the original size
-    cutout: int = 0  # side of a square that is blanked, in pixels
-    mixup: float = 0.0  # alpha of the Beta distribution of the share; 0: not at all
-    cutmix: float = 0.0
+    The data set allows `flip` and `crop` or not; the recipe of training chooses the others.
+    """
+
+    flip: bool = False  # mirror left to right with probability 1/2
+    crop: int = 0  # pixels of reflected border, from which the original size is cropped at random
+    cutout: int = 0  # side in pixels of a square that is blanked; 0: none
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), which draws the share; 0: no mixup
+    cutmix: float = 0.0  # alpha of Beta(alpha, alpha), which draws the area; 0: no CutMix
 
 
 NO_AUGMENTATION = Augmentation()
 
 
 class Rectangle(NamedTuple):
-    """A part of each image: 1 within and 0 elsewhere, and its share of the area.
+    """A rectangle in each image, as a mask, and its share of the image's area.
 
-    In float, since arithmetic runs along memory many numbers at a time, and a choice does not.
+    The mask is float and not bool: the CPU multiplies many numbers at a time, but selects by a
+    bool mask one at a time.
     """
 
-    inside: Float[Tensor, "n h wc"]
-    share: Float[Tensor, " n"]
+    inside: Float[Tensor, "n h wc"]  # 1 in the rectangle, 0 elsewhere
+    share: Float[Tensor, " n"]  # in [0, 1]
 
 
 def cutout(images: Rows, square: Rectangle) -> Rows:
-    """Blank a square with the mean of train.  DeVries and Taylor, 2017, arXiv:1708.04552."""
+    """Set a square to 0, the mean of train in normalised images.
+
+    DeVries and Taylor, 2017, arXiv:1708.04552.
+    """
     return images.addcmul(images, square.inside, value=-1)
 
 
 def mixup(
     images: Rows, target: Distribution, share: Float[Tensor, " n"]
 ) -> tuple[Rows, Distribution]:
-    """Blend each example with the one before it, whose share is given.
+    """(1 - share) x_i + share x_{i-1} for images and targets; the first is mixed with the last.
 
     Zhang et al., 2018, arXiv:1710.09412.
     """
@@ -52,20 +59,22 @@ def mixup(
     return mixed, target.lerp(_before(target), share[:, None])
 
 
-def cutmix(images: Rows, target: Distribution, part: Rectangle) -> tuple[Rows, Distribution]:
-    """Paste a part of the example before each; of the targets its area is the share.
+def cutmix(images: Rows, target: Distribution, box: Rectangle) -> tuple[Rows, Distribution]:
+    """Paste a rectangle of example i - 1 into example i; its share of the area mixes the targets.
 
     Yun et al., 2019, arXiv:1905.04899.
     """
-    return images.lerp(_before(images), part.inside), target.lerp(
-        _before(target), part.share[:, None]
-    )
+    mixed = images.lerp(_before(images), box.inside)
+    return mixed, target.lerp(_before(target), box.share[:, None])
 
 
 def rectangle(
     centre: Float[Tensor, "n 2"], sides: Float[Tensor, "n 2"], shape: tuple[int, int, int]
 ) -> Rectangle:
-    """`centre` in [0, 1), `sides` in pixels; what lies outside (channels, h, w) is cut off."""
+    """Draw one rectangle for each image of shape (channels, h, w), cut off at the image's edge.
+
+    `centre` (row, column) is in [0, 1), as a fraction of height and width; `sides` are in pixels.
+    """
     channels, *lengths = shape
     rows, columns = (
         _inside(centre[:, axis, None] * length, sides[:, axis, None], length)
@@ -78,9 +87,11 @@ def rectangle(
 def _inside(
     centre: Float[Tensor, "n 1"], side: Float[Tensor, "n 1"], length: int
 ) -> Float[Tensor, "n length"]:
+    """1 for each pixel of a line whose centre is less than side / 2 from `centre`, else 0."""
     pixel = torch.arange(length, device=centre.device) + 0.5
     return ((pixel - centre).abs() < side / 2).float()
 
 
 def _before(tensor: Tensor) -> Tensor:
+    """The rows moved down by one: row i holds row i - 1, and the first row holds the last."""
     return torch.cat((tensor[-1:], tensor[:-1]))

@@ -1,4 +1,4 @@
-"""Batches of a split: what a step of training or of evaluation sees, on the training device."""
+"""Batches of a split for training and evaluation, on the training device."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -13,22 +13,22 @@ from xent_bench.types import Images, Index, Pixels, Places, Rows
 
 
 class Normalisation(NamedTuple):
-    """Mean and standard deviation of each channel, in units of uint8."""
+    """Mean and standard deviation of each channel, in units of uint8 (0 to 255)."""
 
     mean: Tensor
     std: Tensor
 
     @classmethod
     def of(cls, images: Images) -> "Normalisation":
-        """Of these images: the train split's, nothing else's."""
+        """The moments of `images`, which should be those of train alone; std is at least 1."""
         channels = images.transpose(0, 1).flatten(1).double()
         mean, std = channels.mean(dim=1), channels.std(dim=1).clamp_min(1.0)
         return cls(mean.float()[:, None, None], std.float()[:, None, None])
 
     def along(self, source: "Source") -> "Normalisation":
-        """Of a whole row of pixels, on the source's device."""
+        """Repeat the moments for each pixel of a row, (w * channels,), on the source's device."""
         return Normalisation(
-            *(of.flatten().repeat(source.shape[2]).to(source.device) for of in self)
+            *(moment.flatten().repeat(source.shape[2]).to(source.device) for moment in self)
         )
 
     def __call__(self, images: Rows) -> Rows:
@@ -38,7 +38,7 @@ class Normalisation(NamedTuple):
 
 @runtime_checkable  # for the tests, which enforce annotations
 class Source(Protocol):
-    """Where the images of a split come from: memory, or files."""
+    """A reader of the images of a split, from memory or from files."""
 
     device: torch.device
     shape: tuple[int, int, int]  # channels, height, width
@@ -47,18 +47,20 @@ class Source(Protocol):
         """Number of images."""
 
     def batches(self, order: Index, batch_size: int) -> Iterator[Rows]:
-        """Those at the places `order`, as they are, on the device."""
+        """Read the images numbered `order`, without augmentation, to the device."""
 
     def varied(
         self, order: Index, places: Places, batch_size: int, rng: torch.Generator
     ) -> Iterator[Rows]:
-        """Of those in an `order` the ones at some places of it, mirrored and cropped as a random
-        draw for each of the order says: the same whoever reads which.
+        """Read the images numbered `order[places]`, mirrored and cropped at random.
+
+        Every image of `order` gets a draw, wanted or not: processes that read different places
+        then agree on what each image looks like.
         """
 
 
 class Batches:
-    """Every example once, in order: (normalised images, *labels, ids)."""
+    """Each example once, in the source's order: (normalised images, *labels, ids)."""
 
     def __init__(
         self,
@@ -69,10 +71,13 @@ class Batches:
         batch_size: int,
         split_ids: Places | None = None,
     ) -> None:
-        """`labels` and `ids` follow the source's order; `split_ids`: all of a split."""
+        """`labels` and `ids` follow the source's order.
+
+        `split_ids` are the ids of the whole split, of which another process may read a share.
+        """
         self.source, self.batch_size = source, batch_size
         self.normalise = normalise.along(source)
-        self.labels = tuple(of.to(source.device) for of in labels)
+        self.labels = tuple(column.to(source.device) for column in labels)
         self.ids = ids.to(source.device)
         self.split_ids = self.ids if split_ids is None else split_ids
 
@@ -81,26 +86,27 @@ class Batches:
         return -(-len(self.source) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """One batch after the other."""
+        """Yield one batch after the other; the last may be smaller."""
         images = self.source.batches(torch.arange(len(self.source)), self.batch_size)
-        known = [torch.split(of, self.batch_size) for of in (*self.labels, self.ids)]
-        for rows, *rest in zip(images, *known, strict=True):
-            yield pixels(self.normalise(rows), self.source.shape), *rest
+        columns = [torch.split(column, self.batch_size) for column in (*self.labels, self.ids)]
+        for rows, *labels in zip(images, *columns, strict=True):
+            yield pixels(self.normalise(rows), self.source.shape), *labels
 
 
-class Part(NamedTuple):
-    """What one process trains of every batch, where several train a run together."""
+class Share(NamedTuple):
+    """The share of each batch that one process reads, where several train a run together."""
 
-    number: int = 0
-    of: int = 1
+    number: int = 0  # of this process, from 0
+    of: int = 1  # processes
 
 
-WHOLE = Part()
+WHOLE = Share()
 
 
 class ShuffledBatches:
-    """Full batches (normalised images, target) in an order, and with an augmentation, that
-    (seed, epoch) determine; or a part of each batch.
+    """Full batches (normalised images, target), or one process's share of each batch.
+
+    (seed, epoch) alone determine the order and the augmentation.
     """
 
     def __init__(
@@ -113,29 +119,29 @@ class ShuffledBatches:
         encode: Callable[[Tensor], Tensor],
         augmentation: Augmentation,
         seed: int,
-        part: Part = WHOLE,
+        share: Share = WHOLE,
     ) -> None:
-        """`encode` makes of labels the target that a loss wants."""
+        """`encode` turns labels into the target that the loss takes."""
         self.source, self.batch_size = source, batch_size
         self.normalise = normalise.along(source)
         self.labels, self.encode = labels.to(source.device), encode
-        self.augmentation, self.seed, self.part = augmentation, seed, part
+        self.augmentation, self.seed, self.share = augmentation, seed, share
         self.epoch = 0
 
     def __len__(self) -> int:
-        """Number of batches; what does not fill one is left for another epoch."""
+        """Number of full batches; the images that do not fill one wait for another epoch."""
         return len(self.source) // self.batch_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass."""
+        """Choose the epoch of the next pass: its order and its augmentation."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[Pixels, Tensor]]:
-        """One augmented batch after the other."""
+        """Yield all augmented batches of the epoch."""
         return self.after(0)
 
     def after(self, taken: int) -> Iterator[tuple[Pixels, Tensor]]:
-        """Those that follow the first so many, which a run took before it was interrupted."""
+        """Yield the batches after the first `taken`: a resumed run has trained on those already."""
         n, device = len(self.source), self.source.device
         order = torch.randperm(n, generator=generator(self.seed, "order", self.epoch))
         draws = generator(self.seed, "augmentation", self.epoch)
@@ -154,25 +160,28 @@ class ShuffledBatches:
             epoch=self.epoch,
             device=device,
         )
-        own = self.batch_size // self.part.of
-        for step, (some, whose) in enumerate(zip(images, labels, strict=True)):
-            rows, target = self.normalise(some), self.encode(whose)
+        share_size = self.batch_size // self.share.of
+        for step, (raw, batch_labels) in enumerate(zip(images, labels, strict=True)):
+            rows, target = self.normalise(raw), self.encode(batch_labels)
             if mixing.is_needed:
                 rows, target = mixing(step, rows, target)
-            yield pixels(rows[-own:], self.source.shape), target[-own:]
+            # the examples before the share were read only to be mixed into it
+            yield pixels(rows[-share_size:], self.source.shape), target[-share_size:]
 
     def _columns(self) -> Index:
-        """The places in a batch that are read: one more than the part has for each time that an
-        example is mixed with the one before it, which may be another process's.
+        """The places in each batch that this process reads, from 0 to batch_size - 1.
+
+        Mixup and CutMix mix an example with the one before it, which may be in another process's
+        share: each of the two needs one more example, before the first of this share.
         """
-        own = self.batch_size // self.part.of
-        first = self.part.number * own
+        share_size = self.batch_size // self.share.of
+        first = self.share.number * share_size
         mixed = bool(self.augmentation.mixup) + bool(self.augmentation.cutmix)
-        before = mixed if self.part.of > 1 else 0
-        return torch.arange(first - before, first + own) % self.batch_size
+        before = mixed if self.share.of > 1 else 0
+        return torch.arange(first - before, first + share_size) % self.batch_size
 
 
 def pixels(rows: Rows, shape: tuple[int, int, int]) -> Pixels:
-    """As a net takes them, in channels-last layout."""
+    """View rows as images (n, channels, h, w), as a net takes them; memory stays channels-last."""
     channels, h, w = shape
     return rows.view(-1, h, w, channels).permute(0, 3, 1, 2)

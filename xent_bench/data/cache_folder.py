@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """XENT_BENCH_CACHE if it is set, else `xent_bench` in the user's cache (XDG_CACHE_HOME).
+    """XENT_BENCH_CACHE if it is set, else XDG_CACHE_HOME/xent_bench, else ~/.cache/xent_bench.
 
-    RuntimeError where the user has no home.
+    RuntimeError if the user has no home folder.
     """
     chosen = os.environ.get("XENT_BENCH_CACHE")
     if chosen:

@@ -1,4 +1,4 @@
-"""60,000 photographs, 32 x 32 pixels, of 10 or of 100 classes.  Krizhevsky, 2009, Toronto."""
+"""CIFAR: 60,000 photographs of 32 x 32 pixels, 10 or 100 classes.  Krizhevsky, 2009, Toronto."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +20,7 @@ from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
 from xent_bench.ranges import NaturalNumber
 
-DOWNLOADS = Path("data")  # where torchvision puts what it fetches when no root is given
+DOWNLOADS = Path("data")  # where torchvision downloads to when no root is given
 
 
 def cifar10(
@@ -30,9 +30,10 @@ def cifar10(
     flip: bool = True,
     crop: NaturalNumber = 4,
 ) -> ImageSet:
-    """50,000 images to train with, 10,000 the official test split: 6,000 of each class.
+    """CIFAR-10: 50,000 images for training, 10,000 in the official test split; 6,000 of each class.
 
-    Read from `root` or its folder of the published name, else from an earlier download.
+    The files are read from `root` or from the folder of the published name in it; without a root,
+    from `data`, where an earlier download put them. DataError if they are missing or damaged.
     """
     return _image_set("CIFAR10", root, download, Augmentation(flip, crop))
 
@@ -44,16 +45,16 @@ def cifar100(
     flip: bool = True,
     crop: NaturalNumber = 4,
 ) -> ImageSet:
-    """The same of 100 classes, 600 images each; its 20 superclasses are left out."""
+    """CIFAR-100: 100 classes of 600 images, split and read like CIFAR-10, without superclasses."""
     return _image_set("CIFAR100", root, download, Augmentation(flip, crop))
 
 
 class Version(NamedTuple):
-    """One published form of a set: a folder with batches, of which the last is test, and names."""
+    """One published form of a data set: a folder with batches of images and the classes' names."""
 
     folder: str
-    batches: tuple[str, ...]
-    names: str
+    batches: tuple[str, ...]  # files; the last is the test split
+    names: str  # file
     read_batch: Callable[[Path], Batch]
     read_names: Callable[[Path], tuple[str, ...]]
 
@@ -97,13 +98,13 @@ CLASSES = {"CIFAR10": 10, "CIFAR100": 100}
 
 def _image_set(name: str, root: str | None, download: bool, augmentation: Augmentation) -> ImageSet:
     folder = DOWNLOADS if root is None else Path(root).expanduser()
-    found = _find(name, folder)
-    if found is None and download:
+    complete = _find(name, folder)
+    if complete is None and download:
         _download(name, folder)
-        found = _find(name, folder)
-    if found is None:
+        complete = _find(name, folder)
+    if complete is None:
         raise DataError(_missing(name, folder))
-    place, version = found
+    place, version = complete
     classes = _classes(place / version.names, version, CLASSES[name])
     batches = [_batch(place / file, version, len(classes)) for file in version.batches]
     pixels = np.concatenate([batch.pixels for batch in batches]).reshape(-1, 3, 32, 32)
@@ -119,39 +120,49 @@ def _image_set(name: str, root: str | None, download: bool, augmentation: Augmen
 
 
 def _places(name: str, folder: Path) -> list[tuple[Path, Version]]:
-    versions = VERSIONS[name]
-    return [(place, each) for each in versions for place in (folder, folder / each.folder)]
+    """The folders that may hold a data set, each with the published form to look for there."""
+    return [
+        (place, version)
+        for version in VERSIONS[name]
+        for place in (folder, folder / version.folder)
+    ]
 
 
 def _lacking(place: Path, version: Version) -> list[str]:
+    """The files of a published form that a folder does not hold."""
     files = (*version.batches, version.names)
     return [file for file in files if not (place / file).is_file()]
 
 
 def _find(name: str, folder: Path) -> tuple[Path, Version] | None:
-    """The first place that has every file of a version, and which."""
-    return next((each for each in _places(name, folder) if not _lacking(*each)), None)
+    """The first folder that holds every file of a published form, and that form; None without."""
+    places = _places(name, folder)
+    return next((candidate for candidate in places if not _lacking(*candidate)), None)
 
 
 def _missing(name: str, folder: Path) -> str:
-    """What to say when no place has them all: the files that one which has some lacks."""
+    """The error text if no folder holds a whole data set.
+
+    It lists what is missing from the folder that lacks fewest files, or, if no folder holds any,
+    where they were looked for.
+    """
     places = _places(name, folder)
     python, binary = (version.folder for version in VERSIONS[name])
     ways = f"set data.root=FOLDER to where {python} or {binary} lies, or set data.download=true"
-    place, version = min(places, key=lambda each: len(_lacking(*each)))
+    place, version = min(places, key=lambda candidate: len(_lacking(*candidate)))
     lacking = _lacking(place, version)
-    if len(lacking) <= len(version.batches):  # one is there
+    if len(lacking) <= len(version.batches):  # at least one file is there
         return f"{name} is not complete: no {', '.join(lacking)} in {place}: {ways}"
     searched = ", ".join(dict.fromkeys(str(place) for place, _ in places))
     return f"{name}'s files not found in {searched}: {ways}"
 
 
 def _download(name: str, folder: Path) -> None:
-    from torchvision import datasets  # seconds of import
+    from torchvision import datasets  # takes seconds to import
 
     try:
         getattr(datasets, name)(folder, download=True)
-    except (OSError, RuntimeError) as error:  # no network, no room, a damaged file
+    except (OSError, RuntimeError) as error:  # no network, disk full, a damaged file
         reason = " ".join(str(error).split())
         raise DataError(f"cannot download {name} into {folder}: {reason}") from error
 

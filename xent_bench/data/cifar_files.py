@@ -1,7 +1,7 @@
-"""The files of CIFAR, one at a time, in both forms in which they are published.
+"""Readers for single files of CIFAR, in the two forms in which they are published.
 
-https://www.cs.toronto.edu/~kriz/cifar.html describes them: pickles, which are the Python version,
-and records of bytes. An image is its red, green and blue planes, each row by row.
+https://www.cs.toronto.edu/~kriz/cifar.html describes both: the Python version holds pickles, the
+binary version records of bytes. An image is stored as its red, green and blue plane, row by row.
 """
 
 import pickle
@@ -17,14 +17,14 @@ PIXELS = 3 * 32 * 32
 
 
 class Batch(NamedTuple):
-    """What one file holds, at least one image."""
+    """Pixels and labels of one file, at least one image."""
 
     pixels: UInt8[np.ndarray, "n 3072"]
     labels: list[int]
 
 
 def pickled_batch(file: Path, key: bytes) -> Batch:
-    """A dictionary with the pixels under `data`, and a list of labels under `key`."""
+    """Read a pickled dictionary with the pixels under `data` and a list of labels under `key`."""
     content = _unpickled(file)
     pixels = _pixels(content.get(b"data"), file)
     labels = _list_of(int, content, key, file)
@@ -34,7 +34,7 @@ def pickled_batch(file: Path, key: bytes) -> Batch:
 
 
 def binary_batch(file: Path, label_bytes: int) -> Batch:
-    """Records of 1 or 2 bytes of labels, the finest last, and 3,072 of pixels."""
+    """Read records of `label_bytes` bytes (1 or 2; the class is the last) and 3,072 pixels."""
     content, size = _content(file), label_bytes + PIXELS
     if not content or len(content) % size:
         got = f"{len(content)} bytes"
@@ -44,13 +44,13 @@ def binary_batch(file: Path, label_bytes: int) -> Batch:
 
 
 def pickled_names(file: Path, key: bytes) -> tuple[str, ...]:
-    """The names of the classes: a list of bytes under `key`."""
+    """Read the classes' names from a pickled dictionary: a list of bytes under `key`."""
     names = _list_of(bytes, _unpickled(file), key, file)
     return tuple(name.decode("latin1") for name in names)
 
 
 def written_names(file: Path) -> tuple[str, ...]:
-    """The names of the classes, one a line; the published files end with an empty one."""
+    """Read the classes' names from a text file, one a line. Published files have empty lines."""
     lines = _content(file).decode("latin1").splitlines()
     return tuple(line.strip() for line in lines if line.strip())
 
@@ -63,10 +63,11 @@ def _content(file: Path) -> bytes:
 
 
 class _Pickled:
-    """An array, or its dtype, as a pickle describes it.
+    """A description of a NumPy array or dtype, as a pickle holds it.
 
-    It stands in for NumPy's: those believe what a pickle says of their memory, so that a forged
-    one reads and writes where it likes. Out of these nothing is made but bytes.
+    It replaces NumPy's own classes while a file is read. Those trust what a pickle says about
+    their memory, so a forged pickle could read and write anywhere in memory. This class only
+    stores the values; `_pixels` checks them and uses nothing but the bytes.
     """
 
     def __init__(self, *arguments: object) -> None:
@@ -78,16 +79,16 @@ class _Pickled:
 
 
 PERMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _Pickled,  # before NumPy 2: what is published
+    ("numpy.core.multiarray", "_reconstruct"): _Pickled,  # before NumPy 2: the published files
     ("numpy._core.multiarray", "_reconstruct"): _Pickled,
     ("numpy", "ndarray"): _Pickled,
     ("numpy", "dtype"): _Pickled,
-    ("_codecs", "encode"): str.encode,  # how Python 3 writes bytes for Python 2
+    ("_codecs", "encode"): str.encode,  # how Python 3 pickles bytes for Python 2
 }
 
 
 class _Unpickler(pickle.Unpickler):
-    """A pickle is a program; this one may name what an array needs and nothing else."""
+    """An unpickler that imports only what an array needs: a pickle could run any program."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in PERMITTED:
@@ -99,7 +100,7 @@ def _unpickled(file: Path) -> dict[object, Any]:
     try:
         with file.open("rb") as stream:
             content = _Unpickler(stream, encoding="bytes").load()
-    except Exception as error:  # damaged bytes are a damaged program, which can raise anything
+    except Exception as error:  # a damaged pickle is a damaged program, which can raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot read {file}, expected a pickle of arrays: {reason}") from error
     if not isinstance(content, dict):
@@ -108,6 +109,7 @@ def _unpickled(file: Path) -> dict[object, Any]:
 
 
 def _pixels(array: Any, file: Path) -> UInt8[np.ndarray, "n 3072"]:
+    """The bytes of a pickled array as pixels (n, 3072). DataError unless it is one of uint8."""
     match array:
         case _Pickled(state=(_, (n, width), dtype, by_column, bytes() as values)) if (
             _is_uint8(dtype) and width == PIXELS and values and len(values) == n * PIXELS
@@ -126,6 +128,7 @@ def _is_uint8(dtype: Any) -> bool:
 
 
 def _list_of(kind: type, content: dict[object, Any], key: bytes, file: Path) -> list[Any]:
+    """The list under `key`. DataError unless it is a list of `kind`."""
     values = content.get(key)
     if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
         want = f"a list of {kind.__name__} as {key.decode()}"

@@ -1,4 +1,4 @@
-"""1,797 real handwritten digits of 8 x 8 pixels.  Alpaydin and Kaynak, 1998, UCI repository."""
+"""Digits: 1,797 handwritten digits of 8 x 8 pixels.  Alpaydin and Kaynak, 1998, UCI repository."""
 
 import torch
 
@@ -6,11 +6,11 @@ from xent_bench.data.image_set import ImageSet
 
 
 def digits() -> ImageSet:
-    """The copy that scikit-learn ships: nothing to download."""
-    from sklearn.datasets import load_digits  # seconds of import, only for who wants these
+    """The copy that comes with scikit-learn, so nothing is downloaded. No official test split."""
+    from sklearn.datasets import load_digits  # takes seconds to import, only needed here
 
     bunch = load_digits()
-    grey = torch.from_numpy(bunch.images)  # 0 to 16
+    grey = torch.from_numpy(bunch.images)  # values from 0 to 16
     images = (grey * (255 / 16)).round().to(torch.uint8)[:, None]
     labels = torch.from_numpy(bunch.target).long()
     return ImageSet(images, labels, classes=tuple(str(digit) for digit in range(10)))

@@ -1,4 +1,7 @@
-"""70,000 images of clothing, 28 x 28 pixels, ten classes.  Xiao et al., 2017, arXiv:1708.07747."""
+"""Fashion-MNIST: 70,000 images of 28 x 28 pixels, ten kinds of clothing.
+
+Xiao et al., 2017, arXiv:1708.07747.
+"""
 
 import gzip
 import zlib
@@ -21,10 +24,10 @@ CLASSES = (
     *("T-shirt", "trouser", "pullover", "dress", "coat"),
     *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
 )
-DOWNLOADS = Path("data")  # where torchvision puts what it fetches when no root is given
+DOWNLOADS = Path("data")  # where torchvision downloads to when no root is given
 WAYS = (
-    "install Debian's package dataset-fashion-mnist, or set data.root=FOLDER to where the four "
-    "IDX files lie, or set data.download=true"
+    "install Debian's package dataset-fashion-mnist, or set data.root=FOLDER to the folder of the "
+    "four IDX files, or set data.download=true"
 )
 
 
@@ -35,9 +38,10 @@ def fashion_mnist(
     flip: bool = True,
     crop: NaturalNumber = 0,
 ) -> ImageSet:
-    """60,000 images to train with, 10,000 the official test split.
+    """60,000 images for training, 10,000 in the official test split.
 
-    Read from `root`, else from where Debian's package puts them, else from an earlier download.
+    The four files are read from `root`; without a root, from where Debian's package puts them,
+    else from `data`, where an earlier download put them. DataError if they are missing or damaged.
     """
     files = _find(root)
     if files is None and download:
@@ -57,17 +61,18 @@ def fashion_mnist(
 
 
 def _download(root: Path) -> None:
-    from torchvision.datasets import FashionMNIST  # seconds of import
+    from torchvision.datasets import FashionMNIST  # takes seconds to import
 
     try:
         for train in (True, False):
             FashionMNIST(root, train=train, download=True)
-    except (OSError, RuntimeError) as error:  # no network, no room, a damaged file
+    except (OSError, RuntimeError) as error:  # no network, disk full, a damaged file
         reason = " ".join(str(error).split())
         raise DataError(f"cannot download Fashion-MNIST into {root}: {reason}") from error
 
 
 def _places(root: str | None) -> tuple[Path, ...]:
+    """The folders that may hold the four files, in the order in which they are tried."""
     raw = Path("FashionMNIST", "raw")  # torchvision's layout
     if root is not None:
         return Path(root).expanduser(), Path(root).expanduser() / raw
@@ -75,17 +80,20 @@ def _places(root: str | None) -> tuple[Path, ...]:
 
 
 def _find(root: str | None) -> list[Path] | None:
-    """The four files, plain or gzipped, of the first place that has them all."""
+    """The four files, plain or gzipped, in the first folder that holds all; None without."""
     for place in _places(root):
         plain = [place / name for name in FILES]
-        found = [file if file.exists() else file.with_name(file.name + ".gz") for file in plain]
-        if all(file.exists() for file in found):
-            return found
+        files = [file if file.exists() else file.with_name(file.name + ".gz") for file in plain]
+        if all(file.exists() for file in files):
+            return files
     return None
 
 
 def _read_idx(file: Path) -> torch.Tensor:
-    """An IDX file of unsigned bytes: 0, 0, type 8, number of axes, their lengths, the values."""
+    """Read an IDX file of unsigned bytes. DataError if it is damaged.
+
+    The format is: 0, 0, 8 (the type), the number of axes, their lengths (4 bytes each), the values.
+    """
     try:
         content = file.read_bytes()
         if file.suffix == ".gz":

@@ -1,8 +1,8 @@
-"""The content of files in a few bytes each: read once, then remembered by size and time.
+"""SHA-256 hashes of files, which are read once and then recognised by size and time of change.
 
-What is remembered of a root lies in the user's cache folder, as arrays: the names, size and time of
-change (in ns) that each file had, and the SHA-256 of what it held. A file that has another size or
-another time is read again; so are all where that memory is damaged or cannot be written.
+The hashes below a root are remembered in a file of the user's cache folder, as arrays: name, size,
+time of change (in ns) and SHA-256 of each file. A file whose size or time has changed is read
+again. If the memory is damaged or cannot be written, all files are read again.
 """
 
 import hashlib
@@ -25,20 +25,20 @@ from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_whole
 
 Hashes: TypeAlias = UInt8[np.ndarray, "n 32"]
-Stamps: TypeAlias = Int64[np.ndarray, "n 2"]  # bytes; time of change in ns
+Stamps: TypeAlias = Int64[np.ndarray, "n 2"]  # size in bytes; time of change in ns
 
-THREADS = 8  # most of the time they wait for a disk, and hashing lets others work
-CHUNK = 256  # files that a thread is given at a time
-QUIET = 3.0  # seconds after which a reader is told what takes so long
-# ns: a file changed less than this before it was read is not remembered, since a later change
-# could leave it the same time where a file system's clock is coarse
+THREADS = 8  # threads mostly wait for the disk, and hashing releases Python's lock
+CHUNK = 256  # files that a thread gets at a time
+QUIET = 3.0  # seconds of reading after which a line says what takes so long
+# in ns: a file that changed less than this before it was read is not remembered. On a file system
+# with a coarse clock a second change could leave it with the same time.
 SETTLED = 2 * 10**9
 
 
 class Memory(NamedTuple):
     """The remembered hashes of a root's files, sorted by name."""
 
-    names: np.ndarray  # of bytes
+    names: np.ndarray  # as bytes, relative to the root
     stamps: Stamps
     hashes: Hashes
 
@@ -47,44 +47,47 @@ NOTHING = Memory(np.array([], "S1"), np.empty((0, 2), np.int64), np.empty((0, 32
 
 
 def file_hashes(root: Path, names: np.ndarray) -> Hashes:
-    """The SHA-256 of each file below the root. DataError names a file that cannot be read."""
+    """The SHA-256 of each named file below the root. DataError names a file that cannot be read."""
     stamps = np.concatenate([NOTHING.stamps, *_in_threads(_stamps, root, names)])
     file = _memory_file(root)
-    hashes, known = _recall(_load(file), names, stamps)
-    if known.all():
+    hashes, is_remembered = _recall(_load(file), names, stamps)
+    if is_remembered.all():
         return hashes
-    with _held(file) as may_write:  # of several processes one reads, and the others wait for it
-        hashes, known = _recall(_load(file), names, stamps)
-        unknown = np.flatnonzero(~known)
+    with _held(file) as may_write:  # one of several processes reads, and the others wait for it
+        hashes, is_remembered = _recall(_load(file), names, stamps)
+        unread = np.flatnonzero(~is_remembered)
         began = time.time_ns()
         try:
             start = 0
-            for some in _in_threads(_hashes, root, names[unknown], say=True):
-                places = unknown[start : start + len(some)]
-                hashes[places], known[places] = some, True
-                start += len(some)
-        finally:  # also of what an interrupted process has read
+            for new_hashes in _in_threads(_hashes, root, names[unread], report=True):
+                places = unread[start : start + len(new_hashes)]
+                hashes[places], is_remembered[places] = new_hashes, True
+                start += len(new_hashes)
+        finally:  # an interrupted process saves what it has read so far
             if may_write:
-                settled = known & (stamps[:, 1] < began - SETTLED)
+                settled = is_remembered & (stamps[:, 1] < began - SETTLED)
                 new = Memory(names[settled], stamps[settled], hashes[settled])
-                with suppress(OSError):  # no room: the files are read again the next time
+                with suppress(OSError):  # disk full: the files are read again the next time
                     _save(file, _merged(new, _load(file)))
     return hashes
 
 
-def _in_threads(work: Any, root: Path, names: np.ndarray, *, say: bool = False) -> Iterator[Any]:
-    """The work on a chunk of names after the other, in their order."""
+def _in_threads(work: Any, root: Path, names: np.ndarray, *, report: bool = False) -> Iterator[Any]:
+    """Do the work on chunks of names in threads; yield the results in the order of the names.
+
+    With `report` a line on stderr says, after `QUIET` seconds, that files are being read.
+    """
     deadline = time.monotonic() + QUIET
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     pool = ThreadPoolExecutor(THREADS)
     try:
         for result in pool.map(lambda chunk: work(root, chunk.tolist()), chunks):
-            if say and time.monotonic() > deadline:
-                say = False
-                line = f"reading {len(names):,} images once, to know their content"
+            if report and time.monotonic() > deadline:
+                report = False
+                line = f"reading {len(names):,} images once, to hash their content"
                 print(line, file=sys.stderr, flush=True)
             yield result
-    finally:  # an error, or a signal to end: what is not begun is not read
+    finally:  # after an error or a signal to end, chunks that have not begun are not read
         pool.shutdown(cancel_futures=True)
 
 
@@ -104,7 +107,7 @@ def _digest(path: bytes) -> bytes:
 
 
 def _each(read: Any, root: Path, names: list[bytes]) -> list[Any]:
-    """Read each file, whose path is joined as bytes: a Path would take longer."""
+    """Call `read` with the path of each file, in bytes: making a Path would take longer."""
     start, path = os.fsencode(root), b""
     try:
         return [read(path := os.path.join(start, name)) for name in names]
@@ -113,7 +116,7 @@ def _each(read: Any, root: Path, names: list[bytes]) -> list[Any]:
 
 
 def _memory_file(root: Path) -> Path | None:
-    """The file of this root; None where the user has no home to keep it in."""
+    """The file that remembers the hashes of this root; None if the user has no home folder."""
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
     try:
         return cache_folder() / f"files-{name}.npz"
@@ -122,24 +125,28 @@ def _memory_file(root: Path) -> Path | None:
 
 
 def _recall(memory: Memory, names: np.ndarray, stamps: Stamps) -> tuple[Hashes, np.ndarray]:
-    """Look up each name: its hash, and whether it is remembered with the same size and time."""
-    hashes, known = np.zeros((len(names), 32), np.uint8), np.zeros(len(names), bool)
+    """The hash of each name, and whether it is remembered with the same size and time."""
+    hashes, is_remembered = np.zeros((len(names), 32), np.uint8), np.zeros(len(names), bool)
     if len(memory.names):
         place = np.searchsorted(memory.names, names).clip(max=len(memory.names) - 1)
-        known = (memory.names[place] == names) & (memory.stamps[place] == stamps).all(axis=1)
-        hashes[known] = memory.hashes[place[known]]
-    return hashes, known
+        same_stamps = (memory.stamps[place] == stamps).all(axis=1)
+        is_remembered = (memory.names[place] == names) & same_stamps
+        hashes[is_remembered] = memory.hashes[place[is_remembered]]
+    return hashes, is_remembered
 
 
 def _merged(new: Memory, old: Memory) -> Memory:
-    """All names of both, each as the newer one has it."""
+    """The names of both memories; the new one wins where a name is in both."""
     names, place = np.unique(np.concatenate((new.names, old.names)), return_index=True)
     stamps, hashes = (np.concatenate(pair)[place] for pair in zip(new[1:], old[1:], strict=True))
     return Memory(names, stamps, hashes)
 
 
 def _load(file: Path | None) -> Memory:
-    """Nothing where there is no file or a damaged one: NumPy's format has a CRC of each array."""
+    """Load a memory; an empty one if the file is missing or damaged.
+
+    NumPy's format has a CRC for each array, so damage is noticed.
+    """
     if file is None:
         return NOTHING
     try:
@@ -149,7 +156,7 @@ def _load(file: Path | None) -> Memory:
         kinds = [array.dtype.kind for array in memory], [array.shape for array in memory]
         if kinds != (["S", "i", "u"], [(n,), (n, 2), (n, 32)]):
             return NOTHING
-    except Exception:  # whatever NumPy and zipfile raise at a damaged file
+    except Exception:  # NumPy and zipfile raise many kinds of error for a damaged file
         return NOTHING
     return memory
 
@@ -163,7 +170,7 @@ def _save(file: Path | None, memory: Memory) -> None:
 
 @contextmanager
 def _held(file: Path | None) -> Iterator[bool]:
-    """Hold the lock of that file; False where it cannot be had: no home, or not to be written."""
+    """Hold the lock beside that file; yield False if there is no home or no permission to write."""
     lock = None
     if file is not None:
         with suppress(OSError, NotImplementedError):

@@ -1,4 +1,4 @@
-"""Minibatches in groups: Lightning's own work on a step is then paid once a group."""
+"""Groups of minibatches, so that Lightning's overhead is paid once a group, not once a step."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,38 +8,43 @@ from torch import Tensor
 
 from xent_bench.data.batches import ShuffledBatches
 
-SECONDS = 0.1  # a group: soon enough to move a progress bar, and Lightning's 0.2 ms are nothing
-AT_MOST = 256  # minibatches: a GPU is told faster than it works, so there time tells little
+# of a group: short enough for a progress bar, and long beside the 0.2 ms of Lightning's overhead
+SECONDS = 0.1
+# minibatches of a group: on a GPU a step returns before it is computed, so its time says little
+MAX_MINIBATCHES = 256
 
 
 class Groups:
-    """A pass over the minibatches, in iterators over some of them.
+    """A loader that yields groups, each an iterator over consecutive minibatches of an epoch.
 
-    How many depends on how long the last ones took, and changes no number: the minibatches and
-    their order are the same. So there is no length, but `steps`.
+    The size of a group depends on how long the last ones took, so the number of groups is not
+    known before (the number of minibatches is: `steps`). No result depends on it, because the
+    minibatches and their order stay the same.
     """
 
     def __init__(self, batches: ShuffledBatches, agree: Callable[[int], int] = int) -> None:
-        """Lightning tells the epoch to a loader's `sampler`, also after a resume. With `agree`
-        processes that train together, and so save together, make groups of one size.
-        """
+        """`agree` makes the sizes equal in processes that train together: they save together."""
+        # Lightning calls set_epoch of a loader's `sampler`, also after a resume
         self.batches = self.sampler = batches
         self.steps = len(batches)
-        self.taken = 0  # before the next pass, by a run that was interrupted within an epoch
+        self.taken = 0  # minibatches that the next pass skips: a resumed run has trained on them
         self.agree = agree
 
     def __iter__(self) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Lightning asks for the first group before it tells the epoch, and always one ahead."""
-        # looks at nothing before its first minibatch is wanted
+        """Yield the groups of one epoch; Lightning always requests one group ahead."""
+        # Lightning requests the first group before it sets the epoch: `after` is a generator, which
+        # reads the epoch only when its first minibatch is requested
         minibatches = self.batches.after(self.taken)
-        # sizes of the group that is trained between two requests, and of the one given before it
+        # `running` is the size of the group that is trained between two requests: the group before
+        # the one that was yielded last, whose size is `size`
         left, running, size = self.steps - self.taken, 1, 1
         self.taken = 0
-        asked = time.monotonic()
+        requested = time.monotonic()
         while left:
             size = min(size, left)
             left -= size
             yield islice(minibatches, size)
             now = time.monotonic()
-            wanted = int(SECONDS * running / max(now - asked, 1e-9))
-            running, size, asked = size, self.agree(max(1, min(wanted, 4 * size, AT_MOST))), now
+            wanted = int(SECONDS * running / max(now - requested, 1e-9))
+            running, requested = size, now
+            size = self.agree(max(1, min(wanted, 4 * size, MAX_MINIBATCHES)))

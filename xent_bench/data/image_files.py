@@ -1,4 +1,4 @@
-"""Images in files, decoded by Pillow when they are wanted: for sets that do not fit into memory."""
+"""Images in files, decoded by Pillow when needed, for data sets that do not fit into memory."""
 
 import hashlib
 import math
@@ -17,32 +17,32 @@ from xent_bench.failures import DataError
 
 Decoded: TypeAlias = UInt8[np.ndarray, "n size size 3"]
 Box: TypeAlias = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
-Draw: TypeAlias = Sequence[float]  # five, uniform in [0, 1)
+Draw: TypeAlias = Sequence[float]  # area, ratio, left, upper and mirror, uniform in [0, 1)
 
-# What Pillow's readers raise, each of its kind
+# the errors that Pillow's readers raise for a damaged file; each format has its own
 BROKEN = (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError)
-SEEN = 0.875  # of the shorter side, in evaluation
-LEAST_AREA = 0.08  # of a random crop
-MOST_OBLONG = math.log(4 / 3)
-# of ImageNet's train images, in units of uint8
+SEEN = 0.875  # the side of the central crop in evaluation, as a fraction of the shorter side
+LEAST_AREA = 0.08  # of a random crop, as a fraction of the image's area
+MOST_OBLONG = math.log(4 / 3)  # of a random crop: the largest |log(width / height)|
+# moments of the channels in ImageNet's train images, in units of uint8
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Names of files below a folder; each is shown to a net as `size` x `size` pixels in colour.
+    """Image files below a folder; a net sees each as `size` x `size` pixels in colour.
 
-    An array of bytes and no list: a million strings would be copied into every process that
-    decodes, since counting references to them writes.
+    The names are one array and not a list of strings: reference counting writes to each string,
+    so a million of them would be copied into every process that decodes.
     """
 
     root: Path
-    names: np.ndarray
+    names: np.ndarray  # as bytes, relative to the root
     size: int
 
     @classmethod
     def of(cls, root: Path, names: list[str], size: int) -> "ImageFiles":
-        """From names relative to the root."""
+        """The images with these names, which are relative to the root."""
         return cls(root, np.array([os.fsencode(name) for name in names]), size)
 
     def __len__(self) -> int:
@@ -51,21 +51,24 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As a tensor of them would have."""
+        """(n, channels, h, w), the shape of a tensor of these images."""
         return len(self), 3, self.size, self.size
 
     def part(self, ids: np.ndarray) -> "ImageFiles":
-        """Some of them."""
+        """The images with these ids (positions), in this order."""
         return replace(self, names=self.names[ids])
 
     def sha256(self) -> str:
-        """A hash of the names and of every byte of the files, which are read once for it."""
+        """A hash of the names and of all bytes of the files. Unchanged files are read only once."""
         content = hashlib.sha256(b"\n".join(self.names.tolist()))
         content.update(file_hashes(self.root, self.names).tobytes())
         return content.hexdigest()
 
     def decode(self, wanted: list[tuple[int, Draw | None]]) -> Decoded:
-        """Each cropped as its draw says, or at the centre; a DataError names a damaged file."""
+        """Decode the images with these numbers, each cropped by its draw, or centrally without one.
+
+        DataError names a file that is damaged or cannot be read.
+        """
         out = np.empty((len(wanted), self.size, self.size, 3), np.uint8)
         for place, (number, draw) in enumerate(wanted):
             file = self.root / os.fsdecode(self.names[number])
@@ -81,8 +84,8 @@ class ImageFiles:
 
 
 def _resized(image: Any, box: Box, size: int) -> np.ndarray:
-    """Only what the box holds is resized, with as wide a filter as that needs."""
-    if image.mode.startswith(("I", "F")):  # Pillow would cut at 255 what goes up to 65,535
+    """Crop the image to the box and resize it to `size` x `size` pixels, bilinear, antialiased."""
+    if image.mode.startswith(("I", "F")):  # values up to 65,535, which Pillow would clip at 255
         raise ValueError(f"expected 8 bits a channel, got mode {image.mode}")
     colour = image.convert("RGB")
     resized: np.ndarray = np.asarray(colour.resize((size, size), Image.Resampling.BILINEAR, box))
@@ -90,17 +93,17 @@ def _resized(image: Any, box: Box, size: int) -> np.ndarray:
 
 
 def _centre(w: int, h: int) -> Box:
-    """The square in the middle that spans `SEEN` of the shorter side."""
+    """The central square whose side is `SEEN` of the shorter side."""
     side = SEEN * min(w, h)
     left, upper = (w - side) / 2, (h - side) / 2
     return left, upper, left + side, upper + side
 
 
 def _crop(w: int, h: int, draw: Draw) -> Box:
-    """A random part of 8 to 100 % of the area and 3/4 to 4/3 as wide as high.
+    """A random box: 8 to 100 % of the image's area, width / height from 3/4 to 4/3.
 
-    Szegedy et al., 2015, arXiv:1409.4842. Where it would not fit, its longer side is cut; others
-    draw again, and after ten times take the centre.
+    Szegedy et al., 2015, arXiv:1409.4842. A box that is too wide or too high is cut to the image's
+    side; other implementations draw again and, after ten draws, take the centre.
     """
     area = w * h * (LEAST_AREA + (1 - LEAST_AREA) * draw[0])
     ratio = math.exp(MOST_OBLONG * (2 * draw[1] - 1))

@@ -1,4 +1,4 @@
-"""Your own images: a folder for each class, read when they are wanted."""
+"""A data set of your own images: one folder for each class; files are read when needed."""
 
 import os
 from pathlib import Path
@@ -16,10 +16,11 @@ TESTS = ("test", "val")
 
 
 def image_folder(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageSet:
-    """root/train/CLASS/*.jpg and, as the official test split, root/test or root/val likewise.
+    """Images root/train/CLASS/*.jpg; the test split is root/test, else root/val, laid out likewise.
 
-    Without such a split a fifth of train is drawn. Trained on random parts of 8 to 100 % of an
-    image, tested on its middle, both resized to `size` pixels.
+    Without either folder a fifth of train is drawn as test. Training sees random crops of 8 to
+    100 % of an image's area, evaluation the central square; both resized to `size` x `size` pixels.
+    DataError if the layout is another.
     """
     folder = Path(root).expanduser()
     split = next((name for name in TESTS if (folder / name).is_dir()), None)
@@ -27,22 +28,23 @@ def image_folder(*, root: str, size: PositiveInt = 224, flip: bool = True) -> Im
 
 
 def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> ImageSet:
-    """With the split of that name as test."""
+    """Read folder/train and, as the official test split, folder/TEST_SPLIT if one is named."""
     train = folder / "train"
     if not train.is_dir():
-        raise DataError(f"expected {train}/CLASS/IMAGE.jpg: no folder {train}")
+        raise DataError(f"expected {train}/CLASS/IMAGE.jpg, but there is no folder {train}")
     classes = _classes(train)
     names, labels = _listed(folder, "train", classes)
     test = None
     if test_split is not None:
-        strange = sorted(set(_classes(folder / test_split)) - set(classes))
-        if strange:
+        unknown = sorted(set(_classes(folder / test_split)) - set(classes))
+        if unknown:
             raise DataError(
-                f"no class of train is called {strange[0]}, as in {folder / test_split}"
+                f"expected the classes of train in {folder / test_split}: "
+                f"no class of train is called {unknown[0]}"
             )
-        more_names, more_labels = _listed(folder, test_split, classes)
-        test = torch.arange(len(names), len(names) + len(more_names))
-        names, labels = names + more_names, labels + more_labels
+        test_names, test_labels = _listed(folder, test_split, classes)
+        test = torch.arange(len(names), len(names) + len(test_names))
+        names, labels = names + test_names, labels + test_labels
     return ImageSet(
         ImageFiles.of(folder, names, size),
         torch.tensor(labels),
@@ -53,18 +55,18 @@ def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> 
 
 
 def _classes(split: Path) -> tuple[str, ...]:
-    """Names of the folders, sorted."""
-    found = tuple(sorted(entry.name for entry in _entries(split) if Path(entry).is_dir()))
-    if not found:
+    """The classes of a split: the names of its folders, sorted."""
+    classes = tuple(sorted(entry.name for entry in _entries(split) if Path(entry).is_dir()))
+    if not classes:
         raise DataError(f"expected a folder of images for each class in {split}, found no folder")
-    for name in found:
-        if name.encode(errors="replace").decode() != name:  # pictures and MLflow could not say it
+    for name in classes:
+        if name.encode(errors="replace").decode() != name:  # plots and MLflow could not write it
             raise DataError(f"expected the name of a class in UTF-8 in {split}, got {name!r}")
-    return found
+    return classes
 
 
 def _listed(root: Path, split: str, classes: tuple[str, ...]) -> tuple[list[str], list[int]]:
-    """Names relative to the root, sorted within each class, and the number of the class."""
+    """The images' names relative to the root, sorted within each class, and their class numbers."""
     names, labels = [], []
     for number, name in enumerate(classes):
         folder = Path(split, name)
@@ -72,7 +74,7 @@ def _listed(root: Path, split: str, classes: tuple[str, ...]) -> tuple[list[str]
             continue
         images = [e for e in _entries(root / folder) if e.name.lower().endswith(ENDINGS)]
         for image in images:
-            if not image.is_file():  # a folder, a link to nowhere, a pipe that would be waited for
+            if not image.is_file():  # a folder, a broken link, a pipe that would block
                 raise DataError(f"expected an image, {image.path} is no file")
         if not images:
             raise DataError(f"expected images in {root / folder}, found none ({' '.join(ENDINGS)})")

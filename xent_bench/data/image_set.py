@@ -1,4 +1,4 @@
-"""What a data set is to the harness: its images, in memory or in files, and their labels."""
+"""The data set as the harness sees it: images, in memory or in files, and their labels."""
 
 import hashlib
 from collections.abc import Callable
@@ -19,24 +19,23 @@ from xent_bench.types import ClassCounts, Distribution, Index
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with their labels: a class (int64) or a distribution over classes (float) each.
+    """Images with their labels: for each image a class or a distribution over the classes.
 
-    The images are a tensor (n, channels, h, w) in uint8, or files that are read when wanted.
-
-    An image's position is its id. `test` holds the ids of the official test split; without one
+    An image's id is its position. `test` holds the ids of the official test split; without one
     (None) a fifth is drawn, the same for every seed. `posterior` maps ids to p(y|x), rows in
-    float64, where that is known: runs then report how far they are from it.
+    float64, if that is known: runs then report how far their predictions are from it. DataError
+    for values of a wrong type, shape or range.
     """
 
-    images: Tensor | ImageFiles
-    labels: Tensor
-    classes: tuple[str, ...]
+    images: Tensor | ImageFiles  # uint8 (n, channels, h, w), or files that are read when needed
+    labels: Tensor  # int64 (n,), or float (n, c) with rows that sum to 1
+    classes: tuple[str, ...]  # names
     test: Tensor | None = None
     augmentation: Augmentation = NO_AUGMENTATION
     posterior: Callable[[Index], Distribution] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what training would swallow in silence: a label of -100, say."""
+        """Refuse values that training would accept without an error, such as a label of -100."""
         for name, kinds in (("images", (Tensor, ImageFiles)), ("labels", (Tensor,))):
             if not isinstance(getattr(self, name), kinds):
                 got = type(getattr(self, name)).__name__
@@ -55,14 +54,14 @@ class ImageSet:
 
     @property
     def index(self) -> Index:
-        """The class of each example that splits are stratified by; of soft labels, the likeliest.
+        """The class of each example, for stratified splits; for soft labels the likeliest class.
 
-        Nothing is judged by it.
+        No metric uses it.
         """
         return self.labels.argmax(dim=1) if self.labels.is_floating_point() else self.labels
 
     def class_counts(self, ids: Index) -> ClassCounts:
-        """How many of these images each class has; of soft labels, the sum of their rows."""
+        """The number of these images in each class (c,); for soft labels the sum of their rows."""
         if self.labels.is_floating_point():
             return self.labels[ids].double().sum(dim=0)
         return self.labels[ids].bincount(minlength=len(self.classes))
@@ -74,8 +73,9 @@ class ImageSet:
         return channels, h, w
 
     def true_posterior(self, ids: Index) -> np.ndarray | None:
-        """p(y|x) of these images, rows in float64; None where it is not known. A DataError if it is
-        no distribution for each of them.
+        """p(y|x) of these images, (n, c) in float64; None if the data set does not know it.
+
+        DataError unless there is one distribution for each image.
         """
         if self.posterior is None:
             return None
@@ -87,7 +87,7 @@ class ImageSet:
         return rows.double().numpy()
 
     def sha256(self) -> str:
-        """A hash of every pixel and label; of files their names and every byte."""
+        """A hash of all pixels and labels; for files, of names and bytes instead of pixels."""
         content = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         if isinstance(self.images, Tensor):
             content.update(self.images.contiguous().numpy().tobytes())
@@ -97,7 +97,7 @@ class ImageSet:
         return content.hexdigest()
 
     def normalisation(self, ids: Index) -> Normalisation:
-        """By the moments of these images; of files by ImageNet's."""
+        """The normalisation by the moments of these images; images in files use ImageNet's."""
         if isinstance(self.images, Tensor):
             return Normalisation.of(self.images[ids])
         mean, std = (torch.tensor(moment)[:, None, None] for moment in (MEAN, STD))
@@ -106,7 +106,10 @@ class ImageSet:
     def source(
         self, ids: Index, device: torch.device, workers: int | None, *, varied: bool = False
     ) -> Source:
-        """These images as a loader reads them."""
+        """A reader of these images; `varied` prepares it to mirror and crop them.
+
+        `workers` is the number of processes that decode files; None: one for each core.
+        """
         if isinstance(self.images, Tensor):
             augmentation = self.augmentation if varied else NO_AUGMENTATION
             return Resident(self.images[ids], device, augmentation)
@@ -141,7 +144,7 @@ def _check_labels(labels: Tensor, c: int) -> None:
 
 
 def _check_soft_labels(labels: Tensor, c: int) -> None:
-    if labels.dtype == torch.bfloat16:  # NumPy has none, and three digits are too few
+    if labels.dtype == torch.bfloat16:  # NumPy lacks the type, and its three digits are too few
         raise DataError("expected soft labels in float32 or float64, got bfloat16")
     if labels.shape[1:] != (c,):
         got = tuple(labels.shape)

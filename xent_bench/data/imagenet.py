@@ -1,4 +1,7 @@
-"""1.28 million photographs of 1000 classes.  Russakovsky et al., 2015, arXiv:1409.0575."""
+"""ImageNet: 1.28 million photographs of 1000 classes.
+
+Russakovsky et al., 2015, arXiv:1409.0575.
+"""
 
 from pathlib import Path
 
@@ -9,15 +12,16 @@ from xent_bench.ranges import PositiveInt
 
 
 def imagenet(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageSet:
-    """ILSVRC 2012: root/train/n01440764/*.JPEG, and root/val likewise, which is the test split.
+    """ILSVRC 2012 in root/train/n01440764/*.JPEG and so on, and root/val likewise, the test split.
 
-    The test labels were never published, so val is what everybody reports; our own val and calib
-    are drawn from train. Classes are named by their WordNet ids.
+    The labels of the official test images were never published, so papers report results on
+    root/val; our own val and calib are drawn from train. Classes are named by their WordNet ids.
+    DataError if the layout is another.
     """
     val = Path(root).expanduser() / "val"
     if not val.is_dir() or not any(entry.is_dir() for entry in val.iterdir()):
         raise DataError(
-            f"expected {val}/n01440764/*.JPEG: a folder for each class, as "
-            "torchvision.datasets.ImageNet(ROOT, split='val') lays them out of the archive"
+            f"expected {val}/n01440764/*.JPEG, a folder for each class, as "
+            "torchvision.datasets.ImageNet(ROOT, split='val') unpacks the archive"
         )
     return read_folder(val.parent, "val", size, flip)

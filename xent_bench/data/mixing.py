@@ -1,4 +1,4 @@
-"""The part of an augmentation that works on normalised batches: cutout, mixup and CutMix."""
+"""The augmentations of normalised batches: cutout, mixup and CutMix."""
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from xent_bench.types import Places, Rows
 
 
 class Mixing:
-    """An epoch's random draws for it, each batch's by its number.
+    """Cutout, mixup and CutMix for the batches of one epoch, with all random draws made before.
 
-    With mixup and CutMix both, each example gets one of the two, by the toss of a coin.
+    With both mixup and CutMix each example gets one of the two, with probability 1/2.
     """
 
     def __init__(
@@ -28,8 +28,9 @@ class Mixing:
         epoch: int,
         device: torch.device,
     ) -> None:
-        """A draw for each of n, of which those at some places are wanted; on the CPU, so that a GPU
-        run sees the same. `shape` is (channels, h, w).
+        """Draw for each of `n` examples, and keep the draws at `places`, split into batches.
+
+        Drawn on the CPU, so that a run on a GPU sees the same. `shape` is (channels, h, w).
         """
         self.augmentation, self.shape = augmentation, shape
         self.is_needed = any((augmentation.cutout, augmentation.mixup, augmentation.cutmix))
@@ -51,19 +52,22 @@ class Mixing:
         self.sides = batches(area.sqrt()[:, None] * torch.tensor(shape[1:]))
 
     def __call__(self, step: int, images: Rows, target: Tensor) -> tuple[Rows, Tensor]:
-        """Of the batch of that number."""
+        """Mix the batch with the number `step`, counted from 0 in `places`."""
         if self.augmentation.cutout:
             images = cutout(images, rectangle(self.blank[step], self.side[step], self.shape))
         if self.augmentation.mixup:
             images, target = mixup(images, target, self.share[step])
         if self.augmentation.cutmix:
-            part = rectangle(self.centre[step], self.sides[step], self.shape)
-            images, target = cutmix(images, target, part)
+            box = rectangle(self.centre[step], self.sides[step], self.shape)
+            images, target = cutmix(images, target, box)
         return images, target
 
 
 def _shares(alpha: float, n: int, seed: int, epoch: int) -> Float[Tensor, " n"]:
-    """Of Beta(alpha, alpha); NumPy's, since torch's takes no generator."""
+    """Draws from Beta(alpha, alpha) in [0, 1]; all 0 if alpha is 0.
+
+    NumPy draws them, since torch's Beta takes no generator.
+    """
     if not alpha:
         return torch.zeros(n)
     rng = np.random.default_rng(derived_seed(seed, f"shares {alpha}", epoch))

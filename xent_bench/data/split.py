@@ -1,4 +1,4 @@
-"""Four disjoint splits: train, val (choose), calib (fit the temperature), test (read once)."""
+"""Four disjoint splits: train, val (choose), calib (fit calibrators), test (read once)."""
 
 import hashlib
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from xent_bench.failures import DataError
 from xent_bench.randomness import generator
 from xent_bench.types import Index
 
-TEST = 0.2  # of a set that has no official test split
-VAL = CALIB = 0.15  # of the rest, each
-AT_MOST = 5000  # in val and in calib: metrics gain little from more, training does
+TEST = 0.2  # test's share of a data set that has no official test split
+VAL = CALIB = 0.15  # the share of val, and that of calib, of the examples that are not in test
+MAX_IMAGES = 5000  # in val, and in calib: metrics gain little from more, training does
 
 
 class Splits(NamedTuple):
@@ -24,7 +24,7 @@ class Splits(NamedTuple):
     test: Index
 
     def sha256(self) -> str:
-        """A hash of which example is where."""
+        """A hash of the ids in each split."""
         content = hashlib.sha256()
         for ids in self:
             content.update(len(ids).to_bytes(8))
@@ -33,30 +33,31 @@ class Splits(NamedTuple):
 
 
 def split(data: ImageSet, seed: int) -> Splits:
-    """Stratified by class. `test` is the same for every seed; the others are drawn by the seed.
+    """Draw the splits, stratified by class. DataError if a split would be empty.
 
-    (A test split that moved with the seed would hold what another seed's val had chosen by.)
+    `test` is the same for every seed: if it changed, its examples would be in val for other seeds,
+    and choices made on val would have seen them. The seed draws the other three.
     """
     everything = torch.arange(len(data.images))
     test = data.test
     if test is None:
         drawn = _stratified_order(data.index, generator(0, "test split"))
         test = drawn[: round(TEST * len(drawn))]
-    rest = everything[~torch.isin(everything, test)]
-    rest = rest[_stratified_order(data.index[rest], generator(seed, "split"))]
-    val = min(round(VAL * len(rest)), AT_MOST)
-    calib = min(round(CALIB * len(rest)), AT_MOST)
-    sizes = [val, calib, len(rest) - val - calib]
+    others = everything[~torch.isin(everything, test)]
+    others = others[_stratified_order(data.index[others], generator(seed, "split"))]
+    val = min(round(VAL * len(others)), MAX_IMAGES)
+    calib = min(round(CALIB * len(others)), MAX_IMAGES)
+    sizes = [val, calib, len(others) - val - calib]
     if min(*sizes, len(test)) < 1:
-        raise DataError(f"expected images enough for four splits, got {len(everything)}")
-    val_ids, calib_ids, train_ids = (ids.sort().values for ids in torch.split(rest, sizes))
+        raise DataError(f"expected enough images for four splits, got {len(everything)}")
+    val_ids, calib_ids, train_ids = (ids.sort().values for ids in torch.split(others, sizes))
     return Splits(train_ids, val_ids, calib_ids, test.sort().values)
 
 
 def _stratified_order(labels: Index, rng: torch.Generator) -> Index:
-    """A random order of which every stretch holds the classes in about their shares.
+    """A random order in which each stretch holds the classes in about their proportions.
 
-    The i-th example of a class of m comes at (i + 1/2) / m of the way.
+    Example i (from 0) of a class of m is at the fraction (i + 1/2) / m of the order.
     """
     shuffled = torch.randperm(len(labels), generator=rng)
     counts = labels.bincount()

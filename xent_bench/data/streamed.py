@@ -1,4 +1,4 @@
-"""Images of files on their way to the training device: decoded by workers, copied ahead."""
+"""Images read from files: decoded by worker processes, copied to the training device ahead."""
 
 import signal
 from collections import deque
@@ -17,20 +17,20 @@ from xent_bench.process.processors import processors
 from xent_bench.process.signals import ENDING_SIGNALS
 from xent_bench.types import Index, Places, Rows
 
-PART = 64  # images that a worker decodes at a time: whole batches would come late
-AHEAD = 4  # parts of each worker
-QUEUED = 64  # parts that a GPU has been given and not yet used: they take its memory
-# Quick, and safe here: a worker uses neither the GPU nor a lock of the process it comes from.
+CHUNK = 64  # images that a worker decodes at a time: a whole batch would arrive late
+AHEAD = 4  # chunks that each worker decodes ahead
+QUEUED = 64  # chunks copied to a GPU and not used yet, at most: they take its memory
+# fork is fast, and safe here: a worker uses neither the GPU nor a lock of its parent process
 CONTEXT = "fork" if "fork" in get_all_start_methods() else None
 
 
 class Streamed:
-    """A split's images; the same with any number of workers, since draws come with the order."""
+    """A split's images in files, the same for any number of workers: draws come with the order."""
 
     def __init__(
         self, files: ImageFiles, device: torch.device, workers: int | None, *, flip: bool
     ) -> None:
-        """Workers (None: one a core) live for one pass."""
+        """Decode in `workers` processes, new for each pass. None: one for each core; 0: none."""
         self.files, self.device, self.flip = files, device, flip
         self.shape = 3, files.size, files.size
         self.workers = processors() if workers is None else workers
@@ -40,39 +40,41 @@ class Streamed:
         return len(self.files)
 
     def batches(self, order: Index, batch_size: int) -> Iterator[Rows]:
-        """Their middle."""
+        """Decode the images numbered `order`, each cropped to its central square."""
         return self._read(order, None, batch_size)
 
     def varied(
         self, order: Index, places: Places, batch_size: int, rng: torch.Generator
     ) -> Iterator[Rows]:
-        """Cropped to a random part and mirrored."""
+        """Decode the images numbered `order[places]`, each cropped and mirrored at random."""
         draws = torch.rand(len(order), 5, generator=rng)
         if not self.flip:
             draws[:, 4] = 1
         return self._read(order[places], draws[places], batch_size)
 
     def _read(self, order: Index, draws: Tensor | None, batch_size: int) -> Iterator[Rows]:
+        """Decode the images numbered `order`, each with its row of `draws` if there are draws."""
         batches = torch.split(torch.arange(len(order)), batch_size)
-        plan = [torch.split(batch, PART) for batch in batches]
+        plan = [torch.split(batch, CHUNK) for batch in batches]
         loader = DataLoader(
             _Decoding(self.files, order, draws),
-            batch_sampler=[part.tolist() for parts in plan for part in parts],
+            batch_sampler=[chunk.tolist() for chunks in plan for chunk in chunks],
             num_workers=self.workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=_heed_the_parent_alone,
+            collate_fn=_unchanged,
+            worker_init_fn=_ignore_ending_signals,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=AHEAD if self.workers else None,
             multiprocessing_context=CONTEXT if self.workers else None,
-            generator=torch.Generator(),  # not the global one, which is dropout's
+            # without one the loader draws from the global generator, which dropout uses
+            generator=torch.Generator(),
         )
-        parts = _copied(loader, self.device)
-        for expected in plan:
-            yield torch.cat(list(islice(parts, len(expected)))).flatten(2)
+        chunks = _copied(loader, self.device)
+        for batch in plan:
+            yield torch.cat(list(islice(chunks, len(batch)))).flatten(2)
 
 
 class _Decoding(Dataset[Any]):
-    """What happens in a worker. A failure comes back as a value: raised, it would be a page."""
+    """The work of a worker. An error is returned as text: raised, it would print a traceback."""
 
     def __init__(self, files: ImageFiles, order: Index, draws: Tensor | None) -> None:
         self.files, self.order, self.draws = files, order, draws
@@ -86,29 +88,33 @@ class _Decoding(Dataset[Any]):
             return str(error)
 
 
-def _heed_the_parent_alone(_: int) -> None:
-    """What tells a whole process group to end is for the run, which still needs its images."""
-    for each in ENDING_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
+def _ignore_ending_signals(_: int) -> None:
+    """Ignore the signals to end in a worker: the whole process group receives them.
+
+    The run decides when to stop, and needs images until then.
+    """
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+def _unchanged(chunk: Any) -> Any:
+    """Return the chunk: `_Decoding` has put its images together already."""
+    return chunk
 
 
-def _copied(parts: Any, device: torch.device) -> Iterator[Tensor]:
-    """On a GPU the next part is copied while the last one is computed with."""
+def _copied(chunks: Any, device: torch.device) -> Iterator[Tensor]:
+    """Copy decoded chunks to the device; a GPU computes with one while the next is copied."""
     if device.type != "cuda":
-        yield from map(_whole, parts)
+        yield from map(_decoded, chunks)
         return
-    beside, waiting = torch.cuda.Stream(device), None  # type: ignore[no-untyped-call]  # torch's
+    copying, waiting = torch.cuda.Stream(device), None  # type: ignore[no-untyped-call]  # torch's
     used: deque[Any] = deque()
-    for part in parts:
-        if len(used) > QUEUED:  # a net that is told faster than it works
+    for chunk in chunks:
+        if len(used) > QUEUED:  # work is queued faster than the GPU does it
             used.popleft().synchronize()
-        with torch.cuda.stream(beside):
-            coming = _whole(part).to(device, non_blocking=True)
-            arrived = beside.record_event()
+        with torch.cuda.stream(copying):
+            coming = _decoded(chunk).to(device, non_blocking=True)
+            arrived = copying.record_event()
         if waiting is not None:
             yield _awaited(*waiting)
             used.append(torch.cuda.current_stream(device).record_event())
@@ -117,15 +123,16 @@ def _copied(parts: Any, device: torch.device) -> Iterator[Tensor]:
         yield _awaited(*waiting)
 
 
-def _awaited(batch: Tensor, arrived: Any) -> Tensor:
-    """To be used by the current stream, and not freed before that has used it."""
-    stream = torch.cuda.current_stream(batch.device)
+def _awaited(chunk: Tensor, arrived: Any) -> Tensor:
+    """Make the current stream wait for the copy, and keep the memory until it has used it."""
+    stream = torch.cuda.current_stream(chunk.device)
     stream.wait_event(arrived)
-    batch.record_stream(stream)
-    return batch
+    chunk.record_stream(stream)
+    return chunk
 
 
-def _whole(batch: Tensor | str) -> Tensor:
-    if isinstance(batch, str):
-        raise DataError(batch)
-    return batch
+def _decoded(chunk: Tensor | str) -> Tensor:
+    """The chunk, or the DataError that a worker returned instead of it."""
+    if isinstance(chunk, str):
+        raise DataError(chunk)
+    return chunk

@@ -1,4 +1,4 @@
-"""Noisy copies of one random pattern a class: any size, any number of classes, in no time."""
+"""Synthetic images: one random pattern for each class plus noise; any size, made in an instant."""
 
 from typing import Literal
 
@@ -23,14 +23,15 @@ def synthetic(
     crop: NaturalNumber = 0,
     labels: Literal["drawn", "posterior"] = "drawn",
 ) -> ImageSet:
-    """Pixels pattern + noise x standard normal, with pattern standard normal too, as uint8.
+    """pattern[y] + noise * N(0, 1) for each pixel, scaled to grey values and rounded to uint8.
 
-    The same for every seed of a run: the task is part of the data, not of the training. The label
-    of an image is the class whose pattern it was made of, or all of p(y|x).
+    Each pattern is a draw of N(0, 1) for each pixel. The images are the same for every seed of a
+    run: the seed varies the training, not the task. The label of an image is the class y of its
+    pattern or, with labels="posterior", the whole distribution p(y|x).
     """
     pattern, rng = _patterns(n, classes, channels, size)
-    made_of = torch.arange(n) % classes
-    pixels = pattern[made_of] + noise * torch.randn(n, channels, size, size, generator=rng)
+    y = torch.arange(n) % classes
+    pixels = pattern[y] + noise * torch.randn(n, channels, size, size, generator=rng)
     grey = 127.5 + _contrast(noise) * pixels
     images = grey.round().clamp(0, 255).to(torch.uint8)
 
@@ -39,7 +40,7 @@ def synthetic(
 
     return ImageSet(
         images,
-        made_of if labels == "drawn" else truth(torch.arange(n)),
+        y if labels == "drawn" else truth(torch.arange(n)),
         classes=tuple(f"class {label}" for label in range(classes)),
         augmentation=Augmentation(flip, crop),
         posterior=truth,
@@ -47,10 +48,11 @@ def synthetic(
 
 
 def posterior(images: Images, *, n: int, classes: int, noise: float) -> Distribution:
-    """p(y | x) of each image of `synthetic`, made with these arguments: exact, in float64.
+    """p(y|x) of images from `synthetic` with the same arguments: exact, in float64.
 
-    Classes are equally frequent (n a multiple of them). Each pixel is normal, scaled, rounded and
-    cut at 0 and 255: its probability is that of all values which round to it.
+    All classes are equally frequent (n must be a multiple of their number). A pixel is a normal
+    value that was scaled, rounded and clipped at 0 and 255, so its probability is that of all
+    values that round to it.
     """
     _, channels, size, _ = images.shape
     pattern, _ = _patterns(n, classes, channels, size)
@@ -66,20 +68,23 @@ def posterior(images: Images, *, n: int, classes: int, noise: float) -> Distribu
 
 
 def _patterns(n: int, classes: int, channels: int, size: int) -> tuple[Tensor, torch.Generator]:
-    """One a class, and the generator for what comes after."""
+    """The pattern of each class (c, channels, h, w), and the generator that draws the noise."""
     rng = generator(0, f"synthetic {n} {classes} {channels} {size}")
     return torch.randn(classes, channels, size, size, generator=rng), rng
 
 
 def _contrast(noise: float) -> float:
-    """Shades of grey a unit: three deviations fit."""
+    """Grey values for each unit of pattern or noise: +-3 (1 + noise) fill the range 0 to 255."""
     return 127.5 / (3 * (1 + noise))
 
 
 def _log_normal_between(a: Tensor, b: Tensor) -> Tensor:
-    """log(Phi(b) - Phi(a)) for a < b, on the side where both are small."""
+    """log(Phi(b) - Phi(a)) for a < b, Phi being the standard normal distribution function.
+
+    Computed in the lower tail, where both values are small and their difference keeps its digits.
+    """
     flipped = a + b > 0
     a, b = torch.where(flipped, -b, a), torch.where(flipped, -a, b)
     above, below = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
-    found: Tensor = above + torch.log1p(-(below - above).exp())
-    return found
+    log_difference: Tensor = above + torch.log1p(-(below - above).exp())
+    return log_difference

@@ -1,1 +1,1 @@
-"""Small networks that torchvision lacks, or adapts poorly to small images."""
+"""Nets that torchvision does not have, or has only for large images."""

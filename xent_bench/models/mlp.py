@@ -14,7 +14,7 @@ def mlp(
     width: PositiveInt = 256,
     depth: PositiveInt = 2,
 ) -> nn.Module:
-    """`depth` hidden layers of `width` with ReLU."""
+    """`depth` hidden layers of `width` units with ReLU, then one linear layer."""
     channels, h, w = shape
     sizes = [channels * h * w, *[width] * depth]
     hidden = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.ReLU())]

@@ -16,7 +16,7 @@ from xent_bench.config.parts import Parts
 from xent_bench.config.schema import GROUPS, Compile, Precision, plain
 from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation
-from xent_bench.data.batches import WHOLE, Batches, Part, ShuffledBatches, pixels
+from xent_bench.data.batches import WHOLE, Batches, Share, ShuffledBatches, pixels
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits, split
@@ -55,7 +55,7 @@ class Built(NamedTuple):
     loaders: Loaders
     data: ImageSet
     splits: Splits
-    part: Part  # of every batch, for this process
+    share: Share  # of every batch, for this process
     checkpointing: Checkpointing
     code: dict[str, dict[str, str]]  # hashes of the modules behind each part
 
@@ -68,12 +68,12 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
     data = _load(parts)
     splits = split(data, config.seed)
-    part = Part(trainer.global_rank, trainer.world_size)
+    share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
-    loaders = build_loaders(config, parts, data, splits, device, part)
+    loaders = build_loaders(config, parts, data, splits, device, share)
     classifier, flops = build_classifier(config, parts, data, splits, loaders)
     use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
-    return Built(trainer, classifier, loaders, data, splits, part, checkpointing, code)
+    return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code)
 
 
 def _load(parts: Parts) -> ImageSet:
@@ -90,14 +90,14 @@ def build_loaders(
     data: ImageSet,
     splits: Splits,
     device: torch.device,
-    part: Part = WHOLE,
+    share: Share = WHOLE,
 ) -> Loaders:
     """Move images and labels to the device once, normalised as the train split says.
 
-    `part` says which part of every batch, and of every split to evaluate, is this process's.
+    `share` says which examples of each batch, and of each split to evaluate, this process reads.
     """
     least = min(map(len, splits[1:]))
-    if part.of > least:
+    if share.of > least:
         raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
         n = len(splits.train)
@@ -114,21 +114,21 @@ def build_loaders(
         encode=encoder(parts.target, len(data.classes), device),
         augmentation=_augmentation(config, data),
         seed=config.seed,
-        part=part,
+        share=share,
     )
     evaluated = (
         Batches(
-            data.source(part_ids, device, workers),
-            (data.labels[part_ids],),
-            part_ids,
+            data.source(share_ids, device, workers),
+            (data.labels[share_ids],),
+            share_ids,
             normalise,
             _evaluation_batch(data),
             ids,
         )
         for ids in splits[1:]
-        for part_ids in [ids.tensor_split(part.of)[part.number]]
+        for share_ids in [ids.tensor_split(share.of)[share.number]]
     )
-    return Loaders(Groups(train, agreed if part.of > 1 else int), *evaluated)
+    return Loaders(Groups(train, agreed if share.of > 1 else int), *evaluated)
 
 
 def _evaluation_batch(data: ImageSet) -> int:
@@ -154,7 +154,7 @@ def build_classifier(
     with blaming("model", "when it was built"):
         net: nn.Module = parts.model(data.shape, len(data.classes))
     net = net.to(memory_format=torch.channels_last)
-    if loaders.train.batches.part.of > 1:
+    if loaders.train.batches.share.of > 1:
         net = _normalising_together(net, loaders.train.batches.source.device)
     counts = data.class_counts(splits.train)
     loss = offer(parts.loss, class_counts=counts)
@@ -171,14 +171,14 @@ def build_classifier(
         config.seed,
         groups=loaders.train,
         encode=train.encode,
-        batch_size=config.batch_size // train.part.of,
+        batch_size=config.batch_size // train.share.of,
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
         bf16=config.precision is Precision.bf16,
         compile_mode=None if mode is Compile.none else mode.value,
     )
     # read by a source of its own: the workers of train would begin an epoch for them
-    few = splits.train[: min(2, config.batch_size // config.accumulate // train.part.of)]
+    few = splits.train[: min(2, config.batch_size // config.accumulate // train.share.of)]
     source = data.source(few, train.source.device, workers=0)
     rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
     images = pixels(train.normalise(rows), data.shape)

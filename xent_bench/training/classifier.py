@@ -38,7 +38,7 @@ CHECK_STEPS = 500  # after which the losses are checked for infinity
 class Classifier(LightningModule):
     """Trains on groups of (images, target); validates on images, labels and ids."""
 
-    share: Tensor
+    mean_weights: Tensor
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Classifier(LightningModule):
         self.encode, self.accumulate = encode, accumulate
         self.clip_norm, self.bf16 = clip_norm, bf16
         # the mean's gradient by each example's loss; to compute a mean would cost 30 us a step
-        self.register_buffer("share", torch.ones(batch_size) / batch_size, persistent=False)
+        self.register_buffer("mean_weights", torch.ones(batch_size) / batch_size, persistent=False)
         self.trained: Callable[[Pixels], Logits] = net.forward
         if (
             compile_mode
@@ -109,11 +109,11 @@ class Classifier(LightningModule):
             try:  # a try costs nothing where nothing is raised
                 _set_rate(optimizer, self.factor(epoch + step))
                 part = "loss"
-                for some_images, some_target, share, announce in self._parts(images, target):
+                for some_images, some_target, mean_weights, announce in self._parts(images, target):
                     outputs = self._outputs(self.trained, some_images)
                     value = self.loss(outputs, some_target)
                     announce(value)
-                    value.backward(share)  # type: ignore[no-untyped-call]  # torch's
+                    value.backward(mean_weights)  # type: ignore[no-untyped-call]  # torch's
                     values.append(value.detach())
                 losses.append(values[0] if len(values) == 1 else torch.cat(values))
                 if self.clip_norm is not None:
@@ -135,8 +135,8 @@ class Classifier(LightningModule):
         The processes that train together average their gradients once, in the last part.
         """
         if self.accumulate == 1:
-            return ((images, target, self.share, self.announce),)
-        parts = (whole.chunk(self.accumulate) for whole in (images, target, self.share))
+            return ((images, target, self.mean_weights, self.announce),)
+        parts = (whole.chunk(self.accumulate) for whole in (images, target, self.mean_weights))
         announcements = (*[_alone] * (self.accumulate - 1), self.announce)
         return zip(*parts, announcements, strict=True)
 
@@ -204,7 +204,7 @@ class Classifier(LightningModule):
 
     def _go_on(self, state: WithinEpoch) -> None:
         self.resumed, self.checked = None, len(state.losses)
-        self.train_losses = state.restored(self.groups.batches.part, self.device)
+        self.train_losses = state.restored(self.groups.batches.share, self.device)
         self.epoch_start = time.monotonic() - state.seconds
 
     def _mean_train_loss(self) -> float:

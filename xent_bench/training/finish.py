@@ -48,7 +48,7 @@ def finish(
         evaluation.metrics,
         tags,
         threads=torch.get_num_threads(),
-        processes=built.part.of,
+        processes=built.share.of,
     )
     save_record(net, folder)
     if record.tracking.run_id is not None:

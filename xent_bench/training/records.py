@@ -52,7 +52,7 @@ def recorded(
 
     None in all processes but the first, which does all that is done once.
     """
-    if built.part.number > 0:
+    if built.share.number > 0:
         yield None
         return
     with blaming("data", "when its p(y|x) was asked for"):
@@ -62,7 +62,7 @@ def recorded(
         refuse_changes(load_origin(checkpoint), origin, checkpoint)
     built.checkpointing.origin = origin._asdict()
     write_lasting(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    tags = provenance(built.trainer.strategy.root_device, built.part.of) | origin.tags()
+    tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
     begun.tags.update(tags, n_test=str(len(built.splits.test)))

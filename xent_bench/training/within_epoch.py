@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from xent_bench.data.batches import Part
+from xent_bench.data.batches import Share
 from xent_bench.process.gather import gathered_columns, gathered_values
 
 KEY = "within_epoch"
@@ -19,13 +19,13 @@ class WithinEpoch(NamedTuple):
     # for each process the states of torch's generators, which dropout uses, on CPU and GPU
     generators: list[tuple[Tensor, Tensor | None]]
 
-    def restored(self, part: Part, device: torch.device) -> list[Tensor]:
-        """Restore the generators; return the losses of this process's part of each batch."""
-        cpu, cuda = self.generators[part.number % len(self.generators)]
+    def restored(self, share: Share, device: torch.device) -> list[Tensor]:
+        """Restore the generators; return the losses of this process's share of each batch."""
+        cpu, cuda = self.generators[share.number % len(self.generators)]
         torch.set_rng_state(cpu)
         if cuda is not None and device.type == "cuda":
             torch.cuda.set_rng_state(cuda, device)
-        return list(self.losses.chunk(part.of, dim=1)[part.number].to(device))
+        return list(self.losses.chunk(share.of, dim=1)[share.number].to(device))
 
 
 def keep(checkpoint: dict[str, Any], losses: list[Tensor], seconds: float) -> None:
