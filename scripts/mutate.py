@@ -66,6 +66,27 @@ CHANGES_NOTHING = {
         "links.py",
         "support = (ordered * rank >= excess).sum(axis=1, keepdims=True)",
     ): "an output just on the edge of the support gets 0 within it and outside",
+    (
+        "recipe.py",
+        "correct = rng.random((draws, len(order)), dtype=np.float32) <= right[order]",
+    ): "a random number is never exactly the probability",
+    (
+        "recipe.py",
+        "grid = np.linspace(log_refitted[1], log_refitted[-1] + 1e-09, 17)",
+    ): "below the second smallest of 1000 the grid's first line goes straight on",
+    (
+        "recipe.py",
+        "grid = np.linspace(log_refitted[0], log_refitted[-1] + 1e-09, 18)",
+    ): "how fine a grid is, fine enough either way",
+    ("recipe.py", "NODES = 42"): "how fine a grid is, fine enough either way",
+    (
+        "recipe.py",
+        "unknown |= sums > slope.expected[-1]",
+    ): "only rounding makes them equal, where the error is above UNKNOWN already",
+    (
+        "temperature.py",
+        "if _slope(low, u, margin) > 0:",
+    ): "where the slope is 0 at the bound, brentq returns the bound",
     ("schedules.py", "if step <= warm:"): "both lines give 1 at that step",
     (
         "still_falling.py",
