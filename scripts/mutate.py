@@ -78,6 +78,14 @@ CHANGES_NOTHING = {
         "recipe.py",
         "grid = np.linspace(log_refitted[0], log_refitted[-1] + 1e-09, 18)",
     ): "how fine a grid is, fine enough either way",
+    (
+        "recipe.py",
+        "left = min(int(at), len(grid) + 2)",
+    ): "the grid ends beyond the largest, so this bound is never met",
+    (
+        "contrasts.py",
+        "first, second = (one, other) if raw.better * before >= 0 else (other, one)",
+    ): "before is not 0 where its product with another number is below 0",
     ("recipe.py", "NODES = 42"): "how fine a grid is, fine enough either way",
     (
         "recipe.py",

@@ -37,7 +37,7 @@ class Field(NamedTuple):
     """The losses that compete, and among how many trials each was chosen."""
 
     runs: Runs
-    trials: int = 1
+    trials: int
 
     def paired(self, label: str, other: str, key: str) -> Pairs:
         """Runs of two losses that have a metric, with the seeds that both have."""
