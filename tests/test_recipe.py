@@ -28,9 +28,9 @@ def drawn(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.minimum((rng.random((len(z), 1)) > cumulated).sum(axis=1), z.shape[1] - 1)
 
 
-@pytest.mark.parametrize(("n_calib", "lead"), [(150, 4.0), (150, 9.0), (1500, 4.0)])
+@pytest.mark.parametrize(("n_calib", "lead"), [(10, 3.0), (150, 4.0), (150, 9.0), (1500, 4.0)])
 def test_the_draws_are_those_of_fitting_to_drawn_labels(n_calib, lead):
-    """Few answers are wrong at the lead of 9, so T is told badly and its distribution is skewed."""
+    """Of 10 images and at the lead of 9 few answers are wrong: T is told badly, and skewed."""
     calib, test = outputs(n_calib, 0, lead), outputs(400, 1, lead)
     rng, link, ids = np.random.default_rng(2), partial(softmax), np.arange(n_calib)
     gaps, errors, fitted = [], [], []
@@ -60,6 +60,16 @@ def test_many_labels_are_drawn_as_a_normal_sum():
 
     assert above.overconfidence.std() == pytest.approx(below.overconfidence.std(), rel=0.1)
     assert above.ece.mean() == pytest.approx(below.ece.mean(), rel=0.06)
+
+
+def test_the_normal_sum_spreads_as_the_labels_do(monkeypatch):
+    """With so few images on calib that much of the spread is that of the temperature."""
+    calib, test, fitted = outputs(100, 3, 2.0), outputs(20_000, 4, 2.0), Temperature(TRUE, 0.1)
+    one_by_one = recipe_draws(calib, test, fitted)
+    monkeypatch.setattr("xent_bench.recipe.FEW", 0)
+    at_once = recipe_draws(calib, test, fitted)
+
+    assert at_once.overconfidence.std() == pytest.approx(one_by_one.overconfidence.std(), rel=0.1)
 
 
 def test_soft_labels_make_it_a_bound():

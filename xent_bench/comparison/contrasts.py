@@ -48,7 +48,7 @@ class Field(NamedTuple):
     """The competing losses' runs, and the largest number of trials that a loss was chosen from."""
 
     runs: Runs
-    trials: int = 1
+    trials: int
 
     def paired(self, label: str, other: str, key: str) -> Pairs:
         """Pair the runs of two losses by seed; runs without the metric `key` are left out."""
