@@ -1,7 +1,6 @@
 """The store that a run names, and a check that it answers: MLflow itself would try for minutes."""
 
 import os
-import shutil
 import sqlite3
 import ssl
 import urllib.request
@@ -17,7 +16,6 @@ from omegaconf import OmegaConf
 
 TIMEOUT = 8.0  # seconds for all of it: names, connections, and the answer
 DEFAULT_URI = "sqlite:///mlflow.db"
-EMPTY_STORE = 954368  # bytes that MLflow 3.17 needs for the tables of a new SQLite store
 
 
 def tracking_uri(configured: str | None) -> str:
@@ -56,8 +54,6 @@ def one_line(uri: str, reason: object) -> str:
     if text.startswith("(raised as a result of"):  # SQLAlchemy says when; the line below says why
         text = text.partition("\n")[2]
     first_line = text.partition("\n")[0] or type(reason).__name__
-    if "disk I/O error" in first_line and _has_no_room(uri):  # SQLite had none for its journal
-        first_line = first_line.replace("disk I/O error", "database or disk is full")
     no_answer = ("Max retries exceeded", "Connection refused", "timed out")
     if any(words in first_line for words in no_answer):
         first_line = "no answer"
@@ -67,12 +63,6 @@ def one_line(uri: str, reason: object) -> str:
         return f"MLflow at an address that cannot be read: {first_line}"
     text = f"MLflow at {uri}: {first_line}"
     return text.replace(f":{password}@", ":***@") if password else text
-
-
-def _has_no_room(uri: str) -> bool:
-    """Whether the disk of an SQLite store has less room than an empty store takes."""
-    folder = Path(uri.partition(":///")[2]).parent
-    return folder.is_dir() and shutil.disk_usage(folder).free < EMPTY_STORE
 
 
 def _failure(uri: str) -> str:

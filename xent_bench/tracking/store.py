@@ -10,6 +10,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 import logging
 import math
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 from filelock import FileLock
@@ -24,6 +25,7 @@ from xent_bench.tracking.saved_view import description, view_tag
 NOTE = "mlflow.note.content"
 REQUEST_TIMEOUT = 8  # seconds that a run waits for a server; a reader may ask for more at a time
 LOCK_TIMEOUT = 120  # seconds: MLflow's migrations on a slow disk
+_attempts = count()
 
 
 def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, str]:
@@ -56,21 +58,22 @@ def _create(file: Path) -> None:
 
     Where that fails, nothing is left. The caller holds the store's lock.
     """
-    part = Path(f"{file}.part")
-    _remove(part)  # a killed process left it
+    _remove_parts(file)  # a killed process left them
+    # a new name for each attempt: MLflow keeps its connection to a file that failed
+    part = Path(f"{file}.part{next(_attempts)}")
     try:
         MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
         part.rename(file)
     except BaseException:
-        _remove(part)
+        _remove_parts(file)
         Path(f"{file}.lock").unlink(missing_ok=True)
         raise
 
 
-def _remove(part: Path) -> None:
-    """Remove an unfinished store and its journal, which SQLite would replay."""
-    Path(f"{part}-journal").unlink(missing_ok=True)
-    part.unlink(missing_ok=True)
+def _remove_parts(file: Path) -> None:
+    """Remove unfinished stores and their journals, which SQLite would replay."""
+    for part in file.parent.glob(f"{file.name}.part*"):
+        part.unlink(missing_ok=True)
 
 
 def existing_store(uri: str) -> MlflowClient:
