@@ -50,3 +50,30 @@ def test_a_diverged_run_stops_with_epoch_and_step_and_is_failed_in_mlflow(config
     (ended,) = load_unfinished(run_folder(wanted).parent)
     assert ended.reason.startswith("Diverged: the loss became nan in epoch 1, step")
     assert not (run_folder(wanted) / "result.json").exists()
+
+
+def test_a_failure_is_told_by_its_own_reason_where_begun_json_is_gone(config, monkeypatch):
+    wanted = config()
+
+    def lose_the_record(*_: object) -> None:
+        (run_folder(wanted) / "begun.json").unlink()
+        raise Diverged("the loss became nan")
+
+    monkeypatch.setattr("xent_bench.training.finish.evaluate", lose_the_record)
+
+    with pytest.raises(Diverged, match="the loss became nan"):
+        run(wanted)
+
+
+def test_a_target_that_is_no_name_is_one_line(tmp_path):
+    done = subprocess.run(
+        [XENT_TRAIN, "loss._target_=null"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("xent-train: loss._target_: expected a dotted name, got None")
+    assert len(done.stderr.splitlines()) == 1

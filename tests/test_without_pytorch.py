@@ -8,12 +8,16 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from test_config import xent_train
 
+from xent_bench.config import identity
 from xent_bench.config.identity import run_folder, science
+from xent_bench.config.schema import CONF, register_schema
 from xent_bench.runs.result import Run, save_run
 from xent_bench.runs.sweep_record import load_sweep
+from xent_bench.sweeps import recall
 
 
 def test_nothing_heavy_is_imported_before_something_is_trained(tmp_path):
@@ -204,3 +208,18 @@ def test_a_remembered_sweep_is_forgotten_when_a_file_of_it_changes(composed, tmp
     assert "2 done before" in first
     assert "2 done before" in again
     assert "2 runs, 2 to train" in changed
+
+
+def test_a_remembered_sweep_is_forgotten_when_the_code_that_names_folders_changes(
+    tmp_path, monkeypatch
+):
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        sweep = compose("train", ["hydra.mode=MULTIRUN"], return_hydra_config=True)
+    before = recall._key(sweep)
+    edited = tmp_path / "identity.py"
+    edited.write_text("# another rule\n")
+    monkeypatch.setattr(identity, "__file__", str(edited))
+
+    assert before is not None
+    assert recall._key(sweep) != before

@@ -1,4 +1,7 @@
-"""Exit codes of the commands: one meaning each, which every --help quotes from here."""
+"""Exit codes of the commands, with one meaning each, which every --help quotes.
+
+The help of xent-train is Hydra's, and its list stands in conf/train.yaml.
+"""
 
 import os
 import sys
@@ -47,23 +50,33 @@ def exit_codes_help(*codes: Exit) -> str:
 
 
 @contextmanager
-def one_line_errors(program: str) -> Iterator[None]:
-    """Turn a user's error within into one line and an exit code; go on where a pipe was closed.
-
-    ValueError is read as bad data. `xent-status | head` closes the pipe of its output.
-    """
+def quiet_ending() -> Iterator[None]:
+    """Exit without a traceback at Ctrl-C, and go on where the reader of a pipe has left."""
     try:
         yield
-    except BrokenPipeError:
+    except BrokenPipeError:  # xent-status | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, Unavailable) as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        sys.exit(code_of(error))
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from here.")
+        print("Interrupted.", file=sys.stderr)
         sys.exit(Exit.INTERRUPTED)
 
 
-def code_of(error: Exception) -> Exit:
+@contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """Turn a user's error within into one line and an exit code, and end quietly.
+
+    A ValueError is read as bad data.
+    """
+    with quiet_ending():
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except (ValueError, OSError, Unavailable) as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            sys.exit(exit_code_of(error))
+
+
+def exit_code_of(error: Exception) -> Exit:
     """The exit code of an error: DATA for any ValueError, else UNAVAILABLE."""
     return Exit.DATA if isinstance(error, ValueError) else Exit.UNAVAILABLE

@@ -1,4 +1,4 @@
-"""Errors of a run whose configuration is right, and the exit code for each."""
+"""Errors of a run whose configuration is right; `exit_codes.py` has their exit codes."""
 
 import traceback
 

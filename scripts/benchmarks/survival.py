@@ -86,9 +86,8 @@ def _nothing_survives(epochs: int) -> Iterator[None]:
         if epochs in curves.steps:  # once, for MLflow to read at the end
             _write_plainly(curves.file, json.dumps(curves.steps), flush=False)
 
-    nothing = ("training.saving.Checkpointing._save", "training.run.save_begun")
-    nothing += ("tracking.logger.save_begun",)
-    nothing += (
+    nothing = (
+        "training.saving.Checkpointing._save",
         "training.progress.save_pace",
         "tracking.logger.set_pending",
         "tracking.logger.complaint",

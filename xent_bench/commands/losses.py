@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
+from xent_bench.exit_codes import Exit, exit_codes_help, quiet_ending
 from xent_bench.tables import FORMS, print_csv
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def main() -> None:
     from xent_bench.config.configure import ConfigError
 
     logging.getLogger("hydra").setLevel(logging.CRITICAL)  # Hydra would print our message again
-    with one_line_errors("xent-losses"):
+    with quiet_ending():
         try:
             show(options.choice, options.config_dir, options.classes, options.format)
         except ConfigError as error:

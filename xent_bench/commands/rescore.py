@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from xent_bench.evaluation.rescore import Rescored, rescore
-from xent_bench.exit_codes import Exit, code_of, exit_codes_help, one_line_errors
+from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.files import RESULT
@@ -31,7 +31,7 @@ def _rescore_all(options: argparse.Namespace) -> int:
             rescored = rescore(folder, options.calibrator, pictures=options.pictures)
         except (ValueError, OSError, Unavailable) as error:
             print(f"xent-rescore: {folder}: {error}", file=sys.stderr)
-            codes.append(code_of(error))
+            codes.append(exit_code_of(error))
             continue
         print(f"{folder}: {_summary(rescored)}", flush=True)
         codes.append(Exit.NOT_AS_EXPECTED if rescored.changed else Exit.DONE)

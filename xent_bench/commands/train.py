@@ -21,7 +21,6 @@ from xent_bench.exit_codes import Exit
 from xent_bench.process import garbage
 from xent_bench.process.signals import Preempted, raise_on_signal
 from xent_bench.sweeps.lines import say
-from xent_bench.sweeps.plan import ask_stores
 
 
 def main() -> None:
@@ -62,8 +61,10 @@ def _app(config: DictConfig) -> dict[str, Any]:
 
 def check_and_announce(config: DictConfig, hydra_config: HydraConf) -> None:
     """Refuse at once what can be seen without PyTorch; then say what the user waits for."""
+    from xent_bench.tracking.reach import refuse_silent_stores  # 50 ms of --help
+
     check_sources(config)
-    ask_stores([config])
+    refuse_silent_stores([config])
     if swept := hydra_config.sweeper.get("params"):
         say(f"One run of a sweep of {' and '.join(swept)}; -m trains all of it.")
     say("Loading PyTorch ...")

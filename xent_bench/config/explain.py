@@ -32,7 +32,7 @@ def refuse(error: Exception) -> NoReturn:
 
 
 def exit_code(error: Exception) -> int:
-    """The exit code: 2 for the configuration, that of EXIT_CODES for its kinds, 1 for a bug."""
+    """The exit code: USAGE for a configuration error, else that of `CODES`; 1 for a bug."""
     if isinstance(error, CONFIG_ERRORS):
         return Exit.USAGE
     return next(

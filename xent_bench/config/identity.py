@@ -29,7 +29,7 @@ def choice(config: DictConfig, group: str) -> str:
 
 def _full_choice(config: DictConfig, group: str) -> str:
     """The choice's name; a user's own target is named in full, since their ce is not our ce."""
-    target: str = config[group]["_target_"]
+    target = str(config[group]["_target_"])
     return choice(config, group) if target.startswith("xent_bench.") else target
 
 

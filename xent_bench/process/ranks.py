@@ -24,7 +24,6 @@ from xent_bench.process.signals import Notice, Preempted, end_with_parent
 
 SIGNAL_SECONDS = 0.2  # seconds until a signal is passed on to them
 ENDING_SECONDS = 20.0  # seconds for the others to end by themselves after one has failed
-PRELOADED = ["xent_bench.process.garbage_paused", "xent_bench.training.fit"]
 
 
 def run_in_ranks(
@@ -39,7 +38,7 @@ def run_in_ranks(
     context = get_context(
         "forkserver"
     )  # one import for all, and no thread or GPU is in use when it forks
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(["xent_bench.process.garbage_paused", function.__module__])
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
     started: list[tuple[ForkServerProcess, Connection]] = []
     try:

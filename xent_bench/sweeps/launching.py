@@ -7,6 +7,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from xent_bench.config.configure import check_top_level
 from xent_bench.runs.files import RESULT
 from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import Planned
@@ -43,6 +44,7 @@ class SweepLauncher(Launcher):
             config = self.context.config_loader.load_sweep_config(self.config, overrides)
             with open_dict(config):
                 del config["hydra"]
+            check_top_level(config)
             runs.append((planned_run(self.config, config, overrides, varied), config))
         return Plan([run for run, _ in runs], runs, check_parts([config for _, config in runs]))
 

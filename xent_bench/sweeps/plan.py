@@ -7,11 +7,10 @@ from omegaconf import DictConfig
 
 from xent_bench.config.configure import check_sources, check_top_level
 from xent_bench.config.identity import command_of, run_folder, run_name
-from xent_bench.failures import Unavailable, Unreachable
+from xent_bench.failures import Unavailable
 from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
-from xent_bench.sweeps.child import check_in_child
 from xent_bench.sweeps.combinations import combinations_of, composed, differing
 from xent_bench.sweeps.lines import n_runs, say
 from xent_bench.sweeps.recall import recall, remember
@@ -60,23 +59,15 @@ def plan_of(sweep: DictConfig) -> Plan | None:
     gpus = 0
     if missing:
         to_train = sum(not has_result(run.folder) for run, _ in missing)
-        ask_stores([config for _, config in missing])
+        from xent_bench.tracking.reach import refuse_silent_stores  # 50 ms of --help
+
+        refuse_silent_stores([config for _, config in missing])
         work = f"{to_train} to train" if to_train else f"{len(missing)} to complete"
         say(f"{n_runs(len(all_runs))}, {work}; loading PyTorch ...")
         gpus = check_parts([config for _, config in missing])
     if all_runs != recalled:
         remember(sweep, all_runs)
     return Plan(all_runs, missing, gpus)
-
-
-def ask_stores(configs: list[DictConfig]) -> None:
-    """Ask each MLflow store that the runs log to; Unreachable, within seconds, if one is silent."""
-    from xent_bench.tracking.reach import complaint, tracking_uri  # 50 ms of --help
-
-    given = [config.machine.tracking for config in configs if not config.machine.offline]
-    for uri in set(map(tracking_uri, given)):
-        if problem := complaint(uri):
-            raise Unreachable(f"{problem}; machine.offline=true logs to the folders of runs alone")
 
 
 def planned_run(
@@ -102,6 +93,8 @@ def check_parts(configs: list[DictConfig]) -> int:
     Exits with one line and an exit code where a part is wrong. Unavailable if the process was
     killed.
     """
+    from xent_bench.sweeps.child import check_in_child  # what a run needs: 20 ms of --help
+
     process, connection = fork_server.fork(check_in_child, configs)
     try:
         answer = connection.recv()

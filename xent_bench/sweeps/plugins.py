@@ -15,7 +15,10 @@ PLACE = "hydra_plugins"  # Hydra accepts as plugins only what is below this pack
 
 
 def register_plugins(config: DictConfig) -> None:
-    """Register our sweeper and launcher in a module without a file: editable installs find none."""
+    """Register our sweeper and launcher with Hydra, in a module that is made in memory.
+
+    Hydra does not find the plugins of an editable install by itself.
+    """
     try:
         package = import_module(PLACE)  # there if other plugins are installed
     except ModuleNotFoundError:

@@ -16,7 +16,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.config import schema
+from xent_bench.config import identity, schema
 from xent_bench.runs.sweep_record import RECORD, Planned, Sweep, load_sweep, save_sweep
 
 MAX_FILES = 5000  # files in a user's folder of configs, which may hold images too
@@ -63,7 +63,8 @@ def _key(sweep: DictConfig) -> str | None:
     typed = list(sweep.hydra.overrides.task)
     if any(RESOLVER.search(text) for text in [*texts.values(), *typed]):
         return None  # the environment or the time of day decides
-    code = Path(schema.__file__).read_text()  # it decides the names of the folders
+    # the code that decides the names of the folders
+    code = [Path(file).read_text() for file in (schema.__file__, identity.__file__)]
     inputs = [hydra.__version__, code, OmegaConf.to_yaml(sweep), texts]
     return sha256(json.dumps(inputs).encode()).hexdigest()
 

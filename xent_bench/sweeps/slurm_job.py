@@ -36,9 +36,11 @@ class Job:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit would ignore it
         print(self.command, flush=True)
         sys.argv = shlex.split(self.command)
-        (script,) = entry_points(group="console_scripts", name=sys.argv[0])  # as a shell finds it
+        scripts = list(entry_points(group="console_scripts", name=sys.argv[0]))
+        if not scripts:
+            raise Unavailable(f"no command {sys.argv[0]} is installed in {sys.prefix}")
         try:
-            script.load()()
+            scripts[0].load()()  # as a shell finds it
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends, and has saved
 

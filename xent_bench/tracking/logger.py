@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytorch_lightning.loggers.logger import Logger
 
 from xent_bench.failures import Unreachable, reason
-from xent_bench.runs.begun import Unfinished, keep_reason, save_begun
+from xent_bench.runs.begun import Unfinished, save_begun
 from xent_bench.runs.curves import Curves
 from xent_bench.runs.files import set_pending
 from xent_bench.tracking.reach import complaint, one_line, tracking_uri
@@ -88,9 +88,9 @@ def open_run(
         yield tracking
         tracking.save()
     except BaseException as error:
-        with suppress(OSError):  # what went wrong first is what the user must see
+        with suppress(OSError):  # the first error is the one that the user must see
             tracking.save()
-            keep_reason(folder, reason(error))
+            save_begun(replace(begun, reason=reason(error)), folder)
         _catch_up(mirror, folder, begun, uri)
         raise
     _catch_up(mirror, folder, begun, uri)

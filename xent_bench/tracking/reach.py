@@ -4,7 +4,7 @@ import os
 import sqlite3
 import ssl
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -12,7 +12,9 @@ from threading import Thread
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+
+from xent_bench.failures import Unreachable
 
 TIMEOUT = 8.0  # seconds for all of it: names, connections, and the answer
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -46,6 +48,14 @@ def complaint(uri: str) -> str:
     except Empty:
         reason = f"no answer in {TIMEOUT:.0f} s"
     return one_line(uri, reason) if reason else ""
+
+
+def refuse_silent_stores(configs: Iterable[DictConfig]) -> None:
+    """Ask each store that runs of these configs log to; Unreachable if one does not answer."""
+    given = {config.machine.tracking for config in configs if not config.machine.offline}
+    for uri in set(map(tracking_uri, given)):
+        if problem := complaint(uri):
+            raise Unreachable(f"{problem}; machine.offline=true logs to the folders of runs alone")
 
 
 def one_line(uri: str, reason: object) -> str:

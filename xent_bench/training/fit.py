@@ -55,7 +55,7 @@ def fit_with_others(
 ) -> None:
     """Call `fit` as one of the processes that train a run together.
 
-    Each resolves the parts itself: somebody's function may not be one that can be sent.
+    Each resolves the parts itself: a user's function may not be picklable.
     """
     fit(config, resolve(config), folder, begun, checkpoint, notice)
 

@@ -48,9 +48,10 @@ def recorded(
     notice: Notice,
     start: float,
 ) -> Iterator[Record | None]:
-    """Open the run's records, unless it has changed since its checkpoint.
+    """Open the run's folder and its MLflow run, and yield its Record.
 
-    None in all processes but the first, which does all that is done once.
+    DataError if data or code have changed since the checkpoint. Processes other than the first,
+    which write nothing, get None.
     """
     if built.share.number > 0:
         yield None

@@ -97,7 +97,7 @@ def _keeping_the_reason(config: DictConfig, folder: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         by_name = named(error)
-        with suppress(OSError):  # the first error is the one that the user must see
+        with suppress(OSError, ValueError):  # the first error is the one that the user must see
             keep_reason(folder, reason(error))
             _end_in_mlflow(config, folder)
         if by_name is error:
