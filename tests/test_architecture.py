@@ -87,6 +87,7 @@ OURS = {
         "metrics",
         "process",
         "runs",
+        "tables",
         "tracking",
         "training",
     },

@@ -16,7 +16,7 @@ import pytest
 from conftest import SMALL
 
 from xent_bench.config.identity import run_folder
-from xent_bench.sweeps.launcher import slots
+from xent_bench.sweeps.processes import slots
 from xent_bench.training.run import run
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))

@@ -140,7 +140,14 @@ def test_an_edited_record_is_ignored(composed, tmp_path):
         finish(composed(f"seed={seed}"), tmp_path)
     without_torch("-m", "seed=0,1", cwd=tmp_path)
     record = tmp_path / "runs" / "default" / ".sweep.json"
-    for edited in ('[["x", {"bogus": 1}]]', "[[1, {}]]", '[["x", []]]', "[1]", '{"a": 1}'):
+    for edited in (
+        '[["x", {"bogus": 1}]]',
+        "[[1, {}]]",
+        '[["x", []]]',
+        "[1]",
+        '{"a": 1}',
+        "[" * 100_000,
+    ):
         assert record.is_file(), edited
         record.write_text(edited)
         shown = without_torch("-m", "seed=0,1", cwd=tmp_path)

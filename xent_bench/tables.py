@@ -163,3 +163,8 @@ TEXT: dict[str, Callable[[Sequence[str]], None]] = {
     "markdown": print_paragraphs,
     "latex": print_latex_text,
 }
+
+
+def n_runs(n: int) -> str:
+    """'1 run' or 'n runs'."""
+    return "1 run" if n == 1 else f"{n} runs"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xent_bench.comparison.yardsticks import with_ties
 from xent_bench.exit_codes import one_line_errors
 from xent_bench.report.options import parser
+from xent_bench.runs.files import RUN_ID
 
 if TYPE_CHECKING:
     from xent_bench.comparison.compare import Comparison, Options
@@ -71,7 +72,7 @@ def _folder_finder(place: str, folder: Path) -> Callable[["Run"], Path]:
     def find_folder(run: "Run") -> Path:
         from xent_bench.tracking.stored_runs import fetch
 
-        run_id = run.tags["mlflow_run_id"]
+        run_id = run.tags[RUN_ID]
         if run_id not in fetched:
             fetched[run_id] = fetch(run, place, folder)
         return fetched[run_id]

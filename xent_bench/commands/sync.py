@@ -8,10 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
+from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
-from xent_bench.runs.files import NOT_IN_MLFLOW, is_pending
-from xent_bench.tracking.reach import complaint, store_of, tracking_uri
+from xent_bench.runs.files import LOCK, NOT_IN_MLFLOW, RUN_ID, is_pending
+from xent_bench.tracking.reach import complaint, store_if_configured
 from xent_bench.tracking.send import LOCK_TIMEOUT, send
 
 BUSY, DONE = "still running, left alone", "sent before"
@@ -32,18 +32,18 @@ def _sync_all(places: Sequence[Path], store: str | None) -> int:
     absent = [place for place in places if not place.is_dir()]
     if absent:
         print(f"xent-sync: {absent[0]}: no such folder", file=sys.stderr)
-        return 3
+        return Exit.DATA
     folders = sorted({file.parent for place in places for file in place.rglob(NOT_IN_MLFLOW)})
     failures: dict[str, str] = {}
     complaints: set[str] = set()
     counts: Counter[str] = Counter()
-    code = 0
+    code = Exit.DONE
     for folder in folders:
         try:
             outcome = _sync(folder, store, failures)
         except (ValueError, OSError, Unavailable) as error:
             outcome = "failed"
-            code = code or (3 if isinstance(error, ValueError) else 4)
+            code = code or exit_code_of(error)
             # a store's failure once, not for each of its runs
             line = str(error) if isinstance(error, Unavailable) else f"{folder}: {error}"
             if line not in complaints:
@@ -72,7 +72,7 @@ def _sync(folder: Path, store: str | None, failures: dict[str, str]) -> str:
     if failures[uri]:
         raise Unavailable(failures[uri])
     try:
-        with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT):
+        with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT):
             # another xent-sync may have been faster
             return f"sent, {send(folder, uri)}" if is_pending(folder) else DONE
     except Timeout:
@@ -86,9 +86,8 @@ def _store_for(folder: Path, store: str | None) -> str:
     """Return the store that was typed, else the one that the run's config names."""
     if store is not None:
         return store
-    was_configured = (folder / "config.yaml").exists()  # not where it was killed before that
-    uri = store_of(folder) if was_configured else tracking_uri(None)
-    was_begun_there = (folder / "mlflow_run_id").exists()
+    uri = store_if_configured(folder)
+    was_begun_there = (folder / RUN_ID).exists()
     if (
         was_begun_there
         and uri.startswith("sqlite:///")

@@ -18,11 +18,10 @@ from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranking import risks
 from xent_bench.metrics.reliability import Reliability, reliability
 from xent_bench.runs.curves import DRAWN, load_curves
-from xent_bench.runs.curves import FILE as CURVES_FILE
+from xent_bench.runs.files import CURVES, PREDICTIONS
 from xent_bench.runs.predictions import load
 from xent_bench.runs.result import Run
 
-PREDICTIONS = "predictions.npz"
 COVERAGES = np.linspace(0.01, 1, 100)
 # metrics that are means over images, and so have a value for each image
 BY_IMAGE = ("test/top1", "test/nll", "test/brier", "test_ts/nll", "test_ts/brier")
@@ -86,7 +85,7 @@ def _add_curves(evidence: Evidence, label: str, folders: Mapping[str, Path]) -> 
         try:
             curves.append(list(load_curves(folder).values()))
         except ValueError:
-            evidence.absent.append(f"{name}: {CURVES_FILE}")
+            evidence.absent.append(f"{name}: {CURVES}")
     length = min(map(len, curves), default=0)
     for key in DRAWN:
         if length and all(key in epoch for curve in curves for epoch in curve):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from xent_bench.metrics.reported import OF_VAL, calibrators_in
-from xent_bench.runs.files import RESULT, is_pending, set_pending
+from xent_bench.runs.files import LOCK, PICTURES, PREDICTIONS, RESULT, is_pending, set_pending
 from xent_bench.runs.result import Run, load_run, save_run
 from xent_bench.tracking.send import send_added
 
@@ -48,7 +48,7 @@ def rescore(
     from xent_bench.runs.predictions import load
 
     run = load_run(folder / RESULT)
-    predictions = load(folder / "predictions.npz")
+    predictions = load(folder / PREDICTIONS)
     fitted = calibrators_in(run.metrics)
     evaluation = evaluate(predictions, dict.fromkeys([*fitted, *calibrators]))
     metrics, tags, _ = evaluation
@@ -65,9 +65,9 @@ def rescore(
         return Rescored(run, same, [], retired, rounded, changed)
     files = []
     if pictures or set(calibrators) - set(fitted):  # which show a new calibrator too
-        from xent_bench.evaluation.draw import draw_pictures  # matplotlib takes another
+        from xent_bench.evaluation.draw import draw_pictures  # matplotlib takes half a second
 
-        files = draw_pictures(evaluation, predictions.classes, run.params, folder / "pictures")
+        files = draw_pictures(evaluation, predictions.classes, run.params, folder / PICTURES)
     if added or files:
         run = _keep(folder, added, tags, offline=offline)
     return Rescored(run, same, list(added), retired, rounded, [])
@@ -76,7 +76,7 @@ def rescore(
 def _keep(folder: Path, metrics: dict[str, float], tags: dict[str, str], *, offline: bool) -> Run:
     """Add metrics and tags to the result, and to MLflow unless the folder waits for xent-sync."""
     result = folder / RESULT
-    with FileLock(folder / ".lock"):  # another process may be adding something else
+    with FileLock(folder / LOCK):  # another process may be adding something else
         sent_later, ended = offline or is_pending(folder), result.stat()
         set_pending(folder)
         run = load_run(result)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
-from xent_bench.runs.mixtures import mixed, provenance
+from xent_bench.runs.mixtures import mixed, origin_line
 
 ERROR = "test_se/top1"
 MOST_LISTED = 8  # items of a list in a note; further ones are only counted
@@ -12,7 +12,7 @@ MOST_LISTED = 8  # items of a list in a note; further ones are only counted
 
 def explanations(comparison: Comparison) -> list[str]:
     """Notes on how to read the table, on the A/A control and on the origin of the runs."""
-    return [*_reading(comparison), _control(comparison), provenance(comparison.runs)]
+    return [*_reading(comparison), _control(comparison), origin_line(comparison.runs)]
 
 
 def warnings(comparison: Comparison) -> list[str]:

@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from xent_bench.comparison.compare import Comparison, Row
-from xent_bench.runs.mixtures import provenance
+from xent_bench.runs.mixtures import origin_line
 
 PANELS = (  # title, metric, factor from the metric to the number drawn
     ("top-1 error (%)", "top1", 100),
@@ -44,7 +44,7 @@ def draw(comparisons: Sequence[Comparison], file: Path) -> None:
         )
     handles, labels = axes[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
-    origins = " ".join(dict.fromkeys(provenance(comparison.runs) for comparison in comparisons))
+    origins = " ".join(dict.fromkeys(origin_line(comparison.runs) for comparison in comparisons))
     figure.supxlabel(origins, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)

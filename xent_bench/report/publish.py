@@ -13,6 +13,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.failures import Unavailable
 from xent_bench.report.conclusion import conclusion, tuning
 from xent_bench.report.page import loss_colours, write_page
+from xent_bench.runs.files import CONFIG, RUN_ID
 from xent_bench.runs.result import Run
 from xent_bench.tracking.reach import store_of, tracking_uri
 from xent_bench.tracking.saved_view import CHOSEN, TAG, description, view_tag
@@ -47,7 +48,7 @@ def _uri(comparisons: Sequence[Comparison]) -> str:
     """Address of the store that the first config of these runs names; the default without one."""
     runs = [run for comparison in comparisons for run in comparison.runs]
     folders = [run.folder for run in runs if run.folder is not None]
-    configured = [folder for folder in folders if (folder / "config.yaml").exists()]
+    configured = [folder for folder in folders if (folder / CONFIG).exists()]
     try:
         return store_of(configured[0]) if configured else tracking_uri(None)
     except ValueError as error:
@@ -100,7 +101,7 @@ def _mark(client: MlflowClient, comparison: Comparison, colours: dict[str, str])
     """
     chosen = {id(run) for row in comparison.rows for run in row.runs}
     for run in comparison.runs:
-        run_id = run.tags.get("mlflow_run_id")
+        run_id = run.tags.get(RUN_ID)
         if run_id is None:
             raise Unavailable(
                 f"{run.name} has not been sent to MLflow: nothing was published; xent-sync sends "

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xent_bench.runs.files import DAMAGED, LOCK, has_result, write_json
+from xent_bench.runs.files import BEGUN, DAMAGED, LOCK, has_result, write_json
 
-BEGUN = "begun.json"
 UNTOLD = "killed"  # the reason until another is kept: a killed process has no time to
 
 

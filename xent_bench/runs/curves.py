@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from xent_bench.failures import DataError
+from xent_bench.runs.files import CURVES
 from xent_bench.runs.whole_files import write_lasting
 
-FILE = "curves.json"
 DRAWN = ("val/nll", "val/top1")  # the curves that a report draws
 SECONDS = "time/epoch_seconds"
 WRITTEN = "time/written"  # when the step was written, in unix seconds: no curve
@@ -25,7 +25,7 @@ class Curves:
 
     def __init__(self, folder: Path) -> None:
         """Load the curves that the folder has, to continue them; a DataError as `load_curves`."""
-        self.file = folder / FILE
+        self.file = folder / CURVES
         self.steps = load_curves(folder) if self.file.exists() else {}
         if not all(WRITTEN in values for values in self.steps.values()):
             raise DataError(f"cannot read {self.file}, {WAY_OUT}: expected {WRITTEN} in each step")
@@ -65,7 +65,7 @@ def _untimed(values: Mapping[str, float]) -> dict[str, float]:
 
 def load_curves(folder: Path) -> dict[int, dict[str, float]]:
     """Load the points by step, in the order of the steps; a DataError if they cannot be read."""
-    file = folder / FILE
+    file = folder / CURVES
     try:
         steps = {
             int(step): {key: float(value) for key, value in values.items()}

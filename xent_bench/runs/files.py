@@ -6,10 +6,16 @@ from typing import Any
 
 from xent_bench.runs.whole_files import write_lasting, write_whole
 
-MEANING = "MLflow may lack something of this run; xent-sync sends it.\n"
+PENDING_TEXT = "MLflow may lack something of this run; xent-sync sends it.\n"
+# errors of reading a file that was damaged or edited
+DAMAGED = (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
-DAMAGED = (OSError, AttributeError, TypeError, ValueError, RecursionError)
-
+CONFIG = "config.yaml"  # the whole config, resolved
+BEGUN = "begun.json"  # how the run began, and why it ended where it has no result
+CURVES = "curves.json"  # what was measured after each epoch
+PREDICTIONS = "predictions.npz"  # outputs, labels and ids of calib and test
+PICTURES = "pictures"  # a folder
+RUN_ID = "mlflow_run_id"  # of the run in MLflow that mirrors the folder
 RESULT = "result.json"  # moved in when the run is done
 NET = "net.json"  # what the net was trained with, beside a result
 WEIGHTS = "weights.pt"  # with machine.save_weights
@@ -34,7 +40,7 @@ def set_pending(folder: Path) -> None:
 
     The mark is not flushed to the disk: what follows is, and an empty file marks it too.
     """
-    write_whole(folder / NOT_IN_MLFLOW, MEANING)
+    write_whole(folder / NOT_IN_MLFLOW, PENDING_TEXT)
 
 
 def clear_pending(folder: Path) -> None:

@@ -14,7 +14,7 @@ CODE = {"loss": "loss", "model": "net", "optimizer": "optimizer", "schedule": "s
 MOST_NAMED = 4  # runs in a line
 
 
-def provenance(runs: Sequence[Run]) -> str:
+def origin_line(runs: Sequence[Run]) -> str:
     """Say in a line how many runs, images, machines, versions and commits there are, and which."""
     if not runs:
         return "No run has finished."
@@ -30,7 +30,10 @@ def provenance(runs: Sequence[Run]) -> str:
 
 
 def mixed(runs: Sequence[Run]) -> list[str]:
-    """List what differs between the runs and should not: 'commit (a and b)'."""
+    """List what should agree and differs: commit, versions, hardware, splits, code.
+
+    An item reads 'commit (a and b)'.
+    """
     mixtures = [
         f"{tag} ({_named(runs, tag)})"
         for tag in MUST_AGREE

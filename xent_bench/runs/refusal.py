@@ -11,14 +11,12 @@ from pathlib import Path
 
 from xent_bench.config.explain import USER_ERRORS
 from xent_bench.failures import Diverged, ProcessEnded, worth_another_try
-from xent_bench.runs.files import JOB, LOCK, LOG, NOT_IN_MLFLOW
+from xent_bench.runs.files import BEGUN, CONFIG, JOB, LOCK, LOG, NOT_IN_MLFLOW
 
 LAUNCHERS = {LOG, JOB}  # a launcher writes these before the run starts, and removes them
-# files that an attempt writes before its MLflow run is created; each is a `.part` first
-WRITTEN = {
-    f"{name}{part}"
-    for name in ("begun.json", "config.yaml", NOT_IN_MLFLOW)
-    for part in ("", ".part")
+# files that a run writes before its MLflow run is created; each is a `.part` first
+BEFORE_MLFLOW = {
+    f"{name}{part}" for name in (BEGUN, CONFIG, NOT_IN_MLFLOW) for part in ("", ".part")
 }
 
 
@@ -29,7 +27,7 @@ def missing_folders(folder: Path) -> list[Path]:
 
 @contextmanager
 def leaving_nothing(folder: Path, new_folders: Sequence[Path]) -> Iterator[None]:
-    """Run an attempt, and delete what it has written to the folder if it is refused at its start.
+    """A context for one run: if it is refused at its start, what it wrote to the folder is deleted.
 
     The caller holds the folder's lock. A folder that held a run before is left as it is, and so
     is one whose run has begun in MLflow. `new_folders` are those that were created for the run,
@@ -39,7 +37,7 @@ def leaving_nothing(folder: Path, new_folders: Sequence[Path]) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        if was_new and is_refusal(error) and _names(folder) <= {LOCK} | LAUNCHERS | WRITTEN:
+        if was_new and is_refusal(error) and _names(folder) <= {LOCK} | LAUNCHERS | BEFORE_MLFLOW:
             _delete(folder, _names(folder) - LAUNCHERS, new_folders)
         raise
 

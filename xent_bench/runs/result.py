@@ -9,7 +9,7 @@ from typing import Any
 
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
-from xent_bench.runs.files import DAMAGED, RESULT, write_json
+from xent_bench.runs.files import DAMAGED, RESULT, RUN_ID, write_json
 
 LARGEST = 1e100  # a finite metric beyond this is damaged
 
@@ -83,14 +83,14 @@ def _run_of(content: Any, folder: Path) -> Run:
         raise ValueError(f"expected the fields of a run, got none named {', '.join(missing)}")
     run_id = _mlflow_run_id(folder)
     if run_id is not None:
-        content["tags"]["mlflow_run_id"] = run_id
+        content["tags"][RUN_ID] = run_id
     return Run(**content | {"folder": folder})
 
 
 def _mlflow_run_id(folder: Path) -> str | None:
     """The id of the run in MLflow, which may have got it after its result was written."""
     try:
-        return (folder / "mlflow_run_id").read_bytes().decode()
+        return (folder / RUN_ID).read_bytes().decode()
     except FileNotFoundError:
         return None
 

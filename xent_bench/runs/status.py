@@ -5,14 +5,8 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from xent_bench.runs.begun import (
-    BEGUN,
-    Unfinished,
-    load_begun,
-    load_unfinished_run,
-    was_stopped,
-)
-from xent_bench.runs.files import RESULT, has_result, is_pending
+from xent_bench.runs.begun import Unfinished, load_begun, load_unfinished_run, was_stopped
+from xent_bench.runs.files import BEGUN, RESULT, has_result, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
 from xent_bench.runs.pace import load_pace
@@ -39,7 +33,7 @@ class State(Enum):
         return self in (State.STOPPED, State.FAILED, State.MISSING)
 
 
-class Standing(NamedTuple):
+class RunStatus(NamedTuple):
     """How one run stands: its name, state, reason and the command that trains it."""
 
     name: str
@@ -52,7 +46,7 @@ class Experiment(NamedTuple):
     """The runs in one folder, and the command that finishes those of its last sweep."""
 
     folder: Path
-    runs: list[Standing]
+    runs: list[RunStatus]
     swept: int  # the first so many runs are those of the sweep
     command: str
     to_sync: int  # results that MLflow lacks
@@ -82,7 +76,7 @@ def _experiment(folder: Path) -> Experiment:
     planned = {run.folder.name: run for run in sweep.runs if run.folder.parent.name == folder.name}
     begun = dict.fromkeys(run_folder.name for run_folder in _run_folders(folder))
     names = [*planned, *(name for name in begun if name not in planned)]
-    runs = [_standing(folder / name, planned.get(name)) for name in names]
+    runs = [_status_of(folder / name, planned.get(name)) for name in names]
     to_sync = sum(is_pending(folder / name) for name in begun)
     mixtures = _mixtures([folder / name for name in begun])
     return Experiment(folder, runs, len(planned), sweep.command, to_sync, mixtures)
@@ -118,22 +112,22 @@ def _state_with_result(lacks: Lack) -> tuple[State, str]:
     return State.DONE, ""
 
 
-def _standing(folder: Path, planned: Planned | None) -> Standing:
+def _status_of(folder: Path, planned: Planned | None) -> RunStatus:
     name, command = (planned.name, planned.command) if planned else (folder.name, "")
     if has_result(folder):
         lacks = lacking(folder, planned.asked if planned else Asked())
-        return Standing(name, *_state_with_result(lacks), command)
+        return RunStatus(name, *_state_with_result(lacks), command)
     if not any((folder / mark).exists() for mark in MARKS):
-        return Standing(name, State.MISSING, "", command)
+        return RunStatus(name, State.MISSING, "", command)
     try:
         begun = load_unfinished_run(folder)
     except ValueError as error:
-        return Standing(name, State.FAILED, str(error), command)
+        return RunStatus(name, State.FAILED, str(error), command)
     pace = load_pace(folder)
     if begun.reason == "still running":
-        return Standing(name, State.RUNNING, str(pace or "starting"), command)
+        return RunStatus(name, State.RUNNING, str(pace or "starting"), command)
     reason = begun.reason.removeprefix("Preempted: ")
     stopped = was_stopped(begun)
     at = f" at epoch {pace.epoch:.1f}/{pace.epochs}" if stopped and pace else ""
     state = State.STOPPED if stopped else State.FAILED
-    return Standing(name, state, f"{reason}{at}", command or begun.command)
+    return RunStatus(name, state, f"{reason}{at}", command or begun.command)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xent_bench.metrics.reported import PREFIXES
-from xent_bench.runs.files import has_result
+from xent_bench.runs.files import DAMAGED, has_result
 from xent_bench.runs.lacking import Asked, lacking
 from xent_bench.runs.whole_files import write_whole
 
 RECORD = ".sweep.json"
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Planned(NamedTuple):

@@ -15,12 +15,7 @@ from omegaconf import DictConfig
 from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
 from xent_bench.exit_codes import Exit
 from xent_bench.failures import Unreachable, worth_another_try
-from xent_bench.process.signals import (
-    ENDING_SIGNALS,
-    Preempted,
-    end_with_parent,
-    raise_on_signal,
-)
+from xent_bench.process.signals import ENDING_SIGNALS, Preempted, end_with_parent, raise_on_signal
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
 from xent_bench.tracking.send import send_if_pending
@@ -96,7 +91,7 @@ def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
     except Preempted as preempted:
         return Failure(str(preempted), Exit.PREEMPTED, again=True)
     except SystemExit as end:
-        return Failure(f"ended by sys.exit({end.code!r})", 1)
+        return Failure(f"ended by sys.exit({end.code!r})", Exit.NOT_AS_EXPECTED)
     except USER_ERRORS as error:
         reason = explain(error, sys.argv[1:])[:MAX_REASON]
         again = worth_another_try(error)
@@ -104,7 +99,7 @@ def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
     except BaseException as error:
         traceback.print_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
-        return Failure(f"{reason}; see {folder / LOG}", 1)
+        return Failure(f"{reason}; see {folder / LOG}", Exit.NOT_AS_EXPECTED)
     return None
 
 

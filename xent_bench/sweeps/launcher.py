@@ -1,59 +1,56 @@
-"""The launcher of xent-train -m on one machine: machine.jobs runs at a time, a process each."""
+"""The launchers' common part: the runs that they are given, and what a sweeper gets back."""
 
-import os
-import sys
 from collections.abc import Sequence
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
 
-from xent_bench.config.schema import Accelerator
-from xent_bench.runs.files import is_pending
+from xent_bench.config.configure import check_top_level
+from xent_bench.runs.files import RESULT
+from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import Planned
-from xent_bench.sweeps.launching import SweepLauncher, returned
-from xent_bench.sweeps.lines import n_runs, say
-from xent_bench.sweeps.recall import forget
-from xent_bench.sweeps.supervision import QueuedRun, Supervision
+from xent_bench.sweeps.combinations import differing
+from xent_bench.sweeps.lines import Tally
+from xent_bench.sweeps.plan import Plan, check_parts, planned_run
+from xent_bench.sweeps.session import session_of
 
 
-class Processes(SweepLauncher):
-    """Trains each run in a process of its own; see Supervision for what the sweep survives."""
+class SweepLauncher(Launcher):
+    """A launcher of the runs that the session has planned, or that another sweeper chooses."""
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """Train all runs. Exits with the code of the first failure, if there is one."""
-        missing, gpus, tally = self.missing_runs(job_overrides)
-        queue = [QueuedRun(run, config, config.machine.retries) for run, config in missing]
-        machine = missing[0][1].machine
-        gpus = 0 if machine.accelerator is Accelerator.cpu else gpus
-        Supervision(queue, slots(machine.jobs, machine.devices, gpus), tally).train_all()
-        folder = queue[-1].run.folder.parent
-        tally.say_sum(folder)
-        if tally.was_refused:
-            forget(folder)
-        _say_what_mlflow_lacks([run for run, _ in missing])
-        if tally.codes:
-            sys.exit(tally.codes[0])
-        return [returned(run, config) for run, config in missing]
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep Hydra's context and the sweep's config."""
+        self.context, self.config = hydra_context, config
+
+    def missing_runs(
+        self, job_overrides: Sequence[Sequence[str]]
+    ) -> tuple[list[tuple[Planned, DictConfig]], int, Tally]:
+        """The runs to train with their configs, the number of GPUs, and the tally of the sweep."""
+        combinations = [list(overrides) for overrides in job_overrides]
+        session = session_of(self.context)
+        plan, tally = session.plan, session.tally
+        if plan is None or tally is None:
+            plan, tally = self._plan(combinations), Tally(len(combinations), len(combinations))
+        return [plan.missing_run(overrides) for overrides in combinations], plan.gpus, tally
+
+    def _plan(self, combinations: list[list[str]]) -> Plan:
+        varied = differing(combinations)
+        runs = []
+        for overrides in combinations:
+            config = self.context.config_loader.load_sweep_config(self.config, overrides)
+            with open_dict(config):
+                del config["hydra"]
+            check_top_level(config)
+            runs.append((planned_run(self.config, config, overrides, varied), config))
+        return Plan([run for run, _ in runs], runs, check_parts([config for _, config in runs]))
 
 
-def _say_what_mlflow_lacks(trained: list[Planned]) -> None:
-    lacking = [run for run in trained if is_pending(run.folder)]
-    if lacking:
-        say(f"{n_runs(len(lacking))} not in MLflow yet: xent-sync {lacking[0].folder.parent}")
-
-
-def slots(jobs: int, devices: int, gpus: int) -> list[str | None]:
-    """CUDA_VISIBLE_DEVICES of each of `jobs` runs at a time, `devices` GPUs for each.
-
-    None, to leave it as it is, where a single run wants more GPUs than there are. Where all runs
-    together want more, some share one.
-    """
-    if devices > gpus:
-        return [None] * jobs
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = given.split(",") if given else [str(number) for number in range(gpus)]
-    return [
-        ",".join(names[(job * devices + device) % gpus] for device in range(devices))
-        for job in range(jobs)
-    ]
+def returned(run: Planned, config: DictConfig) -> JobReturn:
+    """The result of a finished run, in the form in which Hydra passes it to a sweeper."""
+    job_return = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
+    job_return.return_value = load_run(run.folder / RESULT).content()
+    return job_return

@@ -7,6 +7,7 @@ from typing import Any
 
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.pace import duration
+from xent_bench.tables import n_runs
 
 LEGEND = "Scores on test: as trained → after temperature scaling."
 
@@ -15,11 +16,6 @@ def say(line: str) -> None:
     """Print a line at once."""
     with suppress(BrokenPipeError):  # `xent-train | head`: training goes on
         print(line, flush=True)
-
-
-def n_runs(n: int) -> str:
-    """'1 run' or 'n runs'."""
-    return "1 run" if n == 1 else f"{n} runs"
 
 
 def result_line(result: dict[str, Any], calibrator: str) -> str:

@@ -12,8 +12,9 @@ from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
 from xent_bench.sweeps.combinations import combinations_of, composed, differing
-from xent_bench.sweeps.lines import n_runs, say
+from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.recall import recall, remember
+from xent_bench.tables import n_runs
 
 MANY = 50  # runs that take Hydra about 5 s to compose
 

@@ -8,7 +8,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
-from xent_bench.sweeps.launcher import Processes
+from xent_bench.sweeps.processes import Processes
 from xent_bench.sweeps.sweeper import MissingRuns
 
 PLACE = "hydra_plugins"  # Hydra accepts as plugins only what is below this package

@@ -16,18 +16,19 @@ from omegaconf import OmegaConf
 
 from xent_bench.config.explain import refuse
 from xent_bench.exit_codes import Exit
-from xent_bench.failures import Unavailable
+from xent_bench.failures import DataError, Unavailable
 from xent_bench.process.signals import Preempted
 from xent_bench.runs.files import JOB, RESULT, has_result
 from xent_bench.runs.refusal import delete_alone
 from xent_bench.runs.result import load_run
-from xent_bench.runs.sweep_record import DAMAGED, Planned
+from xent_bench.runs.sweep_record import Planned
 from xent_bench.runs.whole_files import write_whole
-from xent_bench.sweeps.launching import SweepLauncher, returned
-from xent_bench.sweeps.lines import Tally, n_runs, say
+from xent_bench.sweeps.launcher import SweepLauncher, returned
+from xent_bench.sweeps.lines import Tally, say
 from xent_bench.sweeps.live import Show, ShownRun, live_display
 from xent_bench.sweeps.slurm_job import last_words, log_of, submit
 from xent_bench.sweeps.slurm_queue import PASSING, JobState, job_states, polled_states
+from xent_bench.tables import n_runs
 
 
 class Slurm(SweepLauncher):
@@ -118,8 +119,8 @@ def _say_end(run: Planned, tally: Tally) -> None:
     try:
         result = load_run(run.folder / RESULT).content()
         tally.done(run.name, result, run.calibrator, trained=True)
-    except DAMAGED as error:
-        tally.failed(run.name, f"cannot read the result in {run.folder}: {error!r}", 3)
+    except DataError as error:
+        tally.failed(run.name, str(error), Exit.DATA)
 
 
 def _job_of(run: Planned, states: Mapping[str, JobState]) -> str | None:

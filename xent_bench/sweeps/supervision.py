@@ -12,16 +12,18 @@ from multiprocessing.process import BaseProcess
 
 from omegaconf import DictConfig
 
-from xent_bench.failures import Unavailable
+from xent_bench.exit_codes import Exit
+from xent_bench.failures import DataError, Unavailable
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import UNTOLD, keep_reason, load_begun
 from xent_bench.runs.files import LOG, RESULT, has_result, is_pending
 from xent_bench.runs.result import load_run
-from xent_bench.runs.sweep_record import DAMAGED, Planned
+from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.child import Failure, send_in_child, train_in_child
 from xent_bench.sweeps.fork_server import fork
-from xent_bench.sweeps.lines import Tally, n_runs, say
+from xent_bench.sweeps.lines import Tally, say
 from xent_bench.sweeps.live import ShownRun, live_display
+from xent_bench.tables import n_runs
 
 SERVER_GONE = 255  # multiprocessing's exit code for a process whose end nobody has seen
 SEND_SECONDS = 20.0  # to send to MLflow what a killed run left; else xent-sync does it later
@@ -97,7 +99,7 @@ class Supervision:
                 train_in_child, queued.config, run.command, run.folder, self.gpus[slot]
             )
         except Unavailable as error:
-            self._end_in_failure(queued, Failure(str(error), 4, again=True))
+            self._end_in_failure(queued, Failure(str(error), Exit.UNAVAILABLE, again=True))
             return
         self.workers.append(Worker(queued, slot, process, outcome, had_result, time.time()))
 
@@ -120,9 +122,8 @@ class Supervision:
         try:
             result = load_run(run.folder / RESULT).content()
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
-        except DAMAGED as error:  # deleted or edited a moment ago
-            reason = f"cannot read the result in {run.folder}: {error!r}"
-            self._end_in_failure(ended.queued, Failure(reason, 3))
+        except DataError as error:  # deleted or edited a moment ago
+            self._end_in_failure(ended.queued, Failure(str(error), Exit.DATA))
 
     def _end_in_failure(self, queued: QueuedRun, failure: Failure) -> None:
         run = queued.run
@@ -187,9 +188,11 @@ def _outcome_of(ended: Worker) -> Failure | None:
     code, where = ended.process.exitcode, f"; see {log}" if log.exists() else ""
     assert code is not None
     if code == SERVER_GONE:
-        return Failure("the process that starts the runs was killed", 4, again=True)
+        return Failure("the process that starts the runs was killed", Exit.UNAVAILABLE, again=True)
     if code >= 0:
-        return Failure(f"its process left with exit code {code} and no result{where}", 1)
+        return Failure(
+            f"its process left with exit code {code} and no result{where}", Exit.NOT_AS_EXPECTED
+        )
     name = signal.Signals(-code).name
     guess = " (out of memory?)" if name == "SIGKILL" else ""
-    return Failure(f"killed by {name}{guess}{where}", 4, again=True)
+    return Failure(f"killed by {name}{guess}{where}", Exit.UNAVAILABLE, again=True)

@@ -1,1 +1,1 @@
-"""MLflow, the write side: the store, the run of a run folder, and what is written to it."""
+"""MLflow: runs are mirrored to a store, read back for a report, and shown in a saved view."""

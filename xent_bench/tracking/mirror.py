@@ -16,7 +16,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from xent_bench.runs.begun import Unfinished, load_begun, was_stopped
 from xent_bench.runs.curves import WRITTEN, Curves
-from xent_bench.runs.files import NET, RESULT, WEIGHTS, clear_pending
+from xent_bench.runs.files import (
+    BEGUN,
+    CONFIG,
+    NET,
+    PICTURES,
+    PREDICTIONS,
+    RESULT,
+    RUN_ID,
+    WEIGHTS,
+    clear_pending,
+)
 from xent_bench.runs.result import Run, load_run
 from xent_bench.tracking.own_run import OwnRun, own_run
 from xent_bench.tracking.store import open_store, points
@@ -118,8 +128,8 @@ def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
     started = begun.started or time.time()
     mirror = Mirror(client, own_run(client, experiment_id, folder, begun.name, begun.tags, started))
     mirror.send(tags=begun.tags, params=begun.params)
-    if (folder / "config.yaml").exists():
-        mirror.send_file(folder / "config.yaml")
+    if (folder / CONFIG).exists():
+        mirror.send_file(folder / CONFIG)
     return mirror
 
 
@@ -131,18 +141,18 @@ def catch_up(mirror: Mirror, folder: Path) -> str:
         status, ended = "FINISHED", result.stat().st_mtime
         run = load_run(result)
         scores = points(_final_metrics(run), 0, ended)
-        tags = {key: value for key, value in run.tags.items() if key != "mlflow_run_id"}
+        tags = {key: value for key, value in run.tags.items() if key != RUN_ID}
         mirror.send([*curve_points(steps), *scores], tags)
-        for name in ("predictions.npz", NET, WEIGHTS):
+        for name in (PREDICTIONS, NET, WEIGHTS):
             # asked first, as it may be large
             if (folder / name).exists() and not mirror.has_file(folder / name):
                 mirror.send_file(folder / name)
-        for picture in sorted((folder / "pictures").glob("*")):
-            mirror.send_file(picture, "pictures")
+        for picture in sorted((folder / PICTURES).glob("*")):
+            mirror.send_file(picture, PICTURES)
     else:
         status = "KILLED" if was_stopped(begun) else "FAILED"
         times = [values[WRITTEN] for values in steps.values()]
-        ended = max([*times, (folder / "begun.json").stat().st_mtime])
+        ended = max([*times, (folder / BEGUN).stat().st_mtime])
         failure = {"failure": begun.reason[:LONGEST_REASON]} if status == "FAILED" else {}
         mirror.send(curve_points(steps), failure)
     mirror.end(status, ended)

@@ -9,9 +9,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 
+from xent_bench.runs.files import RUN_ID
 from xent_bench.runs.whole_files import write_lasting
 
-FILE, OWNER = "mlflow_run_id", "mlflow_owner"
+OWNER = "mlflow_owner"
 LONGEST_TAG = 8000  # MLflow cuts a tag that is added, but not one that a run is created with
 
 
@@ -38,7 +39,7 @@ def own_run(
 
     A new one has the status RUNNING since `started`, in unix seconds, and the tags.
     """
-    file, owner_file = folder / FILE, folder / OWNER
+    file, owner_file = folder / RUN_ID, folder / OWNER
     begun = _stored(client, file.read_text()) if file.exists() else None
     if begun is not None:
         return _continued(client, begun)

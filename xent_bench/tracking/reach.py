@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.failures import Unreachable
+from xent_bench.runs.files import CONFIG
 
 TIMEOUT = 8.0  # seconds for all of it: names, connections, and the answer
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -30,12 +31,17 @@ def store_of(folder: Path) -> str:
 
     ValueError if that file is not there or cannot be read.
     """
-    file = folder / "config.yaml"
+    file = folder / CONFIG
     try:
         return tracking_uri(OmegaConf.load(file).machine.tracking)
     except Exception as error:  # YAML's, or OmegaConf's about what an edited file holds
         reason = str(error).partition("\n")[0]
         raise ValueError(f"cannot read {file}: {reason}") from error
+
+
+def store_if_configured(folder: Path) -> str:
+    """The store of a run folder; the default of a run that was killed before it wrote a config."""
+    return store_of(folder) if (folder / CONFIG).exists() else tracking_uri(None)
 
 
 def complaint(uri: str) -> str:

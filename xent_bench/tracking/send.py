@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import load_begun
-from xent_bench.runs.files import is_pending
+from xent_bench.runs.files import LOCK, RUN_ID, is_pending
 from xent_bench.tracking.reach import complaint, one_line, store_of, tracking_uri
 
 LOCK_TIMEOUT = 0.5  # seconds: a reader that asks whether a run still runs takes its lock too
@@ -25,7 +25,7 @@ def send_if_pending(folder: Path, configured: str | None) -> None:
     try:
         if failure := complaint(uri):
             raise Unavailable(failure)
-        with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT):
+        with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT):
             if is_pending(folder):
                 send(folder, uri)
     except Timeout:
@@ -44,7 +44,7 @@ def send_added(folder: Path) -> None:
 
     try:
         uri = store_of(folder)
-        existing_store(uri).get_run((folder / "mlflow_run_id").read_text())
+        existing_store(uri).get_run((folder / RUN_ID).read_text())
         send(folder, uri)
     except Exception as error:  # MLflow's, its database's, or an edited config's
         reason = str(error).partition("\n")[0]

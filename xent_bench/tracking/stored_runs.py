@@ -15,7 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished
-from xent_bench.runs.curves import DRAWN, FILE
+from xent_bench.runs.curves import DRAWN
+from xent_bench.runs.files import CURVES, PREDICTIONS, RUN_ID
 from xent_bench.runs.result import Run, check
 from xent_bench.tracking.saved_view import TRAINED
 from xent_bench.tracking.store import existing_store
@@ -57,18 +58,18 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
 
 def fetch(run: Run, uri: str, folder: Path) -> Path:
     """Download the run's predictions and curves, as far as they are there, to a new folder."""
-    client, run_id = existing_store(uri), run.tags["mlflow_run_id"]
+    client, run_id = existing_store(uri), run.tags[RUN_ID]
     run_folder = folder / run_id
     run_folder.mkdir()
     with suppress(MlflowException, OSError):  # the page says what it lacks
-        client.download_artifacts(run_id, "predictions.npz", str(run_folder))
+        client.download_artifacts(run_id, PREDICTIONS, str(run_folder))
     steps: dict[int, dict[str, float]] = {}
     with suppress(MlflowException):
         for key in DRAWN:
             for point in client.get_metric_history(run_id, key):
                 steps.setdefault(point.step, {})[key] = point.value
     if steps:
-        (run_folder / FILE).write_text(json.dumps(steps))
+        (run_folder / CURVES).write_text(json.dumps(steps))
     return run_folder
 
 
@@ -97,7 +98,7 @@ def _run(stored: StoredRun, experiment: str) -> Run:
         experiment=experiment,
         params=dict(stored.data.params),
         metrics=scores,
-        tags=tags | {"mlflow_run_id": str(stored.info.run_id)},
+        tags=tags | {RUN_ID: str(stored.info.run_id)},
         command=tags.get("command", ""),
         n_test=int(n_test) if n_test.isdecimal() else 0,
         seconds=metrics.get("time/seconds", 0.0),

@@ -13,13 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_lasting
-from xent_bench.trained_net.weights import (
-    CHECKPOINTS,
-    HASH_DIGITS,
-    is_whole,
-    load_tensors,
-    packed,
-)
+from xent_bench.trained_net.weights import CHECKPOINTS, HASH_DIGITS, is_whole, load_tensors, packed
 
 KEPT = 2
 ORIGIN = "origin"  # key in a checkpoint: the run's key, data, splits and code at its start

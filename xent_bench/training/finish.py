@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
 from xent_bench.metrics.last_tenth import last_tenth
+from xent_bench.runs.files import PICTURES, PREDICTIONS, RUN_ID
 from xent_bench.runs.predictions import Predicted, Predictions, save
 from xent_bench.runs.result import Run, save_run
 from xent_bench.trained_net.record import net_record, save_record
@@ -30,13 +31,13 @@ def finish(
     data, curves, begun = built.data, record.tracking.curves, record.begun
     link = built.classifier.link
     predictions = Predictions(calib, test, link, data.classes, record.true_posterior)
-    save(predictions, folder / "predictions.npz")
+    save(predictions, folder / PREDICTIONS)
     with blaming("loss", "when its link read the predictions"):
         evaluation = evaluate(predictions, [config.calibrator.name])
     speed, seconds = curves.speed(len(built.splits.train)), round(record.seconds(), 2)
     if config.machine.save_weights:
         save_weights(folder)
-    draw_pictures(evaluation, data.classes, begun.params, folder / "pictures")
+    draw_pictures(evaluation, data.classes, begun.params, folder / PICTURES)
     metrics = curves.last_val() | last_tenth(curves.steps) | evaluation.metrics
     tags = record.tags | evaluation.words | _infinite(metrics)
     tags["weights_sha256"] = weights_sha256(built.classifier.net)
@@ -52,7 +53,7 @@ def finish(
     )
     save_record(net, folder)
     if record.tracking.run_id is not None:
-        tags["mlflow_run_id"] = record.tracking.run_id
+        tags[RUN_ID] = record.tracking.run_id
     result = Run(
         name=begun.name,
         experiment=begun.experiment,
