@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation, cutout, mixup, rectangle
-from xent_bench.data.batches import WHOLE, Batches, Normalisation, Part, ShuffledBatches
+from xent_bench.data.batches import WHOLE, Batches, Normalisation, Share, ShuffledBatches
 from xent_bench.data.digits import digits
 from xent_bench.data.fashion_mnist import DEBIAN, fashion_mnist
 from xent_bench.data.groups import Groups
@@ -128,7 +128,7 @@ def test_train_images_are_normalised_channel_by_channel():
 
 
 def shuffled(
-    seed: int = 0, augmentation: Augmentation = VARIED, channels: int = 1, part: Part = WHOLE
+    seed: int = 0, augmentation: Augmentation = VARIED, channels: int = 1, share: Share = WHOLE
 ) -> ShuffledBatches:
     data = synthetic(n=100, channels=channels)
     return ShuffledBatches(
@@ -139,7 +139,7 @@ def shuffled(
         encode=encoder("Distribution", 10, CPU),
         augmentation=augmentation,
         seed=seed,
-        part=part,
+        share=share,
     )
 
 
@@ -175,7 +175,7 @@ def test_train_batches_are_full_and_hold_no_example_twice():
 )
 def test_the_parts_of_a_batch_that_processes_train_are_together_the_whole(augmentation, processes):
     parts = [
-        shuffled(augmentation=augmentation, part=Part(number, processes))
+        shuffled(augmentation=augmentation, share=Share(number, processes))
         for number in range(processes)
     ]
 

@@ -29,7 +29,7 @@ def test_a_program_that_imports_us_keeps_its_own_settings():
     assert gc.get_freeze_count() == frozen
 
 
-@pytest.mark.parametrize("imported", [fork_server.PRELOADED, ranks.PRELOADED])
+@pytest.mark.parametrize("imported", [fork_server.PRELOADED, ranks.preloaded(garbage.pause)])
 def test_a_fork_server_pauses_it_first(imported):
     sys.modules.pop(imported[0], None)
     importlib.import_module(imported[0])

@@ -66,7 +66,7 @@ def test_the_normal_sum_spreads_as_the_labels_do(monkeypatch):
     """With so few images on calib that much of the spread is that of the temperature."""
     calib, test, fitted = outputs(100, 3, 2.0), outputs(20_000, 4, 2.0), Temperature(TRUE, 0.1)
     one_by_one = recipe_draws(calib, test, fitted)
-    monkeypatch.setattr("xent_bench.recipe.FEW", 0)
+    monkeypatch.setattr("xent_bench.evaluation.recipe.FEW", 0)
     at_once = recipe_draws(calib, test, fitted)
 
     assert at_once.overconfidence.std() == pytest.approx(one_by_one.overconfidence.std(), rel=0.1)

@@ -38,7 +38,7 @@ def run_in_ranks(
     context = get_context(
         "forkserver"
     )  # one import for all, and no thread or GPU is in use when it forks
-    context.set_forkserver_preload(["xent_bench.process.garbage_paused", function.__module__])
+    context.set_forkserver_preload(preloaded(function))
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
     started: list[tuple[ForkServerProcess, Connection]] = []
     try:
@@ -56,6 +56,11 @@ def run_in_ranks(
         for process, _ in started:
             process.kill()
             process.join()
+
+
+def preloaded(function: Callable[..., None]) -> list[str]:
+    """The modules that the ranks' fork server imports; the first pauses the garbage search."""
+    return ["xent_bench.process.garbage_paused", function.__module__]
 
 
 def _run_rank(
