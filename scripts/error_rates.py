@@ -29,7 +29,7 @@ from xent_bench.runs.result import Run
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
-CERTAINLY = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}  # their p
+CALIBRATED_P = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}  # their p
 
 
 class Rate(NamedTuple):
@@ -59,7 +59,7 @@ def run_of(loss: str, seed: int, metrics: dict[str, float], lr: float = 0.1) -> 
     params = {"loss": loss, "data": "d", "model": "m", "optimizer.lr": lr, "seed": seed}
     key = f"{loss} {lr} {seed}"
     tags = {"key": key, "weights_sha256": key, **CALIBRATED}
-    scores = CERTAINLY | metrics
+    scores = CALIBRATED_P | metrics
     return Run(f"{loss}-s{seed}", "simulated", params, scores, tags, "xent-train", 359, 1.0)
 
 
