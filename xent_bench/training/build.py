@@ -101,7 +101,9 @@ def build_loaders(
         raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
         n = len(splits.train)
-        raise ConfigError("batch_size", f"expected at most the {n} images of train")
+        raise ConfigError(
+            "batch_size", f"expected at most the {n} images of train, got {config.batch_size}"
+        )
     normalise = data.normalisation(splits.train)
     workers = config.machine.workers
     if workers is None:
