@@ -10,6 +10,7 @@ from xent_bench.comparison.yardsticks import with_ties
 from xent_bench.report.comparison_tables import power
 from xent_bench.report.conclusion import conclusion
 from xent_bench.runs.result import load_runs
+from xent_bench.tables import Table, print_table
 
 
 def test_a_verdict_is_of_the_difference_and_not_of_the_intervals(tmp_path):
@@ -375,3 +376,12 @@ def test_the_speed_of_a_loss_is_the_mean_of_the_runs_that_know_theirs(tmp_path):
         edit(write_run(tmp_path, "ce", seed), examples_per_second=speed)
 
     assert compared(tmp_path).rows[0].examples_per_second == 2000
+
+
+def test_a_table_too_wide_for_a_terminal_keeps_the_names_of_its_rows(capsys):
+    numbers = ["+0.011±0.008 worse"] * 6
+    print_table(Table("Against ce", ["loss", *["a metric"] * 6], [["focal", *numbers]], []))
+
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "worse" in line]
+    assert row.strip().startswith("focal")
+    assert row.count("worse") == 6

@@ -20,6 +20,9 @@ LATEX = str.maketrans(
 )
 
 
+NAME_WIDTH = 9  # of a column of names at least; longer ones are folded
+
+
 class Best(str):
     """A cell that holds one of the best values of its column."""
 
@@ -48,7 +51,7 @@ def print_table(table: Table) -> None:
     drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for place, heading in enumerate(table.headings):
         if place < table.text:
-            drawn.add_column(heading, overflow="fold", min_width=9)
+            drawn.add_column(heading, overflow="fold", min_width=NAME_WIDTH)
         else:
             drawn.add_column(heading, justify="right", no_wrap=True)  # numbers are never cut
     starred = [
@@ -56,8 +59,18 @@ def print_table(table: Table) -> None:
     ]
     for row in table.rows:
         drawn.add_row(*map(_cell, row, starred))
-    _console().print(drawn)
+    console = _console()
+    cells = [row[table.text :] for row in (table.headings, *table.rows)]
+    # a line that a narrow terminal wraps can be read; a table without its first column cannot
+    needed = NAME_WIDTH * table.text + sum(map(_number_width, zip(*cells, strict=True)))
+    console.width = max(console.width, needed)
+    console.print(drawn)
     print_text(table.notes)
+
+
+def _number_width(column: Sequence[str]) -> int:
+    """The width of a column that is never cut, with a star and the gaps beside it."""
+    return 3 + max(len(line) for cell in column for line in cell.split("\n"))
 
 
 def _cell(cell: str, starred: bool) -> Any:
