@@ -19,6 +19,7 @@ from xent_bench.exit_codes import Exit
 from xent_bench.failures import DataError, Unavailable
 from xent_bench.process.signals import Preempted
 from xent_bench.runs.files import JOB, RESULT, has_result
+from xent_bench.runs.lacking import Lack, lacking
 from xent_bench.runs.refusal import delete_alone
 from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import Planned
@@ -116,6 +117,10 @@ class Slurm(SweepLauncher):
 
 
 def _say_end(run: Planned, tally: Tally) -> None:
+    if Lack.CALIBRATOR in lacking(run.folder, run.asked):  # asked for after the job was submitted
+        why = f"trained without {run.calibrator}, which the same command adds"
+        tally.failed(run.name, why, Exit.NOT_AS_EXPECTED)
+        return
     try:
         result = load_run(run.folder / RESULT).content()
         tally.done(run.name, result, run.calibrator, trained=True)
