@@ -85,8 +85,8 @@ def _reading(comparison: Comparison) -> list[str]:
     if not comparison.unranked and sum(row.n > 1 for row in rows) > 1:
         notes.append(
             "* or bold: the best mean; ≈: not shown to differ from it (paired over the seeds that "
-            "most losses have, Holm over all pairs of losses); unmarked beside a best one: shown to "
-            "be worse, or without those seeds. This tests one column; verdicts are corrected over "
+            "most losses have, Holm over all pairs of losses); unmarked beside a best one: shown "
+            "to be worse, or without those seeds. This tests one column; verdicts are corrected over "
             "more. A column without either mark: no loss is shown to differ from the best."
         )
     if any(row.n > 1 for row in rows):
