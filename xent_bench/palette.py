@@ -1,4 +1,4 @@
-"""A colour for each loss, the same in the pictures of its runs, on a report's page and in MLflow.
+"""A colour for each loss, the same in pictures of runs, on a report's page, for runs in MLflow.
 
 The losses that are compared most have a colour of their own in TABLE, and every other one has one
 of the rest of the ten by a hash of its name. Where two losses that are shown together would have

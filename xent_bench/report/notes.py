@@ -86,8 +86,8 @@ def _reading(comparison: Comparison) -> list[str]:
         notes.append(
             "* or bold: the best mean; ≈: not shown to differ from it (paired over the seeds that "
             "most losses have, Holm over all pairs of losses); unmarked beside a best one: shown "
-            "to be worse, or without those seeds. This tests one column; verdicts are corrected over "
-            "more. A column without either mark: no loss is shown to differ from the best."
+            "to be worse, or without those seeds. This tests one column; verdicts are corrected "
+            "over more. A column without either mark: no loss is shown to differ from the best."
         )
     if any(row.n > 1 for row in rows):
         wider = ", wider for a loss that was tuned" * comparison.is_tuned
