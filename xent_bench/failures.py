@@ -43,8 +43,6 @@ def named(error: BaseException) -> BaseException:
             return OutOfMemory(f"not enough memory: {reason}")
         if "does not have a deterministic implementation" in str(error):
             return Unavailable(f"machine.deterministic=false may help: {reason}")
-        if "DataLoader worker" in str(error):
-            return OutOfMemory("a process that decodes images died: fewer machine.workers may help")
     return error
 
 

@@ -103,11 +103,11 @@ def build_loaders(
     if config.batch_size > len(splits.train):
         raise ConfigError("batch_size", _too_large(config.batch_size, len(splits.train), data))
     normalise = data.normalisation(splits.train)
-    workers = config.machine.workers
+    workers, timeout = config.machine.workers, config.machine.worker_timeout or None
     if workers is None:
         workers = processors(config.machine.jobs * config.machine.devices)
     train = ShuffledBatches(
-        data.source(splits.train, device, workers, varied=True),
+        data.source(splits.train, device, workers, varied=True, timeout=timeout),
         data.labels[splits.train],
         normalise,
         config.batch_size,
@@ -118,7 +118,7 @@ def build_loaders(
     )
     evaluated = (
         Batches(
-            data.source(share_ids, device, workers),
+            data.source(share_ids, device, workers, timeout=timeout),
             (data.labels[share_ids],),
             share_ids,
             normalise,
