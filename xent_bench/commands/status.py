@@ -58,6 +58,8 @@ def _show(experiment: Experiment, most: int | None) -> None:
     print(f"{'1 run' if total == 1 else f'{total} runs'}: {', '.join(states)}")
     if experiment.mixtures:
         print(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}")
+    for line in experiment.annotations[:most]:
+        print(line)
     _say_commands(experiment, most)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
+from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.mixtures import mixed, origin_line
 
 ERROR = "test_se/top1"
@@ -11,8 +12,14 @@ MOST_LISTED = 8  # items of a list in a note; further ones are only counted
 
 
 def explanations(comparison: Comparison) -> list[str]:
-    """Notes on how to read the table, on the A/A control and on the origin of the runs."""
-    return [*_reading(comparison), _control(comparison), origin_line(comparison.runs)]
+    """Notes on how to read the table, the A/A control, the origin of the runs; users' notes."""
+    runs = comparison.runs
+    return [
+        *_reading(comparison),
+        _control(comparison),
+        origin_line(runs),
+        *annotation_lines(runs),
+    ]
 
 
 def warnings(comparison: Comparison) -> list[str]:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.arrays import SoftLabels
+from xent_bench.config.annotations import NOTES, annotation_tags
 from xent_bench.config.identity import run_key
+from xent_bench.config.schema import plain
 from xent_bench.process.provenance import provenance
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished
@@ -66,9 +68,10 @@ def recorded(
     write_lasting(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
     tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
+    tags |= annotation_tags(config.notes, plain(config)["tags"])
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
     begun.tags.update(tags, n_test=str(len(built.splits.test)))
-    begun.tags["mlflow.note.content"] = _note(tags, folder, begun.command)
+    begun.tags["mlflow.note.content"] = _description(tags, folder, begun.command)
     machine = config.machine
     notice.listen()  # until now nothing is lost, and data may be long in coming
     with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
@@ -89,12 +92,13 @@ def _batch_statistics(
     return {"batch_statistics": tag}
 
 
-def _note(tags: dict[str, str], folder: Path, command: str) -> str:
+def _description(tags: dict[str, str], folder: Path, command: str) -> str:
     """The description of the run in MLflow, in Markdown."""
     commit = f" at commit `{tags['commit'][:10]}`" if "commit" in tags else ""
     dirty = " (with uncommitted changes)" if tags.get("dirty") == "true" else ""
+    notes = f"{tags[NOTES]}\n\n" if NOTES in tags else ""
     return (
-        f"To reproduce{commit}{dirty}:\n\n    {command}\n\n"
+        f"{notes}To reproduce{commit}{dirty}:\n\n    {command}\n\n"
         f"Run folder: `{folder}`. Every `test/*` value was measured once, after training; "
         "`test_ts/*` is the same after temperature scaling fitted on calib. `*/loss` is in the "
         "loss's own unit: compare losses by `*/nll`, `*/brier` and accuracy."
