@@ -37,9 +37,14 @@ def leaving_nothing(folder: Path, new_folders: Sequence[Path]) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        if was_new and is_refusal(error) and _names(folder) <= {LOCK} | LAUNCHERS | BEFORE_MLFLOW:
+        if was_new and is_refusal(error) and not has_begun(folder):
             _delete(folder, _names(folder) - LAUNCHERS, new_folders)
         raise
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether the folder holds more than a run writes before its first step."""
+    return not _names(folder) <= {LOCK} | LAUNCHERS | BEFORE_MLFLOW
 
 
 def is_refusal(error: Exception) -> bool:

@@ -27,12 +27,12 @@ from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
 from xent_bench.randomness import derived_seed
 from xent_bench.training.classifier import Classifier
-from xent_bench.training.exhausted import blaming
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
 from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.try_out import try_out
+from xent_bench.training.user_code import blaming
 
 # The largest batch where no gradient is kept: in examples, and in values of all their pixels.
 EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25

@@ -22,8 +22,8 @@ from xent_bench.tracking.logger import Tracking, open_run
 from xent_bench.training.batch_statistics import batch_statistics
 from xent_bench.training.build import Built
 from xent_bench.training.checkpoint_files import load_origin
-from xent_bench.training.exhausted import blaming
 from xent_bench.training.origin import Origin, refuse_changes
+from xent_bench.training.user_code import blaming
 
 
 class Record(NamedTuple):
