@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xent_bench.exit_codes import Exit, exit_codes_help, quiet_ending
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.tables import FORMS, print_csv
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the console script xent-losses."""
+    replace_what_cannot_be_shown()
     options = _parser().parse_intermixed_args()
     from xent_bench.config.configure import ConfigError
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xent_bench.comparison.yardsticks import with_ties
 from xent_bench.exit_codes import one_line_errors
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.report.options import parser
 from xent_bench.runs.files import RUN_ID
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script xent-report."""
+    replace_what_cannot_be_shown()
     options = parser().parse_args(arguments)
     with one_line_errors("xent-report"):
         report(options)

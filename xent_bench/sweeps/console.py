@@ -1,5 +1,6 @@
 """The lines on the terminal about a run or a sweep: a Hydra callback that also plans the sweep."""
 
+import shlex
 import sys
 import traceback
 from contextlib import suppress
@@ -82,7 +83,7 @@ class Console(Callback):
         say(f"{run_name(config):14} {result_line(job_return.return_value, config.calibrator.name)}")
         folder = run_folder(config)
         say(f"Folder: {folder}{' (done before: nothing was trained)' * self.had_result}")
-        say(f"Compare: xent-report {folder.parent}")
+        say(f"Compare: xent-report {shlex.quote(str(folder.parent))}")
 
     def _name(self, config: DictConfig) -> str:
         assert self.plan is not None

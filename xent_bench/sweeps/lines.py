@@ -1,5 +1,6 @@
 """Lines on the terminal about a sweep: how each run ended, and how much of the sweep is done."""
 
+import shlex
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +14,8 @@ LEGEND = "Scores on test: as trained → after temperature scaling."
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
-    with suppress(BrokenPipeError):  # `xent-train | head`: training goes on
+    """Print a line at once; where nobody can read it, training goes on."""
+    with suppress(OSError):  # `xent-train | head`, a full disk, a terminal that was closed
         print(line, flush=True)
 
 
@@ -95,6 +96,6 @@ class Tally:
         listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         say(f"{n_runs(self.total)}: {listed}; {duration(time.monotonic() - self.start)}")
         if self.kept:
-            say(f"What failed, and why: xent-status {folder}")
+            say(f"What failed, and why: xent-status {shlex.quote(str(folder))}")
         if before + self.trained + self.completed and not unfinished:
-            say(f"Compare: xent-report {folder}")
+            say(f"Compare: xent-report {shlex.quote(str(folder))}")
