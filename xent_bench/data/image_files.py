@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from xent_bench.data.file_hashes import file_hashes
+from xent_bench.data.file_hashes import Hashes, file_hashes
 from xent_bench.failures import DataError
 
 Decoded: TypeAlias = UInt8[np.ndarray, "n size size 3"]
@@ -24,6 +25,7 @@ BROKEN = (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBom
 SEEN = 0.875  # the side of the central crop in evaluation, as a fraction of the shorter side
 LEAST_AREA = 0.08  # of a random crop, as a fraction of the image's area
 MOST_OBLONG = math.log(4 / 3)  # of a random crop: the largest |log(width / height)|
+CROPS = "train: random crops of 8 to 100 % of the area; evaluation: the central square, 7/8 wide"
 # moments of the channels in ImageNet's train images, in units of uint8
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -58,10 +60,20 @@ class ImageFiles:
         """The images with these ids (positions), in this order."""
         return replace(self, names=self.names[ids])
 
+    def name_of(self, number: int) -> str:
+        """A file's name relative to the root, as text that can be printed."""
+        name: bytes = self.names[number]
+        return name.decode(errors="backslashreplace").replace("\n", "\\n")
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """The SHA-256 of each file, as it was when they were first asked for."""
+        return file_hashes(self.root, self.names)
+
     def sha256(self) -> str:
         """A hash of the names and of all bytes of the files. Unchanged files are read only once."""
         content = hashlib.sha256(b"\n".join(self.names.tolist()))
-        content.update(file_hashes(self.root, self.names).tobytes())
+        content.update(self.hashes.tobytes())
         return content.hexdigest()
 
     def decode(self, wanted: list[tuple[int, Draw | None]]) -> Decoded:

@@ -8,6 +8,7 @@ import torch
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.listing import Listing
 from xent_bench.failures import DataError
 from xent_bench.ranges import PositiveInt
 
@@ -51,6 +52,7 @@ def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> 
         classes,
         test,
         augmentation=Augmentation(flip),
+        listing=Listing(str(folder), test_split),
     )
 
 

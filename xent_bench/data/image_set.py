@@ -11,6 +11,7 @@ from torch import Tensor
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
 from xent_bench.data.batches import Normalisation, Source
 from xent_bench.data.image_files import MEAN, STD, ImageFiles
+from xent_bench.data.listing import Listing
 from xent_bench.data.resident import Resident
 from xent_bench.data.streamed import Streamed
 from xent_bench.failures import DataError
@@ -23,8 +24,9 @@ class ImageSet:
 
     An image's id is its position. `test` holds the ids of the official test split; without one
     (None) a fifth is drawn, the same for every seed. `posterior` maps ids to p(y|x), rows in
-    float64, if that is known: runs then report how far their predictions are from it. DataError
-    for values of a wrong type, shape or range.
+    float64, if that is known: runs then report how far their predictions are from it. `listing`
+    says what a loader left out of its folder; it is shown and not hashed. DataError for values of a
+    wrong type, shape or range.
     """
 
     images: Tensor | ImageFiles  # uint8 (n, channels, h, w), or files that are read when needed
@@ -33,6 +35,7 @@ class ImageSet:
     test: Tensor | None = None
     augmentation: Augmentation = NO_AUGMENTATION
     posterior: Callable[[Index], Distribution] | None = None
+    listing: Listing | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -71,6 +74,12 @@ class ImageSet:
         """Channels, height and width of an image."""
         _, channels, h, w = self.images.shape
         return channels, h, w
+
+    def name_of(self, image: int) -> str:
+        """The name of an image by its id: its file's, relative to the root, or 'image 17'."""
+        if isinstance(self.images, Tensor):
+            return f"image {image}"
+        return self.images.name_of(image)
 
     def true_posterior(self, ids: Index) -> np.ndarray | None:
         """p(y|x) of these images, (n, c) in float64; None if the data set does not know it.
