@@ -78,9 +78,8 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
         for run in to_type[:most]:
             print(f"  {run.command}")
     if experiment.to_sync:
-        print(
-            f"{experiment.to_sync} not in MLflow yet: xent-sync {shlex.quote(str(experiment.folder))}"
-        )
+        folder = shlex.quote(str(experiment.folder))
+        print(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:
