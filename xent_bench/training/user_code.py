@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from xent_bench.config.code_hash import code_of, file_of, is_library, is_ours
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS
 from xent_bench.failures import DataError, Diverged, Unavailable, named
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import has_begun
-from xent_bench.training.code_hash import code_of, file_of, is_library, is_ours
 
 # errors of a disk or of the system, which may be gone at the next try
 PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE}
