@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt64
 from torch import Tensor
 
-from xent_bench.data.image_files import CROPS
+from xent_bench.data.decoding import CROPS
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
 

@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 
 from xent_bench.config.schema import chosen_values
 from xent_bench.data.batches import Batches
-from xent_bench.data.image_files import SEEN, ImageFiles
+from xent_bench.data.decoding import SEEN
+from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink

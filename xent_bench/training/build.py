@@ -81,6 +81,7 @@ def _load(parts: Parts) -> ImageSet:
         data = parts.data()
     if not isinstance(data, ImageSet):
         raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
+    data.check_files()
     return data
 
 
@@ -100,10 +101,7 @@ def build_loaders(
     if share.of > least:
         raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
-        n = len(splits.train)
-        raise ConfigError(
-            "batch_size", f"expected at most the {n} images of train, got {config.batch_size}"
-        )
+        raise ConfigError("batch_size", _too_large(config.batch_size, len(splits.train), data))
     normalise = data.normalisation(splits.train)
     workers = config.machine.workers
     if workers is None:
@@ -131,6 +129,16 @@ def build_loaders(
         for share_ids in [ids.tensor_split(share.of)[share.number]]
     )
     return Loaders(Groups(train, agreed if share.of > 1 else int), *evaluated)
+
+
+def _too_large(batch_size: int, n: int, data: ImageSet) -> str:
+    """The refusal of a batch larger than train, with a size that leaves a few steps an epoch."""
+    proposed = 2 ** max(0, (n // 4).bit_length() - 1)
+    return (
+        f"expected at most the {n} images of train (of {len(data.images)} images; the others are "
+        f"val, calib and test), got {batch_size}: batch_size={proposed} gives {n // proposed} "
+        "steps an epoch"
+    )
 
 
 def _evaluation_batch(data: ImageSet) -> int:
