@@ -15,6 +15,7 @@ from xent_bench.config.explain import USER_ERRORS, exit_code, explain, refuse
 from xent_bench.config.identity import run_folder, run_name
 from xent_bench.failures import release
 from xent_bench.runs.files import has_result
+from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say
 from xent_bench.sweeps.plan import Plan, plan_of
 from xent_bench.sweeps.plugins import register_plugins
@@ -38,13 +39,14 @@ class Console(Callback):
             refuse(error)
         if self.plan is None:
             return
-        self.tally = Tally(len(self.plan.runs), len(self.plan.missing))
+        varied = differing([run.overrides for run in self.plan.runs])
+        keys = {word.partition("=")[0] for word in varied}
+        self.tally = Tally(len(self.plan.runs), len(self.plan.missing), keys)
         if not self.plan.missing:
             with suppress(OSError):  # a folder that may not be written keeps the old one
                 OmegaConf.save(config, Path(config.hydra.sweep.dir) / "multirun.yaml")
             self.tally.say_sum(self.plan.runs[-1].folder.parent)
             sys.exit(0)
-        say(LEGEND)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember whether there is anything to train; a mistake is for `run` to refuse."""

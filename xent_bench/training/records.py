@@ -13,10 +13,13 @@ from xent_bench.arrays import SoftLabels
 from xent_bench.config.annotations import NOTES, annotation_tags
 from xent_bench.config.identity import run_key
 from xent_bench.config.schema import plain
+from xent_bench.data.account import account
 from xent_bench.process.provenance import provenance
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.data_account import save_account
 from xent_bench.runs.files import CONFIG
+from xent_bench.runs.start import start_lines
 from xent_bench.runs.whole_files import write_lasting
 from xent_bench.tracking.logger import Tracking, open_run
 from xent_bench.training.batch_statistics import batch_statistics
@@ -65,6 +68,8 @@ def recorded(
     if checkpoint is not None:
         refuse_changes(load_origin(checkpoint), origin, checkpoint)
     built.checkpointing.origin = origin._asdict()
+    images = account(built.data, built.splits)
+    save_account(images, folder)
     write_lasting(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
     tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
@@ -72,6 +77,7 @@ def recorded(
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
     begun.tags.update(tags, n_test=str(len(built.splits.test)))
     begun.tags["mlflow.note.content"] = _description(tags, folder, begun.command)
+    print(*start_lines(begun.params, tags["hardware"], images), sep="\n", flush=True)
     machine = config.machine
     notice.listen()  # until now nothing is lost, and data may be long in coming
     with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
