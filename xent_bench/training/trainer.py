@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from datetime import timedelta
 
 import torch
 from omegaconf import DictConfig
@@ -33,7 +34,7 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
         return Trainer(
             accelerator=config.machine.accelerator.value,
             devices=devices,
-            strategy=_together() if devices > 1 else "auto",
+            strategy=_together(config.machine.rank_timeout) if devices > 1 else "auto",
             use_distributed_sampler=False,
             precision="32-true",  # the Classifier casts to bfloat16 by itself
             deterministic=config.machine.deterministic,
@@ -65,8 +66,13 @@ def use_threads(config: DictConfig, flops: float) -> None:
     torch.set_num_threads(chosen)
 
 
-def _together() -> DDPStrategy:
+def _together(seconds: float) -> DDPStrategy:
+    """The strategy of processes that train a run together.
+
+    A process whose exchange with another takes longer than `seconds` fails: that one hangs.
+    """
     return DDPStrategy(
+        timeout=timedelta(seconds=seconds),
         broadcast_buffers=False,  # statistics of whole batches are the same in every process
     )
 
