@@ -20,6 +20,7 @@ from typing import Any
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 from xent_bench.failures import PeerLost, ProcessEnded, Unavailable, named
+from xent_bench.process.lost_output import outlive_output
 from xent_bench.process.signals import Notice, Preempted, end_with_parent
 
 SIGNAL_SECONDS = 0.2  # seconds until a signal is passed on to them
@@ -70,6 +71,7 @@ def _run_rank(
     outcome: Connection,
 ) -> None:
     os.environ |= environment
+    outlive_output()
     try:
         with Notice() as notice:
             # the fork server of a sweep blocks them, and children inherit that
