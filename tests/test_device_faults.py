@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from xent_bench.config.explain import exit_code, explain
+from xent_bench.data.augment import Augmentation
+from xent_bench.data.resident import Resident, refuse_larger_than_gpu, stored_bytes
 from xent_bench.failures import (
     OutOfMemory,
     PeerLost,
@@ -13,6 +15,7 @@ from xent_bench.failures import (
     worth_another_try,
 )
 from xent_bench.training.run import run
+from xent_bench.training.trainer import build_trainer
 
 HINT = (
     "\nCUDA kernel errors might be asynchronously reported at some other API call, so the "
@@ -221,3 +224,47 @@ def test_want_of_memory_in_the_first_try_is_not_blamed_on_the_users_part(
 
     with pytest.raises(OutOfMemory, match="not enough memory"):
         run(config(part))
+
+
+@pytest.mark.parametrize(("devices", "there"), [(1, "no GPUs"), (2, "1 GPU")])
+def test_a_wish_for_gpus_that_are_not_there_is_told_with_what_there_is(
+    composed, monkeypatch, devices: int, there: str
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8a")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: devices - 1)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: devices > 1)
+    wanted = composed("machine=gpu", f"machine.devices={devices}")
+    with pytest.raises(Unavailable) as refused:
+        build_trainer(wanted)
+
+    line = str(refused.value)
+    assert line.startswith(f"machine.accelerator=gpu machine.devices={devices}: torch sees {there}")
+    assert "with CUDA_VISIBLE_DEVICES='GPU-8a'" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(flip=True, crop=2)])
+def test_the_bytes_of_images_on_a_device_are_known_before_they_are_there(augmentation):
+    images = torch.zeros(7, 3, 8, 6, dtype=torch.uint8)
+    stored = Resident(images, torch.device("cpu"), augmentation)
+
+    assert stored_bytes(7, (3, 8, 6), augmentation) == stored.runs.untyped_storage().nbytes()
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "refusal"),
+    [(1300, 9000, None), (1299, 9000, OutOfMemory), (1000, 1299, Unavailable)],
+)
+def test_images_that_a_gpu_cannot_hold_are_refused_before_they_are_copied(
+    monkeypatch, free: int, total: int, refusal: type | None
+):
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (free, total))
+    wanted = [10, 2, 1], (1, 10, 10), Augmentation(), torch.device("cuda")
+
+    if refusal is None:
+        refuse_larger_than_gpu(*wanted)
+        return
+    with pytest.raises(Unavailable, match=r"the images lie in the GPU's.*image_folder") as refused:
+        refuse_larger_than_gpu(*wanted)
+    assert type(refused.value) is refusal
+    assert worth_another_try(refused.value) == (refusal is OutOfMemory)

@@ -1,4 +1,4 @@
-"""Output to a terminal, a pipe or a full disk that takes no more: it is dropped, the run goes on."""
+"""Output that a closed terminal, a pipe or a full disk takes no more: dropped, the run goes on."""
 
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper

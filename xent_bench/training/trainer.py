@@ -1,6 +1,7 @@
 """Lightning's Trainer for one run, and the number of threads that torch uses."""
 
 import logging
+import os
 import warnings
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
 from xent_bench.config.schema import Precision
-from xent_bench.failures import Unavailable
+from xent_bench.failures import Unavailable, named
 from xent_bench.process.arithmetic import use_tf32
 from xent_bench.process.processors import processors
 from xent_bench.training.checkpoint_files import LastingCheckpointIO
@@ -78,8 +79,24 @@ def _together(seconds: float) -> DDPStrategy:
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:
-    reason = str(error).partition("\n")[0]
-    return Unavailable(f"machine.accelerator={config.machine.accelerator.name}: {reason}")
+    """The error that says which devices were asked for, which there are, and why there is none."""
+    machine = config.machine
+    asked = f"machine.accelerator={machine.accelerator.name} machine.devices={machine.devices}"
+    gpus = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    of_them = "" if visible is None else f" with CUDA_VISIBLE_DEVICES={visible!r}"
+    reason = " ".join(str(error).split()) if gpus else str(_why_no_gpu() or error)
+    there = "1 GPU" if gpus == 1 else f"{gpus or 'no'} GPUs"
+    return Unavailable(f"{asked}: torch sees {there} here{of_them}: {reason}")
+
+
+def _why_no_gpu() -> BaseException | None:
+    """The error with which torch fails to use a GPU: no driver, one that is too old, ..."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # torch's
+    except (RuntimeError, AssertionError) as error:
+        return named(error)
+    return None
 
 
 def _quieten() -> None:
