@@ -13,7 +13,8 @@ PACKAGE = ROOT / "xent_bench"
 OURS = {
     "arrays": set(),
     "cache_folder": set(),
-    "failures": set(),
+    "device_faults": set(),
+    "failures": {"device_faults"},
     "offer": set(),
     "palette": set(),
     "randomness": set(),

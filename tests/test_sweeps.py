@@ -243,6 +243,49 @@ def test_a_parent_that_is_told_to_end_tells_its_runs_and_starts_no_other(tmp_pat
         until(lambda: not processes_in(tmp_path), seconds=5)
 
 
+def test_a_sweep_whose_terminal_is_closed_is_saved_and_ends(tmp_path):
+    terminal, inside = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, XENT_TRAIN, "-m", *ENDLESS, "seed=0,1"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    ) as process:
+        os.close(inside)
+        until(lambda: list(tmp_path.rglob("progress.json")))
+        os.close(terminal)  # as where ssh ends: SIGHUP to all, and nothing can be printed
+
+        assert process.wait(30) == 75
+    until(lambda: not processes_in(tmp_path), seconds=5)
+    (begun,) = tmp_path.rglob("begun.json")
+    assert "told to end by SIG" in begun.read_text()
+    assert list(begun.parent.glob("*.ckpt"))
+
+
+ON_A_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+def test_a_run_whose_output_nobody_can_receive_is_finished(tmp_path):
+    with subprocess.Popen(
+        [XENT_TRAIN, *LINEAR, "epochs=2"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        process.stderr.close()
+
+        assert process.wait(60) == 0
+    assert results(tmp_path)
+
+
 def test_the_runs_of_a_parent_that_was_killed_end_by_themselves(tmp_path):
     with running(tmp_path) as process:
         process.kill()

@@ -86,6 +86,7 @@ class Machine:
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs
+    rank_timeout: Positive = 600.0  # seconds that one of `devices` processes may be silent
     retries: NaturalNumber = 2  # for a run of a sweep that was killed or lacked memory or room
     runs: NonEmpty = "runs"  # the folder of run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db

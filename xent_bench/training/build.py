@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_name
@@ -19,6 +19,7 @@ from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import WHOLE, Batches, Share, ShuffledBatches, pixels
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.resident import refuse_larger_than_gpu
 from xent_bench.data.split import Splits, split
 from xent_bench.links import link_of
 from xent_bench.offer import offer
@@ -102,6 +103,10 @@ def build_loaders(
         raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
         raise ConfigError("batch_size", _too_large(config.batch_size, len(splits.train), data))
+    if isinstance(data.images, Tensor):
+        lengths = [len(ids.tensor_split(share.of)[share.number]) for ids in splits[1:]]
+        lengths.insert(0, len(splits.train))
+        refuse_larger_than_gpu(lengths, data.shape, data.augmentation, device)
     normalise = data.normalisation(splits.train)
     workers = config.machine.workers
     if workers is None:

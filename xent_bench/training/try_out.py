@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from xent_bench.config.configure import ConfigError
+from xent_bench.failures import raise_fault
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.user_code import at_line, complaint, exhausted
 from xent_bench.types import Pixels
@@ -31,6 +32,7 @@ def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int
         RuntimeError,
         ValueError,
     ) as error:  # the images are too small, or a single one is to be normalised
+        raise_fault(error)
         shape = tuple(images.shape)
         line = f"cannot train on a batch of shape {shape}: {error}{at_line(error)}"
         raise ConfigError("model", line) from error
@@ -56,6 +58,7 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
     except StopIteration as stop:
         raise exhausted("loss", stop, WHEN) from stop
     except Exception as error:  # whatever a user's loss raises
+        raise_fault(error)
         raise complaint("loss", error, WHEN) from error
     expected = tuple(logits.shape[:1])
     if not isinstance(value, Tensor) or value.shape != expected or not value.requires_grad:
