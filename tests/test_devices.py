@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_folder
-from xent_bench.failures import Diverged, Unavailable
+from xent_bench.failures import Diverged, ProcessEnded, worth_another_try
 from xent_bench.process.ranks import run_in_ranks
 from xent_bench.process.signals import Notice, Preempted
 from xent_bench.runs.predictions import load
@@ -114,7 +114,7 @@ def test_told_to_end_they_save_at_one_step_and_go_on_to_the_same_bits(config, dr
     assert again["metrics"] == expected["metrics"]
 
 
-def test_when_one_is_killed_the_others_end_and_the_same_command_goes_on(config):
+def test_when_one_is_killed_the_others_end_and_the_same_command_goes_on(config, capfd):
     wanted = config("machine.devices=2", "epochs=8", "batch_size=16", base=BASE)
     straight = config("machine.devices=2", "epochs=8", "batch_size=16", folder="s", base=BASE)
     begun = once(
@@ -122,11 +122,40 @@ def test_when_one_is_killed_the_others_end_and_the_same_command_goes_on(config):
         lambda _: multiprocessing.active_children()[-1].kill(),
     )
     in_background(begun)
-    with pytest.raises(Unavailable, match="processes that train the run was ended by SIGKILL"):
+    start = time.monotonic()
+    with pytest.raises(ProcessEnded, match="that train the run was ended by SIGKILL") as ended:
         run(wanted)
 
+    assert time.monotonic() - start < 30
+    assert worth_another_try(ended.value)
+    assert "Traceback" not in capfd.readouterr().err
     assert multiprocessing.active_children() == []
     assert run(wanted)["metrics"] == run(straight)["metrics"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_that_is_stopped_is_noticed_and_the_same_command_goes_on(config, capfd, rank):
+    chosen = ("machine.devices=2", "epochs=8", "batch_size=16", "machine.rank_timeout=3")
+    wanted = config(*chosen, base=BASE)
+    begun = once(
+        lambda: list(run_folder(wanted).glob("step*.ckpt")),
+        lambda _: os.kill(rank_process(rank), signal.SIGSTOP),
+    )
+    in_background(begun)
+    start = time.monotonic()
+    with pytest.raises(ProcessEnded, match=r"silent for machine.rank_timeout") as ended:
+        run(wanted)
+
+    assert time.monotonic() - start < 30
+    assert worth_another_try(ended.value)
+    assert multiprocessing.active_children() == []
+    assert "Traceback" not in capfd.readouterr().err
+    assert run(wanted)["tags"]["key"]
+
+
+def rank_process(rank: int) -> int:
+    """The process of a rank: they are started one after the other."""
+    return sorted(child.pid or 0 for child in multiprocessing.active_children())[rank]
 
 
 def test_a_long_word_of_one_is_heard():

@@ -12,12 +12,12 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
+from xent_bench.config.code_hash import code_of
 from xent_bench.config.explain import exit_code
 from xent_bench.config.identity import run_folder
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
 from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
-from xent_bench.training.code_hash import code_of
 from xent_bench.training.run import run
 
 FOLDER = ("data=image_folder", "data.size=8", "data.flip=false", "model=linear", "loss=ce")

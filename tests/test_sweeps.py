@@ -45,7 +45,17 @@ def net(shape, classes, *, end: str = ""):
     linear = nn.Linear(shape[0] * shape[1] * shape[2], classes)
     if end == "diverged":
         nn.init.constant_(linear.weight, 1e38)
-    return nn.Sequential(nn.Flatten(), linear)
+    return nn.Sequential(nn.Flatten(), linear, *[Late()] * (end == "late"))
+
+class Late(nn.Module):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        if self.calls > 8:
+            print("some words")
+            raise ZeroDivisionError("a mistake")
+        return x
 """
 
 
@@ -96,7 +106,7 @@ def until(condition: Any, seconds: float = 60) -> None:
 def hurt(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A sweep whose runs end in many ways, two at a time."""
     folder = tmp_path_factory.mktemp("hurt")
-    ends = "none,killed,killed_once,out_of_memory_once,left,exited,diverged,mistaken"
+    ends = "none,killed,killed_once,out_of_memory_once,left,exited,diverged,mistaken,late"
     arguments = ("model._target_=users.net", f"+model.end={ends}", "epochs=2")
     return folder, sweep(folder, *LINEAR, *arguments, "machine.jobs=2", "machine.retries=1")
 
@@ -112,7 +122,7 @@ def test_the_runs_beside_one_that_dies_are_finished(hurt):
     finished = {each["params"]["model.end"] for each in results(folder).values()}
 
     assert finished == {"none", "killed_once", "out_of_memory_once"}
-    assert "8 runs: 3 trained, 5 failed" in done.stdout
+    assert "9 runs: 3 trained, 6 failed" in done.stdout
     assert done.returncode in (1, 4)  # of the first that failed
     assert done.stderr == ""
 
@@ -135,9 +145,10 @@ def test_a_killed_run_and_one_without_memory_are_tried_again_with_the_reason(hur
     ("end", "reason"),
     [
         ("left", "its process left with exit code 3 and no result"),
-        ("exited", "ended by sys.exit(7)"),
+        ("exited", "model: SystemExit: 7 when it was built, at "),
         ("diverged", "the loss became nan in epoch 1, step 1"),
-        ("mistaken", "ZeroDivisionError: a mistake; see runs/default/ce-synthetic-net-"),
+        ("mistaken", "model: ZeroDivisionError: a mistake when it was built, at "),
+        ("late", "model: ZeroDivisionError: a mistake in epoch 2, step 4, at "),
     ],
 )
 def test_a_run_that_ends_itself_is_not_tried_again(hurt, end, reason):
@@ -149,9 +160,11 @@ def test_a_run_that_ends_itself_is_not_tried_again(hurt, end, reason):
 
 def test_what_a_failed_run_printed_is_kept_in_its_folder(hurt):
     folder, done = hurt
-    log = line_of(done.stdout, "mistaken", "FAILED").rpartition("see ")[2]
+    line = line_of(done.stdout, "late", "FAILED")
+    log = line.partition("the traceback is in ")[2].removesuffix(" (on the command line)")
 
-    assert "ZeroDivisionError: a mistake" in (folder / log).read_text()
+    for words in ("some words", "Traceback", "ZeroDivisionError: a mistake"):
+        assert words in (folder / log).read_text()
     assert "Traceback" not in done.stdout
     assert not [f for f in folder.glob("runs/default/*/log.txt") if not f.stat().st_size]
 
@@ -228,6 +241,49 @@ def test_a_parent_that_is_told_to_end_tells_its_runs_and_starts_no_other(tmp_pat
         assert "Traceback" not in said
         assert len(list(tmp_path.rglob("begun.json"))) == 2
         until(lambda: not processes_in(tmp_path), seconds=5)
+
+
+def test_a_sweep_whose_terminal_is_closed_is_saved_and_ends(tmp_path):
+    terminal, inside = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, XENT_TRAIN, "-m", *ENDLESS, "seed=0,1"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    ) as process:
+        os.close(inside)
+        until(lambda: list(tmp_path.rglob("progress.json")))
+        os.close(terminal)  # as where ssh ends: SIGHUP to all, and nothing can be printed
+
+        assert process.wait(30) == 75
+    until(lambda: not processes_in(tmp_path), seconds=5)
+    (begun,) = tmp_path.rglob("begun.json")
+    assert "told to end by SIG" in begun.read_text()
+    assert list(begun.parent.glob("*.ckpt"))
+
+
+ON_A_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+def test_a_run_whose_output_nobody_can_receive_is_finished(tmp_path):
+    with subprocess.Popen(
+        [XENT_TRAIN, *LINEAR, "epochs=2"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        process.stderr.close()
+
+        assert process.wait(60) == 0
+    assert results(tmp_path)
 
 
 def test_the_runs_of_a_parent_that_was_killed_end_by_themselves(tmp_path):

@@ -117,7 +117,7 @@ def assert_mlflow_has_all_of(config: DictConfig, uri: str) -> StoredRun:
     assert tags.items() <= stored.data.tags.items()
     assert {"n_test", "command", "mlflow.user", "mlflow.note.content"} <= stored.data.tags.keys()
     kept = [each.path for each in MlflowClient(uri).list_artifacts(stored.info.run_id)]
-    assert kept == ["config.yaml", "net.json", "pictures", "predictions.npz"]
+    assert kept == ["config.yaml", "images.json", "net.json", "pictures", "predictions.npz"]
     assert not is_pending(folder)
     return stored
 

@@ -2,6 +2,8 @@
 
 import traceback
 
+from xent_bench.device_faults import Kind, fault_of
+
 
 class DataError(ValueError):
     """The data set is missing, damaged or of a wrong form; the message says what to do."""
@@ -22,12 +24,22 @@ class ProcessEnded(Unavailable):
     """One of the processes that train a run together was killed, or ended without an error."""
 
 
+class PeerLost(ProcessEnded):
+    """Another of the processes that train a run together is gone or silent, as this one sees it.
+
+    Why it is gone, it says itself, or its exit code does.
+    """
+
+
 class Unreachable(Unavailable):
     """The tracking store cannot be reached when a run begins."""
 
 
 class Diverged(ArithmeticError):
     """The loss or an output of the net is infinite or not a number."""
+
+
+KINDS = {Kind.MEMORY: OutOfMemory, Kind.PEER: PeerLost, Kind.DEVICE: Unavailable}
 
 
 def named(error: BaseException) -> BaseException:
@@ -38,12 +50,25 @@ def named(error: BaseException) -> BaseException:
         return Unavailable(f"machine.compile: {kind.__name__}: {reason}")
     if isinstance(error, MemoryError):  # often has no message
         return OutOfMemory(f"not enough memory: {reason or 'none is left'}")
-    if isinstance(error, RuntimeError):  # torch's OutOfMemoryError is one
-        if "out of memory" in str(error) or "allocate" in str(error):
-            return OutOfMemory(f"not enough memory: {reason}")
+    if isinstance(error, Unavailable):
+        return error
+    if isinstance(error, RuntimeError | AssertionError):  # torch's OutOfMemoryError is one
+        fault = fault_of(str(error))
+        if fault is not None:
+            return KINDS[fault.kind](f"{fault.advice}: {fault.line}")
         if "does not have a deterministic implementation" in str(error):
             return Unavailable(f"machine.deterministic=false may help: {reason}")
     return error
+
+
+def raise_fault(error: BaseException) -> None:
+    """Raise a fault of the device or of memory by its name; return if the error is none.
+
+    For code that takes whatever a user's net or loss raises for a mistake of theirs.
+    """
+    by_name = named(error)
+    if by_name is not error:
+        raise by_name from error
 
 
 def reason(error: BaseException) -> str:
@@ -55,9 +80,14 @@ def reason(error: BaseException) -> str:
 
 
 def worth_another_try(error: BaseException) -> bool:
-    """Whether the run may succeed a little later: memory or disk was full, or a disk was away."""
+    """Whether the run may succeed a little later.
+
+    Memory or disk was full, a disk was away, or one of its processes was killed.
+    """
     lasting = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
-    return isinstance(error, OutOfMemory | OSError) and not isinstance(error, lasting)
+    return isinstance(error, OutOfMemory | ProcessEnded | OSError) and not isinstance(
+        error, lasting
+    )
 
 
 def release(error: BaseException | None) -> None:

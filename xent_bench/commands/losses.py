@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xent_bench.exit_codes import Exit, exit_codes_help, quiet_ending
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.tables import FORMS, print_csv
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the console script xent-losses."""
+    replace_what_cannot_be_shown()
     options = _parser().parse_intermixed_args()
     from xent_bench.config.configure import ConfigError
 
@@ -115,7 +117,7 @@ def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Cert
     from rich.console import Console
     from rich.progress import track
 
-    from xent_bench.certificates.certify import certify
+    from xent_bench.certificates.remembered import certificate_of
     from xent_bench.config.configure import ConfigError
 
     torch.set_num_threads(1)  # the operations are small: threads would only wait
@@ -125,7 +127,7 @@ def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Cert
         losses, "Certifying", console=console, transient=True, disable=len(losses) < 3
     ):
         try:
-            certificates[name] = certify(losses[name], classes)
+            certificates[name] = certificate_of(losses[name], classes)
         except Exception as error:  # a user's loss may raise anything
             kind = type(error).__name__
             raise ConfigError(name, f"cannot be certified: {kind}: {error}") from error

@@ -8,12 +8,14 @@ from xent_bench.evaluation.rescore import Rescored, rescore
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.metrics.reported import PREFIXES
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import RESULT
 from xent_bench.runs.result import Run
 
 
 def main() -> None:
     """Run the console script."""
+    replace_what_cannot_be_shown()
     options = _parser().parse_args()
     with one_line_errors("xent-rescore"):
         sys.exit(_rescore_all(options))

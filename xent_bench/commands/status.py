@@ -1,12 +1,14 @@
 """xent-status: show which runs in a folder are done, running, missing or failed, and why."""
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.status import Experiment, State, experiments_in
 
 SHOWN = 20  # rows and commands of an experiment that are shown without --all
@@ -23,6 +25,7 @@ STYLES = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script."""
+    replace_what_cannot_be_shown()
     options = _parser().parse_args(arguments)
     is_done = False
     with one_line_errors("xent-status"):
@@ -58,6 +61,8 @@ def _show(experiment: Experiment, most: int | None) -> None:
     print(f"{'1 run' if total == 1 else f'{total} runs'}: {', '.join(states)}")
     if experiment.mixtures:
         print(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}")
+    for line in experiment.annotations[:most]:
+        print(line)
     _say_commands(experiment, most)
 
 
@@ -73,7 +78,8 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
         for run in to_type[:most]:
             print(f"  {run.command}")
     if experiment.to_sync:
-        print(f"{experiment.to_sync} not in MLflow yet: xent-sync {experiment.folder}")
+        folder = shlex.quote(str(experiment.folder))
+        print(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:

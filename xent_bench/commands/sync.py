@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import LOCK, NOT_IN_MLFLOW, RUN_ID, is_pending
 from xent_bench.tracking.reach import complaint, store_if_configured
 from xent_bench.tracking.send import LOCK_TIMEOUT, send
@@ -19,6 +20,7 @@ BUSY, DONE = "still running, left alone", "sent before"
 
 def main() -> None:
     """Run the console script."""
+    replace_what_cannot_be_shown()
     options = _parser().parse_args()
     with one_line_errors("xent-sync"):
         sys.exit(_sync_all(options.runs or [Path("runs")], options.store))

@@ -19,15 +19,19 @@ from xent_bench.config.identity import command_of
 from xent_bench.config.schema import CONF, register_schema
 from xent_bench.exit_codes import Exit
 from xent_bench.process import garbage
+from xent_bench.process.lost_output import outlive_output
 from xent_bench.process.signals import Preempted, raise_on_signal
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.sweeps.lines import say
 
 
 def main() -> None:
     """Run the command. A user's error ends it with one line and an exit code, not a traceback."""
+    replace_what_cannot_be_shown()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
     logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what it then raises
     garbage.pause()
+    outlive_output()
     raise_on_signal()
     register_schema()
     # Hydra copies its store, which it only reads, for each group of --help: half of the time

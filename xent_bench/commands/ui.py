@@ -14,6 +14,7 @@ from http.client import HTTPException
 
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
+from xent_bench.process.streams import replace_what_cannot_be_shown
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 START_TIMEOUT = 180  # seconds: MLflow's imports on a slow disk
@@ -22,6 +23,7 @@ LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETR
 
 def main() -> None:
     """Run the console script."""
+    replace_what_cannot_be_shown()
     options, mlflow_options = _parser().parse_known_args()
     # also within the options that MLflow hands on to its server
     if any("--host" in word for word in mlflow_options):

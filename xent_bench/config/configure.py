@@ -16,6 +16,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.signatures import read_parameters
@@ -61,12 +62,20 @@ def check_top_level(config: DictConfig) -> None:
         if not isinstance(target, str):
             raise ConfigError(f"{group}._target_", f"expected a dotted name, got {target}")
     _check_batches(config)
-    folder_name = str(config.experiment)
-    if not folder_name or "/" in folder_name or folder_name.startswith("."):
-        raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
-    if folder_name == "mlflow":
-        raise ConfigError("experiment", "mlflow is the folder of MLflow's own files")
+    _check_annotations(config)
     _check_tracking(config.machine.tracking or "")
+
+
+def _check_annotations(config: DictConfig) -> None:
+    key = "experiment" if config.name == config.experiment else "name"
+    if complaint := complaint_of_name(str(config.name)):
+        raise ConfigError(key, complaint)
+    if complaint := complaint_of_tags(plain(config)["tags"]):
+        raise ConfigError("tags", complaint)
+    if len(config.notes or "") > LONGEST_TEXT:
+        raise ConfigError(
+            "notes", f"expected at most {LONGEST_TEXT} characters, got {len(config.notes)}"
+        )
 
 
 def _check_tracking(uri: str) -> None:

@@ -65,10 +65,10 @@ def run_name(config: DictConfig) -> str:
 
 
 def run_folder(config: DictConfig) -> Path:
-    """The run's folder: runs/<experiment>/<loss>-<data>-<model>-s<seed>-<key>."""
+    """The run's folder: runs/<name>/<loss>-<data>-<model>-s<seed>-<key>."""
     names = [choice(config, group) for group in ("loss", "data", "model")]
     name = "-".join([*names, f"s{config.seed}", run_key(config)])
-    return Path(str(config.machine.runs), str(config.experiment), name)
+    return Path(str(config.machine.runs), str(config.name), name)
 
 
 def command_of(hydra: HydraConf | DictConfig, overrides: Iterable[str]) -> str:

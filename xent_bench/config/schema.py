@@ -1,9 +1,9 @@
 """The typed top level of the config: the keys that exist, with their types and ranges.
 
 Science or machine: a key that can change the numbers stands at the top and is hashed into the run's
-key; one that cannot stands under `machine`. Three more are not hashed: `experiment`, the name under
-which a run is filed; `calibrator`, which adds numbers to a run and changes none; and
-`data.download`.
+key; one that cannot stands under `machine`. Others that are not hashed: `name`, under which a run
+is filed (`experiment`, if none is given), `notes` and `tags`; `calibrator`, which adds numbers to a
+run and changes none; and `data.download`.
 """
 
 from dataclasses import dataclass, field
@@ -87,6 +87,7 @@ class Machine:
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs
+    rank_timeout: Positive = 600.0  # seconds that one of `devices` processes may be silent
     retries: NaturalNumber = 2  # for a run of a sweep that was killed or lacked memory or room
     runs: NonEmpty = "runs"  # the folder of run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
@@ -123,6 +124,9 @@ class Train:
     augmentation: Recipe = field(default_factory=Recipe)
     precision: Precision = MISSING
     experiment: str = MISSING
+    name: str = MISSING
+    notes: str | None = MISSING
+    tags: Any = MISSING  # names and values; as a dict Hydra would refuse new names
     calibrator: Calibrator = MISSING
     machine: Machine = field(default_factory=Machine)
 

@@ -1,6 +1,5 @@
-"""The account of a run's images: how many, of which classes, in which split, and what is odd."""
+"""The making of a run's data account: images are counted, and copies found by their content."""
 
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -11,59 +10,11 @@ from torch import Tensor
 from xent_bench.data.decoding import CROPS
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
+from xent_bench.runs.data_account import DataAccount, Pairs
 
 Keys: TypeAlias = UInt64[np.ndarray, " n"]
-Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 EXAMPLES = 3  # pairs of copies that are named
-
-
-@dataclass(frozen=True)
-class DataAccount:
-    """Facts about the images of a run, in plain values: `dataclasses.asdict` is ready for JSON.
-
-    - `images`, `classes`: their numbers.
-    - `splits`: split -> number of its images; the keys are train, val, calib and test.
-    - `smallest_class`, `smallest_count`: the class with the fewest images of train, and how many.
-      An image with soft labels counts for its likeliest class.
-    - `absent`: split -> number of classes without an image in it; splits with all classes are not
-      in it.
-    - `test`: 'official', or 'drawn' from all images.
-    - `shape`: channels, height and width of an image, as the net sees it.
-    - `crop`: how a file becomes such an image, in words; None for images in memory.
-    - `folder`: the folder of the files; None for sets that do not say.
-    - `test_folder`: the folder in it that is the test split: 'test', or 'val' where there is no
-      'test'; None where test is drawn.
-    - `left_out`: reason -> number of files and folders that were not used, such as
-      {'hidden': 3, 'no image (.txt)': 2}.
-    - `unread`: names of the folders in `folder` that were not read.
-    - `leaks`: split -> number of its images of which an exact copy is in a split before it, in the
-      order train, val, calib, test. Splits without any are not in it.
-    - `leak_examples`: up to 3 pairs: an image, and its copy in a later split; those of test first.
-      An image is named by its file, or by its id in a set in memory.
-    - `repeated`: number of images of train that are copies of another image of train.
-    - `conflicts`: number of images of which an exact copy, in any split, has another label.
-    - `conflict_examples`: up to 3 pairs of such images.
-    """
-
-    images: int
-    classes: int
-    splits: dict[str, int]
-    smallest_class: str
-    smallest_count: int
-    absent: dict[str, int]
-    test: str
-    shape: tuple[int, int, int]
-    crop: str | None
-    folder: str | None
-    test_folder: str | None
-    left_out: dict[str, int]
-    unread: tuple[str, ...]
-    leaks: dict[str, int]
-    leak_examples: Pairs
-    repeated: int
-    conflicts: int
-    conflict_examples: Pairs
 
 
 def account(data: ImageSet, splits: Splits) -> DataAccount:

@@ -5,12 +5,13 @@ with a reflected border. An augmented image is then a window of that memory: to 
 arithmetic and no copy other than the batch itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
+from xent_bench.failures import OutOfMemory, Unavailable
 from xent_bench.types import Images, Index, Places, Rows
 
 
@@ -68,6 +69,43 @@ class Resident:
         # a CPU
         runs = self.runs.index_select(0, (start[:, None] + self.offsets).flatten())
         return runs.view(len(start), self.shape[1], -1)
+
+
+def stored_bytes(
+    n: int, shape: tuple[int, int, int], augmentation: Augmentation = NO_AUGMENTATION
+) -> int:
+    """Bytes of n images as `Resident` stores them."""
+    channels, h, w = shape
+    border = 2 * augmentation.crop
+    return n * (1 + augmentation.flip) * channels * (h + border) * (w + border)
+
+
+def refuse_larger_than_gpu(
+    splits: Sequence[int],
+    shape: tuple[int, int, int],
+    augmentation: Augmentation,
+    device: torch.device,
+) -> None:
+    """Raise an error before images are copied to a GPU whose memory cannot hold them.
+
+    `splits`: numbers of images, those of train first. Unavailable if no other program's end would
+    help, else OutOfMemory.
+    """
+    if device.type != "cuda":
+        return
+    train, *evaluated = splits
+    stored = stored_bytes(train, shape, augmentation)
+    # mirrored or bordered images are made beside those that they are made of
+    making = stored * (1 + bool(augmentation.flip or augmentation.crop))
+    needed = max(making, stored + sum(stored_bytes(n, shape) for n in evaluated))
+    free, total = torch.cuda.mem_get_info(device)
+    if needed > free:
+        raise (Unavailable if needed > total else OutOfMemory)(
+            f"not enough memory: the images lie in the GPU's, and need {needed / 2**30:.1f} GiB "
+            f"there, of which {free / 2**30:.1f} of {total / 2**30:.1f} are free; a set of image "
+            "files (data=image_folder) is read from the disk instead, and data.flip=false and "
+            "data.crop=0 halve the need"
+        )
 
 
 def _with_border(images: Tensor, border: int) -> Tensor:

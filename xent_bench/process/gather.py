@@ -12,15 +12,30 @@ def is_shared() -> bool:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Concatenate the rows of all processes, in their order; the numbers of rows may differ."""
+    """Concatenate the rows of all processes, in their order; the numbers of rows may differ.
+
+    The result lies where the rows lie. They may lie on a device that the group cannot reach:
+    Lightning moves predictions to the CPU, and NCCL exchanges between GPUs only.
+    """
     if not is_shared():
         return rows
     counts = gathered_values(len(rows))
     padded = rows.new_zeros((max(counts), *rows.shape[1:]))
     padded[: len(rows)] = rows
+    padded = padded.to(reached(rows.device, distributed.get_backend_config()))
     parts = [torch.empty_like(padded) for _ in counts]
     distributed.all_gather(parts, padded)
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+    shares = [part[:count].to(rows.device) for part, count in zip(parts, counts, strict=True)]
+    return torch.cat(shares)
+
+
+def reached(device: torch.device, backends: str) -> torch.device:
+    """Return `device` if the group exchanges its tensors, else the first device that it reaches.
+
+    `backends`: those of the group as torch lists them, such as "cpu:gloo,cuda:nccl".
+    """
+    kinds = [backend.partition(":")[0] for backend in backends.split(",")]
+    return device if device.type in kinds else torch.device(kinds[0])
 
 
 def gathered_columns(columns: Tensor) -> Tensor:

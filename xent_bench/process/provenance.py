@@ -2,18 +2,20 @@
 
 import platform
 import subprocess
-from importlib.metadata import version
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 CODE = ("conf", "xent_bench")  # an edited file elsewhere changes no number
+ROOT = Path(__file__).resolve().parents[2]  # of a checkout
 PACKAGES = ("xent-bench", "torch", "torchvision", "pytorch-lightning", "mlflow", "numpy")
 
 
 def provenance(device: torch.device, devices: int) -> dict[str, str]:
     """Tags of a run. The commit and `dirty` are left out unless the code runs from a checkout."""
-    versions = {package: version(package) for package in PACKAGES}
+    versions = {package: version_of(package) for package in PACKAGES}
     tags = versions | {"python": platform.python_version(), "hardware": _hardware(device, devices)}
     commit = _git("rev-parse", "HEAD")
     if commit:
@@ -22,6 +24,19 @@ def provenance(device: torch.device, devices: int) -> dict[str, str]:
             "dirty": str(bool(_git("status", "--porcelain", "--", *CODE))).lower(),
         }
     return tags
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package; our own may be a checkout that is not installed.
+
+    A copy without either, such as a folder on the PYTHONPATH, is "unknown".
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        project = ROOT / "pyproject.toml"
+        content = tomllib.loads(project.read_text()).get("project", {}) if project.exists() else {}
+        return str(content["version"]) if content.get("name") == package else "unknown"
 
 
 def _hardware(device: torch.device, devices: int) -> str:
@@ -38,10 +53,9 @@ def _hardware(device: torch.device, devices: int) -> str:
 
 def _git(*arguments: str) -> str:
     """Output of git in the checkout of this package; empty if it is installed otherwise."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    if not (ROOT / ".git").exists():
         return ""
     done = subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False
     )
     return done.stdout.strip()

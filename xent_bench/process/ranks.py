@@ -19,7 +19,8 @@ from typing import Any
 
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
-from xent_bench.failures import ProcessEnded, Unavailable
+from xent_bench.failures import PeerLost, ProcessEnded, Unavailable, named
+from xent_bench.process.lost_output import outlive_output
 from xent_bench.process.signals import Notice, Preempted, end_with_parent
 
 SIGNAL_SECONDS = 0.2  # seconds until a signal is passed on to them
@@ -70,6 +71,7 @@ def _run_rank(
     outcome: Connection,
 ) -> None:
     os.environ |= environment
+    outlive_output()
     try:
         with Notice() as notice:
             # the fork server of a sweep blocks them, and children inherit that
@@ -77,7 +79,7 @@ def _run_rank(
             end_with_parent(grace=0)  # the lock on the run's folder is lost with the parent
             function(*arguments, notice)
     except BaseException as error:
-        _send_error(outcome, error)
+        _send_error(outcome, named(error))
         os._exit(1)  # at once: a library's cleanup would wait for the other processes
     outcome.send(None)
 
@@ -117,10 +119,18 @@ def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) 
             if error is not None:
                 errors.append(error)
                 end = min(end, time.monotonic() + ENDING_SECONDS)
+                _wake([process for process, _ in running])
     if errors:
         notice.heed()  # a signal is the reason, not what it led to
-        # where one was killed, the errors of the others only say that they cannot reach it
-        raise next((error for error in errors if isinstance(error, Unavailable)), errors[0])
+        # where one failed or was killed, the errors of the others only say that they lost it
+        raise next((error for error in errors if not isinstance(error, PeerLost)), errors[0])
+
+
+def _wake(processes: list[ForkServerProcess]) -> None:
+    """Continue processes that may have been stopped: they then see that they have lost a peer."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid or 0, signal.SIGCONT)
 
 
 def _error_of(process: ForkServerProcess, outcome: Connection) -> BaseException | None:
@@ -131,4 +141,6 @@ def _error_of(process: ForkServerProcess, outcome: Connection) -> BaseException 
     process.join()
     code = process.exitcode or 0
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    if how == "SIGABRT":
+        how += " (so NCCL ends one whose exchange takes longer than machine.rank_timeout)"
     return ProcessEnded(f"one of the processes that train the run was ended by {how}")

@@ -9,7 +9,8 @@ from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import Self
 
-PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # schedulers send all three
+# schedulers send three of them; SIGHUP comes where a terminal or a connection by ssh is closed
+PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 ENDING_SIGNALS = (signal.SIGINT, *PREEMPTION_SIGNALS)
 GRACE = 600.0  # seconds for a step or a validation, for a process without a parent
 

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also store the page in MLflow, with a saved view of its runs",
     )
+    add("--legend", action="store_true", help="also explain every mark and column of the tables")
     add("--baseline", metavar="LOSS", help="loss that the others are compared with (ce)")
     add(
         "--primary",

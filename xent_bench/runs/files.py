@@ -12,6 +12,7 @@ DAMAGED = (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionEr
 
 CONFIG = "config.yaml"  # the whole config, resolved
 BEGUN = "begun.json"  # how the run began, and why it ended where it has no result
+IMAGES = "images.json"  # the account of its images
 CURVES = "curves.json"  # what was measured after each epoch
 PREDICTIONS = "predictions.npz"  # outputs, labels and ids of calib and test
 PICTURES = "pictures"  # a folder

@@ -5,6 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.begun import Unfinished, load_begun, load_unfinished_run, was_stopped
 from xent_bench.runs.files import BEGUN, RESULT, has_result, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
@@ -51,6 +52,7 @@ class Experiment(NamedTuple):
     command: str
     to_sync: int  # results that MLflow lacks
     mixtures: list[str]  # data and code that differ between the runs
+    annotations: list[str]  # lines of its users' notes and tags
 
     @property
     def is_done(self) -> bool:
@@ -78,13 +80,10 @@ def _experiment(folder: Path) -> Experiment:
     names = [*planned, *(name for name in begun if name not in planned)]
     runs = [_status_of(folder / name, planned.get(name)) for name in names]
     to_sync = sum(is_pending(folder / name) for name in begun)
-    mixtures = _mixtures([folder / name for name in begun])
-    return Experiment(folder, runs, len(planned), sweep.command, to_sync, mixtures)
-
-
-def _mixtures(folders: list[Path]) -> list[str]:
-    runs = [run for folder in folders if (run := _run_in(folder)) is not None]
-    return [*mixed_data(runs), *mixed_code(runs)]
+    readable = [run for name in begun if (run := _run_in(folder / name)) is not None]
+    mixtures = [*mixed_data(readable), *mixed_code(readable)]
+    notes = annotation_lines(readable)
+    return Experiment(folder, runs, len(planned), sweep.command, to_sync, mixtures, notes)
 
 
 def _run_in(folder: Path) -> Run | Unfinished | None:

@@ -4,6 +4,7 @@ It is that of the sweep that was typed last there, as Hydra's `multirun.yaml` is
 """
 
 import json
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ def without_result(folders: Iterable[Path]) -> list[str]:
         if open_runs:
             lines.append(
                 f"Of the {len(planned)} runs of the last sweep in {folder} {open_runs} have no "
-                f"result yet and are not reported: xent-status {folder}"
+                f"result yet and are not reported: xent-status {shlex.quote(str(folder))}"
             )
     return lines
 

@@ -16,6 +16,7 @@ from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, exp
 from xent_bench.exit_codes import Exit
 from xent_bench.failures import Unreachable, worth_another_try
 from xent_bench.process.signals import ENDING_SIGNALS, Preempted, end_with_parent, raise_on_signal
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
 from xent_bench.tracking.send import send_if_pending
@@ -135,4 +136,5 @@ def _print_into(folder: Path) -> None:
         stream.flush()
         os.dup2(log, stream.fileno())
     os.close(log)
+    replace_what_cannot_be_shown()
     faulthandler.enable()

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -116,7 +117,7 @@ def _catch_up(mirror: "Mirror | None", folder: Path, begun: Unfinished, uri: str
     try:
         catch_up(mirror, folder)
     except OUT_OF_REACH as error:
-        kept = f"kept in {folder}: xent-sync {folder} uploads it"
+        kept = f"kept in {folder}: xent-sync {shlex.quote(str(folder))} uploads it"
         print(f"{begun.name}: {one_line(uri, error)}; {kept}", file=sys.stderr)
 
 

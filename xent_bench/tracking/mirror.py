@@ -3,22 +3,25 @@
 No torch, no Lightning: what a killed process left is sent by another.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy.exc import SQLAlchemyError
 
 from xent_bench.runs.begun import Unfinished, load_begun, was_stopped
 from xent_bench.runs.curves import WRITTEN, Curves
+from xent_bench.runs.data_account import DataAccount, account_rows, load_account
 from xent_bench.runs.files import (
     BEGUN,
     CONFIG,
+    IMAGES,
     NET,
     PICTURES,
     PREDICTIONS,
@@ -34,6 +37,7 @@ from xent_bench.tracking.store import open_store, points
 OUT_OF_REACH = (MlflowException, OSError, SQLAlchemyError)
 SEND_INTERVAL = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
 LONGEST_REASON = 5000  # characters
+LONGEST_NAME, DIGEST, LONGEST_PROFILE = 500, 36, 100_000  # characters of a data set in MLflow
 
 
 class Mirror:
@@ -128,9 +132,28 @@ def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
     started = begun.started or time.time()
     mirror = Mirror(client, own_run(client, experiment_id, folder, begun.name, begun.tags, started))
     mirror.send(tags=begun.tags, params=begun.params)
-    if (folder / CONFIG).exists():
-        mirror.send_file(folder / CONFIG)
+    for file in (folder / CONFIG, folder / IMAGES):
+        if file.exists():
+            mirror.send_file(file)
+    if not mirror.run.has_dataset and (account := load_account(folder)) is not None:
+        client.log_inputs(mirror.id, datasets=[dataset_input(account, begun.params, begun.tags)])
     return mirror
+
+
+def dataset_input(
+    account: DataAccount, params: Mapping[str, Any], tags: Mapping[str, str]
+) -> DatasetInput:
+    """The images of a run as MLflow shows them: named, by their hash, with what is counted."""
+    data = str(params.get("data"))
+    dataset = Dataset(
+        name=data[:LONGEST_NAME],
+        digest=tags.get("data_sha256", "")[:DIGEST],
+        source_type="xent_bench",
+        source=json.dumps({"folder": account.folder} if account.folder else {"data": data}),
+        profile=json.dumps(dict(account_rows(data, account)))[:LONGEST_PROFILE],
+    )
+    context = InputTag("mlflow.data.context", ", ".join(account.splits))
+    return DatasetInput(dataset, [context])
 
 
 def catch_up(mirror: Mirror, folder: Path) -> str:

@@ -25,6 +25,7 @@ class OwnRun(NamedTuple):
     params: dict[str, str]
     tags: dict[str, str]
     written: set[tuple[str, int]]  # key and step of each point
+    has_dataset: bool = False
 
 
 def own_run(
@@ -70,7 +71,9 @@ def _continued(client: MlflowClient, run: StoredRun) -> OwnRun:
     }
     data, info = run.data, run.info
     artifacts, status = str(info.artifact_uri), str(info.status)
-    return OwnRun(run_id, artifacts, status, dict(data.params), dict(data.tags), written)
+    has_dataset = bool(run.inputs and run.inputs.dataset_inputs)
+    params, tags = dict(data.params), dict(data.tags)
+    return OwnRun(run_id, artifacts, status, params, tags, written, has_dataset)
 
 
 def _orphan(client: MlflowClient, experiment_id: str, owner: str) -> StoredRun | None:

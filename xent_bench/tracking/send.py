@@ -3,6 +3,7 @@
 No PyTorch.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def send_if_pending(folder: Path, configured: str | None) -> None:
         return  # the process that holds it sends
     except (Unavailable, OSError) as error:
         name = load_begun(folder).name
-        print(f"{name}: {error}; kept in {folder}: xent-sync {folder} uploads it", file=sys.stderr)
+        print(
+            f"{name}: {error}; kept in {folder}: xent-sync {shlex.quote(str(folder))} uploads it",
+            file=sys.stderr,
+        )
 
 
 def send_added(folder: Path) -> None:

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.curves import DRAWN
-from xent_bench.runs.files import CURVES, PREDICTIONS, RUN_ID
+from xent_bench.runs.files import CURVES, IMAGES, PREDICTIONS, RUN_ID
 from xent_bench.runs.result import Run, check
 from xent_bench.tracking.saved_view import TRAINED
 from xent_bench.tracking.store import existing_store
@@ -61,8 +61,9 @@ def fetch(run: Run, uri: str, folder: Path) -> Path:
     client, run_id = existing_store(uri), run.tags[RUN_ID]
     run_folder = folder / run_id
     run_folder.mkdir()
-    with suppress(MlflowException, OSError):  # the page says what it lacks
-        client.download_artifacts(run_id, PREDICTIONS, str(run_folder))
+    for name in (PREDICTIONS, IMAGES):
+        with suppress(MlflowException, OSError):  # the page says what it lacks
+            client.download_artifacts(run_id, name, str(run_folder))
     steps: dict[int, dict[str, float]] = {}
     with suppress(MlflowException):
         for key in DRAWN:

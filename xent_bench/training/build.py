@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_name
@@ -19,6 +19,7 @@ from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import WHOLE, Batches, Share, ShuffledBatches, pixels
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.resident import refuse_larger_than_gpu
 from xent_bench.data.split import Splits, split
 from xent_bench.links import link_of
 from xent_bench.offer import offer
@@ -27,12 +28,12 @@ from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
 from xent_bench.randomness import derived_seed
 from xent_bench.training.classifier import Classifier
-from xent_bench.training.exhausted import blaming
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
 from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.try_out import try_out
+from xent_bench.training.user_code import blaming
 
 # The largest batch where no gradient is kept: in examples, and in values of all their pixels.
 EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25
@@ -102,6 +103,10 @@ def build_loaders(
         raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
         raise ConfigError("batch_size", _too_large(config.batch_size, len(splits.train), data))
+    if isinstance(data.images, Tensor):
+        lengths = [len(ids.tensor_split(share.of)[share.number]) for ids in splits[1:]]
+        lengths.insert(0, len(splits.train))
+        refuse_larger_than_gpu(lengths, data.shape, data.augmentation, device)
     normalise = data.normalisation(splits.train)
     workers, timeout = config.machine.workers, config.machine.worker_timeout or None
     if workers is None:

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from xent_bench.config.parts import Parts, resolve
+from xent_bench.config.schema import GROUPS
 from xent_bench.failures import Diverged
 from xent_bench.process import garbage
 from xent_bench.process.gather import gathered
@@ -22,6 +24,7 @@ from xent_bench.runs.predictions import Predicted, predicted
 from xent_bench.training.build import Built, build
 from xent_bench.training.finish import finish
 from xent_bench.training.records import recorded
+from xent_bench.training.user_code import naming_user_code
 from xent_bench.training.validation import ADVICE
 
 
@@ -39,8 +42,12 @@ def fit(
     calls this, and the first writes.
     """
     start = time.monotonic()
-    built = build(config, parts, folder, notice)
-    with recorded(config, built, folder, begun, checkpoint, notice, start) as record:
+    targets = {group: config[group]["_target_"] for group in GROUPS}
+    naming = partial(naming_user_code, targets, folder)
+    with naming():
+        built = build(config, parts, folder, notice)
+    recording = recorded(config, built, folder, begun, checkpoint, notice, start)
+    with naming(), recording as record, naming():  # the record too keeps the error by its name
         garbage.resume()
         with _stops_by_name():
             trainer, loaders = built.trainer, built.loaders

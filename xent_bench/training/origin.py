@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xent_bench.config.code_hash import changed_module, code_of, digest_of, file_of
 from xent_bench.failures import DataError
-from xent_bench.training.code_hash import changed_module, code_of, digest_of, file_of
 
 CODE = ("loss", "model", "optimizer", "schedule")  # groups of the config that hold code
 CHANGED = "have changed since this run began"

@@ -8,8 +8,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
+from xent_bench.config.annotations import annotation_tags
 from xent_bench.config.configure import check_top_level
 from xent_bench.config.identity import run_folder, run_key, run_name, science
+from xent_bench.config.schema import plain
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import DataError, Unavailable, named, reason
 from xent_bench.process.signals import Notice
@@ -85,7 +87,8 @@ def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
 
 def _begin(config: DictConfig, folder: Path, command: str) -> Unfinished:
     tags = {"key": run_key(config), "command": command}
-    begun = Unfinished(run_name(config), config.experiment, science(config), command, tags=tags)
+    tags |= annotation_tags(config.notes, plain(config)["tags"])
+    begun = Unfinished(run_name(config), config.name, science(config), command, tags=tags)
     save_begun(begun, folder)
     return begun
 

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from xent_bench.data.groups import Groups
 from xent_bench.process.signals import Notice
 from xent_bench.training.checkpoint_files import ORIGIN
-from xent_bench.training.exhausted import refuse_lost_steps
+from xent_bench.training.user_code import refuse_lost_steps
 
 THREADS = "threads"
 MAX_SHARE = 0.01  # of the time goes into saving: after short epochs not every one is saved

@@ -1,7 +1,9 @@
 """Lightning's Trainer for one run, and the number of threads that torch uses."""
 
 import logging
+import os
 import warnings
+from datetime import timedelta
 
 import torch
 from omegaconf import DictConfig
@@ -12,7 +14,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
 from xent_bench.config.schema import Precision
-from xent_bench.failures import Unavailable
+from xent_bench.failures import Unavailable, named
 from xent_bench.process.arithmetic import use_tf32
 from xent_bench.process.processors import processors
 from xent_bench.training.checkpoint_files import LastingCheckpointIO
@@ -33,7 +35,7 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
         return Trainer(
             accelerator=config.machine.accelerator.value,
             devices=devices,
-            strategy=_together() if devices > 1 else "auto",
+            strategy=_together(config.machine.rank_timeout) if devices > 1 else "auto",
             use_distributed_sampler=False,
             precision="32-true",  # the Classifier casts to bfloat16 by itself
             deterministic=config.machine.deterministic,
@@ -65,15 +67,36 @@ def use_threads(config: DictConfig, flops: float) -> None:
     torch.set_num_threads(chosen)
 
 
-def _together() -> DDPStrategy:
+def _together(seconds: float) -> DDPStrategy:
+    """The strategy of processes that train a run together.
+
+    A process whose exchange with another takes longer than `seconds` fails: that one hangs.
+    """
     return DDPStrategy(
+        timeout=timedelta(seconds=seconds),
         broadcast_buffers=False,  # statistics of whole batches are the same in every process
     )
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:
-    reason = str(error).partition("\n")[0]
-    return Unavailable(f"machine.accelerator={config.machine.accelerator.name}: {reason}")
+    """The error that says which devices were asked for, which there are, and why there is none."""
+    machine = config.machine
+    asked = f"machine.accelerator={machine.accelerator.name} machine.devices={machine.devices}"
+    gpus = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    of_them = "" if visible is None else f" with CUDA_VISIBLE_DEVICES={visible!r}"
+    reason = " ".join(str(error).split()) if gpus else str(_why_no_gpu() or error)
+    there = "1 GPU" if gpus == 1 else f"{gpus or 'no'} GPUs"
+    return Unavailable(f"{asked}: torch sees {there} here{of_them}: {reason}")
+
+
+def _why_no_gpu() -> BaseException | None:
+    """The error with which torch fails to use a GPU: no driver, one that is too old, ..."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # torch's
+    except (RuntimeError, AssertionError) as error:
+        return named(error)
+    return None
 
 
 def _quieten() -> None:
