@@ -62,7 +62,7 @@ def class_folders(
     """
     classes: dict[str, Path] = {}
     for entry in sorted(entries, key=lambda entry: entry.name):
-        if not Path(entry).is_dir():
+        if not os.path.isdir(entry):
             _add(left_out, "image beside the class folders", int(_is_image(entry.name)))
             continue
         name = unicodedata.normalize("NFC", entry.name)
@@ -108,10 +108,10 @@ def _images(folder: Path, left_out: "Counter[str]") -> list[str]:
     names, nested = [], 0
     for entry in visible(folder, left_out):
         if _is_image(entry.name):
-            if not entry.is_file():  # a folder, a broken link, a pipe that would block
+            if not os.path.isfile(entry):  # a folder, a broken link, a pipe that would block
                 raise DataError(f"expected an image, {shown(entry.path)} is no file")
             names.append(entry.name)
-        elif entry.is_dir():
+        elif os.path.isdir(entry):
             nested += _count_images(entry)
         else:
             _count_other(entry.name, left_out)

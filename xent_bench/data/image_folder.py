@@ -1,5 +1,6 @@
 """A data set of your own images: one folder for each class; files are read when needed."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -27,19 +28,19 @@ def image_folder(*, root: str, size: PositiveInt = 224, flip: bool = True) -> Im
     square; both resized to `size` x `size` pixels. DataError if the layout is another.
     """
     folder = root_folder(root)
-    if not (folder / "train").is_dir():
+    if not os.path.isdir(folder / "train"):
         return _read_classes(folder, size, flip)
-    split = next((name for name in TESTS if (folder / name).is_dir()), None)
+    split = next((name for name in TESTS if os.path.isdir(folder / name)), None)
     return read_folder(folder, split, size, flip)
 
 
 def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> ImageSet:
     """Read folder/train and, as the official test split, folder/TEST_SPLIT if one is named."""
     train = folder / "train"
-    if not train.is_dir():
+    if not os.path.isdir(train):
         raise DataError(f"expected {shown(train)}/CLASS/IMAGE.jpg, but there is no such folder")
     left_out: Counter[str] = Counter()
-    splits = {entry.name: entry for entry in visible(folder, Counter()) if entry.is_dir()}
+    splits = sorted(entry.name for entry in visible(folder, Counter()) if os.path.isdir(entry))
     classes = class_folders(train, visible(train, left_out), left_out)
     names, labels = listed("train", classes, tuple(classes), left_out)
     test = None
@@ -47,7 +48,7 @@ def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> 
         test_names, test_labels = _listed_test(folder, test_split, tuple(classes), left_out)
         test = torch.arange(len(names), len(names) + len(test_names))
         names, labels = names + test_names, labels + test_labels
-    unread = tuple(shown(name) for name in sorted(splits) if name not in ("train", test_split))
+    unread = tuple(shown(name) for name in splits if name not in ("train", test_split))
     listing = Listing(shown(folder), test_split, dict(left_out), unread)
     return _image_set(folder, names, labels, tuple(classes), size, flip, test, listing)
 
@@ -65,8 +66,8 @@ def _read_classes(folder: Path, size: int, flip: bool) -> ImageSet:
 
 def _refuse_other_layouts(folder: Path, entries: list[Entry]) -> None:
     """Refuse a folder that lacks train/ and yet is not one of classes; tell the layouts."""
-    folders = [entry for entry in entries if entry.is_dir()]
-    names = [shown(entry.name) for entry in folders]
+    folders = [entry for entry in entries if os.path.isdir(entry)]
+    names = sorted(shown(entry.name) for entry in folders)
     splits = [name for name in names if name.casefold() in SPLITS]
     full = with_images(folders)
     if splits:

@@ -3,6 +3,7 @@
 Russakovsky et al., 2015, arXiv:1409.0575.
 """
 
+import os
 from collections import Counter
 
 from xent_bench.data.class_folders import visible
@@ -22,7 +23,7 @@ def imagenet(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageS
     DataError if the layout is another.
     """
     val = root_folder(root) / "val"
-    if not val.is_dir() or not any(entry.is_dir() for entry in visible(val, Counter())):
+    if not os.path.isdir(val) or not any(map(os.path.isdir, visible(val, Counter()))):
         raise DataError(
             f"expected {shown(val)}/n01440764/*.JPEG, a folder for each class, as "
             "torchvision.datasets.ImageNet(ROOT, split='val') unpacks the archive"
