@@ -184,6 +184,7 @@ def test_classes_without_train_are_the_common_layout(tmp_path):
         ("flowers/train/a/a.png flowers/train/b/a.png", "flowers/, without images; data.root may"),
         ("train/a.png test/a.png", "found no folder, and 1 images that are in no class"),
         ("train/a.png bus/a.png", "found no folder, and 1 images that are in no class"),
+        ("cat/a.png a\x07b/a.png", r"in UTF-8, without control characters, .* got a\\x07b"),
         ("cat/a.png dog/a.txt", "expected images in .*/dog, found none"),
         ("train/cat/a.png", "expected at least two classes, got 1"),
         ("train/cat/a.png train/dog/b.png test/a.png", "each class in .*/test, found no folder"),

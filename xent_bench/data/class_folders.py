@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from xent_bench.data.decoding import ENDINGS, FORMATS
+from xent_bench.data.image_checks import can_be_written
 from xent_bench.data.image_files import shown
 from xent_bench.failures import DataError
 
@@ -66,9 +67,10 @@ def class_folders(
             _add(left_out, "image beside the class folders", int(_is_image(entry.name)))
             continue
         name = unicodedata.normalize("NFC", entry.name)
-        if name.encode(errors="replace").decode() != name:  # plots and MLflow could not write it
+        if not can_be_written(name):
             raise DataError(
-                f"expected the name of a class in UTF-8 in {shown(split)}, got {name!r}"
+                "expected the name of a class in UTF-8, without control characters, in "
+                f"{shown(split)}, got {shown(entry.name)}"
             )
         if name in classes:
             raise DataError(

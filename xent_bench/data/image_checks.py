@@ -30,7 +30,7 @@ def check_classes(classes: Any) -> None:
         if not isinstance(name, str):
             got = f"{name!r:.40} of type {type(name).__name__}"
             raise DataError(f"expected classes as a tuple of names (str), got {got}")
-        if not name.strip() or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+        if not name.strip() or not can_be_written(name):
             raise DataError(
                 f"expected names of classes that can be printed, got {shown(repr(name))}"
             )
@@ -39,6 +39,11 @@ def check_classes(classes: Any) -> None:
     name, count = Counter(classes).most_common(1)[0]
     if count > 1:
         raise DataError(f"expected different names of classes, got {name} {count} times")
+
+
+def can_be_written(name: str) -> bool:
+    """Whether terminals, plots and MLflow can write it: no control character, no lone surrogate."""
+    return not any(unicodedata.category(char) in ("Cc", "Cs") for char in name)
 
 
 def check_images(images: Any, augmentation: Any) -> int:
