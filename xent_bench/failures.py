@@ -2,6 +2,8 @@
 
 import traceback
 
+from xent_bench.addresses import masked
+
 
 class DataError(ValueError):
     """The data set is missing, damaged or of a wrong form; the message says what to do."""
@@ -53,7 +55,7 @@ def reason(error: BaseException) -> str:
     translated = named(error)
     if isinstance(translated, KeyboardInterrupt):
         return "interrupted"
-    return f"{type(translated).__name__}: {translated}"
+    return f"{type(translated).__name__}: {masked(translated)}"
 
 
 def worth_another_try(error: BaseException) -> bool:

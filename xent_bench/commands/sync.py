@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from xent_bench.addresses import masked
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.runs.files import LOCK, NOT_IN_MLFLOW, RUN_ID, is_pending
@@ -47,7 +48,7 @@ def _sync_all(places: Sequence[Path], store: str | None) -> int:
             # a store's failure once, not for each of its runs
             line = str(error) if isinstance(error, Unavailable) else f"{folder}: {error}"
             if line not in complaints:
-                print(f"xent-sync: {line}", file=sys.stderr)
+                print(f"xent-sync: {masked(line)}", file=sys.stderr)
             complaints.add(line)
         else:
             print(f"{folder}: {outcome}", flush=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from xent_bench.addresses import masked
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import load_begun
 from xent_bench.runs.files import LOCK, RUN_ID, is_pending
@@ -47,7 +48,7 @@ def send_added(folder: Path) -> None:
         existing_store(uri).get_run((folder / RUN_ID).read_text())
         send(folder, uri)
     except Exception as error:  # MLflow's, its database's, or an edited config's
-        reason = str(error).partition("\n")[0]
+        reason = masked(str(error).partition("\n")[0])
         raise Unavailable(
             f"kept in its folder, not added to its MLflow run: {reason}; xent-sync does it later"
         ) from error

@@ -9,7 +9,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 import logging
 import math
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
+from xent_bench.addresses import masked, masked_address
 from xent_bench.failures import Unavailable
+from xent_bench.tracking.questions import check_sqlite_store, sqlite_file
 from xent_bench.tracking.saved_view import TAG as VIEW
 from xent_bench.tracking.saved_view import description, view_tag
 
@@ -47,7 +51,9 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
     file = Path(uri.removeprefix("sqlite:///"))
     # First runs in parallel would race to create the tables, and leave the file broken.
     with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT):
-        if not file.exists():  # a kill would leave half of the tables, which MLflow cannot mend
+        if (
+            not file.exists() or not file.stat().st_size
+        ):  # a kill would leave half of the tables, which MLflow cannot mend
             _create(file)
         client = MlflowClient(uri)
         return client, _experiment_id(client, experiment, artifacts)
@@ -78,14 +84,19 @@ def _remove_parts(file: Path) -> None:
 
 def existing_store(uri: str) -> MlflowClient:
     """Open a store that exists. Unavailable where there is none: MLflow would create it empty."""
-    if uri.startswith("sqlite"):
-        prefix, _, file = uri.partition(":///")
-        if not (prefix and file and Path(file).is_file()):
-            raise Unavailable(f"no store at {uri}: expected sqlite:///FILE")
+    shown = masked_address(uri)
     try:
+        if uri.startswith("sqlite"):
+            if not sqlite_file(uri).is_file():
+                raise Unavailable(f"no store at {shown}: expected sqlite:///FILE")
+            with closing(sqlite3.connect(sqlite_file(uri))) as base:
+                check_sqlite_store(uri, base, ())  # MLflow adds its tables to any database
         return MlflowClient(uri)
+    except Unavailable:
+        raise
     except Exception as error:  # MLflow's or SQLAlchemy's: no such scheme, no database
-        raise Unavailable(f"no store at {uri}: {str(error).partition(chr(10))[0]}") from error
+        reason = masked(str(error).partition("\n")[0])
+        raise Unavailable(f"no store at {shown}: {reason}") from error
 
 
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
