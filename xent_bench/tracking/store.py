@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from xent_bench.addresses import masked, masked_address
 from xent_bench.failures import Unavailable
 from xent_bench.tracking.questions import check_sqlite_store, sqlite_file
+from xent_bench.tracking.reach import complaint
 from xent_bench.tracking.saved_view import TAG as VIEW
 from xent_bench.tracking.saved_view import description, view_tag
 
@@ -91,6 +92,8 @@ def existing_store(uri: str) -> MlflowClient:
                 raise Unavailable(f"no store at {shown}: expected sqlite:///FILE")
             with closing(sqlite3.connect(sqlite_file(uri))) as base:
                 check_sqlite_store(uri, base, ())  # MLflow adds its tables to any database
+        elif failure := complaint(uri):  # MLflow would try for minutes
+            raise Unavailable(failure)
         return MlflowClient(uri)
     except Unavailable:
         raise
