@@ -13,6 +13,7 @@ PACKAGE = ROOT / "xent_bench"
 OURS = {
     "addresses": set(),
     "arrays": set(),
+    "cache_folder": set(),
     "failures": {"addresses"},
     "offer": set(),
     "palette": set(),
@@ -32,8 +33,8 @@ OURS = {
     "certificates": {"config", "links", "offer", "tables", "types"},
     "runs": {"arrays", "config", "failures", "links", "metrics"},
     "calibrators": {"arrays", "links", "runs"},
-    "data": {"failures", "process", "randomness", "ranges", "runs", "types"},
-    "tracking": {"addresses", "failures", "metrics", "runs"},
+    "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
+    "tracking": {"addresses", "cache_folder", "failures", "metrics", "runs"},
     "evaluation": {
         "arrays",
         "calibrators",

@@ -85,7 +85,7 @@ def test_a_store_that_mlflow_cannot_use_is_refused_before_a_run_and_left_as_it_i
     wanted = config()
     wanted.machine.tracking = f"sqlite:///{copied}"
 
-    with pytest.raises(Unreachable, match="machine.offline=true logs to the folders") as refused:
+    with pytest.raises(Unreachable, match="logs to the folders of runs alone") as refused:
         refuse_silent_stores([wanted])
     assert words in str(refused.value)
     with pytest.raises(Unavailable):  # xent-report and xent-ui, which would add MLflow's tables

@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import Int64, UInt8
 
-from xent_bench.data.cache_folder import cache_folder
+from xent_bench.cache_folder import cache_folder
 from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_whole
 

@@ -52,8 +52,9 @@ def own_run(
     start_time = int(1000 * started)
     if file.exists():
         # the id may be that of another store, to which the folder was sent too
-        begun = _stored(client, experiment_id, file.read_text()) or _of_key(
-            client, experiment_id, tags.get(KEY), start_time
+        key = tags.get(KEY)
+        begun = _stored(client, experiment_id, file.read_text(), key) or _of_key(
+            client, experiment_id, key, start_time
         )
         if begun is not None:
             write_lasting(file, begun.info.run_id)
@@ -93,7 +94,10 @@ def put_away_others(client: MlflowClient, run: OwnRun, folder: Path) -> None:
     finished = [stored for stored in runs if stored.info.status == "FINISHED"]
     if not finished:
         return
-    last = max(finished, key=lambda stored: (stored.info.end_time or 0, stored.info.run_id))
+    # of two that were sent from one folder, and so ended at one instant, this one
+    last = max(
+        finished, key=lambda stored: (stored.info.end_time or 0, stored.info.run_id == run.id)
+    )
     for stored in runs:
         is_alive = stored.info.status == "RUNNING" and (
             stored.data.tags.get(PLACE) != place_of(folder)
@@ -142,13 +146,16 @@ def _orphan(client: MlflowClient, experiment_id: str, owner: str) -> StoredRun |
     return runs[0] if runs else None
 
 
-def _stored(client: MlflowClient, experiment_id: str, run_id: str) -> StoredRun | None:
-    """Get the run; None if it was deleted, or the store or the experiment is another one."""
+def _stored(
+    client: MlflowClient, experiment_id: str, run_id: str, key: str | None
+) -> StoredRun | None:
+    """Get the run; None if it was deleted, or is of another store, experiment or key."""
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-    is_ours = run.info.lifecycle_stage == "active" and run.info.experiment_id == experiment_id
-    return run if is_ours else None
+    is_active = run.info.lifecycle_stage == "active"
+    is_ours = run.info.experiment_id == experiment_id and run.data.tags.get(KEY, key) == key
+    return run if is_active and is_ours else None

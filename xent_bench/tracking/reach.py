@@ -1,17 +1,20 @@
 """The store that a run names, and a check that it answers: MLflow itself would try for minutes."""
 
 import os
+import shlex
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.addresses import masked, masked_address
-from xent_bench.failures import Unreachable
-from xent_bench.runs.files import CONFIG
+from xent_bench.failures import Unavailable, Unreachable
+from xent_bench.runs.files import CONFIG, RUN_ID
+from xent_bench.tracking.named_stores import is_named
 from xent_bench.tracking.questions import TIMEOUT, question_for
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -25,14 +28,34 @@ def tracking_uri(configured: str | None) -> str:
 def store_of(folder: Path) -> str:
     """Return the address of the store that the `config.yaml` of a run folder names.
 
-    ValueError if that file is not there or cannot be read.
+    Nothing in that file is resolved. Unavailable if it names a store that the user has not: the
+    folder may come from somebody else. ValueError if it is not there or cannot be read.
     """
     file = folder / CONFIG
     try:
-        return tracking_uri(OmegaConf.load(file).machine.tracking)
+        content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        named = content["machine"]["tracking"]
+        if not isinstance(named, str | None):
+            raise TypeError(f"expected an address as machine.tracking, got {named!r}"[:200])
     except Exception as error:  # YAML's, or OmegaConf's about what an edited file holds
         reason = str(error).partition("\n")[0]
         raise ValueError(f"cannot read {file}: {reason}") from error
+    users = tracking_uri(None)
+    if not named or named == users:
+        return users
+    if not is_named(named) and not _is_gone(named, folder):
+        shown = shlex.quote(masked_address(named))
+        raise Unavailable(
+            f"{file} names the store {shown}, which you have not named here; if it is yours: "
+            f"xent-sync {shlex.quote(str(folder))} --store {shown}"
+        )
+    return named
+
+
+def _is_gone(uri: str, folder: Path) -> bool:
+    """Whether an SQLite file in which the run was begun is not there: then nothing is sent."""
+    file = Path(uri.removeprefix("sqlite:///"))
+    return (folder / RUN_ID).exists() and uri.startswith("sqlite:///") and not file.exists()
 
 
 def store_if_configured(folder: Path) -> str:
