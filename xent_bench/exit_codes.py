@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
+from xent_bench.addresses import masked
 from xent_bench.failures import DataError, Diverged, Unavailable
 
 
@@ -73,7 +74,7 @@ def one_line_errors(program: str) -> Iterator[None]:
         except BrokenPipeError:
             raise
         except (ValueError, OSError, Unavailable) as error:
-            print(f"{program}: {error}", file=sys.stderr)
+            print(f"{program}: {masked(error)}", file=sys.stderr)
             sys.exit(exit_code_of(error))
 
 

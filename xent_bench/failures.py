@@ -2,6 +2,7 @@
 
 import traceback
 
+from xent_bench.addresses import masked
 from xent_bench.device_faults import Kind, fault_of
 
 
@@ -78,7 +79,7 @@ def reason(error: BaseException) -> str:
     translated = named(error)
     if isinstance(translated, KeyboardInterrupt):
         return "interrupted"
-    return f"{type(translated).__name__}: {translated}"
+    return f"{type(translated).__name__}: {masked(translated)}"
 
 
 def worth_another_try(error: BaseException) -> bool:

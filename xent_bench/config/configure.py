@@ -16,6 +16,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
@@ -80,16 +81,18 @@ def _check_annotations(config: DictConfig) -> None:
 
 def _check_tracking(uri: str) -> None:
     try:
-        password = urlsplit(uri).password
+        if not holds_secret(uri):
+            _ = urlsplit(uri).port
     except ValueError as error:
         raise ConfigError(
             "machine.tracking", f"{error}; expected as in http://HOST:5000"
         ) from error
-    if password:
+    if holds_secret(uri):
         raise ConfigError(
             "machine.tracking",
-            "holds a password, which every record of the run would show; expected it in the "
-            "environment, as MLFLOW_TRACKING_PASSWORD or in MLFLOW_TRACKING_URI",
+            "holds a password or a token, which every record of the run would show; expected it in "
+            "the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_URI",
         )
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
+from xent_bench.addresses import masked
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import CONF
@@ -49,7 +50,7 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return masked(" ".join(text.split()))
 
 
 def _complaint(error: Exception) -> tuple[str, str]:

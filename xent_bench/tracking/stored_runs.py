@@ -13,11 +13,13 @@ from mlflow.entities import Run as StoredRun
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
+from xent_bench.addresses import masked_address
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.curves import DRAWN
 from xent_bench.runs.files import CURVES, IMAGES, PREDICTIONS, RUN_ID
 from xent_bench.runs.result import Run, check
+from xent_bench.tracking.reach import one_line
 from xent_bench.tracking.saved_view import TRAINED
 from xent_bench.tracking.store import existing_store
 
@@ -38,7 +40,7 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
         ids = [key for key, name in names.items() if experiment in (None, name)]
         stored_runs = _search(client, ids) if ids else []
     except Exception as error:  # MLflow's, or that of the database below it
-        raise Unavailable(f"MLflow at {uri}: {str(error).partition(chr(10))[0]}") from error
+        raise Unavailable(one_line(uri, error)) from error
     runs, unfinished = {}, {}
     for stored in reversed(stored_runs):  # the oldest first: a newer one overwrites it
         if "key" not in stored.data.tags:  # somebody else's, who has a parameter of this name
@@ -50,7 +52,8 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
         else:
             unfinished[key] = _unfinished(stored, name)
     if not runs:
-        where = f"experiment {experiment} of {uri}" if experiment else uri
+        shown = masked_address(uri)
+        where = f"experiment {experiment} of {shown}" if experiment else shown
         experiments = ", ".join(sorted(names.values()))
         raise ValueError(f"no finished run in {where}; experiments there: {experiments}")
     return list(runs.values()), [run for key, run in unfinished.items() if key not in runs]
