@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished, load_begun
-from xent_bench.runs.files import CONFIG, PICTURES, RUN_ID
+from xent_bench.runs.files import CONFIG, IMAGES, PICTURES, RUN_ID
 from xent_bench.tracking.mirror import OUT_OF_REACH, Contents, artifact_place, contents, is_same
 from xent_bench.tracking.own_run import KEY, PAGE, SUPERSEDED
 from xent_bench.tracking.reach import one_line
@@ -172,7 +172,7 @@ def _of_curves(client: MlflowClient, run: StoredRun, wanted: Contents) -> list[s
 
 def _of_files(client: MlflowClient, run: StoredRun, folder: Path, wanted: Contents) -> list[str]:
     """Files by their sizes, and those on this machine by their bytes."""
-    config = [folder / CONFIG] if (folder / CONFIG).exists() else []
+    config = [file for file in (folder / CONFIG, folder / IMAGES) if file.exists()]
     lacks = []
     for artifact_folder, files in (("", [*config, *wanted.files]), (PICTURES, wanted.pictures)):
         if not files:

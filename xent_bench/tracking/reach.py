@@ -84,7 +84,7 @@ def refuse_silent_stores(configs: Iterable[DictConfig]) -> None:
     for config in configs:
         if not config.machine.offline:
             uri = tracking_uri(config.machine.tracking)
-            experiments.setdefault(uri, set()).add(str(config.experiment))
+            experiments.setdefault(uri, set()).add(str(config.name))
     for uri, names in experiments.items():
         if problem := complaint(uri, sorted(names)):
             raise Unreachable(f"{problem}; machine.offline=true logs to the folders of runs alone")
