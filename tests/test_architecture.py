@@ -20,6 +20,7 @@ OURS = {
     "tables": set(),
     "types": set(),
     "exit_codes": {"failures"},
+    "arguments": {"config", "exit_codes"},
     "links": {"arrays", "offer"},
     "models": {"ranges"},
     "optimizers": {"ranges"},
@@ -53,7 +54,15 @@ OURS = {
         "ranges",
         "runs",
     },
-    "comparison": {"arrays", "calibrators", "evaluation", "metrics", "runs"},
+    "comparison": {
+        "arrays",
+        "calibrators",
+        "config",  # the nearest name
+        "evaluation",
+        "failures",
+        "metrics",
+        "runs",
+    },
     "training": {
         "arrays",
         "config",
@@ -71,6 +80,7 @@ OURS = {
         "types",
     },
     "report": {
+        "arguments",
         "comparison",
         "exit_codes",
         "failures",
@@ -92,6 +102,7 @@ OURS = {
         "training",
     },
     "commands": {
+        "arguments",
         "certificates",
         "comparison",
         "config",

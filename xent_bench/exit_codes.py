@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from xent_bench.failures import DataError, Diverged, Unavailable
+from xent_bench.failures import DataError, Diverged, Unavailable, UsageError
 
 
 class Exit(IntEnum):
@@ -78,5 +78,7 @@ def one_line_errors(program: str) -> Iterator[None]:
 
 
 def exit_code_of(error: Exception) -> Exit:
-    """The exit code of an error: DATA for any ValueError, else UNAVAILABLE."""
+    """The exit code of an error: USAGE or DATA for a ValueError, else UNAVAILABLE."""
+    if isinstance(error, UsageError):
+        return Exit.USAGE
     return Exit.DATA if isinstance(error, ValueError) else Exit.UNAVAILABLE

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Sequence
 from http.client import HTTPException
 
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 
@@ -106,8 +107,8 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-ui",
         description="Start MLflow's UI on the store of your runs, reachable from this machine "
         "alone. Options that are not listed here go to `mlflow ui`.",
