@@ -23,6 +23,7 @@ OURS = {
     "tables": set(),
     "types": set(),
     "exit_codes": {"addresses", "failures"},
+    "arguments": {"config", "exit_codes"},
     "links": {"arrays", "offer"},
     "models": {"ranges"},
     "optimizers": {"ranges"},
@@ -56,7 +57,15 @@ OURS = {
         "ranges",
         "runs",
     },
-    "comparison": {"arrays", "calibrators", "evaluation", "metrics", "runs"},
+    "comparison": {
+        "arrays",
+        "calibrators",
+        "config",  # the nearest name
+        "evaluation",
+        "failures",
+        "metrics",
+        "runs",
+    },
     "training": {
         "arrays",
         "config",
@@ -75,6 +84,7 @@ OURS = {
     },
     "report": {
         "addresses",
+        "arguments",
         "comparison",
         "exit_codes",
         "failures",
@@ -97,6 +107,7 @@ OURS = {
     },
     "commands": {
         "addresses",
+        "arguments",
         "certificates",
         "comparison",
         "config",

@@ -309,8 +309,8 @@ def test_no_runs_or_a_damaged_one_get_one_line(tmp_path, content):
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        (["--baseline", "mse"], 3, "--baseline: expected one of ce, got mse"),
-        (["--experiment", "other"], 3, "--experiment: expected one of tested, got other"),
+        (["--baseline", "mse"], 2, "--baseline: expected one of ce, got mse"),
+        (["--experiment", "other"], 2, "--experiment: expected one of tested, got other"),
         (
             ["--tie", "top9=1"],
             2,

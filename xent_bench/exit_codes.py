@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 from xent_bench.addresses import masked
-from xent_bench.failures import DataError, Diverged, Unavailable
+from xent_bench.failures import DataError, Diverged, Unavailable, UsageError
 
 
 class Exit(IntEnum):
@@ -79,5 +79,7 @@ def one_line_errors(program: str) -> Iterator[None]:
 
 
 def exit_code_of(error: Exception) -> Exit:
-    """The exit code of an error: DATA for any ValueError, else UNAVAILABLE."""
+    """The exit code of an error: USAGE or DATA for a ValueError, else UNAVAILABLE."""
+    if isinstance(error, UsageError):
+        return Exit.USAGE
     return Exit.DATA if isinstance(error, ValueError) else Exit.UNAVAILABLE

@@ -10,6 +10,10 @@ class DataError(ValueError):
     """The data set is missing, damaged or of a wrong form; the message says what to do."""
 
 
+class UsageError(ValueError):
+    """An option names something that is not there; the message says what there is."""
+
+
 class Unavailable(RuntimeError):
     """The tracking store, the device or something else that a run needs cannot be used."""
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, quiet_ending
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.tables import FORMS, print_csv
@@ -147,8 +148,8 @@ def _classes(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-losses",
         description="Shows each loss: its formula, and properties computed from its function.",
         epilog="xent-losses focal gamma=5 --classes 100: one loss, explained. "

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from xent_bench.arguments import Parser
 from xent_bench.evaluation.rescore import Rescored, rescore
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
@@ -75,8 +76,8 @@ def _names(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + ", ..." * (len(keys) > 3)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
         "compare with what was logged, and add what is new. For a single run, show all metrics.",

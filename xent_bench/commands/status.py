@@ -1,12 +1,12 @@
 """xent-status: show which runs in a folder are done, running, missing or failed, and why."""
 
-import argparse
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.status import Experiment, State, experiments_in
@@ -82,8 +82,8 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
         print(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-status",
         description="Show which runs of your sweeps are done, and what to type for the others. "
         "Missing runs are known only of the last sweep that was typed in each experiment.",

@@ -1,6 +1,5 @@
 """xent-sync: send to MLflow what it lacks of the run folders, exactly once."""
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock, Timeout
 
 from xent_bench.addresses import masked
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.process.streams import replace_what_cannot_be_shown
@@ -182,8 +182,8 @@ def _store_for(folder: Path, store: str | None) -> str:
     return uri
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-sync",
         description="Send to MLflow what it lacks of run folders: runs that were trained offline, "
         "or while the store was down, or that were killed, or deleted in MLflow, or all of them if "

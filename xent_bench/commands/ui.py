@@ -16,6 +16,7 @@ from http.client import HTTPException
 from threading import Thread
 
 from xent_bench.addresses import masked, masked_address
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.process.streams import replace_what_cannot_be_shown
@@ -169,8 +170,8 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-ui",
         description="Start MLflow's UI on the store of your runs, reachable from this machine "
         "alone.",

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
+from xent_bench.arguments import Parser
 from xent_bench.comparison.yardsticks import CHOICES, CHOOSE_BY, METRICS, PRIMARY, YARDSTICKS
 from xent_bench.exit_codes import Exit, exit_codes_help
 
 FORMS = ("table", "markdown", "latex", "csv")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Build the parser of xent-report's command line."""
-    report_parser = argparse.ArgumentParser(
+    report_parser = Parser(
         prog="xent-report",
         description="Which loss is better? Compares finished runs: means over seeds with 95 % "
         "intervals, differences to a baseline paired by seed, and a conclusion.",
