@@ -10,7 +10,7 @@ from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_
 from xent_bench.failures import Unavailable
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.process.streams import replace_what_cannot_be_shown
-from xent_bench.runs.files import RESULT
+from xent_bench.runs.files import RESULT, run_folders
 from xent_bench.runs.result import Run
 
 
@@ -56,7 +56,7 @@ def _show(run: Run) -> None:
 
 def _run_folders(place: Path) -> list[Path]:
     """List the run folders at or below a place."""
-    return [file.parent for file in sorted(place.rglob(RESULT))]
+    return run_folders(place, RESULT)
 
 
 def _summary(rescored: Rescored) -> str:

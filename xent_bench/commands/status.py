@@ -10,6 +10,7 @@ from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.status import Experiment, State, experiments_in
+from xent_bench.tables import n_runs
 
 SHOWN = 20  # rows and commands of an experiment that are shown without --all
 
@@ -26,14 +27,42 @@ STYLES = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script."""
     replace_what_cannot_be_shown()
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    change = options.remove or options.restore
+    if change and options.runs is not None:
+        parser.error(f"{options.runs}: expected the runs behind --remove or --restore alone")
     is_done = False
     with one_line_errors("xent-status"):
-        experiments = experiments_in(options.runs)
+        if change:
+            _move(change, back=bool(options.restore))
+            return
+        experiments = experiments_in(options.runs or Path("runs"))
         is_done = all(experiment.is_done for experiment in experiments)
         for experiment in experiments:
             _show(experiment, None if options.all else SHOWN)
     sys.exit(Exit.DONE if is_done else Exit.NOT_AS_EXPECTED)
+
+
+def _move(folders: Sequence[Path], *, back: bool) -> None:
+    """Remove runs, or bring them back, in MLflow and on the disk; all are checked first."""
+    from xent_bench.runs import removed
+    from xent_bench.tracking.removal import delete_in_mlflow, restore_in_mlflow
+
+    check = removed.check_restorable if back else removed.check_removable
+    for folder in folders:
+        check(folder)
+    for folder in folders:
+        if back:
+            removed.bring_back(folder)
+            in_mlflow = restore_in_mlflow(folder)
+        else:
+            in_mlflow = delete_in_mlflow(folder)
+            removed.put_away(folder)
+        print(f"{'Restored' if back else 'Removed'}: {folder}{' and its MLflow run' * in_mlflow}")
+    if not back:
+        print(f"To undo: xent-status --restore {shlex.join(map(str, folders))}")
+        print(f"For good: delete {removed.removed_place(folders[0]).parent.parent}; mlflow gc")
 
 
 def _show(experiment: Experiment, most: int | None) -> None:
@@ -58,7 +87,7 @@ def _show(experiment: Experiment, most: int | None) -> None:
         console.print(table)
         if len(open_runs) > len(open_runs[:most]):
             print(f"and {len(open_runs) - len(open_runs[:most])} more (--all shows them)")
-    print(f"{'1 run' if total == 1 else f'{total} runs'}: {', '.join(states)}")
+    print(f"{n_runs(total)}{': ' * bool(states)}{', '.join(states)}")
     if experiment.mixtures:
         print(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}")
     for line in experiment.annotations[:most]:
@@ -80,6 +109,9 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
     if experiment.to_sync:
         folder = shlex.quote(str(experiment.folder))
         print(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}")
+    if experiment.removed:
+        folder = shlex.quote(str(experiment.folder))
+        print(f"{experiment.removed} removed: xent-status --restore {folder}/RUN brings it back")
 
 
 def _parser() -> Parser:
@@ -93,9 +125,19 @@ def _parser() -> Parser:
     add(
         "runs",
         nargs="?",
-        default=Path("runs"),
         type=Path,
         help="a folder with runs (default: runs)",
+    )
+    moves = parser.add_mutually_exclusive_group()
+    moves.add_argument(
+        "--remove",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="put away these run folders, and their runs in MLflow",
+    )
+    moves.add_argument(
+        "--restore", nargs="+", type=Path, metavar="RUN", help="bring removed runs back"
     )
     add("--all", action="store_true", help=f"show more than {SHOWN} of an experiment")
     return parser

@@ -14,7 +14,7 @@ from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_
 from xent_bench.failures import Unavailable
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.begun import load_begun
-from xent_bench.runs.files import BEGUN, LOCK, NOT_IN_MLFLOW, RUN_ID, is_pending
+from xent_bench.runs.files import BEGUN, LOCK, NOT_IN_MLFLOW, RUN_ID, is_pending, run_folders
 from xent_bench.tables import n_runs
 from xent_bench.tracking.reach import complaint, store_if_configured
 from xent_bench.tracking.send import LOCK_TIMEOUT, send
@@ -91,10 +91,8 @@ def _print_sum(counts: Counter[str], places: Sequence[Path], *, check: bool) -> 
 
 def _folders(places: Sequence[Path]) -> list[Path]:
     """The folders of runs, without MLflow's copies of their files."""
-    files = {
-        file for place in places for name in (BEGUN, NOT_IN_MLFLOW) for file in place.rglob(name)
-    }
-    return sorted({file.parent for file in files if file.parent.parent.name != "artifacts"})
+    folders = {folder for place in places for folder in run_folders(place, BEGUN, NOT_IN_MLFLOW)}
+    return sorted(folder for folder in folders if folder.parent.name != "artifacts")
 
 
 class _Stores:

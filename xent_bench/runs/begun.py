@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xent_bench.runs.files import BEGUN, DAMAGED, LOCK, has_result, write_json
+from xent_bench.runs.files import BEGUN, DAMAGED, LOCK, has_result, run_folders, write_json
 
 UNTOLD = "killed"  # the reason until another is kept: a killed process has no time to
 
@@ -30,10 +30,9 @@ def load_unfinished(folder: Path) -> list[Unfinished]:
     """
     # A folder without the file has no run: a process that was killed before it had written it, or
     # while it deleted a run that was refused, has trained nothing.
-    folders = sorted(file.parent for file in folder.rglob(BEGUN))
     return [
         _compared(load_unfinished_run(run_folder), run_folder)
-        for run_folder in folders
+        for run_folder in run_folders(folder, BEGUN)
         if not _is_artifact(run_folder.relative_to(folder)) and not has_result(run_folder)
     ]
 

@@ -26,6 +26,19 @@ JOB = "slurm_job"  # the id of the SLURM job that the run was last given to
 NOT_IN_MLFLOW = "not_in_mlflow"  # while MLflow may lack something of the folder
 
 
+def run_folders(place: Path, *names: str) -> list[Path]:
+    """List the folders at or below a place that hold a file of one of these names, sorted.
+
+    Hidden folders, such as that of removed runs, are left out.
+    """
+    folders = {file.parent for name in names for file in place.rglob(name)}
+    return sorted(
+        folder
+        for folder in folders
+        if not any(part.startswith(".") for part in folder.relative_to(place).parts)
+    )
+
+
 def has_result(folder: Path) -> bool:
     """Whether the run was trained and evaluated."""
     return (folder / RESULT).exists()

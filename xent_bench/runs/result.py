@@ -9,7 +9,7 @@ from typing import Any
 
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
-from xent_bench.runs.files import DAMAGED, RESULT, RUN_ID, write_json
+from xent_bench.runs.files import DAMAGED, RESULT, RUN_ID, run_folders, write_json
 
 LARGEST = 1e100  # a finite metric beyond this is damaged
 
@@ -47,7 +47,7 @@ def load_runs(folder: Path) -> list[Run]:
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
-    files = sorted(folder.rglob(RESULT))
+    files = [run_folder / RESULT for run_folder in run_folders(folder, RESULT)]
     if not files:
         begun = load_unfinished(folder)
         ends = "".join(f"; {run.name}: {run.reason} [{run.command}]" for run in begun[:3])

@@ -11,6 +11,7 @@ from xent_bench.runs.files import BEGUN, RESULT, has_result, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
 from xent_bench.runs.pace import load_pace
+from xent_bench.runs.removed import removed_from
 from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
@@ -53,6 +54,7 @@ class Experiment(NamedTuple):
     to_sync: int  # results that MLflow lacks
     mixtures: list[str]  # data and code that differ between the runs
     annotations: list[str]  # lines of its users' notes and tags
+    removed: int  # runs that were removed from the folder
 
     @property
     def is_done(self) -> bool:
@@ -64,9 +66,9 @@ def experiments_in(folder: Path) -> list[Experiment]:
     """Look at the experiments in a folder, or at the one that it is; a ValueError without runs."""
     if not folder.is_dir():
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
-    below = sorted(place for place in folder.iterdir() if place.is_dir())
+    below = sorted(place for place in folder.iterdir() if place.is_dir() and place.name[0] != ".")
     experiments = [_experiment(place) for place in (folder, *below)]
-    with_runs = [experiment for experiment in experiments if experiment.runs]
+    with_runs = [e for e in experiments if e.runs or e.removed]
     if not with_runs:
         raise ValueError(f"no run in {folder}")
     return with_runs
@@ -83,7 +85,9 @@ def _experiment(folder: Path) -> Experiment:
     readable = [run for name in begun if (run := _run_in(folder / name)) is not None]
     mixtures = [*mixed_data(readable), *mixed_code(readable)]
     notes = annotation_lines(readable)
-    return Experiment(folder, runs, len(planned), sweep.command, to_sync, mixtures, notes)
+    return Experiment(
+        folder, runs, len(planned), sweep.command, to_sync, mixtures, notes, removed_from(folder)
+    )
 
 
 def _run_in(folder: Path) -> Run | Unfinished | None:
