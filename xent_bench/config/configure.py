@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from xent_bench.config.nearest import nearest
+from xent_bench.config.promises import broken_promise
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.signatures import read_parameters
 
@@ -120,6 +121,8 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
         ]
     except Exception as error:  # whatever a user's module raises when it is imported
         raise ConfigError(f"{group}._target_", f"cannot use {target}: {error}") from error
+    if complaint := broken_promise(group, target, function, hints):
+        raise ConfigError(f"{group}._target_", complaint)
     rules = _rules(group, parameters)
     if rules is None:
         return partial(function, **values)
