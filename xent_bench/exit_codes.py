@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 from xent_bench.failures import DataError, Diverged, Unavailable
+from xent_bench.printable import printable
 
 
 class Exit(IntEnum):
@@ -73,7 +74,7 @@ def one_line_errors(program: str) -> Iterator[None]:
         except BrokenPipeError:
             raise
         except (ValueError, OSError, Unavailable) as error:
-            print(f"{program}: {error}", file=sys.stderr)
+            print(printable(f"{program}: {error}"), file=sys.stderr)
             sys.exit(exit_code_of(error))
 
 

@@ -12,10 +12,11 @@ from threading import Thread
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from xent_bench.failures import Unreachable
 from xent_bench.runs.files import CONFIG
+from xent_bench.runs.reading import read_config
 
 TIMEOUT = 8.0  # seconds for all of it: names, connections, and the answer
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -33,10 +34,9 @@ def store_of(folder: Path) -> str:
     """
     file = folder / CONFIG
     try:
-        return tracking_uri(OmegaConf.load(file).machine.tracking)
-    except Exception as error:  # YAML's, or OmegaConf's about what an edited file holds
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"cannot read {file}: {reason}") from error
+        return tracking_uri(read_config(file)["machine"]["tracking"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"cannot read {file}: expected machine.tracking in it") from error
 
 
 def store_if_configured(folder: Path) -> str:

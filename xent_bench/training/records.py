@@ -15,6 +15,7 @@ from xent_bench.process.provenance import provenance
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.files import CONFIG
+from xent_bench.runs.reading import sealed_config
 from xent_bench.runs.whole_files import write_lasting
 from xent_bench.tracking.logger import Tracking, open_run
 from xent_bench.training.batch_statistics import batch_statistics
@@ -63,7 +64,7 @@ def recorded(
     if checkpoint is not None:
         refuse_changes(load_origin(checkpoint), origin, checkpoint)
     built.checkpointing.origin = origin._asdict()
-    write_lasting(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    write_lasting(folder / CONFIG, sealed_config(OmegaConf.to_yaml(config, resolve=True)))
     tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
