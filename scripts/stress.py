@@ -29,7 +29,7 @@ DROPPING = '''"""A net whose every step draws at random."""
 from torch import nn
 
 
-def dropping(shape, classes, *, width=64):
+def dropping(shape, classes, *, width=64) -> nn.Module:
     channels, h, w = shape
     return nn.Sequential(
         nn.Flatten(), nn.Linear(channels * h * w, width), nn.BatchNorm1d(width), nn.ReLU(),

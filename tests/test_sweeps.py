@@ -29,7 +29,7 @@ import os, signal, sys
 from pathlib import Path
 from torch import nn
 
-def net(shape, classes, *, end: str = ""):
+def net(shape, classes, *, end: str = "") -> nn.Module:
     first = not Path(end).exists()
     Path(end or "begun").touch()
     if end == "killed" or (end == "killed_once" and first):

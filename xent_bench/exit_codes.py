@@ -11,6 +11,7 @@ from enum import IntEnum
 
 from xent_bench.addresses import masked
 from xent_bench.failures import DataError, Diverged, Unavailable, UsageError
+from xent_bench.printable import printable
 
 
 class Exit(IntEnum):
@@ -74,7 +75,7 @@ def one_line_errors(program: str) -> Iterator[None]:
         except BrokenPipeError:
             raise
         except (ValueError, OSError, Unavailable) as error:
-            print(f"{program}: {masked(error)}", file=sys.stderr)
+            print(printable(f"{program}: {masked(error)}"), file=sys.stderr)
             sys.exit(exit_code_of(error))
 
 

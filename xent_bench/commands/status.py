@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
+from xent_bench.printable import printable
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.status import Experiment, State, experiments_in
 from xent_bench.tables import n_runs
@@ -76,22 +77,23 @@ def _show(experiment: Experiment, most: int | None) -> None:
     counts = Counter(run.state for run in experiment.runs)
     total = len(experiment.runs)
     states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
-    console.print(Text(f"\n{experiment.folder}", style="bold"), soft_wrap=True)
+    console.print(Text(printable(f"\n{experiment.folder}"), style="bold"), soft_wrap=True)
     if open_runs:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         table.add_column("run", overflow="fold")
         table.add_column("state", no_wrap=True)
         table.add_column("", overflow="fold")
         for run in open_runs[:most]:
-            table.add_row(Text(run.name), Text(run.state.value, STYLES[run.state]), Text(run.why))
+            state = Text(run.state.value, STYLES[run.state])
+            table.add_row(Text(_line(run.name)), state, Text(printable(run.why)))
         console.print(table)
         if len(open_runs) > len(open_runs[:most]):
             print(f"and {len(open_runs) - len(open_runs[:most])} more (--all shows them)")
     print(f"{n_runs(total)}{': ' * bool(states)}{', '.join(states)}")
     if experiment.mixtures:
-        print(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}")
+        print(_line(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}"))
     for line in experiment.annotations[:most]:
-        print(line)
+        print(_line(line))
     _say_commands(experiment, most)
 
 
@@ -101,17 +103,23 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
     of_sweep = [run for run in experiment.runs[: experiment.swept] if run.state.needs_training]
     if experiment.command and of_sweep:
         which = "all of them" if len(of_sweep) == len(to_type) else "those of the last sweep"
-        print(f"To finish {which}: {experiment.command}")
+        print(_line(f"To finish {which}: {experiment.command}"))
     if to_type and not (experiment.command and len(to_type) == len(experiment.runs)):
         print("To finish one of them:")
         for run in to_type[:most]:
-            print(f"  {run.command}")
+            print(_line(f"  {run.command}"))
     if experiment.to_sync:
         folder = shlex.quote(str(experiment.folder))
-        print(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}")
+        print(_line(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}"))
     if experiment.removed:
         folder = shlex.quote(str(experiment.folder))
-        print(f"{experiment.removed} removed: xent-status --restore {folder}/RUN brings it back")
+        removed = f"{experiment.removed} removed: xent-status --restore {folder}/RUN"
+        print(_line(f"{removed} brings it back"))
+
+
+def _line(text: str) -> str:
+    """The text as one line: a name or a command of a file cannot look like a line of ours."""
+    return printable(text).replace("\n", "\\n")
 
 
 def _parser() -> Parser:

@@ -22,6 +22,7 @@ from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
+from xent_bench.config.promises import broken_promise
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.signatures import read_parameters
 
@@ -167,6 +168,8 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
         raise ConfigError(
             f"{group}._target_", f"cannot use {target}: {import_complaint(error, target)}"
         ) from error
+    if complaint := broken_promise(group, target, function, hints):
+        raise ConfigError(f"{group}._target_", complaint)
     rules = _rules(group, parameters)
     if rules is None:
         return partial(function, **values)

@@ -1,9 +1,9 @@
 """Names of the files in a run's folder, and the mark of one that MLflow may lack."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from xent_bench.runs.reading import sealed
 from xent_bench.runs.whole_files import write_lasting, write_whole
 
 PENDING_TEXT = "MLflow may lack something of this run; xent-sync sends it.\n"
@@ -63,5 +63,5 @@ def clear_pending(folder: Path) -> None:
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that appears whole and is flushed to the disk."""
-    write_lasting(file, json.dumps(content, indent=2, default=str))
+    """Write a JSON file with its checksum; it appears whole and is flushed to the disk."""
+    write_lasting(file, sealed(content, indent=2))

@@ -157,7 +157,7 @@ def _set_signals() -> None:
 def _print_into(folder: Path) -> None:
     """Send stdout, stderr and a crash's traceback to the run's log: the parent has the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(log, stream.fileno())

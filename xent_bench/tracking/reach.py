@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
 from urllib.parse import urlsplit
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from xent_bench.addresses import masked, masked_address
 from xent_bench.failures import Unavailable, Unreachable
 from xent_bench.runs.files import CONFIG, RUN_ID
+from xent_bench.runs.reading import read_config
 from xent_bench.tracking.named_stores import is_named
 from xent_bench.tracking.questions import TIMEOUT, question_for
 
@@ -33,13 +33,11 @@ def store_of(folder: Path) -> str:
     """
     file = folder / CONFIG
     try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        named = content["machine"]["tracking"]
+        named = read_config(file)["machine"]["tracking"]
         if not isinstance(named, str | None):
             raise TypeError(f"expected an address as machine.tracking, got {named!r}"[:200])
-    except Exception as error:  # YAML's, or OmegaConf's about what an edited file holds
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"cannot read {file}: {reason}") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"cannot read {file}: expected machine.tracking in it") from error
     users = tracking_uri(None)
     if not named or named == users:
         return users

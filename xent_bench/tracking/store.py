@@ -74,6 +74,7 @@ def _create(file: Path) -> None:
     part = Path(f"{file}.part{next(_attempts)}")
     try:
         MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+        part.chmod(0o600)  # it holds commands, paths and notes: the user may open it to others
         part.rename(file)
     except BaseException:
         _remove_parts(file)

@@ -73,6 +73,7 @@ def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
     """Add what the folder lacks of a run that was finished when less was asked of it."""
     lacks = lacking(folder, asked)
     if Lack.CALIBRATOR in lacks:
+        _declare_link(config)
         rescored = rescore(folder, [asked.calibrator], offline=config.machine.offline)
         if rescored.changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
@@ -83,6 +84,14 @@ def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
         save_weights(folder)
     if Lack.UPLOAD in lacking(folder, asked):  # also of what has just been added
         send_if_pending(folder, config.machine.tracking)
+
+
+def _declare_link(config: DictConfig) -> None:
+    """Import a loss of the user's own, so that its link is known and may read predictions."""
+    if not config.loss["_target_"].startswith("xent_bench."):
+        from xent_bench.config.configure import configured  # PyTorch takes seconds
+
+        configured(config, "loss")
 
 
 def _begin(config: DictConfig, folder: Path, command: str) -> Unfinished:
