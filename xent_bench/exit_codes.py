@@ -25,6 +25,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+MAX_WORD, MAX_LINE = 200, 1000  # characters of a message
 MEANINGS = {
     Exit.DONE: "done",
     Exit.NOT_AS_EXPECTED: "something is not as expected",
@@ -47,6 +48,16 @@ CODES: dict[type[Exception], Exit] = {
 def exit_codes_help(*codes: Exit) -> str:
     """The sentence of a --help that lists these exit codes, and 0."""
     return f"Exit codes: {', '.join(f'{code} {MEANINGS[code]}' for code in (Exit.DONE, *codes))}."
+
+
+def one_line(text: str) -> str:
+    """The text in one line, with what is very long in it cut out of its middle."""
+    words = (_shortened(word, MAX_WORD) for word in text.split())
+    return _shortened(" ".join(words), MAX_LINE)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 
 @contextmanager
@@ -73,7 +84,7 @@ def one_line_errors(program: str) -> Iterator[None]:
         except BrokenPipeError:
             raise
         except (ValueError, OSError, Unavailable) as error:
-            print(f"{program}: {error}", file=sys.stderr)
+            print(f"{program}: {one_line(str(error))}", file=sys.stderr)
             sys.exit(exit_code_of(error))
 
 
