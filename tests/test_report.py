@@ -310,6 +310,8 @@ def test_no_runs_or_a_damaged_one_get_one_line(tmp_path, content):
     ("arguments", "code", "complaint"),
     [
         (["--baseline", "mse"], 2, "--baseline: expected one of ce, got mse"),
+        (["--baseline", "cee"], 2, "expected one of ce, got cee; did you mean ce?"),
+        (["--experiment", "testd"], 2, "got testd; did you mean tested?"),
         (["--experiment", "other"], 2, "--experiment: expected one of tested, got other"),
         (
             ["--tie", "top9=1"],

@@ -6,9 +6,7 @@ import sys
 from typing import NoReturn
 
 from xent_bench.config.nearest import nearest
-from xent_bench.exit_codes import Exit
-
-MAX_SHOWN = 200  # characters of a value
+from xent_bench.exit_codes import Exit, one_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,14 +22,14 @@ class Parser(argparse.ArgumentParser):
             word = words.partition(" ")[0]
             flags = [flag for action in self._actions for flag in action.option_strings]
             if not word.startswith("-"):
-                return f"{_short(words)}: one too many; it takes {self._takes()}"
-            return f"{_short(word)}: no such option; {nearest(word.partition('=')[0], flags)}"
+                return f"{one_line(words)}: one too many; it takes {self._takes()}"
+            return f"{one_line(word)}: no such option; {nearest(word.partition('=')[0], flags)}"
         message = message.removeprefix("argument ")
         if match := re.fullmatch(r"(.*): invalid choice: '?(.*?)'? \(choose from .*\)", message):
             option, value = match.groups()
             meant = nearest(value, self._choices(option))
-            return f"{option}: invalid choice: {_short(value)!r}; {meant}"
-        return _short(message)
+            return f"{option}: invalid choice: {one_line(value)!r}; {meant}"
+        return one_line(message)
 
     def _choices(self, option: str) -> list[str]:
         """The values that an option can have; argparse names it with all its flags: --port/-p."""
@@ -43,8 +41,3 @@ class Parser(argparse.ArgumentParser):
     def _takes(self) -> str:
         names = [action.metavar or action.dest for action in self._get_positional_actions()]
         return " ".join(map(str, names)) or "no words but options"
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -27,6 +27,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+MAX_WORD, MAX_LINE = 200, 1000  # characters of a message
 MEANINGS = {
     Exit.DONE: "done",
     Exit.NOT_AS_EXPECTED: "something is not as expected",
@@ -49,6 +50,17 @@ CODES: dict[type[Exception], Exit] = {
 def exit_codes_help(*codes: Exit) -> str:
     """The sentence of a --help that lists these exit codes, and 0."""
     return f"Exit codes: {', '.join(f'{code} {MEANINGS[code]}' for code in (Exit.DONE, *codes))}."
+
+
+def one_line(text: str) -> str:
+    """The text in one printable line without secrets, and without the middle of what is long."""
+    # masked first: a secret that is cut cannot be recognised
+    words = (_shortened(word, MAX_WORD) for word in printable(masked(text)).split())
+    return _shortened(" ".join(words), MAX_LINE)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 
 @contextmanager
@@ -75,7 +87,7 @@ def one_line_errors(program: str) -> Iterator[None]:
         except BrokenPipeError:
             raise
         except (ValueError, OSError, Unavailable) as error:
-            print(printable(f"{program}: {masked(error)}"), file=sys.stderr)
+            print(f"{program}: {one_line(str(error))}", file=sys.stderr)
             sys.exit(exit_code_of(error))
 
 

@@ -102,9 +102,12 @@ def _load(file: Path, changes: Sequence[str]) -> "partial[Any]":
     from omegaconf import DictConfig, OmegaConf
 
     from xent_bench.config.configure import ConfigError, configured
+    from xent_bench.config.files import naming
 
     changed = OmegaConf.from_dotlist([*changes])
-    node = OmegaConf.merge(OmegaConf.load(file), changed)
+    with naming(file):
+        loaded = OmegaConf.load(file)
+    node = OmegaConf.merge(loaded, changed)
     for missing in OmegaConf.missing_keys(node) | OmegaConf.missing_keys(changed):
         raise ConfigError(f"loss.{missing}", "has to be given")
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):

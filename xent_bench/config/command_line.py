@@ -14,6 +14,8 @@ from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import GROUPS
 
 MAX_WORD = 200_000  # characters; Hydra needs half a second for as many
+MAX_NAME = 255  # characters of a file's name
+MANY_DIGITS = re.compile(r"\d{1000}")  # Python reads up to 4300
 MODES = ("run", "multirun", "cfg", "info", "shell_completion")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab, which separates words in Hydra
 EXAMPLES = {
@@ -95,6 +97,13 @@ def _refuse(message: str) -> NoReturn:
 def _check_characters(word: str) -> None:
     if len(word) > MAX_WORD:
         raise ConfigError(word, f"expected at most {MAX_WORD:,} characters, got {len(word):,}")
+    name, _, value = word.partition("=")
+    if len(name) > MAX_NAME:
+        raise ConfigError(word, f"no such key; a name of {len(name):,} characters")
+    if len(value) > MAX_NAME and (match := GROUP.fullmatch(word)) and value.isidentifier():
+        raise ConfigError(word, f"no such {match[2]}; a name of {len(value):,} characters")
+    if MANY_DIGITS.search(word):
+        raise ConfigError(name, f"expected a number of fewer digits, got {len(value):,}")
     if CONTROL.search(word):
         raise ConfigError(repr(word), "holds a line break or another control character")
     if re.search("[\ud800-\udfff]", word):

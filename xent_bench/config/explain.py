@@ -16,15 +16,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from xent_bench.addresses import masked
 from xent_bench.config.choices import listed, owners, typed_for
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.files import FileError
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import CONF
-from xent_bench.exit_codes import CODES, Exit
+from xent_bench.exit_codes import CODES, Exit, one_line
 
-MAX_WORD, MAX_LINE = 200, 1000  # characters of a message
 CONFIG_ERRORS: tuple[type[Exception], ...] = (
     ConfigError,
     HydraException,
@@ -78,31 +76,19 @@ def _hydra_complaint(error: Exception) -> str:
 def explain(error: Exception, argv: Sequence[str]) -> str:
     """Explain an error in one line; for an error in the configuration, also where it is."""
     if not isinstance(error, CONFIG_ERRORS):
-        return _one_line(str(error))
+        return one_line(str(error))
     complaint, word = _complaint(error)
     if isinstance(error, FileError):
-        return _one_line(complaint)
+        return one_line(complaint)
     if "no such key" in complaint and (names := owners(word, added_folders(argv))):
         complaint += f"; {word} is a key of {listed(names)}"
-    return f"{_one_line(complaint)} ({_origin(word, argv)})"
+    return f"{one_line(complaint)} ({_origin(word, argv)})"
 
 
 def missing_key(error: Exception) -> str:
     """The key that an error says does not exist, such as loss.gamma; empty for another error."""
     complaint, word = _complaint(error)
     return word if "no such key" in complaint else ""
-
-
-def _one_line(text: str) -> str:
-    """The text in one line, with what is very long in it cut out of its middle."""
-    words = [
-        word if len(word) <= MAX_WORD else f"{word[: MAX_WORD // 2]}...{word[-MAX_WORD // 4 :]}"
-        for word in masked(text).split()  # first: what is cut cannot be recognised
-    ]
-    line = " ".join(words)
-    return (
-        line if len(line) <= MAX_LINE else f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 4 :]}"
-    )
 
 
 def _complaint(error: Exception) -> tuple[str, str]:

@@ -1,6 +1,8 @@
 """The reading of the YAML files of a config: any file that is none is refused, and named."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,8 @@ class FileConfigSource(file_config_source.FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         """Load a file as Hydra does. FileError if it cannot be read, is no config, or is huge."""
         file = Path(self.path, self._normalize_file_name(config_path))
-        try:
-            _check_size(file)
+        with naming(file):
             result = super().load_config(config_path)
-        except (
-            Exception
-        ) as error:  # of the system, the decoder, YAML, OmegaConf, or Python's limits
-            raise FileError(_shown(file), _complaint(error)) from error
         if not isinstance(result.config, DictConfig):
             raise FileError(_shown(file), "expected lines of key: value, got a list")
         return result
@@ -41,6 +38,16 @@ class FileConfigSource(file_config_source.FileConfigSource):
 def register_files() -> None:
     """Let Hydra read YAML files by our source."""
     SourcesRegistry.instance().types["file"] = FileConfigSource
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """A context that loads a YAML file: FileError, which names it, if that cannot be done."""
+    try:
+        _check_size(file)
+        yield
+    except Exception as error:  # the system's, the decoder's, YAML's, OmegaConf's, Python's limits
+        raise FileError(_shown(file), _complaint(error)) from error
 
 
 def _check_size(file: Path) -> None:
