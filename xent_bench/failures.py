@@ -63,8 +63,6 @@ def named(error: BaseException) -> BaseException:
             return KINDS[fault.kind](f"{fault.advice}: {fault.line}")
         if "does not have a deterministic implementation" in str(error):
             return Unavailable(f"machine.deterministic=false may help: {reason}")
-        if "DataLoader worker" in str(error):
-            return OutOfMemory("a process that decodes images died: fewer machine.workers may help")
     return error
 
 

@@ -84,6 +84,7 @@ class Machine:
     jobs: ThreadCount = 1  # runs of a sweep that train at a time
     threads: ThreadCount | None = None  # on a CPU; null: one for small steps, else a job's share
     workers: WorkerCount | None = None  # decode image files; null: a job's share of the cores
+    worker_timeout: NonNegative | None = 120.0  # seconds without an image; null or 0: no limit
     deterministic: bool = True  # gives the same numbers again on the same hardware
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow

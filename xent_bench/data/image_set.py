@@ -113,14 +113,21 @@ class ImageSet:
         return Normalisation(mean, std)
 
     def source(
-        self, ids: Index, device: torch.device, workers: int | None, *, varied: bool = False
+        self,
+        ids: Index,
+        device: torch.device,
+        workers: int | None,
+        *,
+        varied: bool = False,
+        timeout: float | None = None,
     ) -> Source:
         """A reader of these images; `varied` prepares it to mirror and crop them.
 
-        `workers` is the number of processes that decode files; None: one for each core.
+        `workers` is the number of processes that decode files; None: one for each core. One that
+        decodes nothing for `timeout` seconds ends the run.
         """
         if isinstance(self.images, Tensor):
             augmentation = self.augmentation if varied else NO_AUGMENTATION
             return Resident(self.images[ids], device, augmentation)
         files = self.images.part(ids.numpy())
-        return Streamed(files, device, workers, flip=self.augmentation.flip)
+        return Streamed(files, device, workers, flip=self.augmentation.flip, timeout=timeout)

@@ -108,11 +108,11 @@ def build_loaders(
         lengths.insert(0, len(splits.train))
         refuse_larger_than_gpu(lengths, data.shape, data.augmentation, device)
     normalise = data.normalisation(splits.train)
-    workers = config.machine.workers
+    workers, timeout = config.machine.workers, config.machine.worker_timeout or None
     if workers is None:
         workers = processors(config.machine.jobs * config.machine.devices)
     train = ShuffledBatches(
-        data.source(splits.train, device, workers, varied=True),
+        data.source(splits.train, device, workers, varied=True, timeout=timeout),
         data.labels[splits.train],
         normalise,
         config.batch_size,
@@ -123,7 +123,7 @@ def build_loaders(
     )
     evaluated = (
         Batches(
-            data.source(share_ids, device, workers),
+            data.source(share_ids, device, workers, timeout=timeout),
             (data.labels[share_ids],),
             share_ids,
             normalise,
