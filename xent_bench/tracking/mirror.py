@@ -151,7 +151,7 @@ def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
 
 
 class Contents(NamedTuple):
-    """All that MLflow has of a run folder in the end."""
+    """Everything that MLflow has of a run folder in the end."""
 
     status: str
     ended: float  # unix seconds
