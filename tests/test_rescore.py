@@ -23,6 +23,7 @@ from xent_bench.links import projection, softmax, use
 from xent_bench.runs.files import is_pending
 from xent_bench.runs.predictions import Predictions, load, predicted, save
 from xent_bench.runs.result import load_run, save_run
+from xent_bench.tracking.named_stores import note_store
 from xent_bench.training.run import run
 
 XENT_RESCORE = str(Path(sys.executable).with_name("xent-rescore"))
@@ -213,6 +214,7 @@ def test_what_mlflow_cannot_be_told_is_kept_and_sent_later(
         file.write_text(config)
     (folder / "text.db").write_text("this is text, and longer than a header" * 10)
     monkeypatch.chdir(folder)
+    note_store("sqlite:///text.db")  # the user's own
 
     with pytest.raises(Unavailable, match=f"not added to its MLflow run.*{reason}"):
         rescore(folder, ["vector_scaling"])

@@ -284,3 +284,30 @@ def test_no_command_shows_a_secret_of_the_environment_or_of_its_options(
 
     assert "hush" not in shown.out + shown.err
     assert "Traceback" not in shown.err
+
+
+def test_settings_of_servers_do_not_reach_the_ui_and_its_address_is_on_no_command_line(monkeypatch):
+    widening = {
+        "MLFLOW_HOST": "0.0.0.0",
+        "MLFLOW_GUNICORN_OPTS": "--bind 0.0.0.0:1",
+        "MLFLOW_UVICORN_OPTS": "--host 0.0.0.0",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "*",
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "GUNICORN_CMD_ARGS": "--bind 0.0.0.0:1",
+        "UVICORN_UDS": "/tmp/socket",
+        "UVICORN_FD": "3",
+        "UVICORN_HOST": "0.0.0.0",
+        "FORWARDED_ALLOW_IPS": "*",
+        "WEB_CONCURRENCY": "90",
+        "FLASK_ENV": "development",
+    }
+    kept = {"HOME": "/home/me", "MLFLOW_S3_ENDPOINT_URL": "http://s3", "AWS_PROFILE": "mine"}
+    for name, value in (widening | kept).items():
+        monkeypatch.setenv(name, value)
+    environment = ui._environment("postgresql://me:hush@host/db")
+
+    assert not widening.keys() & environment.keys()
+    assert kept.items() <= environment.items()
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:hush@host/db"

@@ -114,7 +114,7 @@ class _Stores:
         return uri
 
     def stored(self, uri: str) -> "Stored":
-        """What the store has of all folders."""
+        """The runs that the store has in the experiments of all folders."""
         if uri not in self.read:
             from xent_bench.tracking.compare import read_store  # MLflow takes seconds
 

@@ -69,7 +69,7 @@ def read_again(folder: Path, uri: str) -> Stored:
 
 
 def differences(folder: Path, stored: Stored, *, whole: bool = False) -> list[str]:
-    """What the store lacks of the folder, or has otherwise; empty if it has all of it.
+    """List what the store lacks of the folder, or has otherwise; empty if it has all of it.
 
     `whole`: also the number of points of each curve, and the files, which takes more requests.
     """

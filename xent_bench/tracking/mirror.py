@@ -174,7 +174,7 @@ def dataset_input(
 
 
 class Contents(NamedTuple):
-    """All that MLflow has of a run folder in the end."""
+    """Everything that MLflow has of a run folder in the end."""
 
     status: str
     ended: float  # unix seconds

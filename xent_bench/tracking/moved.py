@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+OURS = "mlflow"  # the folder of artifacts beside the runs of an experiment
+
 
 class Move(NamedTuple):
     """An experiment whose artifacts lie elsewhere than the store says."""
@@ -59,11 +61,12 @@ def _moved_to(base: sqlite3.Connection, experiment_id: int, old: Path, home: Pat
     runs = base.execute(
         "SELECT run_uuid FROM runs WHERE experiment_id = ? LIMIT 1000", (experiment_id,)
     ).fetchall()
+    is_new = not runs and old.name == OURS and not old.parent.exists()
     for start in range(1, len(old.parts)):
         place = home.joinpath(*old.parts[start:])
         if any((place / run_id).is_dir() for (run_id,) in runs):
             return place
-        if not runs and not old.parent.exists() and place.parent.is_dir():
+        if is_new and place != home / OURS and place.parent.is_dir():
             return place
     return None
 

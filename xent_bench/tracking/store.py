@@ -28,6 +28,7 @@ from xent_bench.tracking.reach import complaint
 from xent_bench.tracking.saved_view import TAG as VIEW
 from xent_bench.tracking.saved_view import description, view_tag
 from xent_bench.tracking.schema import deleted
+from xent_bench.tracking.steady_client import SteadyClient
 
 NOTE = "mlflow.note.content"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # not one of language models
@@ -49,7 +50,7 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
     # beside the runs; MLflow would put them under whatever directory one happens to be in
     artifacts = (folder.parent / "mlflow").resolve().as_uri()
     if not uri.startswith("sqlite:///"):
-        client = MlflowClient(uri)
+        client = SteadyClient(uri)
         is_server = uri.startswith("http")  # it has a place of its own for artifacts
         return client, _experiment_id(client, experiment, None if is_server else artifacts)
     file = Path(uri.removeprefix("sqlite:///"))
@@ -60,7 +61,7 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
         ):  # a kill would leave half of the tables, which MLflow cannot mend
             _create(file)
         settle_artifacts(file)
-        client = MlflowClient(uri)
+        client = SteadyClient(uri)
         return client, _experiment_id(client, experiment, artifacts)
 
 
@@ -100,7 +101,7 @@ def existing_store(uri: str) -> MlflowClient:
             settle_artifacts(sqlite_file(uri))
         elif failure := complaint(uri):  # MLflow would try for minutes
             raise Unavailable(failure)
-        return MlflowClient(uri)
+        return SteadyClient(uri)
     except Unavailable:
         raise
     except Exception as error:  # MLflow's or SQLAlchemy's: no such scheme, no database
