@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
+from xent_bench.failures import Unavailable
+from xent_bench.runs.files import JOB, has_result
 from xent_bench.runs.status import Experiment, State, experiments_in
+from xent_bench.tables import n_runs
 
 SHOWN = 20  # rows and commands of an experiment that are shown without --all
 
 STYLES = {
     State.DONE: "green",
     State.RUNNING: "cyan",
+    State.WAITING: "blue",
     State.STOPPED: "yellow",
     State.FAILED: "red",
     State.MISSING: "dim",
@@ -26,11 +30,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     is_done = False
     with one_line_errors("xent-status"):
-        experiments = experiments_in(options.runs)
+        experiments = experiments_in(options.runs, _slurm_jobs(options.runs))
         is_done = all(experiment.is_done for experiment in experiments)
         for experiment in experiments:
             _show(experiment, None if options.all else SHOWN)
     sys.exit(Exit.DONE if is_done else Exit.NOT_AS_EXPECTED)
+
+
+def _slurm_jobs(folder: Path) -> dict[str, bool]:
+    """The user's SLURM jobs that have not ended, and whether they run; {} where SLURM is silent.
+
+    SLURM is asked only if a run without a result was given to it.
+    """
+    given = (file for depth in ("*", "*/*") for file in folder.glob(f"{depth}/{JOB}"))
+    if all(has_result(file.parent) for file in given):
+        return {}
+    from xent_bench.sweeps.slurm_queue import job_states
+
+    try:
+        states = job_states()
+    except Unavailable as error:
+        print(f"{error}; so which runs wait in its queue is unknown.", file=sys.stderr)
+        return {}
+    running = ("RUNNING", "COMPLETING")
+    return {job: state.name in running for job, state in states.items() if not state.has_ended}
 
 
 def _show(experiment: Experiment, most: int | None) -> None:
@@ -72,6 +95,10 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
         print("To finish one of them:")
         for run in to_type[:most]:
             print(f"  {run.command}")
+    waiting = sum(run.state is State.WAITING for run in experiment.runs)
+    if waiting:
+        watch = f"; to watch: {experiment.command}" if experiment.command else ""
+        print(f"{n_runs(waiting)} in SLURM's queue: nothing is to be typed{watch}")
     if experiment.to_sync:
         print(f"{experiment.to_sync} not in MLflow yet: xent-sync {experiment.folder}")
 
