@@ -18,6 +18,7 @@ from xent_bench.runs.pace import Pace, load_pace, save_pace
 from xent_bench.runs.result import Run, save_run
 from xent_bench.runs.status import State, experiments_in
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep, save_sweep
+from xent_bench.sweeps.live import ShownRun
 
 SWEEP = "xent-train -m seed=0,1,2,3,4,5,6"
 
@@ -230,3 +231,22 @@ def test_without_a_queue_to_ask_a_run_given_to_slurm_is_shown_as_its_folder_says
 
     assert re.search(r"ce-s1 +stopped", shown.out)
     assert shown.err.startswith("no SLURM here")
+
+
+def test_a_running_run_that_notes_nothing_for_long_is_said_to_be_silent(runs):
+    place = runs / "mine" / "ce-4"
+    save_pace(place, Pace(3.5, 20, 66.0, time.time() - 300))
+    with FileLock(place / ".lock"):
+        (shown,) = experiments_in(runs)
+    in_a_sweep = [
+        ShownRun("ce-s4", place, start, tries=2).words()
+        for start in (time.time() - 400, time.time() - 90, time.time(), 0)
+    ]
+
+    assert shown.runs[4].why == "epoch 3.5/20, 66 s left, silent for 5 min"
+    assert in_a_sweep == [
+        "epoch 3.5/20, 66 s left, retry 1, silent for 5 min",
+        "starting, retry 1, silent for 90 s",
+        "starting, retry 1",
+        "epoch 3.5/20, 66 s left, retry 1, silent for 5 min",
+    ]

@@ -9,7 +9,7 @@ from xent_bench.runs.begun import Unfinished, load_begun, load_unfinished_run, w
 from xent_bench.runs.files import BEGUN, JOB, RESULT, has_result, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
-from xent_bench.runs.pace import load_pace
+from xent_bench.runs.pace import load_pace, silence
 from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
@@ -151,7 +151,8 @@ def _status_of(folder: Path, planned: Planned | None) -> RunStatus:
         return RunStatus(name, State.FAILED, str(error), command)
     pace = load_pace(folder)
     if begun.reason == "still running":
-        return RunStatus(name, State.RUNNING, str(pace or "starting"), command)
+        why = f"{pace}{silence(pace.time)}" if pace else "starting"
+        return RunStatus(name, State.RUNNING, why, command)
     reason = begun.reason.removeprefix("Preempted: ")
     stopped = was_stopped(begun)
     at = f" at epoch {pace.epoch:.1f}/{pace.epochs}" if stopped and pace else ""
