@@ -8,8 +8,10 @@ from pathlib import Path
 
 from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
+from xent_bench.failures import Unavailable
 from xent_bench.printable import printable
 from xent_bench.process.streams import replace_what_cannot_be_shown
+from xent_bench.runs.files import JOB, has_result
 from xent_bench.runs.status import Experiment, State, experiments_in
 from xent_bench.tables import n_runs
 
@@ -18,6 +20,7 @@ SHOWN = 20  # rows and commands of an experiment that are shown without --all
 STYLES = {
     State.DONE: "green",
     State.RUNNING: "cyan",
+    State.WAITING: "blue",
     State.STOPPED: "yellow",
     State.FAILED: "red",
     State.MISSING: "dim",
@@ -38,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if change:
             _move(change, back=bool(options.restore))
             return
-        experiments = experiments_in(options.runs or Path("runs"))
+        folder = options.runs or Path("runs")
+        experiments = experiments_in(folder, _slurm_jobs(folder))
         is_done = all(experiment.is_done for experiment in experiments)
         for experiment in experiments:
             _show(experiment, None if options.all else SHOWN)
@@ -64,6 +68,25 @@ def _move(folders: Sequence[Path], *, back: bool) -> None:
     if not back:
         print(f"To undo: xent-status --restore {shlex.join(map(str, folders))}")
         print(f"For good: delete {removed.removed_place(folders[0]).parent.parent}; mlflow gc")
+
+
+def _slurm_jobs(folder: Path) -> dict[str, bool]:
+    """The user's SLURM jobs that have not ended, and whether they run; {} where SLURM is silent.
+
+    SLURM is asked only if a run without a result was given to it.
+    """
+    given = (file for depth in ("*", "*/*") for file in folder.glob(f"{depth}/{JOB}"))
+    if all(has_result(file.parent) for file in given):
+        return {}
+    from xent_bench.sweeps.slurm_queue import job_states
+
+    try:
+        states = job_states()
+    except Unavailable as error:
+        print(f"{error}; so which runs wait in its queue is unknown.", file=sys.stderr)
+        return {}
+    running = ("RUNNING", "COMPLETING")
+    return {job: state.name in running for job, state in states.items() if not state.has_ended}
 
 
 def _show(experiment: Experiment, most: int | None) -> None:
@@ -108,6 +131,10 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
         print("To finish one of them:")
         for run in to_type[:most]:
             print(_line(f"  {run.command}"))
+    waiting = sum(run.state is State.WAITING for run in experiment.runs)
+    if waiting:
+        watch = f"; to watch: {experiment.command}" if experiment.command else ""
+        print(_line(f"{n_runs(waiting)} in SLURM's queue: nothing is to be typed{watch}"))
     if experiment.to_sync:
         folder = shlex.quote(str(experiment.folder))
         print(_line(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}"))

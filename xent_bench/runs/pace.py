@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from xent_bench.runs.reading import read_json
 from xent_bench.runs.whole_files import write_whole
 
 NAME = "progress.json"
+SILENT = 60.0  # seconds without a note of progress that are worth a word; in training 1 s is usual
 
 
 class Pace(NamedTuple):
@@ -46,6 +48,15 @@ def load_pace(folder: Path) -> Pace | None:
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     return pace if all(math.isfinite(value or 0) for value in pace) else None
+
+
+def silence(since: float) -> str:
+    """', silent for 5 min' where a running run noted nothing since then, in unix seconds.
+
+    It may be scoring a large split or reading files, or be stopped (SIGSTOP, Ctrl-Z), or hang.
+    """
+    seconds = time.time() - since
+    return f", silent for {duration(seconds)}" if seconds > SILENT else ""
 
 
 def duration(seconds: float) -> str:

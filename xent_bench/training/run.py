@@ -15,6 +15,7 @@ from xent_bench.config.schema import plain
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import DataError, Unavailable, named, reason
 from xent_bench.process.signals import Notice
+from xent_bench.process.sockets import give_sockets_room
 from xent_bench.runs.begun import Unfinished, keep_reason, save_begun
 from xent_bench.runs.files import LOCK, RESULT, has_result, is_pending, set_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
@@ -44,6 +45,7 @@ def run(
         from xent_bench.training.checkpoint_files import newest_checkpoint
         from xent_bench.training.fit import fit, fit_with_others
 
+        give_sockets_room()  # of decoding workers, and of processes that train together
         parts = resolve(config)
         config = settled(config, parts)
         new_folders = missing_folders(folder)
