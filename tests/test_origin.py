@@ -39,13 +39,13 @@ def scale(logits):
 PARTS = """
 from torch import nn, optim
 
-def net(shape, classes, *, width=16, depth=2):
+def net(shape, classes, *, width=16, depth=2) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
 
-def adam(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0):
+def adam(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0) -> optim.Optimizer:
     return optim.Adam(net.parameters(), lr=lr)
 
-def falling(step, steps, *, warmup=0.1):
+def falling(step, steps, *, warmup=0.1) -> float:
     return 1 - step / steps
 """
 

@@ -23,9 +23,10 @@ QUICK = ("data=synthetic", "data.n=200", "model=linear", "epochs=1", "loss=ce", 
 USERS_LOSS = """
 from torch.nn import functional as F
 from xent_bench.types import Index, Logits, PerExample
+from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
 print("imported")
-def data(**_):
+def data(**_) -> ImageSet:
     raise DataError("no images today")
 def mine(logits: Logits, target: Index, *, wrong: bool = False) -> PerExample:
     if wrong:

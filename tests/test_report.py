@@ -280,7 +280,7 @@ def test_a_metric_that_some_runs_lack_is_said_to_be_left_out(tmp_path, capsys):
     for seed in range(2):
         folder = write_run(tmp_path, "ce", seed, 0.01 * seed)
     content = json.loads((folder / "result.json").read_text())
-    del content["metrics"]["test/nll"]
+    del content["metrics"]["test/nll"], content["sha256"]
     (folder / "result.json").write_text(json.dumps(content))
     show(tmp_path)
     shown = one_line(capsys.readouterr().out)
@@ -309,8 +309,10 @@ def test_no_runs_or_a_damaged_one_get_one_line(tmp_path, content):
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        (["--baseline", "mse"], 3, "--baseline: expected one of ce, got mse"),
-        (["--experiment", "other"], 3, "--experiment: expected one of tested, got other"),
+        (["--baseline", "mse"], 2, "--baseline: expected one of ce, got mse"),
+        (["--baseline", "cee"], 2, "expected one of ce, got cee; did you mean ce?"),
+        (["--experiment", "testd"], 2, "got testd; did you mean tested?"),
+        (["--experiment", "other"], 2, "--experiment: expected one of tested, got other"),
         (
             ["--tie", "top9=1"],
             2,

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from xent_bench.failures import Unavailable
 from xent_bench.runs.result import load_runs
 from xent_bench.sweeps.slurm_job import submit
+from xent_bench.sweeps.slurm_queue import job_states
 from xent_bench.training.run import run
 
 SCRIPT = ROOT / "scripts" / "slurm"
@@ -24,6 +25,7 @@ XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 RUN = ("data=synthetic", "data.n=4000", "model=cnn", "model.width=4", "epochs=20")
 JOB = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
 SWEEP = [XENT_TRAIN, "-m", "loss=ce,mse", *RUN, "machine=cpu", "machine.threads=1", *JOB]
+LIMITS = ("MaxArraySize=3", "AccountingStorageEnforce=limits")
 
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin") is None,
@@ -36,7 +38,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """The environment that knows of it."""
     folder = tmp_path_factory.mktemp("slurm")
     try:
-        up = subprocess.run([SCRIPT, "up", folder], capture_output=True, text=True, check=True)
+        command = [SCRIPT, "up", folder, *LIMITS]
+        up = subprocess.run(command, capture_output=True, text=True, check=True)
         conf = up.stdout.strip().removeprefix("export SLURM_CONF=")
         rest = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
         yield rest | {"SLURM_CONF": conf}
@@ -110,6 +113,52 @@ def test_a_sweep_whose_jobs_are_requeued_preempted_and_killed_is_finished_by_its
         assert ended.tags["weights_sha256"] == straight["tags"]["weights_sha256"]
         points = client.get_metric_history(ended.tags["mlflow_run_id"], "val/top1")
         assert sorted(each.step for each in points) == list(range(1, 21))
+
+
+@pytest.fixture
+def idle_jobs(cluster, monkeypatch, tmp_path) -> Iterator[Callable[[int], list[str]]]:
+    """Submit so many jobs that are held in the queue; returns the ids that SLURM gave."""
+    monkeypatch.setenv("SLURM_CONF", cluster["SLURM_CONF"])
+    held = {"additional_parameters": {"hold": True}}
+    settings = {"submitit_folder": str(tmp_path), "max_num_timeout": 1, **held}
+    yield lambda n: list(submit(["xent-status"] * n, settings))
+    subprocess.run(["scancel", "--user=root"], check=True)
+    until(lambda: not [job for job, state in job_states().items() if not state.has_ended])
+
+
+def test_a_sweep_larger_than_an_array_may_be_is_several_arrays(idle_jobs):
+    jobs = idle_jobs(7)
+
+    arrays = [job.partition("_")[0] for job in jobs]
+    assert len(jobs) == 7
+    assert [arrays.count(array) for array in dict.fromkeys(arrays)] == [3, 3, 1]
+
+
+def test_of_more_jobs_than_a_user_may_have_as_many_as_can_be_are_submitted(idle_jobs, tmp_path):
+    def limit(jobs: int) -> None:
+        words = [
+            "sacctmgr",
+            "--immediate",
+            "modify",
+            "user",
+            "root",
+            "set",
+            f"MaxSubmitJobs={jobs}",
+        ]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        time.sleep(1)  # until slurmctld has heard it
+
+    limit(2)
+    try:
+        jobs = idle_jobs(5)
+        with pytest.raises(Unavailable, match=r"^sbatch: AssocMaxSubmitJobLimit"):
+            idle_jobs(2)
+    finally:
+        limit(-1)
+
+    assert len(jobs) == 2
+    kept = [file for pattern in ("*.pkl", ".submission_file*") for file in tmp_path.glob(pattern)]
+    assert all(file.is_symlink() or file.name.partition("_")[0] in jobs for file in kept), kept
 
 
 def test_what_slurm_refuses_is_one_line(cluster, monkeypatch, tmp_path):

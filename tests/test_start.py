@@ -73,6 +73,7 @@ def test_the_account_is_read_back_and_a_damaged_one_is_not(tmp_path):
     save_account(ODD, tmp_path)
     file = tmp_path / "images.json"
     content = json.loads(file.read_text())
+    del content["sha256"]
 
     assert json.loads(json.dumps(load_account(tmp_path).__dict__)) == content
     for damage in ({"splits": 3}, {"shape": ["a", 1, 1]}, {"leaks": {"test": "x"}}, {"more": 1}):

@@ -1,5 +1,6 @@
 """xent-status: what of a sweep is done, what is not, and what to type for it."""
 
+import re
 import subprocess
 import sys
 import time
@@ -11,12 +12,13 @@ from written_run import write_run
 
 from xent_bench.commands.status import main
 from xent_bench.runs.begun import BEGUN, Unfinished, save_begun
-from xent_bench.runs.files import NOT_IN_MLFLOW
+from xent_bench.runs.files import JOB, NOT_IN_MLFLOW
 from xent_bench.runs.lacking import Lack, lacking
 from xent_bench.runs.pace import Pace, load_pace, save_pace
 from xent_bench.runs.result import Run, save_run
 from xent_bench.runs.status import State, experiments_in
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep, save_sweep
+from xent_bench.sweeps.live import ShownRun
 
 SWEEP = "xent-train -m seed=0,1,2,3,4,5,6"
 
@@ -189,3 +191,62 @@ def test_it_imports_nothing_heavy(runs):
     )
 
     assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_runs_in_slurms_queue_are_said_to_wait_and_need_no_command(runs, monkeypatch, capsys):
+    """A squeue on the PATH answers as SLURM's does: one job waits, one runs, one has failed."""
+    for seed, job in ((1, "17_0"), (5, "17_1"), (3, "17_2"), (2, "17_3")):
+        place = runs / "mine" / f"ce-{seed}"
+        place.mkdir(exist_ok=True)
+        (place / JOB).write_text(job)
+    answers = ("17_0|PENDING|Priority", "17_1|RUNNING|None", "17_2|FAILED|NonZeroExitCode")
+    answer = "\\n".join([*answers, "17_3|PENDING|BeginTime"])
+    squeue = runs.parent / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(f"#!/bin/sh\nprintf '{answer}\\n'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(squeue.parent), prepend=":")
+    with pytest.raises(SystemExit) as end:
+        main([str(runs)])
+    shown = capsys.readouterr().out
+
+    assert end.value.code == 1
+    assert re.search(r"ce-s1 +waiting +job 17_0, killed at epoch 2.5/20", shown)
+    assert re.search(r"ce-s2 +waiting +job 17_3, told to end by SIGTERM", shown)
+    assert re.search(r"ce-s5 +running +starting \(job 17_1\)", shown)
+    assert re.search(r"ce-s3 +failed", shown)
+    typed = [line.strip() for line in shown.splitlines() if line.startswith("  xent-train")]
+    assert typed == ["xent-train seed=3", "xent-train seed=4"]
+    assert f"2 runs in SLURM's queue: nothing is to be typed; to watch: {SWEEP}" in shown
+
+
+def test_without_a_queue_to_ask_a_run_given_to_slurm_is_shown_as_its_folder_says(
+    runs, monkeypatch, capsys
+):
+    (runs / "mine" / "ce-1" / JOB).write_text("17_0")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit):
+        main([str(runs)])
+    shown = capsys.readouterr()
+
+    assert re.search(r"ce-s1 +stopped", shown.out)
+    assert shown.err.startswith("no SLURM here")
+
+
+def test_a_running_run_that_notes_nothing_for_long_is_said_to_be_silent(runs):
+    place = runs / "mine" / "ce-4"
+    save_pace(place, Pace(3.5, 20, 66.0, time.time() - 300))
+    with FileLock(place / ".lock"):
+        (shown,) = experiments_in(runs)
+    in_a_sweep = [
+        ShownRun("ce-s4", place, start, tries=2).words()
+        for start in (time.time() - 400, time.time() - 90, time.time(), 0)
+    ]
+
+    assert shown.runs[4].why == "epoch 3.5/20, 66 s left, silent for 5 min"
+    assert in_a_sweep == [
+        "epoch 3.5/20, 66 s left, retry 1, silent for 5 min",
+        "starting, retry 1, silent for 90 s",
+        "starting, retry 1",
+        "epoch 3.5/20, 66 s left, retry 1, silent for 5 min",
+    ]

@@ -29,7 +29,7 @@ import os, signal, sys
 from pathlib import Path
 from torch import nn
 
-def net(shape, classes, *, end: str = ""):
+def net(shape, classes, *, end: str = "") -> nn.Module:
     first = not Path(end).exists()
     Path(end or "begun").touch()
     if end == "killed" or (end == "killed_once" and first):
@@ -312,3 +312,32 @@ def test_each_job_has_gpus_of_its_own(monkeypatch, jobs, devices, gpus, visible,
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
 
     assert slots(jobs, devices, gpus) == expected
+
+
+LISTENING = """
+import os, tempfile
+from multiprocessing.connection import Listener
+from xent_bench.process.sockets import give_sockets_room
+give_sockets_room()
+address = Listener(family="AF_UNIX").address
+print(os.path.dirname(os.path.dirname(address)), tempfile.gettempdir() == os.environ["TMPDIR"])
+"""
+
+
+@pytest.mark.parametrize("length", [10, 150])
+def test_a_temporary_folder_of_any_length_leaves_room_for_sockets(length):
+    folder = Path("/tmp", f"xent-{os.getpid()}-{'x' * length}")
+    folder.mkdir()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", LISTENING],
+            env=os.environ | {"TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert done.stdout.split() == [str(folder) if length < 50 else "/tmp", "True"]
+        assert not list(folder.iterdir())
+    finally:
+        folder.rmdir()

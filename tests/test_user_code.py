@@ -19,6 +19,7 @@ HEADER = """
 import torch
 from torch import nn, optim
 from torch.nn import functional as F
+from xent_bench.data.image_set import ImageSet
 from xent_bench.data.synthetic import synthetic
 from xent_bench.types import Index, Logits, PerExample
 
@@ -70,10 +71,10 @@ def called():
     global calls
     calls += 1
     return calls
-def mine(shape, classes, *, width=16, depth=2): return Net(shape, classes)
+def mine(shape, classes, *, width=16, depth=2) -> nn.Module: return Net(shape, classes)
 """
 SCHEDULE = """
-def mine(step, steps, *, warmup=0.1):
+def mine(step, steps, *, warmup=0.1) -> float:
     return 1.0 if step < 7 else next(iter(()))  # here
 """
 OPTIMIZER = """
@@ -82,11 +83,11 @@ class Mine(optim.SGD):
     def step(self, closure=None):
         next(Mine.left)  # here
         return super().step(closure)
-def mine(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0):
+def mine(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0) -> optim.Optimizer:
     return Mine(net.parameters(), lr=lr)
 """
 DATA = """
-def mine(*, n=600, separation=1.0, **_):
+def mine(*, n=600, separation=1.0, **_) -> ImageSet:
     return next(iter(()))  # here
 """
 

@@ -2,11 +2,16 @@
 
 import traceback
 
+from xent_bench.addresses import masked
 from xent_bench.device_faults import Kind, fault_of
 
 
 class DataError(ValueError):
     """The data set is missing, damaged or of a wrong form; the message says what to do."""
+
+
+class UsageError(ValueError):
+    """An option names something that is not there; the message says what there is."""
 
 
 class Unavailable(RuntimeError):
@@ -76,7 +81,7 @@ def reason(error: BaseException) -> str:
     translated = named(error)
     if isinstance(translated, KeyboardInterrupt):
         return "interrupted"
-    return f"{type(translated).__name__}: {translated}"
+    return f"{type(translated).__name__}: {masked(translated)}"
 
 
 def worth_another_try(error: BaseException) -> bool:

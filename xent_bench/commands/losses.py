@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, quiet_ending
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.tables import FORMS, print_csv
@@ -101,9 +102,12 @@ def _load(file: Path, changes: Sequence[str]) -> "partial[Any]":
     from omegaconf import DictConfig, OmegaConf
 
     from xent_bench.config.configure import ConfigError, configured
+    from xent_bench.config.files import naming
 
     changed = OmegaConf.from_dotlist([*changes])
-    node = OmegaConf.merge(OmegaConf.load(file), changed)
+    with naming(file):
+        loaded = OmegaConf.load(file)
+    node = OmegaConf.merge(loaded, changed)
     for missing in OmegaConf.missing_keys(node) | OmegaConf.missing_keys(changed):
         raise ConfigError(f"loss.{missing}", "has to be given")
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
@@ -147,8 +151,8 @@ def _classes(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-losses",
         description="Shows each loss: its formula, and properties computed from its function.",
         epilog="xent-losses focal gamma=5 --classes 100: one loss, explained. "

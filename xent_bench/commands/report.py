@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xent_bench.comparison.yardsticks import with_ties
+from xent_bench.config.nearest import hint
 from xent_bench.exit_codes import one_line_errors
+from xent_bench.failures import UsageError
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.report.options import parser
 from xent_bench.runs.files import RUN_ID
@@ -97,8 +99,8 @@ def _load(place: str, experiment: str | None) -> tuple[list["Run"], list["Unfini
     if experiment is not None:
         experiments = {run.experiment for run in runs}
         if experiment not in experiments:
-            names = ", ".join(sorted(experiments))
-            raise ValueError(f"--experiment: expected one of {names}, got {experiment}")
+            expected = f"expected one of {', '.join(sorted(experiments))}, got {experiment}"
+            raise UsageError(f"--experiment: {expected}{hint(experiment, experiments)}")
         runs = [run for run in runs if run.experiment == experiment]
         unfinished = [run for run in unfinished if run.experiment == experiment]
     return runs, unfinished

@@ -102,8 +102,9 @@ def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]
     for name, folder in folders.items():
         try:
             predictions = load(folder / PREDICTIONS)
-        except ValueError:
-            evidence.absent.append(f"{name}: {PREDICTIONS}")
+        except ValueError as error:
+            _, way_out, module = str(error).partition("if it is yours: ")
+            evidence.absent.append(f"{name}: {PREDICTIONS}{f' ({module})' if way_out else ''}")
             continue
         images = evidence.images.setdefault(label, predictions.test.id)
         if not np.array_equal(images, predictions.test.id):

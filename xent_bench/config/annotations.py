@@ -11,10 +11,20 @@ NOTES = "notes"  # the tag that holds the notes
 NAMES = "user_tags"  # the tag that lists the names of the user's tags
 # Tags that a run has already; a test compares them with those of a run.
 TAKEN = {
-    *("chosen", "command", "commit", "compile", "dirty", "failure", "hardware", "infinite"),
+    *(
+        "chosen",
+        "command",
+        "commit",
+        "compile",
+        "dirty",
+        "failure",
+        "folder",
+        "hardware",
+        "infinite",
+    ),
     *("key", "link", "mlflow", "n_test", "numpy", "owner", "python", "pytorch-lightning"),
     *("scaled_map", "torch", "torchvision", "xent-bench", "batch_statistics", NOTES, NAMES),
-    "mlflow_run_id",
+    *("mlflow_run_id", "superseded_by"),
 }
 TAKEN_ENDINGS = ("_sha256", "_verdict")
 TAG_NAME = re.compile(r"(?!mlflow\.)[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")

@@ -20,6 +20,7 @@ from xent_bench.ranges import (
     NonNegative,
     Positive,
     PositiveInt,
+    Seed,
     ThreadCount,
     WorkerCount,
 )
@@ -64,7 +65,8 @@ class Calibrator(Enum):
     isotonic = "isotonic"
 
 
-STRICT = {"extra": "forbid"}  # pydantic then refuses `+epoch=3` too
+# pydantic then refuses `+epoch=3` too, and infinite numbers
+STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass
@@ -89,6 +91,7 @@ class Machine:
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs
     rank_timeout: Positive = 600.0  # seconds that one of `devices` processes may be silent
     retries: NaturalNumber = 2  # for a run of a sweep that was killed or lacked memory or room
+    most_runs: PositiveInt = 10_000  # of a sweep; more are refused, since few want them
     runs: NonEmpty = "runs"  # the folder of run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
     offline: bool = False  # logs to run folders alone; xent-sync sends that to MLflow later
@@ -116,7 +119,7 @@ class Train:
     model: dict[str, Any] = MISSING
     optimizer: dict[str, Any] = MISSING
     schedule: dict[str, Any] = MISSING
-    seed: NaturalNumber = MISSING
+    seed: Seed = MISSING
     epochs: PositiveInt = MISSING
     batch_size: PositiveInt = MISSING
     accumulate: PositiveInt = MISSING

@@ -1,6 +1,7 @@
 """Soft bootstrapping.  Reed et al., 2015, arXiv:1412.6596."""
 
 from xent_bench.ranges import Fraction
+from xent_bench.true_scores import true_scores
 from xent_bench.types import Index, Logits, PerExample
 
 
@@ -12,4 +13,4 @@ def bootstrap_soft(logits: Logits, target: Index, *, beta: Fraction = 0.95) -> P
     """
     log_p = logits.log_softmax(dim=1)
     entropy = -(log_p.exp() * log_p).sum(dim=1)
-    return (1 - beta) * entropy - beta * log_p.gather(1, target[:, None]).squeeze(1)
+    return (1 - beta) * entropy - beta * true_scores(log_p, target)

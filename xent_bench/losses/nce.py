@@ -1,5 +1,6 @@
 """Normalised cross-entropy.  Ma et al., 2020, arXiv:2006.13554."""
 
+from xent_bench.true_scores import true_scores
 from xent_bench.types import Index, Logits, PerExample
 
 
@@ -9,4 +10,4 @@ def nce(logits: Logits, target: Index) -> PerExample:
     Its sum over all labels is 1, which makes it robust to symmetric label noise.
     """
     log_p = logits.log_softmax(dim=1)
-    return log_p.gather(1, target[:, None]).squeeze(1) / log_p.sum(dim=1)
+    return true_scores(log_p, target) / log_p.sum(dim=1)

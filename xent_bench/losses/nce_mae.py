@@ -1,6 +1,7 @@
 """Normalised cross-entropy plus mean absolute error.  Ma et al., 2020, arXiv:2006.13554."""
 
 from xent_bench.ranges import NonNegative
+from xent_bench.true_scores import true_scores
 from xent_bench.types import Index, Logits, PerExample
 
 
@@ -13,5 +14,5 @@ def nce_mae(
     of mae, as in the authors' code.
     """
     log_p = logits.log_softmax(dim=1)
-    log_p_y = log_p.gather(1, target[:, None]).squeeze(1)
+    log_p_y = true_scores(log_p, target)
     return alpha * log_p_y / log_p.sum(dim=1) - beta * log_p_y.expm1()

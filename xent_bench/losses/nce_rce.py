@@ -3,6 +3,7 @@
 import math
 
 from xent_bench.ranges import NonNegative
+from xent_bench.true_scores import true_scores
 from xent_bench.types import Index, Logits, PerExample
 
 LOG_ZERO = math.log(1e-4)  # the authors' A: they clamp the one-hot label at 1e-4
@@ -17,5 +18,5 @@ def nce_rce(
     cross-entropy with target and output exchanged.
     """
     log_p = logits.log_softmax(dim=1)
-    log_p_y = log_p.gather(1, target[:, None]).squeeze(1)
+    log_p_y = true_scores(log_p, target)
     return alpha * log_p_y / log_p.sum(dim=1) + beta * LOG_ZERO * log_p_y.expm1()

@@ -2,6 +2,7 @@
 
 from xent_bench import links
 from xent_bench.ranges import Positive
+from xent_bench.true_scores import true_scores
 from xent_bench.types import Index, Logits, PerExample
 
 
@@ -12,7 +13,6 @@ def square(logits: Logits, target: Index, *, k: Positive = 1.0, M: Positive = 1.
     k is the weight of the true class, and M is the target of its output. k = M = 1 is the mean
     squared distance to the one-hot vector.
     """
-    true_class = target[:, None]
-    others = logits.square().scatter(1, true_class, 0.0).sum(dim=1)
-    hit = (logits.gather(1, true_class).squeeze(1) - M).square()
+    others = logits.square().scatter(1, target[:, None], 0.0).sum(dim=1)
+    hit = (true_scores(logits, target) - M).square()
     return (k * hit + others) / logits.shape[1]

@@ -2,6 +2,7 @@
 
 from xent_bench import links
 from xent_bench.ranges import Positive
+from xent_bench.true_scores import true_scores
 from xent_bench.types import Index, Logits, PerExample
 
 
@@ -11,6 +12,5 @@ def squared_hinge(logits: Logits, target: Index, *, margin: Positive = 1.0) -> P
 
     This is the square of hinge: smooth at the margin, where hinge has a kink.
     """
-    true_class = target[:, None]
-    rival = logits.scatter(1, true_class, -float("inf")).amax(dim=1)
-    return (margin + rival - logits.gather(1, true_class).squeeze(1)).clamp_min(0).square()
+    rival = logits.scatter(1, target[:, None], -float("inf")).amax(dim=1)
+    return (margin + rival - true_scores(logits, target)).clamp_min(0).square()

@@ -2,6 +2,7 @@
 
 from xent_bench import links
 from xent_bench.ranges import Positive
+from xent_bench.true_scores import true_scores
 from xent_bench.types import Index, Logits, PerExample
 
 
@@ -11,6 +12,5 @@ def weston_watkins(logits: Logits, target: Index, *, margin: Positive = 1.0) -> 
 
     It is c times PyTorch's MultiMarginLoss. With two classes it is hinge.
     """
-    true_class = target[:, None]
-    excess = (margin - logits.gather(1, true_class) + logits).clamp_min(0)
-    return excess.scatter(1, true_class, 0.0).sum(dim=1)
+    excess = (margin - true_scores(logits, target)[:, None] + logits).clamp_min(0)
+    return excess.scatter(1, target[:, None], 0.0).sum(dim=1)

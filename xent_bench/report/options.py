@@ -5,15 +5,17 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
+from xent_bench.arguments import Parser
 from xent_bench.comparison.yardsticks import CHOICES, CHOOSE_BY, METRICS, PRIMARY, YARDSTICKS
 from xent_bench.exit_codes import Exit, exit_codes_help
+from xent_bench.runs.trusted import TRUST_HELP, trusted_module
 
 FORMS = ("table", "markdown", "latex", "csv")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Build the parser of xent-report's command line."""
-    report_parser = argparse.ArgumentParser(
+    report_parser = Parser(
         prog="xent-report",
         description="Which loss is better? Compares finished runs: means over seeds with 95 % "
         "intervals, differences to a baseline paired by seed, and a conclusion.",
@@ -71,6 +73,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--rank-anyway", action="store_true", help="rank losses even if they were not tuned equally"
+    )
+    add(
+        "--trust",
+        action="append",
+        type=trusted_module,
+        default=[],
+        metavar="MODULE",
+        help=TRUST_HELP,
     )
     add("--trials", action="store_true", help="show every trial with its score on val instead")
     add(

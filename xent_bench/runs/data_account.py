@@ -3,12 +3,12 @@
 It is kept in the run's folder as `images.json`. PyTorch is not needed to read it.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from xent_bench.runs.files import DAMAGED, IMAGES, write_json
+from xent_bench.runs.reading import read_sealed
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -69,8 +69,7 @@ def save_account(account: DataAccount, folder: Path) -> None:
 def load_account(folder: Path) -> DataAccount | None:
     """Read `images.json`; None if it is missing, or does not hold what a run writes."""
     try:
-        content = json.loads((folder / IMAGES).read_bytes())
-        account = DataAccount(**content)
+        account = DataAccount(**read_sealed(folder / IMAGES))
         account_rows("", account)  # uses every field
     except DAMAGED:
         return None

@@ -1,16 +1,17 @@
 """The state of each run in a folder: done, running, stopped, failed, or missing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
 from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.begun import Unfinished, load_begun, load_unfinished_run, was_stopped
-from xent_bench.runs.files import BEGUN, RESULT, has_result, is_pending
+from xent_bench.runs.files import BEGUN, JOB, RESULT, has_result, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
-from xent_bench.runs.pace import load_pace
+from xent_bench.runs.pace import load_pace, silence
+from xent_bench.runs.removed import removed_from
 from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
@@ -23,6 +24,7 @@ class State(Enum):
 
     DONE = "done"
     RUNNING = "running"
+    WAITING = "waiting"  # in SLURM's queue
     STOPPED = "stopped"  # killed, preempted or interrupted: the same command goes on
     FAILED = "failed"
     MISSING = "missing"
@@ -53,6 +55,7 @@ class Experiment(NamedTuple):
     to_sync: int  # results that MLflow lacks
     mixtures: list[str]  # data and code that differ between the runs
     annotations: list[str]  # lines of its users' notes and tags
+    removed: int  # runs that were removed from the folder
 
     @property
     def is_done(self) -> bool:
@@ -60,30 +63,38 @@ class Experiment(NamedTuple):
         return all(run.state is State.DONE for run in self.runs)
 
 
-def experiments_in(folder: Path) -> list[Experiment]:
-    """Look at the experiments in a folder, or at the one that it is; a ValueError without runs."""
+def experiments_in(folder: Path, jobs: Mapping[str, bool] = {}) -> list[Experiment]:
+    """Look at the experiments in a folder, or at the one that it is; a ValueError without runs.
+
+    `jobs`: of SLURM's jobs that have not ended, by their ids, whether they run.
+    """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
-    below = sorted(place for place in folder.iterdir() if place.is_dir())
-    experiments = [_experiment(place) for place in (folder, *below)]
-    with_runs = [experiment for experiment in experiments if experiment.runs]
+    below = sorted(place for place in folder.iterdir() if place.is_dir() and place.name[0] != ".")
+    experiments = [_experiment(place, jobs) for place in (folder, *below)]
+    with_runs = [e for e in experiments if e.runs or e.removed]
     if not with_runs:
         raise ValueError(f"no run in {folder}")
     return with_runs
 
 
-def _experiment(folder: Path) -> Experiment:
+def _experiment(folder: Path, jobs: Mapping[str, bool]) -> Experiment:
     sweep = load_sweep(folder) or Sweep(None, "", [])
     # by the folder's name alone: the sweep may have been typed in another directory
     planned = {run.folder.name: run for run in sweep.runs if run.folder.parent.name == folder.name}
     begun = dict.fromkeys(run_folder.name for run_folder in _run_folders(folder))
     names = [*planned, *(name for name in begun if name not in planned)]
-    runs = [_status_of(folder / name, planned.get(name)) for name in names]
+    runs = [
+        _in_queue(folder / name, jobs, _status_of(folder / name, planned.get(name)))
+        for name in names
+    ]
     to_sync = sum(is_pending(folder / name) for name in begun)
     readable = [run for name in begun if (run := _run_in(folder / name)) is not None]
     mixtures = [*mixed_data(readable), *mixed_code(readable)]
     notes = annotation_lines(readable)
-    return Experiment(folder, runs, len(planned), sweep.command, to_sync, mixtures, notes)
+    return Experiment(
+        folder, runs, len(planned), sweep.command, to_sync, mixtures, notes, removed_from(folder)
+    )
 
 
 def _run_in(folder: Path) -> Run | Unfinished | None:
@@ -111,6 +122,25 @@ def _state_with_result(lacks: Lack) -> tuple[State, str]:
     return State.DONE, ""
 
 
+def last_job(folder: Path) -> str:
+    """The id of the SLURM job that the run was last given to; empty if there is none."""
+    try:
+        return (folder / JOB).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _in_queue(folder: Path, jobs: Mapping[str, bool], status: RunStatus) -> RunStatus:
+    """Return the status, or that a run which needs training has a job that will train it."""
+    job = last_job(folder) if status.state.needs_training else ""
+    if job not in jobs:
+        return status
+    if jobs[job]:  # between its start and its first file, or its last one and the job's end
+        return status._replace(state=State.RUNNING, why=f"starting (job {job})")
+    was = f", {status.why}" if status.why else ""
+    return status._replace(state=State.WAITING, why=f"job {job}{was}")
+
+
 def _status_of(folder: Path, planned: Planned | None) -> RunStatus:
     name, command = (planned.name, planned.command) if planned else (folder.name, "")
     if has_result(folder):
@@ -124,7 +154,8 @@ def _status_of(folder: Path, planned: Planned | None) -> RunStatus:
         return RunStatus(name, State.FAILED, str(error), command)
     pace = load_pace(folder)
     if begun.reason == "still running":
-        return RunStatus(name, State.RUNNING, str(pace or "starting"), command)
+        why = f"{pace}{silence(pace.time)}" if pace else "starting"
+        return RunStatus(name, State.RUNNING, why, command)
     reason = begun.reason.removeprefix("Preempted: ")
     stopped = was_stopped(begun)
     at = f" at epoch {pace.epoch:.1f}/{pace.epochs}" if stopped and pace else ""

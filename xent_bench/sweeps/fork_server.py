@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from xent_bench.config.schema import GROUPS
 from xent_bench.failures import Unavailable
 from xent_bench.process.signals import ENDING_SIGNALS
+from xent_bench.process.sockets import give_sockets_room
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # Also what a run imports only later: MLflow's store would take 1.5 s of each run.
@@ -51,6 +52,7 @@ def start(config: DictConfig | None = None) -> None:
     # not a user's modules, whose import may have effects
     ours = [module for module in targets if module.startswith("xent_bench.")]
     CONTEXT.set_forkserver_preload([*PRELOADED, *ours])
+    give_sockets_room()
     resource_tracker.ensure_running()  # first: its start would unblock the signals
     # Blocked in the server, and so in its children: Ctrl-C reaches the whole process group, and
     # would interrupt an import with a long traceback.

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from xent_bench.runs.pace import Pace, duration, load_pace
+from xent_bench.runs.pace import Pace, duration, load_pace, silence
 from xent_bench.sweeps.lines import Tally, say
 
 LINE_EVERY = 60.0  # seconds between two lines where there is no terminal
@@ -35,9 +35,12 @@ class ShownRun(NamedTuple):
         return pace if pace is not None and pace.time >= self.start else None
 
     def words(self) -> str:
-        """How far the run is, in words, and which retry it is."""
+        """How far the run is, in words, which retry it is, and since when it is silent."""
         retry = f", retry {self.tries - 1}" if self.tries > 1 else ""
-        return f"{self.pace() or 'starting'}{retry}"
+        pace = self.pace()
+        # a SLURM job's start is not known
+        silent = silence(pace.time if pace else self.start) if pace or self.start else ""
+        return f"{pace or 'starting'}{retry}{silent}"
 
 
 Show: TypeAlias = Callable[[Sequence[ShownRun], int, Tally], None]

@@ -50,7 +50,7 @@ class Slurm(SweepLauncher):
             # jobs of an earlier command may have ended since the plan was made
             ended = [run for run, _ in planned if run.is_done()]
             missing = [run for run, _ in planned if run not in ended]
-            jobs = self._jobs(missing) if missing else {}
+            jobs, later = self._jobs(missing) if missing else ({}, [])
         except Unavailable as error:
             refuse(error)
         for run in ended:
@@ -59,8 +59,14 @@ class Slurm(SweepLauncher):
         try:
             with live_display() as show:
                 self._watch(jobs, tally, show)
+                while later:  # the cluster took no more at a time
+                    jobs, later = self._jobs(later)
+                    self._watch(jobs, tally, show)
+        except Unavailable as error:
+            tally.say_sum(folder, unfinished=len(later))
+            refuse(error)
         except (KeyboardInterrupt, Preempted):
-            tally.say_sum(folder, unfinished=len(jobs))
+            tally.say_sum(folder, unfinished=len(jobs) + len(later))
             arrays = sorted({job.partition("_")[0] for job in jobs})
             say(
                 f"The jobs go on; typed again, the command watches them. To end them: scancel "
@@ -72,8 +78,11 @@ class Slurm(SweepLauncher):
             sys.exit(tally.codes[0])
         return [returned(run, config) for run, config in planned]
 
-    def _jobs(self, missing: Sequence[Planned]) -> dict[str, Planned]:
-        """Each run by its job's id: a job that waits or runs already, else a new one."""
+    def _jobs(self, missing: Sequence[Planned]) -> tuple[dict[str, Planned], list[Planned]]:
+        """Each run by its job's id: a job that waits or runs already, else a new one.
+
+        Also lists the runs for which the cluster takes no more jobs now.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):  # the same command in two windows
             states = job_states()
@@ -82,14 +91,22 @@ class Slurm(SweepLauncher):
             new = [run for run in missing if run not in jobs.values()]
             # one run in a job, whatever machine.jobs was typed for a single machine
             commands = [f"{run.command} machine.jobs=1" for run in new]
-            for job, run in zip(submit(commands, self.settings), new, strict=True):
-                run.folder.mkdir(parents=True, exist_ok=True)
-                write_whole(run.folder / JOB, job)
-                jobs[job] = run
-        counts = [f"{n_runs(len(new))} submitted"] if new else []
+            later = list(new)
+            try:
+                for job in submit(commands, self.settings):
+                    run = later.pop(0)
+                    run.folder.mkdir(parents=True, exist_ok=True)
+                    write_whole(run.folder / JOB, job)
+                    jobs[job] = run
+            except Unavailable:
+                if not jobs:
+                    raise
+        submitted = len(new) - len(later)
+        counts = [f"{n_runs(submitted)} submitted"] if submitted else []
         counts += [f"{n_runs(before)} submitted before"] if before else []
+        counts += [f"{n_runs(len(later))} when these have ended"] if later else []
         say(f"SLURM: {', '.join(counts)}; logs: {self.folder}")
-        return jobs
+        return jobs, later
 
     def _watch(self, jobs: dict[str, Planned], tally: Tally, show: Show) -> None:
         warned: set[str] = set()

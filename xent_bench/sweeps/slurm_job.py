@@ -3,6 +3,7 @@
 import re
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
@@ -17,7 +18,11 @@ from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths
 
 from xent_bench.failures import Unavailable
 
-MAX_ARRAY = 1000  # jobs of an array: SLURM's default limit
+MAX_ARRAY = 1000  # jobs of an array where the cluster does not say: SLURM's default limit
+SCONTROL_SECONDS = 20.0  # that a call of scontrol may take
+# sbatch's words where the user, group or cluster may not have so many jobs at a time
+TOO_MANY = re.compile(r"Submit\w*Limit|job submit limit|MaxSubmitJobs|MaxJobCount|max job limit")
+OF_A_SUBMISSION = ("*.pkl", ".submission_file_*.sh")  # in submitit's folder
 # lines of a job's log that say why it ended: our own, SLURM's, and its exit code
 OUR_REASON = re.compile(r"^(?:xent-train: |.* FAILED: |(?=Preempted\.))(.+)$", re.MULTILINE)
 SLURM_REASON = re.compile(r"^(?:srun|slurmstepd)\S*: error: (.+)$", re.MULTILINE)
@@ -49,23 +54,78 @@ class Job:
         return DelayedSubmission(self)
 
 
+class _TooMany(Unavailable):
+    """The cluster takes no more jobs of the user's at a time."""
+
+
 def submit(commands: Sequence[str], settings: Mapping[str, Any]) -> Iterator[str]:
     """Submit a job for each command and yield its id; `settings` are the launcher's.
 
-    Unavailable if sbatch refuses.
+    Fewer ids than commands where the cluster takes no more jobs of the user's at a time.
+    Unavailable if sbatch refuses, or takes none at all.
     """
-    for first in range(0, len(commands), MAX_ARRAY):
-        yield from _submit(commands[first : first + MAX_ARRAY], settings)
+    largest, first = max_array(), 0
+    while first < len(commands):
+        jobs = _largest_array(commands[first : first + largest], settings, some=first > 0)
+        if not jobs:
+            return
+        yield from jobs
+        first += len(jobs)
+
+
+def _largest_array(
+    commands: Sequence[str], settings: Mapping[str, Any], *, some: bool
+) -> list[str]:
+    """Submit as many of the commands as are taken at a time, found by halving.
+
+    Unavailable if none is taken and not `some` were before.
+    """
+    size = len(commands)
+    while True:
+        try:
+            return _submit(commands[:size], settings)
+        except _TooMany:
+            if size == 1 and not some:
+                raise
+            size //= 2
+            if not size:
+                return []
+
+
+def max_array() -> int:
+    """The number of jobs that the cluster takes in an array; MAX_ARRAY at most."""
+    try:
+        done = subprocess.run(
+            ["scontrol", "show", "config"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SCONTROL_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return MAX_ARRAY
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    # 0: no arrays at all, and submitit submits a single command as a plain job
+    return max(1, min(MAX_ARRAY, int(match[1]))) if match else MAX_ARRAY
 
 
 def _submit(commands: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    before = _submission_files(settings)
     try:
         with redirect_stderr(StringIO()):  # the error has sbatch's complaint too
             jobs = _executor(settings).submit_array([Job(command) for command in commands])
     except FailedJobError as error:
+        for file in _submission_files(settings) - before:
+            file.unlink(missing_ok=True)
         reason = " ".join(str(error).split()).replace("sbatch: error: ", "")
-        raise Unavailable(f"sbatch: {reason}") from error
+        kind = _TooMany if TOO_MANY.search(reason) else Unavailable
+        raise kind(f"sbatch: {reason}") from error
     return [job.job_id for job in jobs]
+
+
+def _submission_files(settings: Mapping[str, Any]) -> set[Path]:
+    folder = Path(settings["submitit_folder"])
+    return {file for pattern in OF_A_SUBMISSION for file in folder.glob(pattern)}
 
 
 def _executor(settings: Mapping[str, Any]) -> submitit.AutoExecutor:

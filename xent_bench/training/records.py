@@ -19,6 +19,7 @@ from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.data_account import save_account
 from xent_bench.runs.files import CONFIG
+from xent_bench.runs.reading import sealed_config
 from xent_bench.runs.start import start_lines
 from xent_bench.runs.whole_files import write_lasting
 from xent_bench.tracking.logger import Tracking, open_run
@@ -70,7 +71,7 @@ def recorded(
     built.checkpointing.origin = origin._asdict()
     images = account(built.data, built.splits)
     save_account(images, folder)
-    write_lasting(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    write_lasting(folder / CONFIG, sealed_config(OmegaConf.to_yaml(config, resolve=True)))
     tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
     tags |= annotation_tags(config.notes, plain(config)["tags"])

@@ -15,6 +15,7 @@ from xent_bench.config.schema import plain
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import DataError, Unavailable, named, reason
 from xent_bench.process.signals import Notice
+from xent_bench.process.sockets import give_sockets_room
 from xent_bench.runs.begun import Unfinished, keep_reason, save_begun
 from xent_bench.runs.files import LOCK, RESULT, has_result, is_pending, set_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
@@ -44,6 +45,7 @@ def run(
         from xent_bench.training.checkpoint_files import newest_checkpoint
         from xent_bench.training.fit import fit, fit_with_others
 
+        give_sockets_room()  # of decoding workers, and of processes that train together
         parts = resolve(config)
         config = settled(config, parts)
         new_folders = missing_folders(folder)
@@ -73,6 +75,7 @@ def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
     """Add what the folder lacks of a run that was finished when less was asked of it."""
     lacks = lacking(folder, asked)
     if Lack.CALIBRATOR in lacks:
+        _declare_link(config)
         rescored = rescore(folder, [asked.calibrator], offline=config.machine.offline)
         if rescored.changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
@@ -83,6 +86,14 @@ def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
         save_weights(folder)
     if Lack.UPLOAD in lacking(folder, asked):  # also of what has just been added
         send_if_pending(folder, config.machine.tracking)
+
+
+def _declare_link(config: DictConfig) -> None:
+    """Import a loss of the user's own, so that its link is known and may read predictions."""
+    if not config.loss["_target_"].startswith("xent_bench."):
+        from xent_bench.config.configure import configured  # PyTorch takes seconds
+
+        configured(config, "loss")
 
 
 def _begin(config: DictConfig, folder: Path, command: str) -> Unfinished:

@@ -107,6 +107,11 @@ def place_of(error: BaseException) -> str:
     return f"{frame.filename}:{frame.lineno}"
 
 
+def is_of_user(error: BaseException) -> bool:
+    """Whether code that is neither ours nor an installed package's is in the traceback."""
+    return bool(_users_frames(error))
+
+
 def at_line(error: BaseException) -> str:
     """', at FILE:LINE' if a user's code raised the error, else an empty text."""
     return f", at {place_of(error)}" if _users_frames(error) else ""
