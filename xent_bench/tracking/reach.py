@@ -94,7 +94,7 @@ def one_line(uri: str, reason: object) -> str:
     if text.startswith("(raised as a result of"):  # SQLAlchemy says when; the line below says why
         text = text.partition("\n")[2]
     first_line = text.partition("\n")[0] or type(reason).__name__
-    no_answer = ("Max retries exceeded", "Connection refused", "timed out")
+    no_answer = ("Max retries exceeded", "Connection refused", "timed out", "reset by peer")
     if any(words in first_line for words in no_answer):
         first_line = "no answer"
     try:
