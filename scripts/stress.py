@@ -1,4 +1,8 @@
-"""Kill a sweep at random instants until it has suffered enough; compare it with one left alone."""
+"""Kill a sweep at random instants until it has suffered enough; compare it with one left alone.
+
+--form ranks kills and stops (SIGSTOP) processes that train a run together, --form workers those
+that decode its images.
+"""
 
 import argparse
 import json
@@ -16,11 +20,26 @@ from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
+from PIL import Image
 
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 LOSSES = ("ce", "sparse_ce", "mse", "focal", "hinge")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 VICTIMS = ("run", "run", "run", "run", "run", "run", "sweep", "sweep", "server", "all")
+TIMEOUT = 15  # seconds after which a process that was stopped is noticed; ranks start in some
+SYNTHETIC = ("data=synthetic", "data.n=3000", "data.flip=true", "batch_size=10")
+FORMS = {
+    "sweep": SYNTHETIC,
+    # batch normalisation cannot be shared between processes on a CPU
+    "ranks": (*SYNTHETIC, "machine.devices=2", "+model.norm=false"),
+    "workers": ("data=image_folder", "data.size=16", "batch_size=10", "machine.workers=2"),
+}
+TIMEOUTS = {
+    "sweep": (),
+    "ranks": (f"machine.rank_timeout={TIMEOUT}",),
+    "workers": (f"machine.worker_timeout={TIMEOUT}",),
+}
+IMAGES = 40  # of each of three classes
 MOST = 500  # times that the command is typed
 EARLY = 0.2  # share of the commands that may be disturbed before they train
 LONGEST = 600  # seconds that a command typed again may take: more is a hang
@@ -29,10 +48,11 @@ DROPPING = '''"""A net whose every step draws at random."""
 from torch import nn
 
 
-def dropping(shape, classes, *, width=64) -> nn.Module:
+def dropping(shape, classes, *, width=64, norm=True) -> nn.Module:
     channels, h, w = shape
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(channels * h * w, width), nn.BatchNorm1d(width), nn.ReLU(),
+        nn.Flatten(), nn.Linear(channels * h * w, width),
+        nn.BatchNorm1d(width) if norm else nn.Identity(), nn.ReLU(),
         nn.Dropout(0.3), nn.Linear(width, classes),
     )
 '''
@@ -45,6 +65,8 @@ def main() -> int:
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="xent-stress-"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dropping.py").write_text(DROPPING)
+    if arguments.form == "workers":
+        _write_images(folder / "images")
     start = time.monotonic()
     print(f"In {folder}, seed {arguments.seed}. Undisturbed ...", flush=True)
     if (code := _sweep(folder, "straight", arguments).wait(LONGEST)) != 0:
@@ -65,6 +87,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--form", choices=FORMS, default="sweep", help="what is killed")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--runs", type=int, default=20, help="a multiple of 5")
     parser.add_argument("--epochs", type=int, default=12)
@@ -83,9 +106,12 @@ def _sweep(
     """Start a sweep in a session of its own, by which its processes can be listed."""
     seeds = ",".join(str(seed) for seed in range(arguments.runs // len(LOSSES)))
     command = [
-        *(XENT_TRAIN, "-m", f"loss={','.join(LOSSES)}", f"seed={seeds}", "data=synthetic"),
-        *("data.n=3000", "data.flip=true", "model=mlp", "model._target_=dropping.dropping"),
-        *("~model.depth", "model.width=64", f"epochs={arguments.epochs}", "batch_size=10"),
+        *(XENT_TRAIN, "-m", f"loss={','.join(LOSSES)}", f"seed={seeds}"),
+        *("model=mlp", "model._target_=dropping.dropping"),
+        *("~model.depth", "model.width=64", f"epochs={arguments.epochs}"),
+        *FORMS[arguments.form],
+        *TIMEOUTS[arguments.form],
+        *([f"data.root={folder / 'images'}"] if arguments.form == "workers" else []),
         *("machine=cpu", "machine.threads=1", "machine.jobs=2", "machine.checkpoint_minutes=0.002"),
         *(f"machine.runs={name}", f"machine.tracking={store or f'sqlite:///{name}.db'}"),
     ]
@@ -121,7 +147,7 @@ def _killed(
             if time.monotonic() < next_kill or kills.total() >= arguments.kills:
                 continue
             trains = trains or _is_training(folder, began)
-            if trains and (victim := _kill_one(sweep.pid, rng)):
+            if trains and (victim := _kill_one(sweep.pid, rng, arguments.form)):
                 kills[victim] += 1
                 next_kill = time.monotonic() + rng.expovariate(1 / arguments.every)
         if sweep.returncode == 0:
@@ -136,7 +162,7 @@ def _is_training(folder: Path, began: float) -> bool:
     return any(file.stat().st_mtime > since for file in folder.glob("cut/*/*/progress.json"))
 
 
-def _kill_one(sweep: int, rng: random.Random) -> str | None:
+def _kill_one(sweep: int, rng: random.Random, form: str) -> str | None:
     """Kill one process; return how, or None while there is no run that could be killed."""
     processes = dict(_session(sweep))
     server = next(
@@ -145,6 +171,8 @@ def _kill_one(sweep: int, rng: random.Random) -> str | None:
     runs = [pid for pid, parent in processes.items() if parent == server]
     if server is None or not runs:
         return None
+    if form != "sweep":
+        return _hurt_one(processes, runs, rng, form)
     whom, signum = rng.choice(VICTIMS), rng.choice(SIGNALS)
     if whom in ("server", "all"):
         signum = signal.SIGKILL
@@ -154,12 +182,41 @@ def _kill_one(sweep: int, rng: random.Random) -> str | None:
         "server": [server],
         "all": list(processes),
     }[whom]
+    return f"{signum.name} to {whom}" if _sent(victims, signum) else None
+
+
+def _hurt_one(
+    processes: dict[int, int], runs: list[int], rng: random.Random, form: str
+) -> str | None:
+    """Kill or stop a rank, or a process that decodes images; return how."""
+    below = [pid for pid, parent in processes.items() if parent in runs]
+    if form == "ranks":  # which a server of the run's own has forked
+        below = [pid for pid, parent in processes.items() if parent in below]
+    if len(below) < 2:  # not all of them have begun
+        return None
+    signum = rng.choice((signal.SIGKILL, signal.SIGSTOP))
+    return (
+        f"{signum.name} to {form.removesuffix('s')}" if _sent([rng.choice(below)], signum) else None
+    )
+
+
+def _sent(victims: list[int], signum: signal.Signals) -> bool:
     for pid in victims:
         try:
             os.kill(pid, signum)
         except ProcessLookupError:  # it was just ending
-            return None
-    return f"{signum.name} to {whom}"
+            return False
+    return True
+
+
+def _write_images(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, images in (("train", IMAGES), ("test", IMAGES // 4)):
+        for name in ("ape", "bee", "cat"):
+            (root / split / name).mkdir(parents=True)
+            for number in range(images):
+                pixels = rng.integers(256, size=(24, 24, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
 
 
 def _session(sweep: int) -> Iterator[tuple[int, int]]:

@@ -150,7 +150,8 @@ def test_one_that_is_stopped_is_noticed_and_the_same_command_goes_on(config, cap
     assert worth_another_try(ended.value)
     assert multiprocessing.active_children() == []
     assert "Traceback" not in capfd.readouterr().err
-    assert run(wanted)["tags"]["key"]
+    if rank == 0:  # which writes
+        assert run(wanted)["tags"]["key"]
 
 
 def rank_process(rank: int) -> int:

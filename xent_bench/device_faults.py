@@ -75,7 +75,7 @@ FAULTS: list[tuple[str, Kind, str]] = [
     # of processes that train one run together
     (r"collective operation timeout|NCCL timeout", Kind.PEER, WATCHDOG),
     (r"Timed out waiting \d+ ?ms for|Wait timeout|wait timeout after", Kind.PEER, WATCHDOG),
-    (r"client socket has timed out|Application timeout caused", Kind.PEER, WATCHDOG),
+    (r"client socket has timed out|Application timeout|waiting for clients", Kind.PEER, WATCHDOG),
     (r"NCCL communicator was aborted|ncclCommAbort", Kind.PEER, GONE),
     (r"ncclRemoteError|remote process exiting", Kind.PEER, GONE),
     (r"Connection (closed by peer|reset by peer|refused)", Kind.PEER, GONE),

@@ -55,15 +55,21 @@ def named(error: BaseException) -> BaseException:
         return Unavailable(f"machine.compile: {kind.__name__}: {reason}")
     if isinstance(error, MemoryError):  # often has no message
         return OutOfMemory(f"not enough memory: {reason or 'none is left'}")
-    if isinstance(error, Unavailable):
-        return error
-    if isinstance(error, RuntimeError | AssertionError):  # torch's OutOfMemoryError is one
-        fault = fault_of(str(error))
-        if fault is not None:
-            return KINDS[fault.kind](f"{fault.advice}: {fault.line}")
-        if "does not have a deterministic implementation" in str(error):
-            return Unavailable(f"machine.deterministic=false may help: {reason}")
+    if isinstance(error, RuntimeError | AssertionError) and not isinstance(error, Unavailable):
+        return _named_by_text(error) or error  # torch's OutOfMemoryError is one
     return error
+
+
+def _named_by_text(error: BaseException) -> Unavailable | None:
+    reason, kind = str(error).partition("\n")[0], type(error)
+    fault = fault_of(str(error))
+    if fault is not None:
+        return KINDS[fault.kind](f"{fault.advice}: {fault.line}")
+    if kind.__module__.startswith("torch") and kind.__name__.startswith("Dist"):
+        return PeerLost(f"the processes of the run cannot exchange data: {reason}")
+    if "does not have a deterministic implementation" in str(error):
+        return Unavailable(f"machine.deterministic=false may help: {reason}")
+    return None
 
 
 def raise_fault(error: BaseException) -> None:
