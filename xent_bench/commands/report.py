@@ -13,6 +13,7 @@ from xent_bench.comparison.yardsticks import with_ties
 from xent_bench.exit_codes import one_line_errors
 from xent_bench.report.options import parser
 from xent_bench.runs.files import RUN_ID
+from xent_bench.runs.trusted import import_trusted
 
 if TYPE_CHECKING:
     from xent_bench.comparison.compare import Comparison, Options
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script xent-report."""
-    options = parser().parse_args(arguments)
+    report_parser = parser()
+    options = report_parser.parse_args(arguments)
     with one_line_errors("xent-report"):
+        import_trusted(report_parser, options)
         report(options)
 
 

@@ -11,13 +11,15 @@ from xent_bench.metrics.reported import PREFIXES
 from xent_bench.printable import printable
 from xent_bench.runs.files import RESULT
 from xent_bench.runs.result import Run
-from xent_bench.runs.trusted import TRUST_HELP, trusted_module
+from xent_bench.runs.trusted import add_trust, import_trusted
 
 
 def main() -> None:
     """Run the console script."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     with one_line_errors("xent-rescore"):
+        import_trusted(parser, options)
         sys.exit(_rescore_all(options))
 
 
@@ -92,14 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="also report the metrics after this calibrator, fitted on calib",
     )
-    parser.add_argument(
-        "--trust",
-        action="append",
-        type=trusted_module,
-        default=[],
-        metavar="MODULE",
-        help=TRUST_HELP,
-    )
+    add_trust(parser)
     parser.add_argument(
         "--pictures", action="store_true", help="draw the pictures of the runs again"
     )
