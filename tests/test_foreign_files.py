@@ -19,6 +19,7 @@ from conftest import SMALL
 from omegaconf import DictConfig
 
 from xent_bench.commands.report import main as xent_report
+from xent_bench.commands.rescore import _parser as rescore_parser
 from xent_bench.commands.status import main as xent_status
 from xent_bench.config.configure import ConfigError, configured
 from xent_bench.config.identity import run_folder
@@ -32,7 +33,7 @@ from xent_bench.runs.predictions import load
 from xent_bench.runs.reading import read_config
 from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import RECORD, Planned, Sweep, load_sweep, save_sweep
-from xent_bench.runs.trusted import trusted_module
+from xent_bench.runs.trusted import import_trusted
 from xent_bench.runs.whole_files import write_whole
 from xent_bench.trained_net import load as load_net
 from xent_bench.trained_net.record import load_record
@@ -138,9 +139,18 @@ def test_a_link_of_ones_own_is_read_where_its_module_is_named(folder, tmp_path, 
     with_arrays(file, link=np.array('{"link": "own_losses.halved", "by": 2.0}'))
     with pytest.raises(DataError, match="--trust own_losses, with the module of the loss"):
         load(file)
-    trusted_module("own_losses")
+    parser = rescore_parser()
+    import_trusted(parser, parser.parse_args(["--trust", "own_losses", str(folder)]))
 
     assert load(file).link.keywords == {"by": 2.0}
+
+
+def test_a_module_that_cannot_be_trusted_is_named(capsys):
+    parser = rescore_parser()
+    with pytest.raises(SystemExit, match="2"):
+        import_trusted(parser, parser.parse_args(["--trust", "no_such_module", "runs"]))
+
+    assert "--trust: cannot import no_such_module: ModuleNotFoundError" in capsys.readouterr().err
 
 
 # --- targets of a config

@@ -16,6 +16,7 @@ from xent_bench.failures import UsageError
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.report.options import parser
 from xent_bench.runs.files import RUN_ID
+from xent_bench.runs.trusted import import_trusted
 
 if TYPE_CHECKING:
     from xent_bench.comparison.compare import Comparison, Options
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script xent-report."""
     replace_what_cannot_be_shown()
-    options = parser().parse_args(arguments)
+    report_parser = parser()
+    options = report_parser.parse_args(arguments)
     with one_line_errors("xent-report"):
+        import_trusted(report_parser, options)
         report(options)
 
 

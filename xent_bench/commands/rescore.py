@@ -13,14 +13,16 @@ from xent_bench.printable import printable
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import RESULT, run_folders
 from xent_bench.runs.result import Run
-from xent_bench.runs.trusted import TRUST_HELP, trusted_module
+from xent_bench.runs.trusted import add_trust, import_trusted
 
 
 def main() -> None:
     """Run the console script."""
     replace_what_cannot_be_shown()
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     with one_line_errors("xent-rescore"):
+        import_trusted(parser, options)
         sys.exit(_rescore_all(options))
 
 
@@ -95,14 +97,7 @@ def _parser() -> Parser:
         default=[],
         help="also report the metrics after this calibrator, fitted on calib",
     )
-    parser.add_argument(
-        "--trust",
-        action="append",
-        type=trusted_module,
-        default=[],
-        metavar="MODULE",
-        help=TRUST_HELP,
-    )
+    add_trust(parser)
     parser.add_argument(
         "--pictures", action="store_true", help="draw the pictures of the runs again"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from xent_bench.arguments import Parser
 from xent_bench.comparison.yardsticks import CHOICES, CHOOSE_BY, METRICS, PRIMARY, YARDSTICKS
 from xent_bench.exit_codes import Exit, exit_codes_help
-from xent_bench.runs.trusted import TRUST_HELP, trusted_module
+from xent_bench.runs.trusted import add_trust
 
 FORMS = ("table", "markdown", "latex", "csv")
 
@@ -74,14 +74,7 @@ def parser() -> Parser:
     add(
         "--rank-anyway", action="store_true", help="rank losses even if they were not tuned equally"
     )
-    add(
-        "--trust",
-        action="append",
-        type=trusted_module,
-        default=[],
-        metavar="MODULE",
-        help=TRUST_HELP,
-    )
+    add_trust(report_parser)
     add("--trials", action="store_true", help="show every trial with its score on val instead")
     add(
         "--power",
