@@ -183,6 +183,12 @@ def test_flags_may_stand_behind_what_they_belong_to(capsys):
 
 
 @pytest.mark.usefixtures("place")
+def test_notes_may_have_several_lines(capsys):
+    assert answer(train.main, 'notes="one\ntwo"', "--cfg", "job") == Exit.DONE
+    assert OmegaConf.create(capsys.readouterr().out).notes == "one\ntwo"
+
+
+@pytest.mark.usefixtures("place")
 def test_what_all_choices_of_a_sweep_have_may_be_set_once(capsys):
     """All is right, and the store is asked: it does not answer."""
     words = ("data=synthetic", "loss=focal,dual_focal", "loss.gamma=3", "-m")
