@@ -151,6 +151,7 @@ TYPED = {
     "model.width=99999999999": "model.width: should be less than 2147483648",
     "machine.retries=99999999999": "machine.retries: should be less than 2147483648",
     "seed=" + "9" * 40: "seed: should be less than 3402823669",
+    "hydra.sweeper.params=a seed=1 -m": "hydra.sweeper.params: expected lines of key: values",
     "loss._target_=": "loss._target_: expected a dotted name, got ''",
 }
 
