@@ -39,7 +39,16 @@ CHOICES = [f"{file.parent.name}={file.stem}" for file in sorted(CONF.glob("*/*.y
 KEYS = [
     *GROUPS,
     *("seed", "epochs", "batch_size", "accumulate", "clip_norm", "precision", "calibrator"),
-    *("experiment", "augmentation", "augmentation.mixup", "augmentation.cutout", "machine"),
+    *(
+        "name",
+        "notes",
+        "tags",
+        "experiment",
+        "augmentation",
+        "augmentation.mixup",
+        "augmentation.cutout",
+        "machine",
+    ),
     *("machine.devices", "machine.jobs", "machine.runs", "machine.checkpoint_minutes"),
     *("machine.most_runs", "machine.compile", "machine.accelerator", "machine.retries"),
     *("loss._target_", "loss.gamma", "data.n", "data.root", "data.flip", "model.width", "loss.q"),

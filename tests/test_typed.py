@@ -151,6 +151,7 @@ TYPED = {
     "model.width=99999999999": "model.width: should be less than 2147483648",
     "machine.retries=99999999999": "machine.retries: should be less than 2147483648",
     "seed=" + "9" * 40: "seed: should be less than 3402823669",
+    "hydra.sweeper.params=a seed=1 -m": "hydra.sweeper.params: expected lines of key: values",
     "loss._target_=": "loss._target_: expected a dotted name, got ''",
 }
 
@@ -180,6 +181,12 @@ def test_flags_may_stand_behind_what_they_belong_to(capsys):
 
     assert code == Exit.DONE
     assert (shown.loss.gamma, shown.seed) == (2, 3)
+
+
+@pytest.mark.usefixtures("place")
+def test_notes_may_have_several_lines(capsys):
+    assert answer(train.main, 'notes="one\ntwo"', "--cfg", "job") == Exit.DONE
+    assert OmegaConf.create(capsys.readouterr().out).notes == "one\ntwo"
 
 
 @pytest.mark.usefixtures("place")

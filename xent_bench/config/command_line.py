@@ -104,7 +104,7 @@ def _check_characters(word: str) -> None:
         raise ConfigError(word, f"no such {match[2]}; a name of {len(value):,} characters")
     if MANY_DIGITS.search(word):
         raise ConfigError(name, f"expected a number of fewer digits, got {len(value):,}")
-    if CONTROL.search(word):
+    if CONTROL.search(word.replace("\n", "") if name == "notes" else word):
         raise ConfigError(repr(word), "holds a line break or another control character")
     if re.search("[\ud800-\udfff]", word):
         raise ConfigError(ascii(word), "is not UTF-8; rename the file, or type it as UTF-8")
