@@ -220,7 +220,7 @@ def catch_up(mirror: Mirror, folder: Path) -> str:
         mirror.send_file(picture, PICTURES)
     mirror.end(whole.status, whole.ended)
     if whole.status == "FINISHED":
-        put_away_others(mirror.client, mirror.run, folder)
+        put_away_others(mirror.client, mirror.run, folder, whole.ended)
     clear_pending(folder)
     return whole.status
 

@@ -84,27 +84,30 @@ def place_of(folder: Path) -> str:
     return f"{platform.node()}:{folder.resolve()}"
 
 
-def put_away_others(client: MlflowClient, run: OwnRun, folder: Path) -> None:
-    """Leave one MLflow run for the key of this one, which is FINISHED: the one that ended last.
+def put_away_others(client: MlflowClient, run: OwnRun, folder: Path, ended: float) -> None:
+    """Leave one MLflow run for the key of this one, FINISHED at `ended`: the one that ended last.
 
     A run that another machine or folder still trains is left alone.
     """
-    runs = _with_key(client, run.experiment_id, run.tags.get(KEY))
-    if len(runs) < 2:
+    # without this run, which has many metrics to be read: nearly always the answer is empty
+    others = _with_key(client, run.experiment_id, run.tags.get(KEY), but=run.id)
+    if not others:
         return
-    finished = [stored for stored in runs if stored.info.status == "FINISHED"]
-    if not finished:
-        return
-    # of two that were sent from one folder, and so ended at one instant, this one
-    last = max(
-        finished, key=lambda stored: (stored.info.end_time or 0, stored.info.run_id == run.id)
-    )
-    for stored in runs:
+    # of two that were sent from one folder, and so ended at one instant, this one is kept
+    ends = {run.id: int(1000 * ended)} | {
+        stored.info.run_id: stored.info.end_time or 0
+        for stored in others
+        if stored.info.status == "FINISHED"
+    }
+    last = max(ends, key=lambda run_id: ends[run_id])
+    for stored in others:
         is_alive = stored.info.status == "RUNNING" and (
             stored.data.tags.get(PLACE) != place_of(folder)
         )
-        if stored.info.run_id != last.info.run_id and not is_alive:
-            put_away(client, stored.info.run_id, last.info.run_id)
+        if stored.info.run_id != last and not is_alive:
+            put_away(client, stored.info.run_id, last)
+    if last != run.id:
+        put_away(client, run.id, last)
 
 
 def put_away(client: MlflowClient, run_id: str, by: str) -> None:
@@ -113,10 +116,14 @@ def put_away(client: MlflowClient, run_id: str, by: str) -> None:
     client.delete_run(run_id)
 
 
-def _with_key(client: MlflowClient, experiment_id: str, key: str | None) -> list[StoredRun]:
+def _with_key(
+    client: MlflowClient, experiment_id: str, key: str | None, but: str = ""
+) -> list[StoredRun]:
+    """Find the runs of a key, without the one with the id `but`."""
     if key is None or not re.fullmatch(r"[\w.-]+", key):  # a record that somebody edited
         return []
-    return list(client.search_runs([experiment_id], f"tags.{KEY} = '{key}'", max_results=PAGE))
+    query = f"tags.{KEY} = '{key}'" + (f" and attributes.run_id != '{but}'" if but else "")
+    return list(client.search_runs([experiment_id], query, max_results=PAGE))
 
 
 def _of_key(

@@ -52,7 +52,7 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
     artifacts = (folder.parent / "mlflow").resolve().as_uri()
     if not uri.startswith("sqlite:///"):
         client = SteadyClient(uri)
-        is_server = uri.startswith("http")  # it has a place of its own for artifacts
+        is_server = uri.lower().startswith("http")  # it has a place of its own for artifacts
         return client, _experiment_id(client, experiment, None if is_server else artifacts)
     file = Path(uri.removeprefix("sqlite:///"))
     # First runs in parallel would race to create the tables, and leave the file broken.
