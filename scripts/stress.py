@@ -48,7 +48,7 @@ DROPPING = '''"""A net whose every step draws at random."""
 from torch import nn
 
 
-def dropping(shape, classes, *, width=64, norm=True):
+def dropping(shape, classes, *, width=64, norm=True) -> nn.Module:
     channels, h, w = shape
     return nn.Sequential(
         nn.Flatten(), nn.Linear(channels * h * w, width),
@@ -100,7 +100,9 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _sweep(folder: Path, name: str, arguments: argparse.Namespace) -> "subprocess.Popen[bytes]":
+def _sweep(
+    folder: Path, name: str, arguments: argparse.Namespace, store: str | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a sweep in a session of its own, by which its processes can be listed."""
     seeds = ",".join(str(seed) for seed in range(arguments.runs // len(LOSSES)))
     command = [
@@ -111,7 +113,7 @@ def _sweep(folder: Path, name: str, arguments: argparse.Namespace) -> "subproces
         *TIMEOUTS[arguments.form],
         *([f"data.root={folder / 'images'}"] if arguments.form == "workers" else []),
         *("machine=cpu", "machine.threads=1", "machine.jobs=2", "machine.checkpoint_minutes=0.002"),
-        *(f"machine.runs={name}", f"machine.tracking=sqlite:///{name}.db"),
+        *(f"machine.runs={name}", f"machine.tracking={store or f'sqlite:///{name}.db'}"),
     ]
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(

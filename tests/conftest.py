@@ -1,8 +1,11 @@
 """Fixtures: configs as a user would compose them, with state in temporary folders."""
 
 import gc
+import logging
 import shutil
 import signal
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -89,6 +92,29 @@ def config(
         return wanted
 
     return make
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to type commands in. No store answers, so that what is right is not trained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(sys, "argv", ["xent-train"])
+    yield tmp_path
+    gc.enable()
+    logging.getLogger().handlers.clear()
+
+
+def answer(main: Callable[[], None], *words: str) -> int:
+    """The exit code of a command that is typed with these words, in this process."""
+    sys.argv[1:] = words
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Hydra's, which are no exceptions outside of tests
+            main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 @pytest.fixture

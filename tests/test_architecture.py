@@ -11,30 +11,34 @@ PACKAGE = ROOT / "xent_bench"
 
 # module or folder, from the ground up -> what else of ours it may import
 OURS = {
+    "addresses": set(),
     "arrays": set(),
+    "cache_folder": set(),
     "device_faults": set(),
-    "failures": {"device_faults"},
+    "failures": {"addresses", "device_faults"},
     "offer": set(),
     "palette": set(),
+    "printable": set(),
     "randomness": set(),
     "ranges": set(),
     "tables": set(),
     "types": set(),
     "true_scores": {"types"},
-    "exit_codes": {"failures"},
+    "exit_codes": {"addresses", "failures", "printable"},
+    "arguments": {"config", "exit_codes"},
     "links": {"arrays", "offer"},
     "models": {"ranges"},
     "optimizers": {"ranges"},
     "process": {"failures"},
     "schedules": {"ranges"},
-    "config": {"exit_codes", "ranges", "types"},
+    "config": {"addresses", "exit_codes", "ranges", "types"},
     "losses": {"links", "ranges", "true_scores", "types"},
     "metrics": {"arrays", "links"},
-    "certificates": {"config", "links", "offer", "tables", "types"},
-    "runs": {"arrays", "config", "failures", "links", "metrics"},
+    "certificates": {"cache_folder", "config", "links", "offer", "tables", "types"},
+    "runs": {"arrays", "config", "failures", "links", "metrics", "printable"},
     "calibrators": {"arrays", "links", "runs"},
-    "data": {"failures", "process", "randomness", "ranges", "runs", "types"},
-    "tracking": {"failures", "metrics", "runs"},
+    "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
+    "tracking": {"addresses", "cache_folder", "failures", "metrics", "printable", "runs"},
     "evaluation": {
         "arrays",
         "calibrators",
@@ -55,7 +59,15 @@ OURS = {
         "ranges",
         "runs",
     },
-    "comparison": {"arrays", "calibrators", "evaluation", "metrics", "runs"},
+    "comparison": {
+        "arrays",
+        "calibrators",
+        "config",  # the nearest name
+        "evaluation",
+        "failures",
+        "metrics",
+        "runs",
+    },
     "training": {
         "arrays",
         "config",
@@ -73,6 +85,8 @@ OURS = {
         "types",
     },
     "report": {
+        "addresses",
+        "arguments",
         "comparison",
         "exit_codes",
         "failures",
@@ -94,6 +108,9 @@ OURS = {
         "training",
     },
     "commands": {
+        "addresses",
+        "arguments",
+        "printable",
         "certificates",
         "comparison",
         "config",
@@ -140,7 +157,7 @@ THEIRS = {
     "scipy": {"calibrators", "certificates", "comparison", "evaluation", "links", "metrics"},
     "threadpoolctl": {"certificates"},
     "rich": {"commands", "sweeps", "tables", "training"},
-    "pydantic": {"config", "trained_net"},
+    "pydantic": {"certificates", "config", "trained_net"},
 }
 
 # names of parts (a loss, a net, a set) that the harness must not know

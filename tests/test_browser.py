@@ -46,7 +46,7 @@ def tab(browser):
 
 
 @pytest.fixture(scope="module")
-def addresses(swept):
+def addresses(swept, tmp_path_factory):
     """Of the UI on the store with the published report: of itself, and of the view it names."""
     folder, store = swept
     main([str(folder), "--rank-anyway", "--publish"])
@@ -54,9 +54,11 @@ def addresses(swept):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [XENT_UI, "--store", store, "--port", str(port)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as server:
+    errors = tmp_path_factory.mktemp("ui") / "stderr"
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as server,
+    ):
         try:
             first, view, _ = (server.stdout.readline() for _ in range(3))
             yield re.search(r"http[^,\s]+", first).group(), view.partition(": ")[2].strip()
@@ -65,6 +67,7 @@ def addresses(swept):
             assert server.wait(60) == 0
         with pytest.raises(OSError, match="refused"):  # it has left nothing running
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+    assert errors.read_text() == ""  # MLflow prints a page of lines
 
 
 def test_the_view_opens_on_losses_with_test_scores_as_bars(tab: Page, addresses):
@@ -74,6 +77,8 @@ def test_the_view_opens_on_losses_with_test_scores_as_bars(tab: Page, addresses)
         expect(tab.get_by_text(f"Group: {loss}", exact=True).first).to_be_visible()
     for chart in ("test/top1", "test/nll", "test/ece"):
         expect(tab.get_by_text(chart, exact=True).first).to_be_visible()
+    # among the pages for training, not those for language models, where runs are hard to find
+    expect(tab.get_by_role("link", name="Models", exact=True)).to_be_visible()
     expect(tab.get_by_text("8 matching runs")).to_be_visible()  # of each loss the chosen trial
     expect(tab.locator("svg.main-svg").first).to_be_visible()
 
@@ -141,6 +146,14 @@ def test_the_page_opens_from_disk_and_prints(tab: Page, swept, tmp_path):
         (["--host", "0.0.0.0"], 2, "--host"),
         (["--port", "99999"], 2, "expected a port from 1 to 65535, got 99999"),
         (["--uvicorn-opts", "--host 0.0.0.0"], 2, "another host than loopback"),
+        (["--gunicorn-opts=--bind 0.0.0.0:1"], 2, "another host than loopback"),
+        (["--waitress-opts=--listen=*:1"], 2, "another host than loopback"),
+        (["--hos", "0.0.0.0"], 2, "another host than loopback"),
+        (["--allowed-hosts", "*"], 2, "another host than loopback"),
+        (["--cors-allowed-origins=*"], 2, "another host than loopback"),
+        (["--disable-security-middleware"], 2, "another host than loopback"),
+        (["--app-name", "mine"], 2, "another host than loopback"),
+        (["--workers", "0"], 2, "expected a number from 1 to 64, got 0"),
     ],
 )
 def test_a_mistake_gets_a_line(tmp_path, arguments, code, complaint):

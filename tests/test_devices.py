@@ -28,7 +28,7 @@ SMALL = ("data=synthetic", "data.n=605", "model=mlp", "model.width=16", "epochs=
 BASE = (*SMALL, "optimizer=sgd", "optimizer.lr=0.1")
 DROPPING = """
 from torch import nn
-def net(shape, classes, *, width=16, depth=2):
+def net(shape, classes, *, width=16, depth=2) -> nn.Module:
     channels, h, w = shape
     return nn.Sequential(
         nn.Flatten(), nn.Linear(channels * h * w, width), nn.ReLU(), nn.Dropout(0.5),

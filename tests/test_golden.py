@@ -214,7 +214,13 @@ def test_what_a_machine_does_where_nothing_is_said(composed):
         key: value for key, value in composed().machine.items() if type(value) in (int, float)
     }
 
-    assert numbers == {"devices": 1, "jobs": 1, "checkpoint_minutes": 10.0, "retries": 2}
+    assert numbers == {
+        "devices": 1,
+        "jobs": 1,
+        "checkpoint_minutes": 10.0,
+        "retries": 2,
+        "most_runs": 10_000,
+    }
 
 
 def test_top5_of_exactly_five_classes_is_always_right():

@@ -38,7 +38,7 @@ def loss(logits: Logits, target: Index) -> PerExample:
         act(calls)
     return F.cross_entropy(logits, target, reduction="none")
 
-def net(shape, classes, *, width=16, depth=2):
+def net(shape, classes, *, width=16, depth=2) -> nn.Module:
     channels, h, w = shape
     return nn.Sequential(
         nn.Flatten(), nn.Linear(channels * h * w, width), nn.BatchNorm1d(width), nn.ReLU(),

@@ -1,6 +1,8 @@
 """xent-losses lists, explains and certifies losses, and refuses what it cannot."""
 
 import csv
+import importlib
+import math
 import os
 import re
 import subprocess
@@ -12,6 +14,8 @@ import pytest
 from torch.nn import functional as F
 
 from xent_bench.certificates.catalogue import formulas
+from xent_bench.certificates.certify import certify
+from xent_bench.certificates.remembered import certificate_of
 from xent_bench.commands.losses import load_losses, show
 from xent_bench.config.configure import ConfigError
 from xent_bench.tables import print_table
@@ -140,3 +144,38 @@ def test_the_command_certifies_a_loss_of_ones_own(tmp_path):
 
     assert "2 (z_y)^2" in shown.stdout
     assert shown.stderr == ""
+
+
+def test_a_certificate_is_computed_once_and_again_where_its_code_has_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XENT_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(tmp_path)
+    source = (
+        "from torch.nn import functional as F\n"
+        "from xent_bench.types import Index, Logits, PerExample\n"
+        "def scaled(logits: Logits, target: Index, *, by: float = 2.0) -> PerExample:\n"
+        "    return by * F.cross_entropy(logits, target, reduction='none')\n"
+    )
+    (tmp_path / "remembered_loss.py").write_text(source)
+    module = importlib.import_module("remembered_loss")
+    computed = []
+
+    def counted(loss, classes):
+        computed.append(loss.keywords)
+        return certify(loss, classes)
+
+    monkeypatch.setattr("xent_bench.certificates.remembered.certify", counted)
+    first = certificate_of(partial(module.scaled), 3)
+    again = certificate_of(partial(module.scaled), 3)
+    other = certificate_of(partial(module.scaled, by=4.0), 3)
+    (file, _) = (tmp_path / "cache" / "certificates").iterdir()
+    for damaged in (tmp_path / "cache" / "certificates").iterdir():
+        damaged.write_text('{"target": 3}')
+    repaired = certificate_of(partial(module.scaled), 3)
+    (tmp_path / "remembered_loss.py").write_text(source + "scaled.edited = True\n")
+    certificate_of(partial(module.scaled), 3)
+
+    assert first == again == repaired == certify(partial(module.scaled), 3)
+    assert other.at_uniform == 2 * first.at_uniform
+    assert math.isinf(first.supremum)
+    assert computed == [{}, {"by": 4.0}, {}, {}]
+    assert file.suffix == ".json"

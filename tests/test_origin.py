@@ -12,12 +12,12 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
+from xent_bench.config.code_hash import code_of
 from xent_bench.config.explain import exit_code
 from xent_bench.config.identity import run_folder
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
 from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
-from xent_bench.training.code_hash import code_of
 from xent_bench.training.run import run
 
 FOLDER = ("data=image_folder", "data.size=8", "data.flip=false", "model=linear", "loss=ce")
@@ -39,13 +39,13 @@ def scale(logits):
 PARTS = """
 from torch import nn, optim
 
-def net(shape, classes, *, width=16, depth=2):
+def net(shape, classes, *, width=16, depth=2) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
 
-def adam(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0):
+def adam(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0) -> optim.Optimizer:
     return optim.Adam(net.parameters(), lr=lr)
 
-def falling(step, steps, *, warmup=0.1):
+def falling(step, steps, *, warmup=0.1) -> float:
     return 1 - step / steps
 """
 

@@ -24,11 +24,11 @@ from xent_bench.metrics.reported import METRICS, PREFIXES
 from xent_bench.report import options
 
 FOLDERS = [ROOT / name for name in ("conf", "xent_bench", "scripts")]
-CONTRIBUTING, CHANGELOG = (
-    ROOT / ".github" / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG")
+CONTRIBUTING, CHANGELOG, SECURITY = (
+    ROOT / ".github" / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")
 )
 READMES = [ROOT / "README.md", *sorted(f for top in FOLDERS for f in top.rglob("README.md"))]
-PAGES = [*READMES, CONTRIBUTING, CHANGELOG]
+PAGES = [*READMES, CONTRIBUTING, CHANGELOG, SECURITY]
 # lines that a script writes, whose tables have long notes
 GENERATED = re.compile(r"<!-- (?:scripts/certify|error rates).*?<!-- end", re.DOTALL)
 PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {

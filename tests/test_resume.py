@@ -32,7 +32,7 @@ def dropout_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The override that chooses a net whose every step draws at random."""
     (tmp_path / "dropping.py").write_text(
         "from torch import nn\n"
-        "def net(shape, classes, *, width=16, depth=2):\n"
+        "def net(shape, classes, *, width=16, depth=2) -> nn.Module:\n"
         "    channels, h, w = shape\n"
         "    hidden = nn.Sequential(nn.Flatten(), nn.Linear(channels * h * w, width), nn.ReLU())\n"
         "    return nn.Sequential(hidden, nn.Dropout(0.5), nn.Linear(width, classes))\n"

@@ -55,7 +55,7 @@ def test_mlflow_holds_curves_scores_params_and_how_to_reproduce(config):
     client = MlflowClient(wanted.machine.tracking)
     artifacts = client.list_artifacts(stored.info.run_id)
     assert [artifact.path for artifact in artifacts] == [
-        *("config.yaml", "net.json", "pictures", "predictions.npz"),
+        *("config.yaml", "images.json", "net.json", "pictures", "predictions.npz"),
     ]
 
 

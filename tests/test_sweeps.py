@@ -29,7 +29,7 @@ import os, signal, sys
 from pathlib import Path
 from torch import nn
 
-def net(shape, classes, *, end: str = ""):
+def net(shape, classes, *, end: str = "") -> nn.Module:
     first = not Path(end).exists()
     Path(end or "begun").touch()
     if end == "killed" or (end == "killed_once" and first):
@@ -45,7 +45,17 @@ def net(shape, classes, *, end: str = ""):
     linear = nn.Linear(shape[0] * shape[1] * shape[2], classes)
     if end == "diverged":
         nn.init.constant_(linear.weight, 1e38)
-    return nn.Sequential(nn.Flatten(), linear)
+    return nn.Sequential(nn.Flatten(), linear, *[Late()] * (end == "late"))
+
+class Late(nn.Module):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        if self.calls > 8:
+            print("some words")
+            raise ZeroDivisionError("a mistake")
+        return x
 """
 
 
@@ -96,7 +106,7 @@ def until(condition: Any, seconds: float = 60) -> None:
 def hurt(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A sweep whose runs end in many ways, two at a time."""
     folder = tmp_path_factory.mktemp("hurt")
-    ends = "none,killed,killed_once,out_of_memory_once,left,exited,diverged,mistaken"
+    ends = "none,killed,killed_once,out_of_memory_once,left,exited,diverged,mistaken,late"
     arguments = ("model._target_=users.net", f"+model.end={ends}", "epochs=2")
     return folder, sweep(folder, *LINEAR, *arguments, "machine.jobs=2", "machine.retries=1")
 
@@ -112,7 +122,7 @@ def test_the_runs_beside_one_that_dies_are_finished(hurt):
     finished = {each["params"]["model.end"] for each in results(folder).values()}
 
     assert finished == {"none", "killed_once", "out_of_memory_once"}
-    assert "8 runs: 3 trained, 5 failed" in done.stdout
+    assert "9 runs: 3 trained, 6 failed" in done.stdout
     assert done.returncode in (1, 4)  # of the first that failed
     assert done.stderr == ""
 
@@ -135,9 +145,10 @@ def test_a_killed_run_and_one_without_memory_are_tried_again_with_the_reason(hur
     ("end", "reason"),
     [
         ("left", "its process left with exit code 3 and no result"),
-        ("exited", "ended by sys.exit(7)"),
+        ("exited", "model: SystemExit: 7 when it was built, at "),
         ("diverged", "the loss became nan in epoch 1, step 1"),
-        ("mistaken", "ZeroDivisionError: a mistake; see runs/default/ce-synthetic-net-"),
+        ("mistaken", "model: ZeroDivisionError: a mistake when it was built, at "),
+        ("late", "model: ZeroDivisionError: a mistake in epoch 2, step 4, at "),
     ],
 )
 def test_a_run_that_ends_itself_is_not_tried_again(hurt, end, reason):
@@ -149,9 +160,11 @@ def test_a_run_that_ends_itself_is_not_tried_again(hurt, end, reason):
 
 def test_what_a_failed_run_printed_is_kept_in_its_folder(hurt):
     folder, done = hurt
-    log = line_of(done.stdout, "mistaken", "FAILED").rpartition("see ")[2]
+    line = line_of(done.stdout, "late", "FAILED")
+    log = line.partition("the traceback is in ")[2].removesuffix(" (on the command line)")
 
-    assert "ZeroDivisionError: a mistake" in (folder / log).read_text()
+    for words in ("some words", "Traceback", "ZeroDivisionError: a mistake"):
+        assert words in (folder / log).read_text()
     assert "Traceback" not in done.stdout
     assert not [f for f in folder.glob("runs/default/*/log.txt") if not f.stat().st_size]
 

@@ -33,6 +33,7 @@ from xent_bench.runs.files import is_pending
 from xent_bench.runs.result import load_run
 from xent_bench.tracking import mirror
 from xent_bench.tracking.logger import open_run
+from xent_bench.tracking.named_stores import note_store
 from xent_bench.tracking.own_run import OWNER
 from xent_bench.tracking.reach import complaint
 from xent_bench.training.run import run
@@ -117,7 +118,7 @@ def assert_mlflow_has_all_of(config: DictConfig, uri: str) -> StoredRun:
     assert tags.items() <= stored.data.tags.items()
     assert {"n_test", "command", "mlflow.user", "mlflow.note.content"} <= stored.data.tags.keys()
     kept = [each.path for each in MlflowClient(uri).list_artifacts(stored.info.run_id)]
-    assert kept == ["config.yaml", "net.json", "pictures", "predictions.npz"]
+    assert kept == ["config.yaml", "images.json", "net.json", "pictures", "predictions.npz"]
     assert not is_pending(folder)
     return stored
 
@@ -434,6 +435,7 @@ def test_a_store_that_is_gone_does_not_hold_up_the_runs_of_another(config, sync)
         run(wanted := config("machine.offline=true", f"seed={seed}"))
         if seed < 2:
             dead = "machine: {tracking: 'http://127.0.0.1:9'}"
+            note_store("http://127.0.0.1:9")  # as if it had been trained with that
             (run_folder(wanted) / "config.yaml").write_text(dead)
     code, said = sync(run_folder(wanted).parent)
 

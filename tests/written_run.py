@@ -64,4 +64,5 @@ def edit(folder: Path, **changes: Any) -> None:
     content = json.loads(file.read_text())
     for name, change in changes.items():
         content[name] = content[name] | change if isinstance(change, dict) else change
+    content.pop("sha256", None)  # as of a version that wrote none
     file.write_text(json.dumps(content))

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from xent_bench.failures import DataError, Diverged, Unavailable
+from xent_bench.addresses import masked
+from xent_bench.failures import DataError, Diverged, Unavailable, UsageError
+from xent_bench.printable import printable
 
 
 class Exit(IntEnum):
@@ -25,6 +27,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+MAX_WORD, MAX_LINE = 200, 1000  # characters of a message
 MEANINGS = {
     Exit.DONE: "done",
     Exit.NOT_AS_EXPECTED: "something is not as expected",
@@ -47,6 +50,17 @@ CODES: dict[type[Exception], Exit] = {
 def exit_codes_help(*codes: Exit) -> str:
     """The sentence of a --help that lists these exit codes, and 0."""
     return f"Exit codes: {', '.join(f'{code} {MEANINGS[code]}' for code in (Exit.DONE, *codes))}."
+
+
+def one_line(text: str) -> str:
+    """The text in one printable line without secrets, and without the middle of what is long."""
+    # masked first: a secret that is cut cannot be recognised
+    words = (_shortened(word, MAX_WORD) for word in printable(masked(text)).split())
+    return _shortened(" ".join(words), MAX_LINE)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 
 @contextmanager
@@ -73,10 +87,12 @@ def one_line_errors(program: str) -> Iterator[None]:
         except BrokenPipeError:
             raise
         except (ValueError, OSError, Unavailable) as error:
-            print(f"{program}: {error}", file=sys.stderr)
+            print(f"{program}: {one_line(str(error))}", file=sys.stderr)
             sys.exit(exit_code_of(error))
 
 
 def exit_code_of(error: Exception) -> Exit:
-    """The exit code of an error: DATA for any ValueError, else UNAVAILABLE."""
+    """The exit code of an error: USAGE or DATA for a ValueError, else UNAVAILABLE."""
+    if isinstance(error, UsageError):
+        return Exit.USAGE
     return Exit.DATA if isinstance(error, ValueError) else Exit.UNAVAILABLE

@@ -2,11 +2,16 @@
 
 import traceback
 
+from xent_bench.addresses import masked
 from xent_bench.device_faults import Kind, fault_of
 
 
 class DataError(ValueError):
     """The data set is missing, damaged or of a wrong form; the message says what to do."""
+
+
+class UsageError(ValueError):
+    """An option names something that is not there; the message says what there is."""
 
 
 class Unavailable(RuntimeError):
@@ -64,8 +69,6 @@ def _named_by_text(error: BaseException) -> Unavailable | None:
         return PeerLost(f"the processes of the run cannot exchange data: {reason}")
     if "does not have a deterministic implementation" in str(error):
         return Unavailable(f"machine.deterministic=false may help: {reason}")
-    if "DataLoader worker" in str(error):
-        return OutOfMemory("a process that decodes images died: fewer machine.workers may help")
     return None
 
 
@@ -84,7 +87,7 @@ def reason(error: BaseException) -> str:
     translated = named(error)
     if isinstance(translated, KeyboardInterrupt):
         return "interrupted"
-    return f"{type(translated).__name__}: {translated}"
+    return f"{type(translated).__name__}: {masked(translated)}"
 
 
 def worth_another_try(error: BaseException) -> bool:

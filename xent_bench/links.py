@@ -7,7 +7,7 @@ without PyTorch. It may take hyper-parameters of its loss by name; `link_of` bin
 
 from collections.abc import Callable
 from functools import partial
-from inspect import signature
+from inspect import isfunction, signature
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy.special import log_expit, log_softmax
 from xent_bench.arrays import LogProbabilities, Outputs
 from xent_bench.offer import offer
 
+LINKS = ("softmax", "sigmoid", "simplex", "projection", "normalised_softmax", "margin")
 P = ParamSpec("P")
 R = TypeVar("R")
 Link: TypeAlias = Callable[[Outputs], LogProbabilities | None]
@@ -70,10 +71,39 @@ def margin(outputs: Outputs) -> None:
     """
 
 
+# Links that losses of this process have declared, by name: a file of predictions may name them.
+DECLARED: dict[str, Callable[..., LogProbabilities | None]] = {}
+
+
+def name_of(link: Callable[..., Any]) -> str:
+    """The dotted name of a link's function."""
+    return f"{link.__module__}.{link.__qualname__}"
+
+
+def named_link(name: str) -> Callable[..., LogProbabilities | None]:
+    """The link of that name, if it is one of this module, or if a loss here has declared it.
+
+    Nothing is imported for a name, which may come from somebody else's file. ValueError otherwise.
+    """
+    module, _, function_name = name.rpartition(".")
+    link = DECLARED.get(name)
+    if link is None and module == __name__ and function_name in LINKS:
+        link = globals()[function_name]
+    if link is None:
+        raise ValueError(
+            f"no loss here declares {name} as its link; if it is yours: --trust {module}, with the "
+            "module of the loss"
+        )
+    return link
+
+
 def use(link: Callable[..., LogProbabilities | None]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare the link of a loss, as a decorator. TypeError unless the link can be called."""
     if not callable(link):
         raise TypeError(f"expected a function as link, got {link!r}")
+
+    if isfunction(link):
+        DECLARED[name_of(link)] = link
 
     def declare(loss: Callable[P, R]) -> Callable[P, R]:
         loss.link = link  # type: ignore[attr-defined]  # a function's attribute is the declaration

@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Callable, Sequence
+from shutil import get_terminal_size
 from typing import Any, NamedTuple
 
 BAR = r"\|"  # an escaped bar: Markdown takes a plain one for the border of a cell
@@ -20,6 +21,8 @@ LATEX = str.maketrans(
 )
 
 
+WIDTH = 100  # of a table that is written to a file
+NARROWEST = 40  # columns of a terminal; a narrower one wraps the lines
 NAME_WIDTH = 9  # of a column of names at least; longer ones are folded
 
 
@@ -33,6 +36,7 @@ class Table(NamedTuple):
     """A table with its cells as text; a heading may have two lines, and notes follow the table.
 
     The first `text` columns hold words and are aligned left, the others numbers, aligned right.
+    `brief` are the notes for a reader who knows the table; None: they are `notes`.
     """
 
     title: str
@@ -40,37 +44,60 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
     notes: Sequence[str]
     text: int = 1
+    brief: Sequence[str] | None = None
+
+    def in_brief(self) -> "Table":
+        """The table with its brief notes alone."""
+        return self if self.brief is None else self._replace(notes=self.brief)
 
 
 def print_table(table: Table) -> None:
-    """Print a table for a terminal that is at least 100 columns wide."""
+    """Print a table in a terminal; the columns that do not fit beside the others follow below.
+
+    Numbers are never cut or wrapped, and each part has the columns of words.
+    """
     from rich import box
     from rich.table import Table as Drawn
 
     print_heading(table.title)
-    drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for place, heading in enumerate(table.headings):
-        if place < table.text:
-            drawn.add_column(heading, overflow="fold", min_width=NAME_WIDTH)
-        else:
-            drawn.add_column(heading, justify="right", no_wrap=True)  # numbers are never cut
-    starred = [
-        any(isinstance(row[i], Best) for row in table.rows) for i in range(len(table.headings))
-    ]
-    for row in table.rows:
-        drawn.add_row(*map(_cell, row, starred))
     console = _console()
-    cells = [row[table.text :] for row in (table.headings, *table.rows)]
-    # a line that a narrow terminal wraps can be read; a table without its first column cannot
-    needed = NAME_WIDTH * table.text + sum(map(_number_width, zip(*cells, strict=True)))
-    console.width = max(console.width, needed)
-    console.print(drawn)
+    for columns in _parts(table, console.width):
+        drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        for place in columns:
+            heading = table.headings[place]
+            if place < table.text:
+                drawn.add_column(heading, overflow="fold", min_width=NAME_WIDTH)
+            else:
+                drawn.add_column(heading, justify="right", no_wrap=True)
+        starred = [any(isinstance(row[place], Best) for row in table.rows) for place in columns]
+        for row in table.rows:
+            drawn.add_row(*map(_cell, (row[place] for place in columns), starred))
+        console.print(drawn)
     print_text(table.notes)
 
 
-def _number_width(column: Sequence[str]) -> int:
-    """The width of a column that is never cut, with a star and the gaps beside it."""
-    return 3 + max(len(line) for cell in column for line in cell.split("\n"))
+def _parts(table: Table, width: int) -> list[list[int]]:
+    """The columns of each part of a table that a terminal of this width can show."""
+    columns = list(zip(table.headings, *table.rows, strict=True))
+    words, numbers = list(range(table.text)), range(table.text, len(columns))
+    # names are folded at half of the terminal, and never below NAME_WIDTH
+    name_width = sum(max(NAME_WIDTH, _width(columns[place])) for place in words)
+    left = width - max(NAME_WIDTH * table.text, min(name_width, width // 2))
+    parts: list[list[int]] = [[]]
+    used = 0
+    for place in numbers:
+        used += _width(columns[place])
+        if used > left and parts[-1]:
+            parts.append([])
+            used = _width(columns[place])
+        parts[-1].append(place)
+    return [words + part for part in parts]
+
+
+def _width(column: Sequence[str]) -> int:
+    """The width of a column that is not wrapped, with a star and the gap before it."""
+    starred = any(isinstance(cell, Best) for cell in column)
+    return 1 + starred + max(len(line) for cell in column for line in cell.split("\n"))
 
 
 def _cell(cell: str, starred: bool) -> Any:
@@ -99,8 +126,9 @@ def print_text(paragraphs: Sequence[str]) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    # at least 100: a narrower terminal then wraps the lines, where rich would cut columns
-    width = max(100, Console().width) if sys.stdout.isatty() else 100
+    # rich itself takes a terminal that calls itself dumb for 80 columns wide
+    columns = get_terminal_size().columns
+    width = max(NARROWEST, columns) if sys.stdout.isatty() else WIDTH
     return Console(width=width, highlight=False, markup=False)  # rich would read brackets as markup
 
 

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, quiet_ending
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.tables import FORMS, print_csv
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the console script xent-losses."""
+    replace_what_cannot_be_shown()
     options = _parser().parse_intermixed_args()
     from xent_bench.config.configure import ConfigError
 
@@ -99,9 +102,12 @@ def _load(file: Path, changes: Sequence[str]) -> "partial[Any]":
     from omegaconf import DictConfig, OmegaConf
 
     from xent_bench.config.configure import ConfigError, configured
+    from xent_bench.config.files import naming
 
     changed = OmegaConf.from_dotlist([*changes])
-    node = OmegaConf.merge(OmegaConf.load(file), changed)
+    with naming(file):
+        loaded = OmegaConf.load(file)
+    node = OmegaConf.merge(loaded, changed)
     for missing in OmegaConf.missing_keys(node) | OmegaConf.missing_keys(changed):
         raise ConfigError(f"loss.{missing}", "has to be given")
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
@@ -115,7 +121,7 @@ def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Cert
     from rich.console import Console
     from rich.progress import track
 
-    from xent_bench.certificates.certify import certify
+    from xent_bench.certificates.remembered import certificate_of
     from xent_bench.config.configure import ConfigError
 
     torch.set_num_threads(1)  # the operations are small: threads would only wait
@@ -125,7 +131,7 @@ def _certify(losses: "dict[str, partial[Any]]", classes: int) -> "dict[str, Cert
         losses, "Certifying", console=console, transient=True, disable=len(losses) < 3
     ):
         try:
-            certificates[name] = certify(losses[name], classes)
+            certificates[name] = certificate_of(losses[name], classes)
         except Exception as error:  # a user's loss may raise anything
             kind = type(error).__name__
             raise ConfigError(name, f"cannot be certified: {kind}: {error}") from error
@@ -145,8 +151,8 @@ def _classes(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-losses",
         description="Shows each loss: its formula, and properties computed from its function.",
         epilog="xent-losses focal gamma=5 --classes 100: one loss, explained. "

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xent_bench.comparison.yardsticks import with_ties
+from xent_bench.config.nearest import hint
 from xent_bench.exit_codes import one_line_errors
+from xent_bench.failures import UsageError
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.report.options import parser
 from xent_bench.runs.files import RUN_ID
+from xent_bench.runs.trusted import import_trusted
 
 if TYPE_CHECKING:
     from xent_bench.comparison.compare import Comparison, Options
@@ -23,8 +27,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script xent-report."""
-    options = parser().parse_args(arguments)
+    replace_what_cannot_be_shown()
+    report_parser = parser()
+    options = report_parser.parse_args(arguments)
     with one_line_errors("xent-report"):
+        import_trusted(report_parser, options)
         report(options)
 
 
@@ -95,8 +102,8 @@ def _load(place: str, experiment: str | None) -> tuple[list["Run"], list["Unfini
     if experiment is not None:
         experiments = {run.experiment for run in runs}
         if experiment not in experiments:
-            names = ", ".join(sorted(experiments))
-            raise ValueError(f"--experiment: expected one of {names}, got {experiment}")
+            expected = f"expected one of {', '.join(sorted(experiments))}, got {experiment}"
+            raise UsageError(f"--experiment: {expected}{hint(experiment, experiments)}")
         runs = [run for run in runs if run.experiment == experiment]
         unfinished = [run for run in unfinished if run.experiment == experiment]
     return runs, unfinished
@@ -147,7 +154,7 @@ def _show(
 ) -> None:
     from xent_bench.report import comparison_tables as tables
     from xent_bench.report.conclusion import conclusion
-    from xent_bench.report.notes import explanations, warnings
+    from xent_bench.report.notes import facts, legend, warnings
     from xent_bench.report.truth_table import label_notes, truth_table
     from xent_bench.tables import TEXT
 
@@ -157,11 +164,16 @@ def _show(
         show(tables.trials(comparison))
     if options.trials or options.power is not None:
         return
-    show(tables.levels(comparison))
+    shown = [tables.levels(comparison)]
     if comparison.contrasts:
-        show(tables.differences(comparison))
+        shown.append(tables.differences(comparison))
     if truth := truth_table(comparison):
-        show(truth)
-    notes = [*warnings(comparison), *explanations(comparison), *label_notes(comparison)]
+        shown.append(truth)
+    in_brief = options.form == "table" and not options.legend
+    for table in shown:
+        show(table.in_brief() if in_brief else table)
+    notes = [*warnings(comparison), *facts(comparison), *label_notes(comparison)]
+    if not in_brief:
+        notes = [*legend(comparison), *notes]
     TEXT[options.form](notes)
     TEXT[options.form]([f"\nIn short. {conclusion(comparison)}"])

@@ -4,18 +4,25 @@ import argparse
 import sys
 from pathlib import Path
 
+from xent_bench.arguments import Parser
 from xent_bench.evaluation.rescore import Rescored, rescore
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.metrics.reported import PREFIXES
-from xent_bench.runs.files import RESULT
+from xent_bench.printable import printable
+from xent_bench.process.streams import replace_what_cannot_be_shown
+from xent_bench.runs.files import RESULT, run_folders
 from xent_bench.runs.result import Run
+from xent_bench.runs.trusted import add_trust, import_trusted
 
 
 def main() -> None:
     """Run the console script."""
-    options = _parser().parse_args()
+    replace_what_cannot_be_shown()
+    parser = _parser()
+    options = parser.parse_args()
     with one_line_errors("xent-rescore"):
+        import_trusted(parser, options)
         sys.exit(_rescore_all(options))
 
 
@@ -30,10 +37,10 @@ def _rescore_all(options: argparse.Namespace) -> int:
         try:
             rescored = rescore(folder, options.calibrator, pictures=options.pictures)
         except (ValueError, OSError, Unavailable) as error:
-            print(f"xent-rescore: {folder}: {error}", file=sys.stderr)
+            print(printable(f"xent-rescore: {folder}: {error}"), file=sys.stderr)
             codes.append(exit_code_of(error))
             continue
-        print(f"{folder}: {_summary(rescored)}", flush=True)
+        print(printable(f"{folder}: {_summary(rescored)}"), flush=True)
         codes.append(Exit.NOT_AS_EXPECTED if rescored.changed else Exit.DONE)
         if len(folders) == 1:
             _show(rescored.run)
@@ -53,7 +60,7 @@ def _show(run: Run) -> None:
 
 def _run_folders(place: Path) -> list[Path]:
     """List the run folders at or below a place."""
-    return [file.parent for file in sorted(place.rglob(RESULT))]
+    return run_folders(place, RESULT)
 
 
 def _summary(rescored: Rescored) -> str:
@@ -73,8 +80,8 @@ def _names(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + ", ..." * (len(keys) > 3)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
         "compare with what was logged, and add what is new. For a single run, show all metrics.",
@@ -90,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="also report the metrics after this calibrator, fitted on calib",
     )
+    add_trust(parser)
     parser.add_argument(
         "--pictures", action="store_true", help="draw the pictures of the runs again"
     )

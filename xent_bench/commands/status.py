@@ -1,13 +1,16 @@
 """xent-status: show which runs in a folder are done, running, missing or failed, and why."""
 
-import argparse
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
+from xent_bench.printable import printable
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import JOB, has_result
 from xent_bench.runs.status import Experiment, State, experiments_in
 from xent_bench.tables import n_runs
@@ -27,14 +30,44 @@ STYLES = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script."""
-    options = _parser().parse_args(arguments)
+    replace_what_cannot_be_shown()
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    change = options.remove or options.restore
+    if change and options.runs is not None:
+        parser.error(f"{options.runs}: expected the runs behind --remove or --restore alone")
     is_done = False
     with one_line_errors("xent-status"):
-        experiments = experiments_in(options.runs, _slurm_jobs(options.runs))
+        if change:
+            _move(change, back=bool(options.restore))
+            return
+        folder = options.runs or Path("runs")
+        experiments = experiments_in(folder, _slurm_jobs(folder))
         is_done = all(experiment.is_done for experiment in experiments)
         for experiment in experiments:
             _show(experiment, None if options.all else SHOWN)
     sys.exit(Exit.DONE if is_done else Exit.NOT_AS_EXPECTED)
+
+
+def _move(folders: Sequence[Path], *, back: bool) -> None:
+    """Remove runs, or bring them back, in MLflow and on the disk; all are checked first."""
+    from xent_bench.runs import removed
+    from xent_bench.tracking.removal import delete_in_mlflow, restore_in_mlflow
+
+    check = removed.check_restorable if back else removed.check_removable
+    for folder in folders:
+        check(folder)
+    for folder in folders:
+        if back:
+            removed.bring_back(folder)
+            in_mlflow = restore_in_mlflow(folder)
+        else:
+            in_mlflow = delete_in_mlflow(folder)
+            removed.put_away(folder)
+        print(f"{'Restored' if back else 'Removed'}: {folder}{' and its MLflow run' * in_mlflow}")
+    if not back:
+        print(f"To undo: xent-status --restore {shlex.join(map(str, folders))}")
+        print(f"For good: delete {removed.removed_place(folders[0]).parent.parent}; mlflow gc")
 
 
 def _slurm_jobs(folder: Path) -> dict[str, bool]:
@@ -67,20 +100,23 @@ def _show(experiment: Experiment, most: int | None) -> None:
     counts = Counter(run.state for run in experiment.runs)
     total = len(experiment.runs)
     states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
-    console.print(Text(f"\n{experiment.folder}", style="bold"), soft_wrap=True)
+    console.print(Text(printable(f"\n{experiment.folder}"), style="bold"), soft_wrap=True)
     if open_runs:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         table.add_column("run", overflow="fold")
         table.add_column("state", no_wrap=True)
         table.add_column("", overflow="fold")
         for run in open_runs[:most]:
-            table.add_row(Text(run.name), Text(run.state.value, STYLES[run.state]), Text(run.why))
+            state = Text(run.state.value, STYLES[run.state])
+            table.add_row(Text(_line(run.name)), state, Text(printable(run.why)))
         console.print(table)
         if len(open_runs) > len(open_runs[:most]):
             print(f"and {len(open_runs) - len(open_runs[:most])} more (--all shows them)")
-    print(f"{'1 run' if total == 1 else f'{total} runs'}: {', '.join(states)}")
+    print(f"{n_runs(total)}{': ' * bool(states)}{', '.join(states)}")
     if experiment.mixtures:
-        print(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}")
+        print(_line(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}"))
+    for line in experiment.annotations[:most]:
+        print(_line(line))
     _say_commands(experiment, most)
 
 
@@ -90,21 +126,31 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
     of_sweep = [run for run in experiment.runs[: experiment.swept] if run.state.needs_training]
     if experiment.command and of_sweep:
         which = "all of them" if len(of_sweep) == len(to_type) else "those of the last sweep"
-        print(f"To finish {which}: {experiment.command}")
+        print(_line(f"To finish {which}: {experiment.command}"))
     if to_type and not (experiment.command and len(to_type) == len(experiment.runs)):
         print("To finish one of them:")
         for run in to_type[:most]:
-            print(f"  {run.command}")
+            print(_line(f"  {run.command}"))
     waiting = sum(run.state is State.WAITING for run in experiment.runs)
     if waiting:
         watch = f"; to watch: {experiment.command}" if experiment.command else ""
-        print(f"{n_runs(waiting)} in SLURM's queue: nothing is to be typed{watch}")
+        print(_line(f"{n_runs(waiting)} in SLURM's queue: nothing is to be typed{watch}"))
     if experiment.to_sync:
-        print(f"{experiment.to_sync} not in MLflow yet: xent-sync {experiment.folder}")
+        folder = shlex.quote(str(experiment.folder))
+        print(_line(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}"))
+    if experiment.removed:
+        folder = shlex.quote(str(experiment.folder))
+        removed = f"{experiment.removed} removed: xent-status --restore {folder}/RUN"
+        print(_line(f"{removed} brings it back"))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _line(text: str) -> str:
+    """The text as one line: a name or a command of a file cannot look like a line of ours."""
+    return printable(text).replace("\n", "\\n")
+
+
+def _parser() -> Parser:
+    parser = Parser(
         prog="xent-status",
         description="Show which runs of your sweeps are done, and what to type for the others. "
         "Missing runs are known only of the last sweep that was typed in each experiment.",
@@ -114,9 +160,19 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "runs",
         nargs="?",
-        default=Path("runs"),
         type=Path,
         help="a folder with runs (default: runs)",
+    )
+    moves = parser.add_mutually_exclusive_group()
+    moves.add_argument(
+        "--remove",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="put away these run folders, and their runs in MLflow",
+    )
+    moves.add_argument(
+        "--restore", nargs="+", type=Path, metavar="RUN", help="bring removed runs back"
     )
     add("--all", action="store_true", help=f"show more than {SHOWN} of an experiment")
     return parser

@@ -30,6 +30,8 @@ from xent_bench.comparison.trials import EmptyCell, Trial, empty_cells, trials_o
 from xent_bench.comparison.trust import VERDICT_PREFIXES, trust
 from xent_bench.comparison.tuning import Choice, at_edge, budget, choose, confounded, unequal
 from xent_bench.comparison.yardsticks import CHOOSE_BY, PRIMARY, YARDSTICKS, Yardstick, by_key
+from xent_bench.config.nearest import hint
+from xent_bench.failures import UsageError
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run
 
@@ -135,8 +137,8 @@ def compare(
 ) -> list[Comparison]:
     """Compare the losses of each experiment and setting, ordered by the primary metric.
 
-    ValueError if no comparison has the baseline that was asked for, or if the trials of a loss
-    lack the score that chooses between them.
+    UsageError if no comparison has the baseline that was asked for, ValueError if the trials of a
+    loss lack the score that chooses between them.
     """
     options = options or Options()
     groups: dict[Setting, list[Run]] = {}
@@ -157,7 +159,8 @@ def compare(
         )
     losses = dict.fromkeys(trial.loss for comparison in comparisons for trial in comparison.trials)
     if options.baseline is not None and options.baseline not in losses:
-        raise ValueError(f"--baseline: expected one of {', '.join(losses)}, got {options.baseline}")
+        expected = f"expected one of {', '.join(losses)}, got {options.baseline}"
+        raise UsageError(f"--baseline: {expected}{hint(options.baseline, losses)}")
     return comparisons
 
 

@@ -18,6 +18,7 @@ from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranking import risks
 from xent_bench.metrics.reliability import Reliability, reliability
 from xent_bench.runs.curves import DRAWN, load_curves
+from xent_bench.runs.data_account import DataAccount, load_account
 from xent_bench.runs.files import CURVES, PREDICTIONS
 from xent_bench.runs.predictions import load
 from xent_bench.runs.result import Run
@@ -36,6 +37,7 @@ class Evidence:
     risks: dict[str, Values] = field(default_factory=dict)  # at COVERAGES, mean over seeds
     by_image: dict[str, dict[str, Values]] = field(default_factory=dict)  # mean over seeds
     images: dict[str, Labels] = field(default_factory=dict)  # ids of the test images
+    account: DataAccount | None = None  # of the images of one of the runs
     absent: list[str] = field(default_factory=list)  # files that cannot be read
 
     def image_error(self, label: str, baseline: str, key: str) -> float | None:
@@ -74,6 +76,8 @@ def load_evidence(
     evidence = Evidence()
     for row in comparison.rows:
         folders = {f"{row.label} s{run.params['seed']}": find_folder(run) for run in row.runs}
+        for folder in folders.values():
+            evidence.account = evidence.account or load_account(folder)
         _add_curves(evidence, row.label, folders)
         _add_predictions(evidence, row.label, folders)
     return evidence
@@ -98,8 +102,9 @@ def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]
     for name, folder in folders.items():
         try:
             predictions = load(folder / PREDICTIONS)
-        except ValueError:
-            evidence.absent.append(f"{name}: {PREDICTIONS}")
+        except ValueError as error:
+            _, way_out, module = str(error).partition("if it is yours: ")
+            evidence.absent.append(f"{name}: {PREDICTIONS}{f' ({module})' if way_out else ''}")
             continue
         images = evidence.images.setdefault(label, predictions.test.id)
         if not np.array_equal(images, predictions.test.id):

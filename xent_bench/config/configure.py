@@ -5,7 +5,9 @@ their annotations give type and range. Hydra's `instantiate` is not used: its pa
 target up again in every call, which costs more than a loss does.
 """
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
 from inspect import Parameter, signature
@@ -16,7 +18,11 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from xent_bench.addresses import holds_secret
+from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
+from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
+from xent_bench.config.promises import broken_promise
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.signatures import read_parameters
 
@@ -31,6 +37,7 @@ WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 # How many arguments the harness passes by position: (logits, target), (), (shape, classes), (net),
 # (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
+EXAMPLES = {"root": ", as in data.root=/path/to/images"}
 # Arguments that the harness passes by name to a target that has them; nobody sets them.
 OFFERED = {"loss": {"class_counts"}}
 
@@ -54,33 +61,44 @@ def check_top_level(config: DictConfig) -> None:
     names = [field.name for field in fields(Train)]
     missing = OmegaConf.missing_keys(ours) | {name for name in names if name not in ours}
     if missing:
-        raise ConfigError(min(missing), "has to be given")
+        key = min(missing)
+        raise ConfigError(key, f"has to be given{EXAMPLES.get(key.rpartition('.')[2], '')}")
     _validate(_top_level(), plain(ours), prefix="")
     for group in GROUPS:
         target = config[group].get("_target_")
-        if not isinstance(target, str):
-            raise ConfigError(f"{group}._target_", f"expected a dotted name, got {target}")
+        if not isinstance(target, str) or not target:
+            raise ConfigError(f"{group}._target_", f"expected a dotted name, got {target!r}")
     _check_batches(config)
-    folder_name = str(config.experiment)
-    if not folder_name or "/" in folder_name or folder_name.startswith("."):
-        raise ConfigError("experiment", f"expected a folder's name, got {folder_name!r}")
-    if folder_name == "mlflow":
-        raise ConfigError("experiment", "mlflow is the folder of MLflow's own files")
+    _check_annotations(config)
     _check_tracking(config.machine.tracking or "")
+
+
+def _check_annotations(config: DictConfig) -> None:
+    key = "experiment" if config.name == config.experiment else "name"
+    if complaint := complaint_of_name(str(config.name)):
+        raise ConfigError(key, complaint)
+    if complaint := complaint_of_tags(plain(config)["tags"]):
+        raise ConfigError("tags", complaint)
+    if len(config.notes or "") > LONGEST_TEXT:
+        raise ConfigError(
+            "notes", f"expected at most {LONGEST_TEXT} characters, got {len(config.notes)}"
+        )
 
 
 def _check_tracking(uri: str) -> None:
     try:
-        password = urlsplit(uri).password
+        if not holds_secret(uri):
+            _ = urlsplit(uri).port
     except ValueError as error:
         raise ConfigError(
             "machine.tracking", f"{error}; expected as in http://HOST:5000"
         ) from error
-    if password:
+    if holds_secret(uri):
         raise ConfigError(
             "machine.tracking",
-            "holds a password, which every record of the run would show; expected it in the "
-            "environment, as MLFLOW_TRACKING_PASSWORD or in MLFLOW_TRACKING_URI",
+            "holds a password or a token, which every record of the run would show; expected it in "
+            "the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_URI",
         )
 
 
@@ -108,9 +126,35 @@ def check_sources(config: DictConfig) -> None:
             _validate(rules, values, prefix=f"{group}.")
 
 
+def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:
+    """A group's `_target_` and hyper-parameters, each of the type that its target asks for.
+
+    0.001 for the text '1e-3', false for off. Values are as written where the target's source does
+    not tell, or where they are wrong, which `check_sources` refuses.
+    """
+    target, values = _target_and_values(config, group)
+    rules = _rules_in_source(group, str(target))
+    if rules is not None:
+        with suppress(ConfigError):
+            values = _validate(rules, values, prefix=f"{group}.")
+    return {"_target_": target, **values}
+
+
+def defaults_in_source(config: DictConfig, group: str) -> dict[str, Any]:
+    """The hyper-parameters that a config leaves out, with their defaults if these are literals."""
+    target, values = _target_and_values(config, group)
+    parameters = _hyper_parameters(group, _parameters_in_source(str(target)) or ())
+    return {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.name not in values and parameter.default not in (Parameter.empty, ...)
+    }
+
+
 def configured(config: DictConfig, group: str) -> "partial[Any]":
     """A group's choice as a callable, with its hyper-parameters checked and bound."""
     target, values = _target_and_values(config, group)
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what it then raises
     try:
         function = get_method(target)
         hints = get_type_hints(function, include_extras=True)
@@ -118,8 +162,14 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
             parameter.replace(annotation=hints.get(parameter.name, Any))
             for parameter in signature(function).parameters.values()
         ]
-    except Exception as error:  # whatever a user's module raises when it is imported
-        raise ConfigError(f"{group}._target_", f"cannot use {target}: {error}") from error
+    except BaseException as error:  # whatever a user's module raises when it is imported
+        if isinstance(error, KeyboardInterrupt) and not raises_by_itself(error):
+            raise
+        raise ConfigError(
+            f"{group}._target_", f"cannot use {target}: {import_complaint(error, target)}"
+        ) from error
+    if complaint := broken_promise(group, target, function, hints):
+        raise ConfigError(f"{group}._target_", complaint)
     rules = _rules(group, parameters)
     if rules is None:
         return partial(function, **values)
@@ -131,10 +181,18 @@ def _target_and_values(config: DictConfig, group: str) -> tuple[str, dict[str, A
     return values.pop("_target_", None), values
 
 
+@cache
+def _parameters_in_source(target: str) -> tuple[Parameter, ...] | None:
+    try:
+        return read_parameters(target)
+    except Exception:  # no source can be a reason to end here: the import says what is wrong
+        return None
+
+
 @cache  # the runs of a sweep share most targets
 def _rules_in_source(group: str, target: str) -> "Rules | None":
     try:
-        parameters = read_parameters(target)
+        parameters = _parameters_in_source(target)
         return None if parameters is None else _rules(group, parameters)
     except Exception:  # pydantic cannot use an annotation before its module is imported
         return None
@@ -144,18 +202,23 @@ def _rules(group: str, parameters: Sequence[Parameter]) -> "Rules | None":
     """Rules for the parameters that a user sets; None if the function takes any keyword."""
     from pydantic import TypeAdapter
 
-    hyper = parameters[POSITIONAL[group] :]
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in hyper):
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    hyper = [parameter for parameter in hyper if parameter.kind is not Parameter.VAR_POSITIONAL]
-    offered = OFFERED.get(group, set())
-    keys = {
-        parameter.name: _field(parameter) for parameter in hyper if parameter.name not in offered
-    }
+    keys = {parameter.name: _field(parameter) for parameter in _hyper_parameters(group, parameters)}
     options = TypedDict(group, keys)  # type: ignore[misc]  # made at run time
     strict = {"extra": "forbid", "allow_inf_nan": False, "arbitrary_types_allowed": True}
     setattr(options, "__pydantic_config__", strict)  # noqa: B010  a TypedDict has it nowhere else
     return TypeAdapter(options), list(keys)
+
+
+def _hyper_parameters(group: str, parameters: Sequence[Parameter]) -> list[Parameter]:
+    """The parameters that a user sets: no starred ones, and none that the harness passes."""
+    starred = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return [
+        parameter
+        for parameter in parameters[POSITIONAL[group] :]
+        if parameter.kind not in starred and parameter.name not in OFFERED.get(group, ())
+    ]
 
 
 def _field(parameter: Parameter) -> Any:

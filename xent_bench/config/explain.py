@@ -1,20 +1,27 @@
 """One line for an exception: what is wrong, what was expected, and where the user wrote it."""
 
+import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, NoReturn
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
+from xent_bench.config.choices import listed, owners, typed_for
 from xent_bench.config.configure import ConfigError
+from xent_bench.config.files import FileError
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import CONF
-from xent_bench.exit_codes import CODES, Exit
+from xent_bench.exit_codes import CODES, Exit, one_line
 
 CONFIG_ERRORS: tuple[type[Exception], ...] = (
     ConfigError,
@@ -40,16 +47,48 @@ def exit_code(error: Exception) -> int:
     )
 
 
+def composition_error(error: Exception) -> Exception | None:
+    """An error that Hydra raised, as one that is the user's; None where it is a bug of ours.
+
+    Hydra, and the parsers below it, raise anything for a config that they do not expect. Such an
+    error has passed through Hydra after it had passed through the last module of ours.
+    """
+    if isinstance(error, CONFIG_ERRORS):
+        return error
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    ours = [number for number, name in enumerate(modules) if name.startswith("xent_bench.")]
+    after_ours = modules[ours[-1] + 1 :] if ours else modules
+    if any(name.startswith("hydra.") for name in after_ours):
+        return ConfigError("the config", _hydra_complaint(error))
+    return error if isinstance(error, OSError) else None
+
+
+def _hydra_complaint(error: Exception) -> str:
+    if "Config group override must be" in str(error):  # for loss=null or loss=[ce]
+        return "a group: expected the name of a choice, such as loss=focal"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"cannot be composed: {str(error) or type(error).__name__}"
+
+
 def explain(error: Exception, argv: Sequence[str]) -> str:
     """Explain an error in one line; for an error in the configuration, also where it is."""
     if not isinstance(error, CONFIG_ERRORS):
-        return _one_line(str(error))
+        return one_line(str(error))
     complaint, word = _complaint(error)
-    return f"{_one_line(complaint)} ({_origin(word, argv)})"
+    if isinstance(error, FileError):
+        return one_line(complaint)
+    if "no such key" in complaint and (names := owners(word, added_folders(argv))):
+        complaint += f"; {word} is a key of {listed(names)}"
+    return f"{one_line(complaint)} ({_origin(word, argv)})"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def missing_key(error: Exception) -> str:
+    """The key that an error says does not exist, such as loss.gamma; empty for another error."""
+    complaint, word = _complaint(error)
+    return word if "no such key" in complaint else ""
 
 
 def _complaint(error: Exception) -> tuple[str, str]:
@@ -62,12 +101,38 @@ def _complaint(error: Exception) -> tuple[str, str]:
             return f"no config named {name}", name
         if name == "submitit_slurm":  # a file of the plugin, which is not installed
             return "hydra/launcher=slurm needs pip install 'xent-bench[slurm]'", "hydra/launcher"
-        return f"{group}={name}: no such {group}; {nearest(name, error.options or ())}", name
+        known = nearest(name, error.options or ())
+        if group == "experiment":
+            known += f"; to file runs under a name of your own: name={name}"
+        return f"{group}={name}: no such {group}; {known}", name
     if isinstance(error, OverrideParseException):
-        return f"cannot read {error.override!r}: expected key=value", error.override
+        return _unreadable(str(error.override)), str(error.override)
     if isinstance(error, YAMLError):
         return f"cannot read YAML: {error}", ""
     return _composition_complaint(error.__cause__ or error.__context__ or error)
+
+
+def _unreadable(word: str) -> str:
+    """The complaint about a word that Hydra cannot parse, with the word as Hydra wants it."""
+    complaint = f"cannot read {word!r}: expected key=value"
+    key, equals, value = word.partition("=")
+    if equals and (typed := quoted(key, value)):
+        return f"{complaint}, with such a value in quotes: {typed}"
+    meant = "" if equals else typed_for(word, "")
+    return f"{complaint}; did you mean {meant}?" if meant else complaint
+
+
+def quoted(key: str, value: str) -> str:
+    """A key=value to paste into a shell, with the value quoted for Hydra; empty if none helps.
+
+    The shell leaves a ~ within quotes as it is, so it is written out.
+    """
+    text = QuotedString(os.path.expanduser(value.strip("'\"")), Quote.double).with_quotes()
+    try:
+        OverridesParser.create().parse_overrides([f"{key}={text}"])
+    except HydraException:
+        return ""
+    return shlex.quote(f"{key}={text}")
 
 
 def _composition_complaint(cause: BaseException) -> tuple[str, str]:
@@ -77,9 +142,24 @@ def _composition_complaint(cause: BaseException) -> tuple[str, str]:
         return f"{key}: no such key; {_near_keys(key, cause.parent_node)}", key
     first_line = str(cause).partition("\n")[0]
     if "Ambiguous value" in first_line:
-        argument = first_line.split("'")[1]
-        return f"{argument}: several values are a sweep, which needs -m", argument
-    return (f"{key}: {first_line}" if key else first_line), key
+        argument = first_line.partition("'")[2].rpartition("'")[0]
+        key, _, value = argument.partition("=")
+        one_value = f"; as one value: {quoted(key, value)}" if "/" in value else ""
+        return f"{argument}: several values are a sweep, which needs -m{one_value}", argument
+    if "requires --multirun" in first_line:
+        argument = first_line.partition("'")[2].rpartition("'")[0]
+        return f"{argument}: a sweep, which needs -m", argument
+    return (f"{key}: {first_line}{_as_range(key, first_line)}" if key else first_line), key
+
+
+def _as_range(key: str, complaint: str) -> str:
+    """How to type the numbers from 0 to 5, where 0..5, 0-5 or 0:5 was typed."""
+    ends = re.search(r"Value '(\d{1,9})(?:\.\.+|-|:)(\d{1,9})'", complaint)
+    return (
+        f"; from {ends[1]} to {ends[2]}: -m '{key}=range({ends[1]},{int(ends[2]) + 1})'"
+        if ends
+        else ""
+    )
 
 
 def _full_key(error: BaseException) -> str:
@@ -115,6 +195,8 @@ def _origin(word: str, argv: Sequence[str]) -> str:
         return "on the command line"
     last = re.escape(word.rpartition(".")[2])
     for file in _files(argv):
+        if word == f"{file.parent.name}._target_":  # which may be what the file lacks
+            return f"in {file}"
         if last and re.search(rf"\b{last}\b", file.read_text(errors="replace")):
             return f"in {file}"
     return "see xent-train --help"
@@ -122,17 +204,17 @@ def _origin(word: str, argv: Sequence[str]) -> str:
 
 def _files(argv: Sequence[str]) -> Iterator[Path]:
     """The YAML files chosen on the command line, the experiment's first, then train.yaml."""
-    folders = [*_added_folders(argv), CONF]
+    folders = [*added_folders(argv), CONF]
     chosen = [argument.partition("=") for argument in argv]
     chosen.sort(key=lambda choice: choice[0] != "experiment")
     for group, _, names in chosen:
         for name in names.split(","):
             files = (folder / group / f"{name}.yaml" for folder in folders)
-            yield from (file for file in files if file.is_file())
+            yield from (file for file in files if os.path.isfile(file))  # also for a long name
     yield CONF / "train.yaml"
 
 
-def _added_folders(argv: Sequence[str]) -> Iterator[Path]:
+def added_folders(argv: Sequence[str]) -> Iterator[Path]:
     """The folders that --config-dir adds."""
     for flag, value in zip(argv, [*argv[1:], ""], strict=True):
         if flag in ("--config-dir", "-cd"):

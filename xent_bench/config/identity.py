@@ -10,7 +10,8 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
-from xent_bench.config.schema import GROUPS, chosen_values, plain
+from xent_bench.config.configure import defaults_in_source, values_in_use
+from xent_bench.config.schema import GROUPS, plain
 
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
 NEUTRAL = {
@@ -38,13 +39,22 @@ def science(config: DictConfig) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for group in GROUPS:
         flat[group] = _full_choice(config, group)
-        for key, value in chosen_values(config, group).items():
-            named = key != "_target_" and (group, key) != ("data", "download")
-            if named and NEUTRAL.get(f"{flat[group]}.{key}", ...) != value:
-                flat[f"{group}.{key}"] = value
+        flat |= _counting(config, group, values_in_use(config, group))
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
     flat |= {key: value for key, value in _later(config).items() if value != NEUTRAL[key]}
     return flat | {"precision": config.precision.name}
+
+
+def _counting(config: DictConfig, group: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a group that can change the numbers, by their full keys."""
+    choice_name = _full_choice(config, group)
+    return {
+        f"{group}.{key}": value
+        for key, value in values.items()
+        if key != "_target_"
+        and (group, key) != ("data", "download")
+        and NEUTRAL.get(f"{choice_name}.{key}", ...) != value
+    }
 
 
 def _later(config: DictConfig) -> dict[str, Any]:
@@ -53,9 +63,14 @@ def _later(config: DictConfig) -> dict[str, Any]:
 
 
 def run_key(config: DictConfig) -> str:
-    """A hash of everything that can change the numbers; 2 and 2.0 are one number."""
-    content = json.dumps(science(config), sort_keys=True, default=str)
-    canonical = json.loads(content, parse_int=float)
+    """A hash of everything that can change the numbers, as it stands in the name of the folder."""
+    return run_folder(config).name.rpartition("-")[2]
+
+
+def _hash(values: dict[str, Any]) -> str:
+    """A hash of values; 2 and 2.0 are one number, and so are 0.0 and -0.0."""
+    content = json.dumps(values, sort_keys=True, default=str)
+    canonical = json.loads(content, parse_int=float, parse_float=lambda text: float(text) + 0.0)
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:10]
 
 
@@ -65,10 +80,22 @@ def run_name(config: DictConfig) -> str:
 
 
 def run_folder(config: DictConfig) -> Path:
-    """The run's folder: runs/<experiment>/<loss>-<data>-<model>-s<seed>-<key>."""
+    """The run's folder: runs/<name>/<loss>-<data>-<model>-s<seed>-<key>.
+
+    A hyper-parameter that a YAML file leaves to the default of its function counts as if it was
+    written there. Earlier versions did not count it: a folder that has their key is used again.
+    """
     names = [choice(config, group) for group in ("loss", "data", "model")]
-    name = "-".join([*names, f"s{config.seed}", run_key(config)])
-    return Path(str(config.machine.runs), str(config.experiment), name)
+    prefix = "-".join([*names, f"s{config.seed}"])
+    parent = Path(str(config.machine.runs), str(config.name))
+    written = science(config)
+    implied: dict[str, Any] = {}
+    for group in GROUPS:
+        implied |= _counting(config, group, defaults_in_source(config, group))
+    folder = parent / f"{prefix}-{_hash(written | implied)}"
+    if implied and (earlier := parent / f"{prefix}-{_hash(written)}").is_dir():
+        return earlier
+    return folder
 
 
 def command_of(hydra: HydraConf | DictConfig, overrides: Iterable[str]) -> str:

@@ -4,6 +4,12 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+def hint(name: str, names: Iterable[str]) -> str:
+    """'; did you mean A?' for names that are listed already; empty if none is similar."""
+    suggestion = nearest(name, names)
+    return f"; {suggestion}" if suggestion.startswith("did you mean") else ""
+
+
 def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
     """'did you mean A or B?' or, if no name is similar, 'there is ...' with all names.
 

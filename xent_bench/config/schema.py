@@ -1,9 +1,9 @@
 """The typed top level of the config: the keys that exist, with their types and ranges.
 
 Science or machine: a key that can change the numbers stands at the top and is hashed into the run's
-key; one that cannot stands under `machine`. Three more are not hashed: `experiment`, the name under
-which a run is filed; `calibrator`, which adds numbers to a run and changes none; and
-`data.download`.
+key; one that cannot stands under `machine`. Others that are not hashed: `name`, under which a run
+is filed (`experiment`, if none is given), `notes` and `tags`; `calibrator`, which adds numbers to a
+run and changes none; and `data.download`.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from xent_bench.ranges import (
     NonNegative,
     Positive,
     PositiveInt,
+    Seed,
     ThreadCount,
     WorkerCount,
 )
@@ -64,7 +65,8 @@ class Calibrator(Enum):
     isotonic = "isotonic"
 
 
-STRICT = {"extra": "forbid"}  # pydantic then refuses `+epoch=3` too
+# pydantic then refuses `+epoch=3` too, and infinite numbers
+STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass
@@ -82,12 +84,14 @@ class Machine:
     jobs: ThreadCount = 1  # runs of a sweep that train at a time
     threads: ThreadCount | None = None  # on a CPU; null: one for small steps, else a job's share
     workers: WorkerCount | None = None  # decode image files; null: a job's share of the cores
+    worker_timeout: NonNegative | None = 120.0  # seconds without an image; null or 0: no limit
     deterministic: bool = True  # gives the same numbers again on the same hardware
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs
     rank_timeout: Positive = 600.0  # seconds that one of `devices` processes may be silent
     retries: NaturalNumber = 2  # for a run of a sweep that was killed or lacked memory or room
+    most_runs: PositiveInt = 10_000  # of a sweep; more are refused, since few want them
     runs: NonEmpty = "runs"  # the folder of run folders
     tracking: str | None = None  # MLflow's URI; null: MLFLOW_TRACKING_URI, else ./mlflow.db
     offline: bool = False  # logs to run folders alone; xent-sync sends that to MLflow later
@@ -115,7 +119,7 @@ class Train:
     model: dict[str, Any] = MISSING
     optimizer: dict[str, Any] = MISSING
     schedule: dict[str, Any] = MISSING
-    seed: NaturalNumber = MISSING
+    seed: Seed = MISSING
     epochs: PositiveInt = MISSING
     batch_size: PositiveInt = MISSING
     accumulate: PositiveInt = MISSING
@@ -123,6 +127,9 @@ class Train:
     augmentation: Recipe = field(default_factory=Recipe)
     precision: Precision = MISSING
     experiment: str = MISSING
+    name: str = MISSING
+    notes: str | None = MISSING
+    tags: Any = MISSING  # names and values; as a dict Hydra would refuse new names
     calibrator: Calibrator = MISSING
     machine: Machine = field(default_factory=Machine)
 

@@ -19,9 +19,10 @@ TRANSPARENT = "links.use"  # the decorator that returns the function that it is 
 
 
 def read_parameters(target: str) -> tuple[Parameter, ...] | None:
-    """The parameters of the function with a dotted name, in order; a default is an ellipsis.
+    """The parameters of the function with a dotted name, in order.
 
-    None where the source does not show one plain function of that name.
+    A default that is no literal, such as 2.0 or "mean", is an ellipsis. None where the source does
+    not show one plain function of that name.
     """
     module, _, name = target.rpartition(".")
     nodes = list(ast.walk(_parsed(module)))
@@ -39,19 +40,26 @@ def read_parameters(target: str) -> tuple[Parameter, ...] | None:
 
 
 def _parsed(module: str) -> ast.Module:
-    """The syntax tree of a module, found without executing the packages above it.
+    """The syntax tree of a module; empty where its source cannot be read or is no Python."""
+    try:
+        return ast.parse(source_of(module))
+    except (MemoryError, RecursionError, SyntaxError, ValueError):
+        return ast.parse("")
 
-    Empty where there is no source to read: the import then says in full what is wrong.
+
+def source_of(module: str) -> str:
+    """The source of a module, found without executing the packages above it.
+
+    Empty where there is none to read: the import then says in full what is wrong.
     """
     path, spec, parts = None, None, module.split(".")
     try:
         for end in range(1, len(parts) + 1):
             spec = PathFinder.find_spec(".".join(parts[:end]), path)
             path = spec.submodule_search_locations or [] if spec else []
-        source = getattr(spec and spec.loader, "get_source", lambda _: None)(module)
-        return ast.parse(source or "")
-    except (ImportError, LookupError, SyntaxError, ValueError):
-        return ast.parse("")
+        return getattr(spec and spec.loader, "get_source", lambda _: None)(module) or ""
+    except (ImportError, LookupError, OSError, SyntaxError, ValueError):
+        return ""
 
 
 def _bound(node: ast.AST) -> list[str]:
@@ -63,16 +71,24 @@ def _bound(node: ast.AST) -> list[str]:
 
 
 def _signature(function: ast.FunctionDef) -> Any:
-    """The signature of a function without its body, whose defaults are ellipses."""
+    """The signature of a function without its body, whose defaults are literals or ellipses."""
     arguments = function.args
-    arguments.defaults = [ast.Constant(...) for _ in arguments.defaults]
-    arguments.kw_defaults = [value and ast.Constant(...) for value in arguments.kw_defaults]
+    arguments.defaults = [_literal(value) for value in arguments.defaults]
+    arguments.kw_defaults = [value and _literal(value) for value in arguments.kw_defaults]
     function.body, function.decorator_list, function.returns = [ast.Pass()], [], None
     flags = __future__.annotations.compiler_flag  # annotations stay text
     stub: dict[str, Any] = {}
     module = ast.fix_missing_locations(ast.Module([function], []))
     exec(compile(module, "<signature>", "exec", flags), stub)
     return signature(stub[function.name])
+
+
+def _literal(default: ast.expr) -> ast.expr:
+    try:
+        ast.literal_eval(default)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return ast.Constant(...)
+    return default
 
 
 def _hint(annotation: Any, hints: dict[str, Any]) -> Any:

@@ -16,7 +16,9 @@ from xent_bench.data.cifar_files import (
     pickled_names,
     written_names,
 )
+from xent_bench.data.image_checks import check_classes
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
 from xent_bench.ranges import NaturalNumber
 
@@ -97,7 +99,7 @@ CLASSES = {"CIFAR10": 10, "CIFAR100": 100}
 
 
 def _image_set(name: str, root: str | None, download: bool, augmentation: Augmentation) -> ImageSet:
-    folder = DOWNLOADS if root is None else Path(root).expanduser()
+    folder = DOWNLOADS if root is None else root_folder(root)
     complete = _find(name, folder)
     if complete is None and download:
         _download(name, folder)
@@ -171,6 +173,10 @@ def _classes(file: Path, version: Version, expected: int) -> tuple[str, ...]:
     classes = version.read_names(file)
     if len(classes) != expected:
         raise DataError(f"expected the names of {expected} classes in {file}, got {len(classes)}")
+    try:
+        check_classes(classes)
+    except DataError as error:
+        raise DataError(f"cannot read {file}: {error}") from error
     return classes
 
 

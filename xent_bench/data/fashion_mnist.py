@@ -12,6 +12,7 @@ import torch
 
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
 from xent_bench.ranges import NaturalNumber
 
@@ -45,7 +46,7 @@ def fashion_mnist(
     """
     files = _find(root)
     if files is None and download:
-        _download(Path(root or DOWNLOADS).expanduser())
+        _download(root_folder(root) if root else DOWNLOADS)
         files = _find(root)
     if files is None:
         places = ", ".join(str(place) for place in _places(root))
@@ -75,7 +76,7 @@ def _places(root: str | None) -> tuple[Path, ...]:
     """The folders that may hold the four files, in the order in which they are tried."""
     raw = Path("FashionMNIST", "raw")  # torchvision's layout
     if root is not None:
-        return Path(root).expanduser(), Path(root).expanduser() / raw
+        return root_folder(root), root_folder(root) / raw
     return DEBIAN, DOWNLOADS / raw
 
 

@@ -1,17 +1,19 @@
 """SHA-256 hashes of files, which are read once and then recognised by size and time of change.
 
 The hashes below a root are remembered in a file of the user's cache folder, as arrays: name, size,
-time of change (in ns) and SHA-256 of each file. A file whose size or time has changed is read
-again. If the memory is damaged or cannot be written, all files are read again.
+time of change (in ns), SHA-256 and look (a number that the caller gives the file). A file whose
+size or time has changed is read again. If the memory is damaged or cannot be written, all files are
+read again.
 """
 
 import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -20,19 +22,29 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import Int64, UInt8
 
-from xent_bench.data.cache_folder import cache_folder
+from xent_bench.cache_folder import cache_folder
 from xent_bench.failures import DataError
+from xent_bench.process.processors import processors
 from xent_bench.runs.whole_files import write_whole
 
 Hashes: TypeAlias = UInt8[np.ndarray, "n 32"]
+Looks: TypeAlias = UInt8[np.ndarray, " n"]
 Stamps: TypeAlias = Int64[np.ndarray, "n 2"]  # size in bytes; time of change in ns
 
-THREADS = 8  # threads mostly wait for the disk, and hashing releases Python's lock
+# threads wait for the disk, hash and decode, none of which holds Python's lock
+THREADS = max(8, processors())
 CHUNK = 256  # files that a thread gets at a time
 QUIET = 3.0  # seconds of reading after which a line says what takes so long
 # in ns: a file that changed less than this before it was read is not remembered. On a file system
 # with a coarse clock a second change could leave it with the same time.
 SETTLED = 2 * 10**9
+
+
+class FileHashes(NamedTuple):
+    """The hashes of files, and how each looks."""
+
+    hashes: Hashes
+    looks: Looks  # UNSEEN where nobody has looked
 
 
 class Memory(NamedTuple):
@@ -41,35 +53,49 @@ class Memory(NamedTuple):
     names: np.ndarray  # as bytes, relative to the root
     stamps: Stamps
     hashes: Hashes
+    looks: Looks
 
 
-NOTHING = Memory(np.array([], "S1"), np.empty((0, 2), np.int64), np.empty((0, 32), np.uint8))
+UNSEEN = 0
+NOTHING = Memory(
+    np.array([], "S1"),
+    np.empty((0, 2), np.int64),
+    np.empty((0, 32), np.uint8),
+    np.empty(0, np.uint8),
+)
 
 
-def file_hashes(root: Path, names: np.ndarray) -> Hashes:
-    """The SHA-256 of each named file below the root. DataError names a file that cannot be read."""
+def file_hashes(
+    root: Path, names: np.ndarray, look: Callable[[bytes], int] | None = None
+) -> FileHashes:
+    """The SHA-256 of each named file below the root. DataError names a file that cannot be read.
+
+    `look` maps the path of a file to a number from 1 to 255, which is remembered with its hash.
+    """
     stamps = np.concatenate([NOTHING.stamps, *_in_threads(_stamps, root, names)])
     file = _memory_file(root)
-    hashes, is_remembered = _recall(_load(file), names, stamps)
+    content, is_remembered = _recall(_load(file), names, stamps, look is not None)
     if is_remembered.all():
-        return hashes
+        return content
     with _held(file) as may_write:  # one of several processes reads, and the others wait for it
-        hashes, is_remembered = _recall(_load(file), names, stamps)
+        content, is_remembered = _recall(_load(file), names, stamps, look is not None)
         unread = np.flatnonzero(~is_remembered)
         began = time.time_ns()
         try:
             start = 0
-            for new_hashes in _in_threads(_hashes, root, names[unread], report=True):
-                places = unread[start : start + len(new_hashes)]
-                hashes[places], is_remembered[places] = new_hashes, True
-                start += len(new_hashes)
+            read = partial(_read, look=look)
+            for new in _in_threads(read, root, names[unread], report=True):
+                places = unread[start : start + len(new.hashes)]
+                content.hashes[places], content.looks[places] = new
+                is_remembered[places] = True
+                start += len(places)
         finally:  # an interrupted process saves what it has read so far
             if may_write:
                 settled = is_remembered & (stamps[:, 1] < began - SETTLED)
-                new = Memory(names[settled], stamps[settled], hashes[settled])
+                kept = Memory(names[settled], stamps[settled], *(part[settled] for part in content))
                 with suppress(OSError):  # disk full: the files are read again the next time
-                    _save(file, _merged(new, _load(file)))
-    return hashes
+                    _save(file, _merged(kept, _load(file)))
+    return content
 
 
 def _in_threads(work: Any, root: Path, names: np.ndarray, *, report: bool = False) -> Iterator[Any]:
@@ -96,9 +122,10 @@ def _stamps(root: Path, names: list[bytes]) -> Stamps:
     return np.array([(stat.st_size, stat.st_mtime_ns) for stat in stats], np.int64)
 
 
-def _hashes(root: Path, names: list[bytes]) -> Hashes:
-    digests = _each(_digest, root, names)
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
+def _read(root: Path, names: list[bytes], look: Callable[[bytes], int] | None) -> FileHashes:
+    digests = _each(lambda path: (_digest(path), look(path) if look else UNSEEN), root, names)
+    hashes = np.frombuffer(b"".join(digest for digest, _ in digests), np.uint8)
+    return FileHashes(hashes.reshape(-1, 32), np.array([look for _, look in digests], np.uint8))
 
 
 def _digest(path: bytes) -> bytes:
@@ -124,22 +151,31 @@ def _memory_file(root: Path) -> Path | None:
         return None
 
 
-def _recall(memory: Memory, names: np.ndarray, stamps: Stamps) -> tuple[Hashes, np.ndarray]:
-    """The hash of each name, and whether it is remembered with the same size and time."""
+def _recall(
+    memory: Memory, names: np.ndarray, stamps: Stamps, looked_at: bool
+) -> tuple[FileHashes, np.ndarray]:
+    """The hash of each name, and whether it is remembered with the same size and time.
+
+    With `looked_at` a file at which nobody has looked is not remembered.
+    """
     hashes, is_remembered = np.zeros((len(names), 32), np.uint8), np.zeros(len(names), bool)
+    looks = np.full(len(names), UNSEEN, np.uint8)
     if len(memory.names):
         place = np.searchsorted(memory.names, names).clip(max=len(memory.names) - 1)
         same_stamps = (memory.stamps[place] == stamps).all(axis=1)
         is_remembered = (memory.names[place] == names) & same_stamps
-        hashes[is_remembered] = memory.hashes[place[is_remembered]]
-    return hashes, is_remembered
+        if looked_at:
+            is_remembered &= memory.looks[place] != UNSEEN
+        place = place[is_remembered]
+        hashes[is_remembered], looks[is_remembered] = memory.hashes[place], memory.looks[place]
+    return FileHashes(hashes, looks), is_remembered
 
 
 def _merged(new: Memory, old: Memory) -> Memory:
     """The names of both memories; the new one wins where a name is in both."""
     names, place = np.unique(np.concatenate((new.names, old.names)), return_index=True)
-    stamps, hashes = (np.concatenate(pair)[place] for pair in zip(new[1:], old[1:], strict=True))
-    return Memory(names, stamps, hashes)
+    others = (np.concatenate(pair)[place] for pair in zip(new[1:], old[1:], strict=True))
+    return Memory(names, *others)
 
 
 def _load(file: Path | None) -> Memory:
@@ -154,7 +190,7 @@ def _load(file: Path | None) -> Memory:
             memory = Memory(*(stored[name] for name in Memory._fields))
         n = len(memory.names)
         kinds = [array.dtype.kind for array in memory], [array.shape for array in memory]
-        if kinds != (["S", "i", "u"], [(n,), (n, 2), (n, 32)]):
+        if kinds != (["S", "i", "u", "u"], [(n,), (n, 2), (n, 32), (n,)]):
             return NOTHING
     except Exception:  # NumPy and zipfile raise many kinds of error for a damaged file
         return NOTHING

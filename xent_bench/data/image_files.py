@@ -1,29 +1,32 @@
 """Images in files, decoded by Pillow when needed, for data sets that do not fit into memory."""
 
 import hashlib
-import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
-from xent_bench.data.file_hashes import file_hashes
+from xent_bench.data.decoding import (
+    BAD,
+    LYING,
+    Draw,
+    Pixels,
+    complaint,
+    decode,
+    is_upright,
+    look,
+    silence_pillow,
+)
+from xent_bench.data.file_hashes import FileHashes, Hashes, file_hashes
 from xent_bench.failures import DataError
 
 Decoded: TypeAlias = UInt8[np.ndarray, "n size size 3"]
-Box: TypeAlias = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
-Draw: TypeAlias = Sequence[float]  # area, ratio, left, upper and mirror, uniform in [0, 1)
 
-# the errors that Pillow's readers raise for a damaged file; each format has its own
-BROKEN = (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError)
-SEEN = 0.875  # the side of the central crop in evaluation, as a fraction of the shorter side
-LEAST_AREA = 0.08  # of a random crop, as a fraction of the image's area
-MOST_OBLONG = math.log(4 / 3)  # of a random crop: the largest |log(width / height)|
+NAMED = 3  # bad files that a refusal names
 # moments of the channels in ImageNet's train images, in units of uint8
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -58,11 +61,41 @@ class ImageFiles:
         """The images with these ids (positions), in this order."""
         return replace(self, names=self.names[ids])
 
+    def name_of(self, number: int) -> str:
+        """A file's name relative to the root, as text that can be printed."""
+        return shown(os.fsdecode(self.names[number]))
+
+    @property
+    def hashes(self) -> Hashes:
+        """The SHA-256 of each file, as it was when they were first asked for."""
+        return self._content.hashes
+
     def sha256(self) -> str:
         """A hash of the names and of all bytes of the files. Unchanged files are read only once."""
         content = hashlib.sha256(b"\n".join(self.names.tolist()))
-        content.update(file_hashes(self.root, self.names).tobytes())
+        content.update(self.hashes.tobytes())
+        is_turned = self._content.looks == LYING
+        if is_turned.any():  # before they were turned upright their pixels were others
+            content.update(b"turned upright" + np.packbits(is_turned).tobytes())
         return content.hexdigest()
+
+    def check(self) -> None:
+        """Raise a DataError that counts the files which are no good images, and names some.
+
+        Every file is decoded once; later only those that have changed since, and the bad ones.
+        """
+        complaints = [
+            f"{shown(self._file(number))}: {reason}"
+            for number in np.flatnonzero(self._content.looks == BAD).tolist()
+            if (reason := self._complaint(number))
+        ]
+        if complaints:
+            examples = "; ".join(complaints[:NAMED])
+            others = f"; and {n:,} more" if (n := len(complaints) - NAMED) > 0 else ""
+            raise DataError(
+                f"cannot read {len(complaints):,} of {len(self):,} images, which have to be "
+                f"replaced or deleted: {examples}{others}"
+            )
 
     def decode(self, wanted: list[tuple[int, Draw | None]]) -> Decoded:
         """Decode the images with these numbers, each cropped by its draw, or centrally without one.
@@ -70,43 +103,41 @@ class ImageFiles:
         DataError names a file that is damaged or cannot be read.
         """
         out = np.empty((len(wanted), self.size, self.size, 3), np.uint8)
+        silence_pillow()
         for place, (number, draw) in enumerate(wanted):
-            file = self.root / os.fsdecode(self.names[number])
-            try:
-                with Image.open(file) as image:
-                    box = _centre(*image.size) if draw is None else _crop(*image.size, draw)
-                    out[place] = _resized(image, box, self.size)
-            except BROKEN as error:
-                raise DataError(f"cannot read {file}: {error}") from error
-            if draw is not None and draw[4] < 0.5:
-                out[place] = out[place, :, ::-1]
+            out[place] = self.decode_one(number, draw)
         return out
 
+    def decode_one(self, number: int, draw: Draw | None) -> Pixels:
+        """Decode one image, as `decode` does."""
+        file = self._file(number)
+        try:
+            return decode(file, draw, self.size)
+        except MemoryError:
+            raise
+        except Exception as error:  # each of Pillow's readers raises other errors
+            raise DataError(f"cannot read {shown(file)}: {complaint(error)}") from error
 
-def _resized(image: Any, box: Box, size: int) -> np.ndarray:
-    """Crop the image to the box and resize it to `size` x `size` pixels, bilinear, antialiased."""
-    if image.mode.startswith(("I", "F")):  # values up to 65,535, which Pillow would clip at 255
-        raise ValueError(f"expected 8 bits a channel, got mode {image.mode}")
-    colour = image.convert("RGB")
-    resized: np.ndarray = np.asarray(colour.resize((size, size), Image.Resampling.BILINEAR, box))
-    return resized
+    @cached_property
+    def _content(self) -> FileHashes:
+        silence_pillow()
+        return file_hashes(self.root, self.names, look)
+
+    def _file(self, number: int) -> Path:
+        return self.root / os.fsdecode(self.names[number])
+
+    def _complaint(self, number: int) -> str:
+        """The reason why a file is no good image; empty if it has become one."""
+        try:
+            is_upright(self._file(number))
+        except MemoryError:
+            raise
+        except Exception as error:  # each of Pillow's readers raises other errors
+            return complaint(error)
+        return ""
 
 
-def _centre(w: int, h: int) -> Box:
-    """The central square whose side is `SEEN` of the shorter side."""
-    side = SEEN * min(w, h)
-    left, upper = (w - side) / 2, (h - side) / 2
-    return left, upper, left + side, upper + side
-
-
-def _crop(w: int, h: int, draw: Draw) -> Box:
-    """A random box: 8 to 100 % of the image's area, width / height from 3/4 to 4/3.
-
-    Szegedy et al., 2015, arXiv:1409.4842. A box that is too wide or too high is cut to the image's
-    side; other implementations draw again and, after ten draws, take the centre.
-    """
-    area = w * h * (LEAST_AREA + (1 - LEAST_AREA) * draw[0])
-    ratio = math.exp(MOST_OBLONG * (2 * draw[1] - 1))
-    width, height = min(math.sqrt(area * ratio), w), min(math.sqrt(area / ratio), h)
-    left, upper = (w - width) * draw[2], (h - height) * draw[3]
-    return left, upper, left + width, upper + height
+def shown(path: str | Path) -> str:
+    """A path as one line of text that any terminal and file can take."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -1,90 +1,127 @@
 """A data set of your own images: one folder for each class; files are read when needed."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import torch
 
 from xent_bench.data.augment import Augmentation
-from xent_bench.data.image_files import ImageFiles
+from xent_bench.data.class_folders import Entry, class_folders, listed, visible, with_images
+from xent_bench.data.image_files import ImageFiles, shown
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.listing import Listing
+from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
 from xent_bench.ranges import PositiveInt
 
-ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 TESTS = ("test", "val")
+# names of splits, in small letters; a class of that name has to lie in train/
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 
 
 def image_folder(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageSet:
     """Images root/train/CLASS/*.jpg; the test split is root/test, else root/val, laid out likewise.
 
-    Without either folder a fifth of train is drawn as test. Training sees random crops of 8 to
-    100 % of an image's area, evaluation the central square; both resized to `size` x `size` pixels.
-    DataError if the layout is another.
+    Without either folder, or with images in root/CLASS/*.jpg and no root/train, a fifth is drawn as
+    test. Training sees random crops of 8 to 100 % of an image's area, evaluation the central
+    square; both resized to `size` x `size` pixels. DataError if the layout is another.
     """
-    folder = Path(root).expanduser()
-    split = next((name for name in TESTS if (folder / name).is_dir()), None)
+    folder = root_folder(root)
+    if not os.path.isdir(folder / "train"):
+        return _read_classes(folder, size, flip)
+    split = next((name for name in TESTS if os.path.isdir(folder / name)), None)
     return read_folder(folder, split, size, flip)
 
 
 def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> ImageSet:
     """Read folder/train and, as the official test split, folder/TEST_SPLIT if one is named."""
     train = folder / "train"
-    if not train.is_dir():
-        raise DataError(f"expected {train}/CLASS/IMAGE.jpg, but there is no folder {train}")
-    classes = _classes(train)
-    names, labels = _listed(folder, "train", classes)
+    if not os.path.isdir(train):
+        raise DataError(f"expected {shown(train)}/CLASS/IMAGE.jpg, but there is no such folder")
+    left_out: Counter[str] = Counter()
+    splits = sorted(entry.name for entry in visible(folder, Counter()) if os.path.isdir(entry))
+    classes = class_folders(train, visible(train, left_out), left_out)
+    names, labels = listed("train", classes, tuple(classes), left_out)
     test = None
     if test_split is not None:
-        unknown = sorted(set(_classes(folder / test_split)) - set(classes))
-        if unknown:
-            raise DataError(
-                f"expected the classes of train in {folder / test_split}: "
-                f"no class of train is called {unknown[0]}"
-            )
-        test_names, test_labels = _listed(folder, test_split, classes)
+        test_names, test_labels = _listed_test(folder, test_split, tuple(classes), left_out)
         test = torch.arange(len(names), len(names) + len(test_names))
         names, labels = names + test_names, labels + test_labels
+    unread = tuple(shown(name) for name in splits if name not in ("train", test_split))
+    listing = Listing(shown(folder), test_split, dict(left_out), unread)
+    return _image_set(folder, names, labels, tuple(classes), size, flip, test, listing)
+
+
+def _read_classes(folder: Path, size: int, flip: bool) -> ImageSet:
+    """Read folder/CLASS/*.jpg, from which all four splits are drawn."""
+    left_out: Counter[str] = Counter()
+    entries = visible(folder, left_out)
+    _refuse_other_layouts(folder, entries)
+    classes = class_folders(folder, entries, left_out)
+    names, labels = listed("", classes, tuple(classes), left_out)
+    listing = Listing(shown(folder), None, dict(left_out))
+    return _image_set(folder, names, labels, tuple(classes), size, flip, None, listing)
+
+
+def _refuse_other_layouts(folder: Path, entries: list[Entry]) -> None:
+    """Refuse a folder that lacks train/ and yet is not one of classes; tell the layouts."""
+    folders = [entry for entry in entries if os.path.isdir(entry)]
+    names = sorted(shown(entry.name) for entry in folders)
+    splits = [name for name in names if name.casefold() in SPLITS]
+    full = with_images(folders)
+    if splits:
+        seen = f"a class called {splits[0]} has to lie in train/" if full else "train/ is missing"
+        seen = f"it has {_some(names)}; {seen}"
+    elif not folders:
+        seen = "it has no folder"
+    elif not full:
+        seen = f"it has {_some(names)}, without images; data.root may be one of them"
+    elif len(folders) < 2:
+        seen = f"its only folder is {names[0]}/, and a set has two classes at least"
+    else:
+        return
+    raise DataError(
+        f"expected {shown(folder)}/train/CLASS/IMAGE.jpg or {shown(folder)}/CLASS/IMAGE.jpg, but "
+        f"there is no folder {shown(folder / 'train')}, and {seen}"
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(f"{name}/" for name in names[:4]) + (" ..." if len(names) > 4 else "")
+
+
+def _listed_test(
+    folder: Path, test_split: str, classes: tuple[str, ...], left_out: "Counter[str]"
+) -> tuple[list[str], list[int]]:
+    """List the test split; DataError unless its classes are some of train's."""
+    test = folder / test_split
+    folders = class_folders(test, visible(test, left_out), left_out)
+    unknown = sorted(set(folders) - set(classes))
+    if unknown:
+        raise DataError(
+            f"expected the classes of train ({', '.join(classes[:4])}"
+            f"{', ...' if len(classes) > 4 else ''}) in {shown(test)}: "
+            f"no class of train is called {unknown[0]}"
+        )
+    return listed(test_split, folders, classes, left_out)
+
+
+def _image_set(
+    folder: Path,
+    names: list[str],
+    labels: list[int],
+    classes: tuple[str, ...],
+    size: int,
+    flip: bool,
+    test: torch.Tensor | None,
+    listing: Listing,
+) -> ImageSet:
     return ImageSet(
         ImageFiles.of(folder, names, size),
         torch.tensor(labels),
         classes,
         test,
         augmentation=Augmentation(flip),
+        listing=listing,
     )
-
-
-def _classes(split: Path) -> tuple[str, ...]:
-    """The classes of a split: the names of its folders, sorted."""
-    classes = tuple(sorted(entry.name for entry in _entries(split) if Path(entry).is_dir()))
-    if not classes:
-        raise DataError(f"expected a folder of images for each class in {split}, found no folder")
-    for name in classes:
-        if name.encode(errors="replace").decode() != name:  # plots and MLflow could not write it
-            raise DataError(f"expected the name of a class in UTF-8 in {split}, got {name!r}")
-    return classes
-
-
-def _listed(root: Path, split: str, classes: tuple[str, ...]) -> tuple[list[str], list[int]]:
-    """The images' names relative to the root, sorted within each class, and their class numbers."""
-    names, labels = [], []
-    for number, name in enumerate(classes):
-        folder = Path(split, name)
-        if not (root / folder).is_dir():
-            continue
-        images = [e for e in _entries(root / folder) if e.name.lower().endswith(ENDINGS)]
-        for image in images:
-            if not image.is_file():  # a folder, a broken link, a pipe that would block
-                raise DataError(f"expected an image, {image.path} is no file")
-        if not images:
-            raise DataError(f"expected images in {root / folder}, found none ({' '.join(ENDINGS)})")
-        names += [f"{folder}/{file}" for file in sorted(image.name for image in images)]
-        labels += [number] * len(images)
-    return names, labels
-
-
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    try:
-        return list(os.scandir(folder))
-    except OSError as error:
-        raise DataError(f"cannot read {folder}: {error.strerror}") from error

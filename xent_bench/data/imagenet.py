@@ -3,10 +3,14 @@
 Russakovsky et al., 2015, arXiv:1409.0575.
 """
 
-from pathlib import Path
+import os
+from collections import Counter
 
+from xent_bench.data.class_folders import visible
+from xent_bench.data.image_files import shown
 from xent_bench.data.image_folder import read_folder
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
 from xent_bench.ranges import PositiveInt
 
@@ -18,10 +22,10 @@ def imagenet(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageS
     root/val; our own val and calib are drawn from train. Classes are named by their WordNet ids.
     DataError if the layout is another.
     """
-    val = Path(root).expanduser() / "val"
-    if not val.is_dir() or not any(entry.is_dir() for entry in val.iterdir()):
+    val = root_folder(root) / "val"
+    if not os.path.isdir(val) or not any(map(os.path.isdir, visible(val, Counter()))):
         raise DataError(
-            f"expected {val}/n01440764/*.JPEG, a folder for each class, as "
+            f"expected {shown(val)}/n01440764/*.JPEG, a folder for each class, as "
             "torchvision.datasets.ImageNet(ROOT, split='val') unpacks the archive"
         )
     return read_folder(val.parent, "val", size, flip)

@@ -49,7 +49,8 @@ def split(data: ImageSet, seed: int) -> Splits:
     calib = min(round(CALIB * len(others)), MAX_IMAGES)
     sizes = [val, calib, len(others) - val - calib]
     if min(*sizes, len(test)) < 1:
-        raise DataError(f"expected enough images for four splits, got {len(everything)}")
+        official = f", {len(test)} of them in the test split" if data.test is not None else ""
+        raise DataError(f"expected enough images for four splits, got {len(everything)}{official}")
     val_ids, calib_ids, train_ids = (ids.sort().values for ids in torch.split(others, sizes))
     return Splits(train_ids, val_ids, calib_ids, test.sort().values)
 

@@ -33,7 +33,25 @@ def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
         [row.label, _seeds(row), *(_level(comparison, row, by) for by in shown)]
         for row in comparison.rows
     ]
-    return Table(f"{comparison.experiment}: {comparison.setting}", headings, rows, [])
+    brief = _marks_in(rows)
+    return Table(f"{comparison.experiment}: {comparison.setting}", headings, rows, [], 1, brief)
+
+
+def _marks_in(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The meaning of the marks in a table of means, in a sentence each."""
+    cells = [cell for row in rows for cell in row[2:]]
+    marks = {mark for cell in cells for mark in cell}
+    parts = ["Mean ± 95 % interval over n seeds."] * ("±" in marks)
+    if any(isinstance(cell, Best) for cell in cells):
+        parts.append(
+            "*: the best; ≈: not shown to differ from it; neither: shown to be worse, or without "
+            "the seeds that most losses have."
+        )
+    words = [
+        f"{mark} {verdict}" for verdict, mark in MARKS.items() if mark != " " and mark in marks
+    ]
+    parts += [f"ECE: {', '.join(words)}."] * bool(words)
+    return [" ".join([*parts, "Scaled: after temperature scaling. More: --legend"])]
 
 
 def _seeds(row: Row) -> str:
@@ -73,10 +91,10 @@ def differences(comparison: Comparison) -> Table:
         by_label.setdefault(contrast.label, {})[contrast.yardstick.key] = contrast
     order = [row.label for row in comparison.rows if row.label in by_label]
     headings = ["loss", "pairs", *(_against_heading(by) for by in shown)]
+    columns = [_against([by_label[label].get(by.key) for label in order]) for by in shown]
     rows = [
-        [label, str(_pairs(by_label[label]))]
-        + [_against(by_label[label].get(by.key)) for by in shown]
-        for label in order
+        [label, str(_pairs(by_label[label])), *cells]
+        for label, *cells in zip(order, *columns, strict=True)
     ]
     notes = [
         f"Difference to the baseline, paired by seed, ± 95 % interval{_widened(comparison)}. "
@@ -87,14 +105,21 @@ def differences(comparison: Comparison) -> Table:
         + " (TOST, corrected too; --tie sets it). ?: inconclusive. Because of the "
         "correction, an interval without 0 is not enough for a verdict."
     ]
+    brief = ["Paired by seed."]
+    if any("±" in cell for row in rows for cell in row):
+        brief = [
+            f"Paired by seed, ± 95 % interval{_widened(comparison)}. better, worse, tie: corrected "
+            "for the number of tests; ?: inconclusive."
+        ]
     if any(
         contrast.yardstick in shown and _is_alike(contrast) for contrast in comparison.contrasts
     ):
-        notes.append(
+        alike = (
             "Without ±: all seeds have the same difference, which happens when losses differ on a "
             "few images. There is no spread, and so no interval and no test."
         )
-    return Table(f"Against {comparison.baseline}", headings, rows, notes)
+        notes, brief = [*notes, alike], [*brief, alike]
+    return Table(f"Against {comparison.baseline}", headings, rows, notes, 1, brief)
 
 
 def _widened(comparison: Comparison) -> str:
@@ -121,18 +146,31 @@ def _against_heading(by: Yardstick) -> str:
     return f"{by.above}\n{'points' if by.below == '%' else by.below}"
 
 
-def _against(contrast: Contrast | None) -> str:
+def _against(column: Sequence[Contrast | None]) -> list[str]:
+    """Cells of the differences to the baseline in one metric, with verdicts of one width."""
+    words = ["" if contrast is None else _word(contrast) for contrast in column]
+    width = max(map(len, words), default=0)
+    return [_difference(c, word.ljust(width)) for c, word in zip(column, words, strict=True)]
+
+
+def _word(contrast: Contrast) -> str:
+    """The verdict in a cell; empty where there is no test."""
+    if contrast.same or not isfinite(contrast.difference.mean):
+        return ""
+    return VERDICT_WORDS.get(contrast.verdict, "tie")
+
+
+def _difference(contrast: Contrast | None, word: str) -> str:
     """Cell of a difference to the baseline: mean, half-width and verdict."""
     if contrast is None:
         return "-"
     delta, by = contrast.difference, contrast.yardstick
     if contrast.same:
-        return "same  "
+        return f"same {word}"
     if not isfinite(delta.mean):
-        return "-       "
+        return f"- {word}"
     half = "" if delta.half_width is None else f"±{by.shown(delta.half_width)}"
-    word = VERDICT_WORDS.get(contrast.verdict, "tie")
-    return f"{by.shown(delta.mean, '+')}{half} {word:6}"
+    return f"{by.shown(delta.mean, '+')}{half} {word}"
 
 
 def trials(comparison: Comparison) -> Table:

@@ -164,7 +164,9 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
     if every and not any(contrast.verdict == "better" for contrast in every):
         sentences.append(f"So no loss is shown to be better than {baseline}.")
     if undecided:
-        sentences.append("How many seeds would show 0.3 points of top-1: xent-report --power 0.3.")
+        sentences.append(
+            "How many seeds would show 0.3 points of top-1: the same command with --power 0.3."
+        )
     if any(contrast.difference.n == 2 for contrast in contrasts):
         sentences.append("Two seeds show little: that is why their intervals are so wide.")
     return sentences

@@ -4,15 +4,32 @@ from collections.abc import Sequence
 
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
+from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.mixtures import mixed, origin_line
 
 ERROR = "test_se/top1"
+NOT_RANKED = "Rows by name: not ranked."
 MOST_LISTED = 8  # items of a list in a note; further ones are only counted
 
 
 def explanations(comparison: Comparison) -> list[str]:
-    """Notes on how to read the table, on the A/A control and on the origin of the runs."""
-    return [*_reading(comparison), _control(comparison), origin_line(comparison.runs)]
+    """All notes that limit nothing: how to read the table, and facts about the runs."""
+    return [*legend(comparison), *facts(comparison)]
+
+
+def facts(comparison: Comparison) -> list[str]:
+    """Notes on the chosen trials, undefined values, the A/A control, the runs' origin and tags."""
+    rows, runs = [row for row in comparison.rows if row.n], comparison.runs
+    return [
+        *[NOT_RANKED] * bool(comparison.unranked),
+        *_chosen(comparison),
+        *_seeds_and_images(rows),
+        *_holes(rows),
+        *_flips(comparison),
+        *_control(comparison),
+        origin_line(runs),
+        *annotation_lines(runs),
+    ]
 
 
 def warnings(comparison: Comparison) -> list[str]:
@@ -78,10 +95,10 @@ def _some(items: Sequence[str]) -> str:
     return "; ".join(items[:MOST_LISTED]) + more
 
 
-def _reading(comparison: Comparison) -> list[str]:
-    """Notes on the marks and columns of the table of means."""
+def legend(comparison: Comparison) -> list[str]:
+    """Notes on how to read the marks and columns of the table of means."""
     rows = [row for row in comparison.rows if row.n]
-    notes = _chosen(comparison)
+    notes = []
     if not comparison.unranked and sum(row.n > 1 for row in rows) > 1:
         notes.append(
             "* or bold: the best mean; ≈: not shown to differ from it (paired over the seeds that "
@@ -91,14 +108,8 @@ def _reading(comparison: Comparison) -> list[str]:
         )
     if any(row.n > 1 for row in rows):
         wider = ", wider for a loss that was tuned" * comparison.is_tuned
-        notes.append(
-            f"±: 95 % interval, Student's t over n seeds{wider}. {_other_images(rows)}".rstrip()
-        )
-    if any(row.n == 1 for row in rows):
-        notes.append(
-            "n = 1: no interval over seeds; xent-rescore RUN prints intervals over test images."
-        )
-    notes.append(f"scaled: {_maps(rows)}, T fitted on calib. {_order(comparison)}")
+        notes.append(f"±: 95 % interval, Student's t over n seeds{wider}.")
+    notes.append(f"scaled: {_maps(rows)}, T fitted on calib.{_order(comparison)}")
     notes.append(
         "ECE: ↑ over-confident, ↓ under-confident, ↕ over-confident at some confidences and "
         "under-confident at others, each in most runs and corrected over losses (Holm); ? runs "
@@ -106,24 +117,40 @@ def _reading(comparison: Comparison) -> list[str]:
         "on this many images. The mark of a scaled ECE judges the recipe, with T fitted anew; "
         "xent-rescore judges one net with its T."
     )
-    notes += _holes(rows)
-    if comparison.flips:
-        pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
+    return notes
+
+
+def _seeds_and_images(rows: Sequence[Row]) -> list[str]:
+    """Notes on how much other test images would change the scores, and on losses with one seed."""
+    notes = []
+    if any(row.n > 1 for row in rows) and (images := _other_images(rows)):
+        notes.append(images)
+    if any(row.n == 1 for row in rows):
         notes.append(
-            f"Pairs whose order by NLL changes, better as trained / better after scaling: "
-            f"{_some(pairs)}."
-            + " !: both orders are significant, p < 0.05 corrected over all pairs."
-            * any(flip.shown for flip in comparison.flips)
+            "n = 1: no interval over seeds; xent-rescore RUN prints intervals over test images."
         )
     return notes
 
 
+def _flips(comparison: Comparison) -> list[str]:
+    """Note on pairs of losses that change their order by temperature scaling."""
+    if not comparison.flips:
+        return []
+    pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
+    return [
+        f"Pairs whose order by NLL changes, better as trained / better after scaling: "
+        f"{_some(pairs)}."
+        + " !: both orders are significant, p < 0.05 corrected over all pairs."
+        * any(flip.shown for flip in comparison.flips)
+    ]
+
+
 def _order(comparison: Comparison) -> str:
-    """Say how the rows are ordered."""
+    """Say by which metric the rows are ordered; empty where they are not ranked."""
     if comparison.unranked:
-        return "Rows by name: not ranked."
+        return ""
     by = by_key(comparison.options.yardsticks)[comparison.options.primary]
-    return f"Rows by {by.name}, the primary metric."
+    return f" Rows by {by.name}, the primary metric."
 
 
 def _chosen(comparison: Comparison) -> list[str]:
@@ -205,18 +232,18 @@ def _is_infinite(row: Row) -> bool:
     return "test/nll" in row.estimates and row.estimates["test/nll"].mean == float("inf")
 
 
-def _control(comparison: Comparison) -> str:
-    """Say whether ce and sparse_ce ended with the same weights."""
+def _control(comparison: Comparison) -> list[str]:
+    """Note on whether ce and sparse_ce ended with the same weights; empty without such a pair."""
     equal, pairs, noise = comparison.control
     if not pairs:
-        return "A/A control: no pair of ce and sparse_ce among these runs."
+        return []
     if equal == pairs:
-        return (
+        return [
             "A/A control: ce and sparse_ce, one loss in two label formats, ended with the same "
             f"weights, bit for bit, in {equal} of {pairs} pairs."
-        )
-    return (
+        ]
+    return [
         f"A/A control FAILED: ce and sparse_ce ended with the same weights in only {equal} of "
         f"{pairs} pairs, and differ by up to {100 * noise:.2f} points of top-1: this hardware or "
         "code is not deterministic, and differences between losses include that noise."
-    )
+    ]

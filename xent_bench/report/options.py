@@ -5,15 +5,17 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
+from xent_bench.arguments import Parser
 from xent_bench.comparison.yardsticks import CHOICES, CHOOSE_BY, METRICS, PRIMARY, YARDSTICKS
 from xent_bench.exit_codes import Exit, exit_codes_help
+from xent_bench.runs.trusted import add_trust
 
 FORMS = ("table", "markdown", "latex", "csv")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Build the parser of xent-report's command line."""
-    report_parser = argparse.ArgumentParser(
+    report_parser = Parser(
         prog="xent-report",
         description="Which loss is better? Compares finished runs: means over seeds with 95 % "
         "intervals, differences to a baseline paired by seed, and a conclusion.",
@@ -45,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also store the page in MLflow, with a saved view of its runs",
     )
+    add("--legend", action="store_true", help="also explain every mark and column of the tables")
     add("--baseline", metavar="LOSS", help="loss that the others are compared with (ce)")
     add(
         "--primary",
@@ -71,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--rank-anyway", action="store_true", help="rank losses even if they were not tuned equally"
     )
+    add_trust(report_parser)
     add("--trials", action="store_true", help="show every trial with its score on val instead")
     add(
         "--power",

@@ -22,7 +22,14 @@ from xent_bench.report.charts.tuning import best_of_k, sensitivities
 from xent_bench.report.comparison_tables import levels, trials
 from xent_bench.report.conclusion import conclusion, tuning
 from xent_bench.report.notes import explanations, warnings
-from xent_bench.report.page_tables import configurations, contrasts_table, costs, origins, ranks
+from xent_bench.report.page_tables import (
+    configurations,
+    contrasts_table,
+    costs,
+    images,
+    origins,
+    ranks,
+)
 from xent_bench.report.truth_table import label_notes, truth_table
 from xent_bench.runs.mixtures import separated
 from xent_bench.runs.result import Run
@@ -83,6 +90,7 @@ def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) 
         "trials": trials(comparison) if len(comparison.trials) > len(comparison.rows) else None,
         "costs": costs(comparison),
         "configurations": configurations(comparison),
+        "images": images(comparison, evidence),
         "origins": origins(comparison),
         "commands": [(run.name, run.command) for run in comparison.runs],
         "absent": evidence.absent,

@@ -8,6 +8,7 @@ from typing import Any
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.comparison.yardsticks import Yardstick, by_key
+from xent_bench.runs.data_account import account_rows
 from xent_bench.runs.mixtures import MUST_AGREE
 from xent_bench.tables import Table
 
@@ -149,3 +150,14 @@ def origins(comparison: Comparison) -> Table:
         if values:
             rows.append([tag, ", ".join(value[:40] for value in values)])
     return Table("Origin", ["", ""], rows, [], text=2)
+
+
+def images(comparison: Comparison, evidence: Evidence) -> Table | None:
+    """Table of the images of one run: counts, splits, and what is odd; None if not recorded.
+
+    Runs with another seed have as many images in each split, and others of them.
+    """
+    if evidence.account is None:
+        return None
+    data = str(comparison.runs[0].params["data"])
+    return Table("Images", ["", ""], account_rows(data, evidence.account), [], text=2)

@@ -9,13 +9,14 @@ from mlflow import MlflowClient
 from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 
+from xent_bench.addresses import masked_address
 from xent_bench.comparison.compare import Comparison
 from xent_bench.failures import Unavailable
 from xent_bench.report.conclusion import conclusion, tuning
 from xent_bench.report.page import loss_colours, write_page
 from xent_bench.runs.files import CONFIG, RUN_ID
 from xent_bench.runs.result import Run
-from xent_bench.tracking.reach import store_of, tracking_uri
+from xent_bench.tracking.reach import one_line, store_of, tracking_uri
 from xent_bench.tracking.saved_view import CHOSEN, TAG, description, view_tag
 from xent_bench.tracking.store import NOTE, existing_store
 
@@ -39,8 +40,7 @@ def publish(
         try:
             places.append(_publish(store, experiment, of_experiment, find_folder))
         except MlflowException as error:
-            reason = str(error).partition("\n")[0]
-            raise Unavailable(f"MLflow at {store}: {reason}") from error
+            raise Unavailable(one_line(store, error)) from error
     return places
 
 
@@ -65,7 +65,7 @@ def _publish(
     client = existing_store(uri)
     stored = client.get_experiment_by_name(experiment)
     if stored is None:
-        raise Unavailable(f"no experiment {experiment} in MLflow at {uri}")
+        raise Unavailable(f"no experiment {experiment} in MLflow at {masked_address(uri)}")
     experiment_id = str(stored.experiment_id)
     colours = loss_colours(comparisons)
     for comparison in comparisons:  # before anything is stored: fails if a run is not in MLflow
@@ -82,7 +82,7 @@ def _publish(
     losses = sorted({run.params["loss"] for comparison in comparisons for run in comparison.runs})
     client.set_experiment_tag(experiment_id, TAG, view_tag(CHOSEN, losses))
     client.set_experiment_tag(experiment_id, NOTE, description(experiment_id, text, report))
-    return f"{uri}, experiment {experiment}, run {REPORT}; xent-ui opens it"
+    return f"{masked_address(uri)}, experiment {experiment}, run {REPORT}; xent-ui opens it"
 
 
 def _report_run(client: MlflowClient, experiment_id: str) -> str:

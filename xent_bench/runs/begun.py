@@ -1,12 +1,14 @@
 """The record of how a run began and why it ended, kept in its folder as `begun.json`."""
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xent_bench.runs.files import BEGUN, DAMAGED, LOCK, has_result, write_json
+from xent_bench.failures import DataError
+from xent_bench.runs.files import BEGUN, DAMAGED, LOCK, has_result, run_folders, write_json
+from xent_bench.runs.reading import read_sealed
 
+LATEST = 1e11  # unix seconds, thousands of years from now: MLflow has milliseconds in 64 bits
 UNTOLD = "killed"  # the reason until another is kept: a killed process has no time to
 
 
@@ -30,21 +32,22 @@ def load_unfinished(folder: Path) -> list[Unfinished]:
     """
     # A folder without the file has no run: a process that was killed before it had written it, or
     # while it deleted a run that was refused, has trained nothing.
-    folders = sorted(file.parent for file in folder.rglob(BEGUN))
     return [
         _compared(load_unfinished_run(run_folder), run_folder)
-        for run_folder in folders
+        for run_folder in run_folders(folder, BEGUN)
         if not _is_artifact(run_folder.relative_to(folder)) and not has_result(run_folder)
     ]
 
 
 def load_begun(folder: Path) -> Unfinished:
-    """Load the record of how a run began; a ValueError if that is missing or cannot be read."""
+    """Load the record of how a run began; a DataError if that is missing or cannot be read."""
     file = folder / BEGUN
     try:
-        return Unfinished(**json.loads(file.read_text()))
+        run = Unfinished(**read_sealed(file))
+        _check(run)
     except DAMAGED as error:
-        raise ValueError(f"expected what a run began with in {file}: {error}") from error
+        raise DataError(f"expected what a run began with in {file}: {error}") from error
+    return run
 
 
 def was_stopped(run: Unfinished) -> bool:
@@ -86,6 +89,23 @@ def keep_reason(folder: Path, reason: str) -> None:
     begun = load_begun(folder)
     if begun.reason != reason:
         save_begun(replace(begun, reason=reason), folder)
+
+
+def _check(run: Unfinished) -> None:
+    """Raise a ValueError unless each field has the type of what a run writes."""
+    for name in ("name", "experiment", "command", "reason"):
+        value = getattr(run, name)
+        if not isinstance(value, str):
+            raise ValueError(f"expected a text as {name}, got {value!r}"[:200])
+    if not isinstance(run.params, dict):
+        raise ValueError(f"expected names and values as params, got {run.params!r}"[:200])
+    tags = run.tags.values() if isinstance(run.tags, dict) else [run.tags]
+    for value in tags:
+        if not isinstance(value, str):
+            raise ValueError(f"expected texts as tags, got {value!r}"[:200])
+    is_time = isinstance(run.started, int | float) and 0 <= run.started < LATEST
+    if run.started is not None and not is_time:
+        raise ValueError(f"expected a time in unix seconds as started, got {run.started!r}"[:200])
 
 
 def _compared(run: Unfinished, folder: Path) -> Unfinished:

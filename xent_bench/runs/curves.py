@@ -1,12 +1,12 @@
 """The curves of a run, measured after each epoch and kept in its folder."""
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from xent_bench.failures import DataError
 from xent_bench.runs.files import CURVES
+from xent_bench.runs.reading import read_sealed, sealed
 from xent_bench.runs.whole_files import write_lasting
 
 DRAWN = ("val/nll", "val/top1")  # the curves that a report draws
@@ -41,7 +41,7 @@ class Curves:
     def save(self) -> None:
         """Write the file if anything is new; it appears whole."""
         if not self.saved:
-            write_lasting(self.file, json.dumps(self.steps))
+            write_lasting(self.file, sealed({str(step): self.steps[step] for step in self.steps}))
             self.saved = True
 
     def seconds(self) -> float:
@@ -69,8 +69,8 @@ def load_curves(folder: Path) -> dict[int, dict[str, float]]:
     try:
         steps = {
             int(step): {key: float(value) for key, value in values.items()}
-            for step, values in json.loads(file.read_text()).items()
+            for step, values in read_sealed(file).items()
         }
-    except (OSError, AttributeError, TypeError, ValueError, RecursionError) as error:
+    except (OSError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"cannot read {file}, {WAY_OUT}: {error}") from error
     return dict(sorted(steps.items()))

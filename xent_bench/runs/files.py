@@ -1,9 +1,9 @@
 """Names of the files in a run's folder, and the mark of one that MLflow may lack."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from xent_bench.runs.reading import sealed
 from xent_bench.runs.whole_files import write_lasting, write_whole
 
 PENDING_TEXT = "MLflow may lack something of this run; xent-sync sends it.\n"
@@ -12,6 +12,7 @@ DAMAGED = (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionEr
 
 CONFIG = "config.yaml"  # the whole config, resolved
 BEGUN = "begun.json"  # how the run began, and why it ended where it has no result
+IMAGES = "images.json"  # the account of its images
 CURVES = "curves.json"  # what was measured after each epoch
 PREDICTIONS = "predictions.npz"  # outputs, labels and ids of calib and test
 PICTURES = "pictures"  # a folder
@@ -23,6 +24,19 @@ LOCK = ".lock"  # held by the process that trains the run
 LOG = "log.txt"  # what a run of a sweep prints
 JOB = "slurm_job"  # the id of the SLURM job that the run was last given to
 NOT_IN_MLFLOW = "not_in_mlflow"  # while MLflow may lack something of the folder
+
+
+def run_folders(place: Path, *names: str) -> list[Path]:
+    """List the folders at or below a place that hold a file of one of these names, sorted.
+
+    Hidden folders, such as that of removed runs, are left out.
+    """
+    folders = {file.parent for name in names for file in place.rglob(name)}
+    return sorted(
+        folder
+        for folder in folders
+        if not any(part.startswith(".") for part in folder.relative_to(place).parts)
+    )
 
 
 def has_result(folder: Path) -> bool:
@@ -49,5 +63,5 @@ def clear_pending(folder: Path) -> None:
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that appears whole and is flushed to the disk."""
-    write_lasting(file, json.dumps(content, indent=2, default=str))
+    """Write a JSON file with its checksum; it appears whole and is flushed to the disk."""
+    write_lasting(file, sealed(content, indent=2))

@@ -1,10 +1,12 @@
 """The progress of a run, in a small file of its folder that others may read: `progress.json`."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+from xent_bench.runs.reading import read_json
 from xent_bench.runs.whole_files import write_whole
 
 NAME = "progress.json"
@@ -35,16 +37,17 @@ def save_pace(folder: Path, pace: Pace) -> None:
 def load_pace(folder: Path) -> Pace | None:
     """Load the progress of a run; None where there is none or it is damaged, as nobody needs it."""
     try:
-        content = json.loads((folder / NAME).read_text())
+        content = read_json(folder / NAME)
         left = content["left"]
-        return Pace(
+        pace = Pace(
             float(content["epoch"]),
             int(content["epochs"]),
             None if left is None else float(left),
             float(content["time"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
+    return pace if all(math.isfinite(value or 0) for value in pace) else None
 
 
 def silence(since: float) -> str:

@@ -7,20 +7,21 @@ is known, p(y|x) of the test images, as `test_posterior`. PyTorch is not needed 
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
-from inspect import isfunction
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Int64
 
 from xent_bench.arrays import Labels, Outputs, SoftLabels, Target
 from xent_bench.failures import DataError
-from xent_bench.links import BoundLink
+from xent_bench.links import BoundLink, name_of, named_link
+from xent_bench.printable import printable
+from xent_bench.runs.reading import check_archive
 from xent_bench.runs.whole_files import write_lasting
 
 ARRAYS = ("logits", "target", "id")  # of each split, in the file
@@ -89,14 +90,18 @@ def save(predictions: Predictions, file: Path) -> None:
 
 
 def load(file: Path) -> Predictions:
-    """Read the predictions; a DataError if the file is missing, damaged, or has no link."""
+    """Read the predictions; a DataError if the file is missing, damaged, or has no link of ours.
+
+    Nothing is imported for it: its link is one of xent_bench.links, or one that a loss which is
+    imported already declares.
+    """
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+        with _archive(file) as stored:
             calib, test = (
                 predicted(split, *_checked(split, *(stored[f"{split}_{name}"] for name in ARRAYS)))
                 for split in ("calib", "test")
             )
-            classes = tuple(map(str, stored["classes"].tolist()))
+            classes = tuple(printable(str(name)) for name in stored["classes"].tolist())
             widths = {calib.outputs.shape[1], test.outputs.shape[1], len(classes)}
             if len(widths) > 1:
                 raise ValueError(f"expected outputs for {len(classes)} classes, got {widths}")
@@ -107,8 +112,20 @@ def load(file: Path) -> Predictions:
             return Predictions(calib, test, link, classes, posterior)
     except FileNotFoundError:
         raise DataError(f"expected the predictions of a run: no {file}") from None
-    except (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"cannot read {file}: {error}") from error
+    except Exception as error:  # NumPy and zipfile raise many kinds of error for a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot read {file}: {reason}") from error
+
+
+@contextmanager
+def _archive(file: Path) -> Iterator[Any]:
+    """Open an .npz, of arrays alone."""
+    if file.exists() and not file.is_file():
+        raise ValueError("expected a file, got a folder, a pipe or a device")
+    with file.open("rb") as opened:
+        check_archive(opened)
+        with np.load(opened, allow_pickle=False) as stored:
+            yield stored
 
 
 def _checked(
@@ -157,22 +174,28 @@ def _first_difference(ids: Labels, expected: Ids) -> str:
 
 def _name(link: BoundLink) -> str:
     """Write as JSON the place of the link's function and its keywords."""
-    function, keywords = link.func, dict(link.keywords)
+    keywords = dict(link.keywords)
     plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in keywords.items()}
-    return json.dumps({"link": f"{function.__module__}.{function.__qualname__}"} | plain)
+    return json.dumps({"link": name_of(link.func)} | plain)
 
 
 def _link(name: str, classes: int) -> BoundLink:
-    """Import the link by its name; so a file of predictions must be trusted as code is."""
+    """Look the link up by its name, and bind its keywords, which are numbers."""
     try:
         keywords = json.loads(name)
-        module, _, function = keywords.pop("link").rpartition(".")
-        target = getattr(import_module(module), function)
-        if not isfunction(target):
-            raise TypeError(f"{target} is no function")
-        arrays = {k: np.array(v) if isinstance(v, list) else v for k, v in keywords.items()}
-        link = partial(target, **arrays)
-        link(np.zeros((1, classes)))
-    except Exception as error:  # anything that somebody's module may raise
-        raise ValueError(f"its link {name} cannot be used: {error}") from error
+        target = named_link(keywords.pop("link"))
+        link = partial(target, **{key: _number(key, value) for key, value in keywords.items()})
+        log_p = link(np.zeros((1, classes)))
+        if log_p is not None and np.shape(log_p) != (1, classes):
+            raise ValueError(f"expected rows of {classes} numbers from it, got {np.shape(log_p)}")
+    except Exception as error:  # anything that somebody's link may raise
+        raise ValueError(f"its link {name} cannot be used: {error}"[:500]) from error
     return link
+
+
+def _number(key: str, value: Any) -> Any:
+    """Return a number, or an array for a list of numbers; ValueError for anything else."""
+    numbers = value if isinstance(value, list) else [value]
+    if not all(type(number) in (int, float, bool) for number in numbers):
+        raise ValueError(f"expected a number, or numbers, as {key}, got {value!r}"[:200])
+    return np.array(value) if isinstance(value, list) else value

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from xent_bench.config.explain import USER_ERRORS
 from xent_bench.failures import Diverged, ProcessEnded, worth_another_try
-from xent_bench.runs.files import BEGUN, CONFIG, JOB, LOCK, LOG, NOT_IN_MLFLOW
+from xent_bench.runs.files import BEGUN, CONFIG, IMAGES, JOB, LOCK, LOG, NOT_IN_MLFLOW
 
 LAUNCHERS = {LOG, JOB}  # a launcher writes these before the run starts, and removes them
 # files that a run writes before its MLflow run is created; each is a `.part` first
 BEFORE_MLFLOW = {
-    f"{name}{part}" for name in (BEGUN, CONFIG, NOT_IN_MLFLOW) for part in ("", ".part")
+    f"{name}{part}" for name in (BEGUN, CONFIG, IMAGES, NOT_IN_MLFLOW) for part in ("", ".part")
 }
 
 
@@ -37,9 +37,14 @@ def leaving_nothing(folder: Path, new_folders: Sequence[Path]) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        if was_new and is_refusal(error) and _names(folder) <= {LOCK} | LAUNCHERS | BEFORE_MLFLOW:
+        if was_new and is_refusal(error) and not has_begun(folder):
             _delete(folder, _names(folder) - LAUNCHERS, new_folders)
         raise
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether the folder holds more than a run writes before its first step."""
+    return not _names(folder) <= {LOCK} | LAUNCHERS | BEFORE_MLFLOW
 
 
 def is_refusal(error: Exception) -> bool:

@@ -1,7 +1,7 @@
 """Finished runs, read from their folders without torch or MLflow, so that a report starts fast."""
 
-import json
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -9,8 +9,10 @@ from typing import Any
 
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
-from xent_bench.runs.files import DAMAGED, RESULT, RUN_ID, write_json
+from xent_bench.runs.files import DAMAGED, RESULT, RUN_ID, run_folders, write_json
+from xent_bench.runs.reading import read_sealed, read_text
 
+RUN_IDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")  # MLflow's rule
 LARGEST = 1e100  # a finite metric beyond this is damaged
 
 
@@ -47,7 +49,7 @@ def load_runs(folder: Path) -> list[Run]:
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
-    files = sorted(folder.rglob(RESULT))
+    files = [run_folder / RESULT for run_folder in run_folders(folder, RESULT)]
     if not files:
         begun = load_unfinished(folder)
         ends = "".join(f"; {run.name}: {run.reason} [{run.command}]" for run in begun[:3])
@@ -66,7 +68,7 @@ def load_runs(folder: Path) -> list[Run]:
 def load_run(file: Path) -> Run:
     """Read the run in a `result.json`; a DataError unless it holds what a run writes."""
     try:
-        run = _run_of(json.loads(file.read_bytes()), file.parent)
+        run = _run_of(read_sealed(file), file.parent)
         check(run)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from error
@@ -75,9 +77,7 @@ def load_run(file: Path) -> Run:
     return run
 
 
-def _run_of(content: Any, folder: Path) -> Run:
-    if not isinstance(content, dict):
-        raise ValueError(f"expected an object with the fields of a run, got {content!r}"[:200])
+def _run_of(content: dict[str, Any], folder: Path) -> Run:
     missing = [name for name in REQUIRED if name not in content]
     if missing:
         raise ValueError(f"expected the fields of a run, got none named {', '.join(missing)}")
@@ -90,9 +90,19 @@ def _run_of(content: Any, folder: Path) -> Run:
 def _mlflow_run_id(folder: Path) -> str | None:
     """The id of the run in MLflow, which may have got it after its result was written."""
     try:
-        return (folder / RUN_ID).read_bytes().decode()
+        return checked_run_id(read_text(folder / RUN_ID))
     except FileNotFoundError:
         return None
+
+
+def checked_run_id(text: str) -> str:
+    """Return a run's id in MLflow unchanged; a ValueError unless it is one.
+
+    It becomes a part of addresses and of paths.
+    """
+    if not RUN_IDS.fullmatch(text):
+        raise ValueError(f"expected the id of a run in MLflow, got {text!r}"[:200])
+    return text
 
 
 def save_run(run: Run, folder: Path) -> None:
@@ -102,6 +112,7 @@ def save_run(run: Run, folder: Path) -> None:
 
 def check(run: Run) -> None:
     """Raise a ValueError unless the run holds what a run writes: somebody may have edited it."""
+    _check_mappings(run)
     choices = [run.params.get(key) for key in ("loss", "data", "model")]
     for value in (run.name, run.experiment, run.command, *run.tags.values(), *choices):
         if not isinstance(value, str):
@@ -116,6 +127,13 @@ def check(run: Run) -> None:
         _check_numbers(numbers)
     if "test/top1" not in run.metrics or run.n_test < 1:
         raise ValueError("expected test/top1 among its metrics, of one test image at least")
+
+
+def _check_mappings(run: Run) -> None:
+    for name in ("params", "metrics", "tags"):
+        if not isinstance(getattr(run, name), dict):
+            got = getattr(run, name)
+            raise ValueError(f"expected names and values as {name}, got {got!r}"[:200])
 
 
 def _are_plain(values: Collection[Any]) -> bool:

@@ -5,11 +5,13 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.begun import Unfinished, load_begun, load_unfinished_run, was_stopped
 from xent_bench.runs.files import BEGUN, JOB, RESULT, has_result, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
 from xent_bench.runs.pace import load_pace, silence
+from xent_bench.runs.removed import removed_from
 from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
@@ -52,6 +54,8 @@ class Experiment(NamedTuple):
     command: str
     to_sync: int  # results that MLflow lacks
     mixtures: list[str]  # data and code that differ between the runs
+    annotations: list[str]  # lines of its users' notes and tags
+    removed: int  # runs that were removed from the folder
 
     @property
     def is_done(self) -> bool:
@@ -66,9 +70,9 @@ def experiments_in(folder: Path, jobs: Mapping[str, bool] = {}) -> list[Experime
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
-    below = sorted(place for place in folder.iterdir() if place.is_dir())
+    below = sorted(place for place in folder.iterdir() if place.is_dir() and place.name[0] != ".")
     experiments = [_experiment(place, jobs) for place in (folder, *below)]
-    with_runs = [experiment for experiment in experiments if experiment.runs]
+    with_runs = [e for e in experiments if e.runs or e.removed]
     if not with_runs:
         raise ValueError(f"no run in {folder}")
     return with_runs
@@ -85,13 +89,12 @@ def _experiment(folder: Path, jobs: Mapping[str, bool]) -> Experiment:
         for name in names
     ]
     to_sync = sum(is_pending(folder / name) for name in begun)
-    mixtures = _mixtures([folder / name for name in begun])
-    return Experiment(folder, runs, len(planned), sweep.command, to_sync, mixtures)
-
-
-def _mixtures(folders: list[Path]) -> list[str]:
-    runs = [run for folder in folders if (run := _run_in(folder)) is not None]
-    return [*mixed_data(runs), *mixed_code(runs)]
+    readable = [run for name in begun if (run := _run_in(folder / name)) is not None]
+    mixtures = [*mixed_data(readable), *mixed_code(readable)]
+    notes = annotation_lines(readable)
+    return Experiment(
+        folder, runs, len(planned), sweep.command, to_sync, mixtures, notes, removed_from(folder)
+    )
 
 
 def _run_in(folder: Path) -> Run | Unfinished | None:

@@ -3,7 +3,7 @@
 It is that of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
 """
 
-import json
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.files import DAMAGED, has_result
 from xent_bench.runs.lacking import Asked, lacking
+from xent_bench.runs.reading import read_json, read_sealed, sealed
 from xent_bench.runs.whole_files import write_whole
 
 RECORD = ".sweep.json"
@@ -47,13 +48,15 @@ class Sweep(NamedTuple):
 
 def save_sweep(folder: Path, sweep: Sweep) -> None:
     """Write the record of a sweep to the folder of its runs."""
-    write_whole(folder / RECORD, json.dumps(sweep, default=str))
+    write_whole(folder / RECORD, sealed(sweep._asdict()))
 
 
 def load_sweep(folder: Path) -> Sweep | None:
     """Load the record; None where there is none or it is damaged, as it is only a shortcut."""
     try:
-        key, command, runs = json.loads((folder / RECORD).read_text())
+        key, command, runs = _fields(folder / RECORD)
+        if not isinstance(key, str | None):
+            return None
         return Sweep(key, str(command), [_read(*run) for run in runs])
     except DAMAGED:
         return None
@@ -69,9 +72,19 @@ def without_result(folders: Iterable[Path]) -> list[str]:
         if open_runs:
             lines.append(
                 f"Of the {len(planned)} runs of the last sweep in {folder} {open_runs} have no "
-                f"result yet and are not reported: xent-status {folder}"
+                f"result yet and are not reported: xent-status {shlex.quote(str(folder))}"
             )
     return lines
+
+
+def _fields(file: Path) -> tuple[Any, Any, Any]:
+    """Key, command and runs of the record; it was a list without a checksum before."""
+    content = read_json(file)
+    if isinstance(content, list):
+        key, command, runs = content
+        return key, command, runs
+    content = read_sealed(file)
+    return content["key"], content["command"], content["runs"]
 
 
 def _read(
@@ -85,4 +98,6 @@ def _read(
 ) -> Planned:
     PREFIXES[calibrator]  # a KeyError: it was edited
     typed = [str(override) for override in overrides]
-    return Planned(name, command, typed, Path(folder), calibrator, bool(weights), bool(offline))
+    return Planned(
+        str(name), str(command), typed, Path(folder), calibrator, bool(weights), bool(offline)
+    )

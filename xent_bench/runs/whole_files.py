@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
+NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
 Content: TypeAlias = str | bytes | memoryview
 
 
@@ -23,7 +24,8 @@ def write_lasting(path: Path, content: Content) -> None:
 def _write(path: Path, content: Content, *, flush: bool) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("wb") as file:
+        # never through a link that lies there, which may lead to any other file of the user
+        with open(os.open(part, NEW, 0o666), "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             if flush:

@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from xent_bench.config.explain import CONFIG_ERRORS, USER_ERRORS, exit_code, explain
+from xent_bench.config.explain import USER_ERRORS, exit_code, explain
+from xent_bench.config.schema import Accelerator, Precision
 from xent_bench.exit_codes import Exit
-from xent_bench.failures import Unreachable, worth_another_try
+from xent_bench.failures import Unavailable, Unreachable, worth_another_try
 from xent_bench.process.signals import ENDING_SIGNALS, Preempted, end_with_parent, raise_on_signal
+from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
 from xent_bench.tracking.send import send_if_pending
@@ -59,22 +61,47 @@ def train_in_child(
     _send(outcome, failure)
 
 
-def check_in_child(configs: list[DictConfig], answer: Connection) -> None:
-    """Check each run's parts; send the number of GPUs, or a refusal's line and exit code."""
+def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) -> None:
+    """Check each run's parts and, if they train `here`, that their devices are there.
+
+    Sends the number of GPUs, or a refusal's line and exit code.
+    """
     import torch  # the fork server has imported it
 
     from xent_bench.config.parts import resolve
 
     try:
         _set_signals()
+        gpus = torch.cuda.device_count()
         for config in configs:
             resolve(config)
-        reply: int | tuple[str, int] = torch.cuda.device_count()
-    except CONFIG_ERRORS as error:
+            if here:
+                _refuse_missing_devices(config, gpus)
+        reply: int | tuple[str, int] = gpus
+    except USER_ERRORS as error:
         reply = explain(error, sys.argv[1:]), exit_code(error)
     except Preempted:
         reply = "told to end while it checked the runs", Exit.PREEMPTED
     _send(answer, reply)
+
+
+def _refuse_missing_devices(config: DictConfig, gpus: int) -> None:
+    """Unavailable if a run asks for a GPU, for more of them or for arithmetic that is not here."""
+    import torch
+
+    machine = config.machine
+    if machine.accelerator is Accelerator.cpu or torch.backends.mps.is_available():
+        return
+    if machine.accelerator is Accelerator.gpu and not gpus:
+        raise Unavailable(
+            "machine.accelerator=gpu: PyTorch finds no GPU here; machine=cpu trains without one"
+        )
+    if gpus and machine.devices > gpus:
+        raise Unavailable(
+            f"machine.devices={machine.devices}: expected at most {gpus}, the GPUs here"
+        )
+    if gpus and config.precision is Precision.bf16 and not torch.cuda.is_bf16_supported():
+        raise Unavailable("precision=bf16: the GPU here has no bfloat16; precision=fp32 needs none")
 
 
 def _send(parent: Connection, message: object) -> None:
@@ -130,9 +157,10 @@ def _set_signals() -> None:
 def _print_into(folder: Path) -> None:
     """Send stdout, stderr and a crash's traceback to the run's log: the parent has the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(log, stream.fileno())
     os.close(log)
+    replace_what_cannot_be_shown()
     faulthandler.enable()

@@ -1,5 +1,6 @@
 """The lines on the terminal about a run or a sweep: a Hydra callback that also plans the sweep."""
 
+import shlex
 import sys
 import traceback
 from contextlib import suppress
@@ -14,6 +15,7 @@ from xent_bench.config.explain import USER_ERRORS, exit_code, explain, refuse
 from xent_bench.config.identity import run_folder, run_name
 from xent_bench.failures import release
 from xent_bench.runs.files import has_result
+from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say
 from xent_bench.sweeps.plan import Plan, plan_of
 from xent_bench.sweeps.plugins import register_plugins
@@ -37,13 +39,14 @@ class Console(Callback):
             refuse(error)
         if self.plan is None:
             return
-        self.tally = Tally(len(self.plan.runs), len(self.plan.missing))
+        varied = differing([run.overrides for run in self.plan.runs])
+        keys = {word.partition("=")[0] for word in varied}
+        self.tally = Tally(len(self.plan.runs), len(self.plan.missing), keys)
         if not self.plan.missing:
             with suppress(OSError):  # a folder that may not be written keeps the old one
                 OmegaConf.save(config, Path(config.hydra.sweep.dir) / "multirun.yaml")
             self.tally.say_sum(self.plan.runs[-1].folder.parent)
             sys.exit(0)
-        say(LEGEND)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember whether there is anything to train; a mistake is for `run` to refuse."""
@@ -82,7 +85,7 @@ class Console(Callback):
         say(f"{run_name(config):14} {result_line(job_return.return_value, config.calibrator.name)}")
         folder = run_folder(config)
         say(f"Folder: {folder}{' (done before: nothing was trained)' * self.had_result}")
-        say(f"Compare: xent-report {folder.parent}")
+        say(f"Compare: xent-report {shlex.quote(str(folder.parent))}")
 
     def _name(self, config: DictConfig) -> str:
         assert self.plan is not None

@@ -13,7 +13,7 @@ from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import Tally
-from xent_bench.sweeps.plan import Plan, check_parts, planned_run
+from xent_bench.sweeps.plan import Plan, check_parts, planned_run, trains_here
 from xent_bench.sweeps.session import session_of
 
 
@@ -46,7 +46,9 @@ class SweepLauncher(Launcher):
                 del config["hydra"]
             check_top_level(config)
             runs.append((planned_run(self.config, config, overrides, varied), config))
-        return Plan([run for run, _ in runs], runs, check_parts([config for _, config in runs]))
+        configs = [config for _, config in runs]
+        gpus = check_parts(configs, here=trains_here(self.config))
+        return Plan([run for run, _ in runs], runs, gpus)
 
 
 def returned(run: Planned, config: DictConfig) -> JobReturn:

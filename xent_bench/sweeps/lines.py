@@ -1,20 +1,23 @@
 """Lines on the terminal about a sweep: how each run ended, and how much of the sweep is done."""
 
+import shlex
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.pace import duration
+from xent_bench.runs.start import introduction
 from xent_bench.tables import n_runs
 
 LEGEND = "Scores on test: as trained → after temperature scaling."
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
-    with suppress(BrokenPipeError):  # `xent-train | head`: training goes on
+    """Print a line at once; where nobody can read it, training goes on."""
+    with suppress(OSError):  # `xent-train | head`, a full disk, a terminal that was closed
         print(line, flush=True)
 
 
@@ -40,9 +43,14 @@ def result_line(result: dict[str, Any], calibrator: str) -> str:
 class Tally:
     """Counts the runs of a sweep as they end, and prints a line for each."""
 
-    def __init__(self, total: int, missing: int) -> None:
-        """`total`: runs of the sweep; `missing`: those that were not done when it began."""
-        self.total, self.missing = total, missing
+    def __init__(self, total: int, missing: int, varied: Collection[str] = ()) -> None:
+        """`total`: runs of the sweep; `missing`: those that were not done when it began.
+
+        `varied` are the keys that have several values in the sweep.
+        """
+        self.total, self.missing, self.varied = total, missing, varied
+        self.introduced: set[Path] = set()  # folders whose run has been introduced
+        self.data: set[str] = set()  # sets of images that have been introduced
         self.trained = self.completed = 0  # completed: only something beside the training lacked
         self.codes: list[int] = []  # exit codes of the failed runs
         self.kept = 0  # failed runs with a folder, which says why
@@ -58,8 +66,21 @@ class Tally:
         """Whether every run was refused at its start and left no folder."""
         return len(self.codes) == self.total and not self.kept
 
+    def introduce(self, folder: Path) -> None:
+        """Print what a run will do once that is in its folder, and once for each set of images."""
+        if folder in self.introduced or (lines := introduction(folder, self.varied)) is None:
+            return
+        self.introduced.add(folder)
+        data, text = lines
+        if data not in self.data:
+            self.data.add(data)
+            for line in text:
+                say(line)
+
     def done(self, name: str, result: dict[str, Any], calibrator: str, *, trained: bool) -> None:
         """Count a run that has its result; `trained`: it was trained in this sweep."""
+        if not self.trained + self.completed:
+            say(LEGEND)
         self.trained += trained
         self.completed += not trained
         left = self.time_left()
@@ -95,6 +116,6 @@ class Tally:
         listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         say(f"{n_runs(self.total)}: {listed}; {duration(time.monotonic() - self.start)}")
         if self.kept:
-            say(f"What failed, and why: xent-status {folder}")
+            say(f"What failed, and why: xent-status {shlex.quote(str(folder))}")
         if before + self.trained + self.completed and not unfinished:
-            say(f"Compare: xent-report {folder}")
+            say(f"Compare: xent-report {shlex.quote(str(folder))}")

@@ -1,6 +1,7 @@
 """The plan of a sweep: its runs, those that are missing, and a check that all of them can run."""
 
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig
@@ -11,6 +12,7 @@ from xent_bench.failures import Unavailable
 from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
+from xent_bench.sweeps.choices_apart import naming_the_choice
 from xent_bench.sweeps.combinations import combinations_of, composed, differing
 from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.recall import recall, remember
@@ -47,14 +49,20 @@ def plan_of(sweep: DictConfig) -> Plan | None:
     to_compose = [index for index in range(len(combinations)) if index not in done]
     if len(to_compose) > MANY:
         say(f"{n_runs(len(to_compose))} to compose and check ...")
-    for number, config in composed(sweep, [combinations[index] for index in to_compose]):
-        index = to_compose[number]
-        check_top_level(config)
-        runs[index] = planned_run(sweep, config, combinations[index], varied)
-        if not runs[index].is_done():
-            check_sources(config)
-            configs[index] = config
-            fork_server.start(config)  # it imports while the other runs are composed
+    added = [
+        Path(source.path)
+        for source in sweep.hydra.runtime.config_sources
+        if source.provider == "command-line"
+    ]
+    with naming_the_choice(combinations, sys.argv[1:], added):
+        for number, config in composed(sweep, [combinations[index] for index in to_compose]):
+            index = to_compose[number]
+            check_top_level(config)
+            runs[index] = planned_run(sweep, config, combinations[index], varied)
+            if not runs[index].is_done():
+                check_sources(config)
+                configs[index] = config
+                fork_server.start(config)  # it imports while the other runs are composed
     all_runs = [runs[index] for index in sorted(runs)]
     missing = [(runs[index], configs[index]) for index in sorted(configs)]
     gpus = 0
@@ -65,7 +73,7 @@ def plan_of(sweep: DictConfig) -> Plan | None:
         refuse_silent_stores([config for _, config in missing])
         work = f"{to_train} to train" if to_train else f"{len(missing)} to complete"
         say(f"{n_runs(len(all_runs))}, {work}; loading PyTorch ...")
-        gpus = check_parts([config for _, config in missing])
+        gpus = check_parts([config for _, config in missing], here=trains_here(sweep))
     if all_runs != recalled:
         remember(sweep, all_runs)
     return Plan(all_runs, missing, gpus)
@@ -88,15 +96,20 @@ def planned_run(
     )
 
 
-def check_parts(configs: list[DictConfig]) -> int:
+def trains_here(sweep: DictConfig) -> bool:
+    """Whether this machine trains the runs: the nodes of a cluster have other devices."""
+    return str(sweep.hydra.launcher._target_).endswith(".Processes")
+
+
+def check_parts(configs: list[DictConfig], *, here: bool) -> int:
     """Check each run's parts in a process that has PyTorch; returns the number of GPUs.
 
-    Exits with one line and an exit code where a part is wrong. Unavailable if the process was
-    killed.
+    `here`: this machine trains the runs, and must have the devices that they ask for. Exits with
+    one line and an exit code where a part is wrong. Unavailable if the process was killed.
     """
     from xent_bench.sweeps.child import check_in_child  # what a run needs: 20 ms of --help
 
-    process, connection = fork_server.fork(check_in_child, configs)
+    process, connection = fork_server.fork(check_in_child, configs, here)
     try:
         answer = connection.recv()
     except EOFError:

@@ -1,6 +1,7 @@
 """The launcher of xent-train -m on one machine: machine.jobs runs at a time, a process each."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -41,7 +42,8 @@ class Processes(SweepLauncher):
 def _say_what_mlflow_lacks(trained: list[Planned]) -> None:
     lacking = [run for run in trained if is_pending(run.folder)]
     if lacking:
-        say(f"{n_runs(len(lacking))} not in MLflow yet: xent-sync {lacking[0].folder.parent}")
+        folder = shlex.quote(str(lacking[0].folder.parent))
+        say(f"{n_runs(len(lacking))} not in MLflow yet: xent-sync {folder}")
 
 
 def slots(jobs: int, devices: int, gpus: int) -> list[str | None]:

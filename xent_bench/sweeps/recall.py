@@ -16,17 +16,19 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from xent_bench.config import identity, schema
+from xent_bench.config import configure, identity, schema, signatures
+from xent_bench.config.command_line import as_typed
 from xent_bench.runs.sweep_record import RECORD, Planned, Sweep, load_sweep, save_sweep
 
 MAX_FILES = 5000  # files in a user's folder of configs, which may hold images too
+TARGET = re.compile(r"_target_\W+([\w.]+)\.\w")  # and the module of its function
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 
 def remember(sweep: DictConfig, runs: list[Planned]) -> None:
     """Write the record of the sweep's runs."""
     folder = Path(sweep.hydra.sweep.dir)
-    typed = shlex.join(["xent-train", *sys.argv[1:]])
+    typed = shlex.join(["xent-train", *as_typed(sys.argv[1:])])
     with suppress(OSError):  # a folder that may not be written: composed again next time
         folder.mkdir(parents=True, exist_ok=True)
         save_sweep(folder, Sweep(_key(sweep), typed, runs))
@@ -64,7 +66,10 @@ def _key(sweep: DictConfig) -> str | None:
     if any(RESOLVER.search(text) for text in [*texts.values(), *typed]):
         return None  # the environment or the time of day decides
     # the code that decides the names of the folders
-    code = [Path(file).read_text() for file in (schema.__file__, identity.__file__)]
+    modules = (schema, identity, configure, signatures)
+    code = [Path(str(module.__file__)).read_text() for module in modules]
+    targets = {name for text in [*texts.values(), *typed] for name in TARGET.findall(text)}
+    code += [signatures.source_of(name) for name in sorted(targets)]  # their defaults count
     inputs = [hydra.__version__, code, OmegaConf.to_yaml(sweep), texts]
     return sha256(json.dumps(inputs).encode()).hexdigest()
 

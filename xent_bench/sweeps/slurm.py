@@ -119,6 +119,8 @@ class Slurm(SweepLauncher):
             _warn(jobs, states, warned)
             running = [job for job in jobs if states[job].name == "RUNNING"]
             shown = [ShownRun(jobs[job].name, jobs[job].folder, 0, 1) for job in running]
+            for job in running:
+                tally.introduce(jobs[job].folder)
             show(shown, len(jobs) - len(running), tally)
 
     def _end(self, job: str, run: Planned, state: JobState, tally: Tally) -> None:

@@ -75,6 +75,8 @@ class Supervision:
                     elif not self.ending:
                         self._tell_to_end()
                     self._await()
+                    for worker in self.workers:
+                        self.tally.introduce(worker.queued.run.folder)
                     show(self._shown(), len(self.waiting), self.tally)
                 if notice.signum is not None:
                     self.tally.say_sum(self.folder, unfinished=len(self.waiting))
@@ -121,6 +123,7 @@ class Supervision:
         run = ended.queued.run
         try:
             result = load_run(run.folder / RESULT).content()
+            self.tally.introduce(run.folder)
             self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
         except DataError as error:  # deleted or edited a moment ago
             self._end_in_failure(ended.queued, Failure(str(error), Exit.DATA))

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from xent_bench.failures import Unreachable, reason
 from xent_bench.runs.begun import Unfinished, save_begun
 from xent_bench.runs.curves import Curves
 from xent_bench.runs.files import set_pending
+from xent_bench.tracking.again import again_if_cut
+from xent_bench.tracking.named_stores import note_store
 from xent_bench.tracking.reach import complaint, one_line, tracking_uri
 
 if TYPE_CHECKING:
@@ -79,7 +82,9 @@ def open_run(
     begun = replace(begun, tags=begun.tags | SOURCE | {"mlflow.user": _user()}, started=time.time())
     save_begun(begun, folder)
     uri = tracking_uri(configured)
-    if not offline and (failure := complaint(uri)):
+    if configured:
+        note_store(configured)
+    if not offline and (failure := complaint(uri, [begun.experiment])):
         raise Unreachable(f"{failure}; {WAY_OUT}")
     set_pending(folder)
     mirror = None if offline else _open(folder, begun, uri)
@@ -100,8 +105,8 @@ def _open(folder: Path, begun: Unfinished, uri: str) -> "Mirror":
     from xent_bench.tracking.mirror import OUT_OF_REACH, open_mirror  # MLflow takes seconds
 
     try:
-        mirror = open_mirror(uri, folder, begun)
-        mirror.resume()
+        mirror = again_if_cut(lambda: open_mirror(uri, folder, begun))
+        again_if_cut(mirror.resume)
     except OUT_OF_REACH as error:
         raise Unreachable(f"{one_line(uri, error)}; {WAY_OUT}") from error
     return mirror
@@ -114,9 +119,9 @@ def _catch_up(mirror: "Mirror | None", folder: Path, begun: Unfinished, uri: str
     from xent_bench.tracking.mirror import OUT_OF_REACH, catch_up
 
     try:
-        catch_up(mirror, folder)
+        again_if_cut(lambda: catch_up(mirror, folder))
     except OUT_OF_REACH as error:
-        kept = f"kept in {folder}: xent-sync {folder} uploads it"
+        kept = f"kept in {folder}: xent-sync {shlex.quote(str(folder))} uploads it"
         print(f"{begun.name}: {one_line(uri, error)}; {kept}", file=sys.stderr)
 
 

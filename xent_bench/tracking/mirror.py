@@ -3,22 +3,25 @@
 No torch, no Lightning: what a killed process left is sent by another.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy.exc import SQLAlchemyError
 
 from xent_bench.runs.begun import Unfinished, load_begun, was_stopped
 from xent_bench.runs.curves import WRITTEN, Curves
+from xent_bench.runs.data_account import DataAccount, account_rows, load_account
 from xent_bench.runs.files import (
     BEGUN,
     CONFIG,
+    IMAGES,
     NET,
     PICTURES,
     PREDICTIONS,
@@ -28,12 +31,13 @@ from xent_bench.runs.files import (
     clear_pending,
 )
 from xent_bench.runs.result import Run, load_run
-from xent_bench.tracking.own_run import OwnRun, own_run
+from xent_bench.tracking.own_run import LONGEST_TAG, OwnRun, own_run, put_away_others
 from xent_bench.tracking.store import open_store, points
 
 OUT_OF_REACH = (MlflowException, OSError, SQLAlchemyError)
 SEND_INTERVAL = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
 LONGEST_REASON = 5000  # characters
+LONGEST_NAME, DIGEST, LONGEST_PROFILE = 500, 36, 100_000  # characters of a data set in MLflow
 
 
 class Mirror:
@@ -74,7 +78,8 @@ class Mirror:
     ) -> None:
         """Send those that the MLflow run does not have, in one request."""
         new_points = [point for point in metrics if (point.key, point.step) not in self.sent]
-        new_tags = {k: v for k, v in (tags or {}).items() if self.tags.get(k) != v}
+        whole = {key: value[:LONGEST_TAG] for key, value in (tags or {}).items()}
+        new_tags = {key: value for key, value in whole.items() if self.tags.get(key) != value}
         new_params = [
             Param(k, str(v)) for k, v in (params or {}).items() if k not in self.run.params
         ]
@@ -85,7 +90,12 @@ class Mirror:
         self.tags |= new_tags
 
     def send_file(self, file: Path, artifact_folder: str | None = None) -> None:
-        """Copy the file to the run's artifacts, or to a folder of them."""
+        """Copy the file to the run's artifacts, or to a folder of them.
+
+        A ValueError for a link, which in somebody else's folder may lead to any file.
+        """
+        if file.is_symlink():
+            raise ValueError(f"{file} is a link to another file: it is not sent")
         if self.run.artifacts.startswith("file:"):  # the client would ask the store where they are
             log: Any = LocalArtifactRepository(self.run.artifacts).log_artifact  # has no types
             log(str(file), artifact_folder)
@@ -93,12 +103,10 @@ class Mirror:
             self.client.log_artifact(self.id, str(file), artifact_folder)
 
     def has_file(self, file: Path) -> bool:
-        """Whether the run's artifacts have a file of the same name and size."""
+        """Whether the run's artifacts have the file: its bytes, or on a server its size."""
         if self.run.artifacts.startswith("file:"):
-            repository: Any = LocalArtifactRepository(self.run.artifacts)  # has no types
-            artifacts = repository.list_artifacts()
-        else:
-            artifacts = self.client.list_artifacts(self.id)
+            return is_same(file, artifact_place(self.run.artifacts) / file.name)
+        artifacts = self.client.list_artifacts(self.id)
         sizes = {artifact.path: artifact.file_size for artifact in artifacts}
         return sizes.get(file.name) == file.stat().st_size
 
@@ -119,6 +127,19 @@ class Mirror:
             self.client.delete_tag(self.id, "failure")
 
 
+def artifact_place(address: str) -> Path:
+    """The folder on this machine that an address of artifacts names."""
+    repository: Any = LocalArtifactRepository(address)  # has no types
+    return Path(repository.artifact_dir)
+
+
+def is_same(file: Path, copy: Path) -> bool:
+    """Whether two files have the same bytes; False if the copy does not exist."""
+    if not copy.is_file() or copy.stat().st_size != file.stat().st_size:
+        return False
+    return copy.read_bytes() == file.read_bytes()
+
+
 def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
     """Open the folder's MLflow run, with the parameters, tags and config that the run began with.
 
@@ -128,36 +149,80 @@ def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
     started = begun.started or time.time()
     mirror = Mirror(client, own_run(client, experiment_id, folder, begun.name, begun.tags, started))
     mirror.send(tags=begun.tags, params=begun.params)
-    if (folder / CONFIG).exists():
-        mirror.send_file(folder / CONFIG)
+    for file in (folder / CONFIG, folder / IMAGES):
+        if file.exists():
+            mirror.send_file(file)
+    if not mirror.run.has_dataset and (account := load_account(folder)) is not None:
+        client.log_inputs(mirror.id, datasets=[dataset_input(account, begun.params, begun.tags)])
     return mirror
 
 
-def catch_up(mirror: Mirror, folder: Path) -> str:
-    """Send all that the folder has and the mirror lacks, and last the status; return the status."""
-    steps = Curves(folder).steps
+def dataset_input(
+    account: DataAccount, params: Mapping[str, Any], tags: Mapping[str, str]
+) -> DatasetInput:
+    """The images of a run as MLflow shows them: named, by their hash, with what is counted."""
+    data = str(params.get("data"))
+    dataset = Dataset(
+        name=data[:LONGEST_NAME],
+        digest=tags.get("data_sha256", "")[:DIGEST],
+        source_type="xent_bench",
+        source=json.dumps({"folder": account.folder} if account.folder else {"data": data}),
+        profile=json.dumps(dict(account_rows(data, account)))[:LONGEST_PROFILE],
+    )
+    context = InputTag("mlflow.data.context", ", ".join(account.splits))
+    return DatasetInput(dataset, [context])
+
+
+class Contents(NamedTuple):
+    """Everything that MLflow has of a run folder in the end."""
+
+    status: str
+    ended: float  # unix seconds
+    points: list[Metric]
+    tags: dict[str, str]
+    files: list[Path]
+    pictures: list[Path]
+
+
+def contents(folder: Path) -> Contents:
+    """Read what MLflow has of the folder of a run that has ended, beside its config and params."""
+    curves = Curves(folder)
     result, begun = folder / RESULT, load_begun(folder)
     if result.exists():
-        status, ended = "FINISHED", result.stat().st_mtime
+        ended = result.stat().st_mtime
         run = load_run(result)
         scores = points(_final_metrics(run), 0, ended)
         tags = {key: value for key, value in run.tags.items() if key != RUN_ID}
-        mirror.send([*curve_points(steps), *scores], tags)
-        for name in (PREDICTIONS, NET, WEIGHTS):
-            # asked first, as it may be large
-            if (folder / name).exists() and not mirror.has_file(folder / name):
-                mirror.send_file(folder / name)
-        for picture in sorted((folder / PICTURES).glob("*")):
-            mirror.send_file(picture, PICTURES)
-    else:
-        status = "KILLED" if was_stopped(begun) else "FAILED"
-        times = [values[WRITTEN] for values in steps.values()]
-        ended = max([*times, (folder / BEGUN).stat().st_mtime])
-        failure = {"failure": begun.reason[:LONGEST_REASON]} if status == "FAILED" else {}
-        mirror.send(curve_points(steps), failure)
-    mirror.end(status, ended)
+        names = (PREDICTIONS, NET, WEIGHTS)
+        files = [folder / name for name in names if (folder / name).exists()]
+        pictures = sorted((folder / PICTURES).glob("*"))
+        return Contents(
+            "FINISHED", ended, curve_points(curves.steps) + scores, tags, files, pictures
+        )
+    status = "KILLED" if was_stopped(begun) else "FAILED"
+    times = [values[WRITTEN] for values in curves.steps.values()]
+    ended = max([*times, (folder / BEGUN).stat().st_mtime])
+    failure = {"failure": begun.reason[:LONGEST_REASON]} if status == "FAILED" else {}
+    return Contents(status, ended, curve_points(curves.steps), failure, [], [])
+
+
+def catch_up(mirror: Mirror, folder: Path) -> str:
+    """Send all that the folder has and the mirror lacks, and last the status; return the status.
+
+    Other MLflow runs of the key, of earlier trainings, are put away once this one is FINISHED.
+    """
+    whole = contents(folder)
+    mirror.send(whole.points, whole.tags)
+    for file in whole.files:
+        if not mirror.has_file(file):  # asked first, as it may be large
+            mirror.send_file(file)
+    for picture in whole.pictures:
+        mirror.send_file(picture, PICTURES)
+    mirror.end(whole.status, whole.ended)
+    if whole.status == "FINISHED":
+        put_away_others(mirror.client, mirror.run, folder)
     clear_pending(folder)
-    return status
+    return whole.status
 
 
 def curve_points(steps: Mapping[int, Mapping[str, float]]) -> list[Metric]:

@@ -1,23 +1,22 @@
 """The store that a run names, and a check that it answers: MLflow itself would try for minutes."""
 
 import os
-import sqlite3
-import ssl
-import urllib.request
-from collections.abc import Callable, Iterable
-from contextlib import closing
+import shlex
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from xent_bench.failures import Unreachable
-from xent_bench.runs.files import CONFIG
+from xent_bench.addresses import masked, masked_address
+from xent_bench.failures import Unavailable, Unreachable
+from xent_bench.runs.files import CONFIG, RUN_ID
+from xent_bench.runs.reading import read_config
+from xent_bench.tracking.named_stores import is_named
+from xent_bench.tracking.questions import TIMEOUT, question_for
 
-TIMEOUT = 8.0  # seconds for all of it: names, connections, and the answer
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 
@@ -29,14 +28,32 @@ def tracking_uri(configured: str | None) -> str:
 def store_of(folder: Path) -> str:
     """Return the address of the store that the `config.yaml` of a run folder names.
 
-    ValueError if that file is not there or cannot be read.
+    Nothing in that file is resolved. Unavailable if it names a store that the user has not: the
+    folder may come from somebody else. ValueError if it is not there or cannot be read.
     """
     file = folder / CONFIG
     try:
-        return tracking_uri(OmegaConf.load(file).machine.tracking)
-    except Exception as error:  # YAML's, or OmegaConf's about what an edited file holds
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"cannot read {file}: {reason}") from error
+        named = read_config(file)["machine"]["tracking"]
+        if not isinstance(named, str | None):
+            raise TypeError(f"expected an address as machine.tracking, got {named!r}"[:200])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"cannot read {file}: expected machine.tracking in it") from error
+    users = tracking_uri(None)
+    if not named or named == users:
+        return users
+    if not is_named(named) and not _is_gone(named, folder):
+        shown = shlex.quote(masked_address(named))
+        raise Unavailable(
+            f"{file} names the store {shown}, which you have not named here; if it is yours: "
+            f"xent-sync {shlex.quote(str(folder))} --store {shown}"
+        )
+    return named
+
+
+def _is_gone(uri: str, folder: Path) -> bool:
+    """Whether an SQLite file in which the run was begun is not there: then nothing is sent."""
+    file = Path(uri.removeprefix("sqlite:///"))
+    return (folder / RUN_ID).exists() and uri.startswith("sqlite:///") and not file.exists()
 
 
 def store_if_configured(folder: Path) -> str:
@@ -44,11 +61,14 @@ def store_if_configured(folder: Path) -> str:
     return store_of(folder) if (folder / CONFIG).exists() else tracking_uri(None)
 
 
-def complaint(uri: str) -> str:
-    """Ask the store and return in one line why it does not answer; an empty text if it does."""
+def complaint(uri: str, experiments: Collection[str] = ()) -> str:
+    """Ask the store and return in one line why runs cannot log to it; an empty text if they can.
+
+    `experiments` are the names of those that the runs belong to.
+    """
     reasons: SimpleQueue[str] = SimpleQueue()
     # in a thread: looking up a server's name may take longer, and cannot be interrupted
-    Thread(target=lambda: reasons.put(_failure(uri)), daemon=True).start()
+    Thread(target=lambda: reasons.put(_failure(uri, experiments)), daemon=True).start()
     try:
         reason = reasons.get(timeout=TIMEOUT)
     except Empty:
@@ -57,94 +77,42 @@ def complaint(uri: str) -> str:
 
 
 def refuse_silent_stores(configs: Iterable[DictConfig]) -> None:
-    """Ask each store that runs of these configs log to; Unreachable if one does not answer."""
-    given = {config.machine.tracking for config in configs if not config.machine.offline}
-    for uri in set(map(tracking_uri, given)):
-        if problem := complaint(uri):
+    """Ask each store that runs of these configs log to; Unreachable if one cannot be used."""
+    experiments: dict[str, set[str]] = {}
+    for config in configs:
+        if not config.machine.offline:
+            uri = tracking_uri(config.machine.tracking)
+            experiments.setdefault(uri, set()).add(str(config.name))
+    for uri, names in experiments.items():
+        if problem := complaint(uri, sorted(names)):
             raise Unreachable(f"{problem}; machine.offline=true logs to the folders of runs alone")
 
 
 def one_line(uri: str, reason: object) -> str:
-    """Say in one line, without a password, what is wrong with the store."""
+    """Say in one line, without a secret, what is wrong with the store."""
     text = str(reason)
     if text.startswith("(raised as a result of"):  # SQLAlchemy says when; the line below says why
         text = text.partition("\n")[2]
     first_line = text.partition("\n")[0] or type(reason).__name__
-    no_answer = ("Max retries exceeded", "Connection refused", "timed out")
+    no_answer = ("Max retries exceeded", "Connection refused", "timed out", "reset by peer")
     if any(words in first_line for words in no_answer):
         first_line = "no answer"
     try:
-        password = urlsplit(uri).password
+        parts = urlsplit(uri)
+        _ = parts.port
     except ValueError:  # nobody can tell which part is the password
-        return f"MLflow at an address that cannot be read: {first_line}"
-    text = f"MLflow at {uri}: {first_line}"
-    return text.replace(f":{password}@", ":***@") if password else text
+        return f"MLflow at an address that cannot be read: {masked(first_line)}"
+    return f"MLflow at {masked_address(uri)}: {masked(first_line)}"
 
 
-def _failure(uri: str) -> str:
-    """Return why the store does not answer; empty if it does, or if its kind cannot be asked."""
-    ask = _question_for(uri)
+def _failure(uri: str, experiments: Collection[str]) -> str:
+    """Return why the store cannot be used; empty if it can, or if its kind cannot be asked."""
+    ask = question_for(uri)
     try:
         if ask is not None:
-            ask(uri)
-    except Exception as error:  # the network's, the database driver's, a broken URI's
+            ask(uri, experiments)
+    except OSError as error:  # the system's text without its number and our temporary file
+        return str(error.strerror or error) or type(error).__name__
+    except Exception as error:  # the database driver's, a broken URI's
         return str(error) or type(error).__name__
     return ""
-
-
-def _question_for(uri: str) -> Callable[[str], None] | None:
-    kind = uri.partition(":")[0].partition("+")[0]
-    if kind == "sqlite":
-        return _ask_sqlite
-    if kind in ("http", "https"):
-        return _ask_server
-    if kind in ("postgresql", "mysql", "mssql"):
-        return _ask_database
-    return _ask_mlflow if "://" in uri and kind != "file" else None
-
-
-def _ask_server(uri: str) -> None:
-    """Ask for what a server must look up in its database; any answer will do, MLflow reads it."""
-    parts = urlsplit(uri)
-    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-    request = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
-    try:
-        with urllib.request.urlopen(f"{place}/{request}", timeout=TIMEOUT + 1):
-            return
-    except HTTPError as answer:
-        answer.close()
-    except URLError as error:
-        if not isinstance(error.reason, ssl.SSLError):  # MLflow may know the certificate
-            raise OSError(error.reason) from error
-
-
-def _ask_database(uri: str) -> None:
-    """Connect once, as MLflow will do up to ten times."""
-    import sqlalchemy  # half a second
-
-    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-    with engine.connect():
-        pass
-
-
-def _ask_mlflow(uri: str) -> None:
-    """Check that MLflow knows the scheme of the URI."""
-    from mlflow import MlflowClient  # two seconds
-    from mlflow.exceptions import MlflowException
-
-    try:
-        MlflowClient(uri)
-    except MlflowException as error:  # MLflow's own message is a paragraph
-        raise ValueError(
-            "MLflow knows no such scheme; expected sqlite:///FILE or http://"
-        ) from error
-
-
-def _ask_sqlite(uri: str) -> None:
-    """Take the database's lock for writing, if the file exists."""
-    file = Path(uri.partition(":///")[2])
-    if not file.is_file():
-        return
-    with closing(sqlite3.connect(file, timeout=TIMEOUT - 1, isolation_level=None)) as base:
-        base.execute("BEGIN IMMEDIATE")
-        base.execute("ROLLBACK")

@@ -16,6 +16,7 @@ from uuid import NAMESPACE_URL, uuid5
 from xent_bench.metrics.reported import BAND, LAST_TENTH, METRICS, RECIPE
 
 KEY = "losses"
+TRAINING = "workflowType=machine_learning"
 TAG = f"mlflow.sharedViewState.{KEY}"
 CHARTS = {  # by section, which is what stands before the slash of a metric
     "test": ("test/top1", "test/nll", "test/ece", "test/brier"),
@@ -46,7 +47,8 @@ def view_tag(runs: str = TRAINED, losses: Sequence[str] = ()) -> str:
 def view_address(experiment_id: str, *, table: bool = False) -> str:
     """The part of the view's address that follows the address of the server."""
     mode = "" if table else "&compareRunsMode=CHART"
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}{mode}"
+    # MLflow 3 opens on its pages for language models unless told otherwise
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}{mode}&{TRAINING}"
 
 
 def description(experiment_id: str, text: str = "", report: str = "") -> str:

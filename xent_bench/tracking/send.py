@@ -3,14 +3,17 @@
 No PyTorch.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from xent_bench.addresses import masked
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import load_begun
 from xent_bench.runs.files import LOCK, RUN_ID, is_pending
+from xent_bench.tracking.again import again_if_cut
 from xent_bench.tracking.reach import complaint, one_line, store_of, tracking_uri
 
 LOCK_TIMEOUT = 0.5  # seconds: a reader that asks whether a run still runs takes its lock too
@@ -32,7 +35,10 @@ def send_if_pending(folder: Path, configured: str | None) -> None:
         return  # the process that holds it sends
     except (Unavailable, OSError) as error:
         name = load_begun(folder).name
-        print(f"{name}: {error}; kept in {folder}: xent-sync {folder} uploads it", file=sys.stderr)
+        print(
+            f"{name}: {error}; kept in {folder}: xent-sync {shlex.quote(str(folder))} uploads it",
+            file=sys.stderr,
+        )
 
 
 def send_added(folder: Path) -> None:
@@ -47,7 +53,7 @@ def send_added(folder: Path) -> None:
         existing_store(uri).get_run((folder / RUN_ID).read_text())
         send(folder, uri)
     except Exception as error:  # MLflow's, its database's, or an edited config's
-        reason = str(error).partition("\n")[0]
+        reason = masked(str(error).partition("\n")[0])
         raise Unavailable(
             f"kept in its folder, not added to its MLflow run: {reason}; xent-sync does it later"
         ) from error
@@ -65,7 +71,8 @@ def send(folder: Path, uri: str) -> str:
     )  # MLflow takes seconds
 
     try:
-        return catch_up(open_mirror(uri, folder, load_begun(folder)), folder)
+        mirror = again_if_cut(lambda: open_mirror(uri, folder, load_begun(folder)))
+        return again_if_cut(lambda: catch_up(mirror, folder))
     except OUT_OF_REACH as error:
         if failure := complaint(uri):
             raise Unavailable(failure) from error

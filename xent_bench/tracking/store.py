@@ -4,12 +4,15 @@ import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each run
 # The default hangs for minutes, and a request that is retried unseen may create a run twice
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 import logging
 import math
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -18,11 +21,18 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
+from xent_bench.addresses import masked, masked_address
 from xent_bench.failures import Unavailable
+from xent_bench.tracking.moved import settle_artifacts
+from xent_bench.tracking.questions import check_sqlite_store, sqlite_file
+from xent_bench.tracking.reach import complaint
 from xent_bench.tracking.saved_view import TAG as VIEW
 from xent_bench.tracking.saved_view import description, view_tag
+from xent_bench.tracking.schema import deleted
+from xent_bench.tracking.steady_client import SteadyClient
 
 NOTE = "mlflow.note.content"
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # not one of language models
 REQUEST_TIMEOUT = 8  # seconds that a run waits for a server; a reader may ask for more at a time
 LOCK_TIMEOUT = 120  # seconds: MLflow's migrations on a slow disk
 _attempts = count()
@@ -41,15 +51,18 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
     # beside the runs; MLflow would put them under whatever directory one happens to be in
     artifacts = (folder.parent / "mlflow").resolve().as_uri()
     if not uri.startswith("sqlite:///"):
-        client = MlflowClient(uri)
+        client = SteadyClient(uri)
         is_server = uri.startswith("http")  # it has a place of its own for artifacts
         return client, _experiment_id(client, experiment, None if is_server else artifacts)
     file = Path(uri.removeprefix("sqlite:///"))
     # First runs in parallel would race to create the tables, and leave the file broken.
     with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT):
-        if not file.exists():  # a kill would leave half of the tables, which MLflow cannot mend
+        if (
+            not file.exists() or not file.stat().st_size
+        ):  # a kill would leave half of the tables, which MLflow cannot mend
             _create(file)
-        client = MlflowClient(uri)
+        settle_artifacts(file)
+        client = SteadyClient(uri)
         return client, _experiment_id(client, experiment, artifacts)
 
 
@@ -63,6 +76,7 @@ def _create(file: Path) -> None:
     part = Path(f"{file}.part{next(_attempts)}")
     try:
         MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+        part.chmod(0o600)  # it holds commands, paths and notes: the user may open it to others
         part.rename(file)
     except BaseException:
         _remove_parts(file)
@@ -78,29 +92,39 @@ def _remove_parts(file: Path) -> None:
 
 def existing_store(uri: str) -> MlflowClient:
     """Open a store that exists. Unavailable where there is none: MLflow would create it empty."""
-    if uri.startswith("sqlite"):
-        prefix, _, file = uri.partition(":///")
-        if not (prefix and file and Path(file).is_file()):
-            raise Unavailable(f"no store at {uri}: expected sqlite:///FILE")
+    shown = masked_address(uri)
     try:
-        return MlflowClient(uri)
+        if uri.startswith("sqlite"):
+            if not sqlite_file(uri).is_file():
+                raise Unavailable(f"no store at {shown}: expected sqlite:///FILE")
+            with closing(sqlite3.connect(sqlite_file(uri))) as base:
+                check_sqlite_store(uri, base, ())  # MLflow adds its tables to any database
+            settle_artifacts(sqlite_file(uri))
+        elif failure := complaint(uri):  # MLflow would try for minutes
+            raise Unavailable(failure)
+        return SteadyClient(uri)
+    except Unavailable:
+        raise
     except Exception as error:  # MLflow's or SQLAlchemy's: no such scheme, no database
-        raise Unavailable(f"no store at {uri}: {str(error).partition(chr(10))[0]}") from error
+        reason = masked(str(error).partition("\n")[0])
+        raise Unavailable(f"no store at {shown}: {reason}") from error
 
 
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
+        if experiment.lifecycle_stage == "deleted":
+            raise MlflowException(deleted(name, experiment.experiment_id))
         return str(experiment.experiment_id)
     try:
-        new_id = str(client.create_experiment(name, artifacts, tags={VIEW: view_tag()}))
-        client.set_experiment_tag(new_id, NOTE, description(new_id))
-        return new_id
-    except MlflowException:  # another process was first
+        new_id = str(client.create_experiment(name, artifacts, tags={VIEW: view_tag()} | KIND))
+    except MlflowException:  # another process was first, or the answer was lost
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             raise
-        return str(experiment.experiment_id)
+        new_id = str(experiment.experiment_id)
+    client.set_experiment_tag(new_id, NOTE, description(new_id))
+    return new_id
 
 
 def points(metrics: Mapping[str, float], step: int, written: float) -> list[Metric]:

@@ -13,11 +13,14 @@ from mlflow.entities import Run as StoredRun
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
+from xent_bench.addresses import masked_address
 from xent_bench.failures import Unavailable
+from xent_bench.printable import all_printable, printable
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.curves import DRAWN
-from xent_bench.runs.files import CURVES, PREDICTIONS, RUN_ID
-from xent_bench.runs.result import Run, check
+from xent_bench.runs.files import CURVES, IMAGES, PREDICTIONS, RUN_ID
+from xent_bench.runs.result import Run, check, checked_run_id
+from xent_bench.tracking.reach import one_line
 from xent_bench.tracking.saved_view import TRAINED
 from xent_bench.tracking.store import existing_store
 
@@ -38,7 +41,7 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
         ids = [key for key, name in names.items() if experiment in (None, name)]
         stored_runs = _search(client, ids) if ids else []
     except Exception as error:  # MLflow's, or that of the database below it
-        raise Unavailable(f"MLflow at {uri}: {str(error).partition(chr(10))[0]}") from error
+        raise Unavailable(one_line(uri, error)) from error
     runs, unfinished = {}, {}
     for stored in reversed(stored_runs):  # the oldest first: a newer one overwrites it
         if "key" not in stored.data.tags:  # somebody else's, who has a parameter of this name
@@ -50,7 +53,8 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
         else:
             unfinished[key] = _unfinished(stored, name)
     if not runs:
-        where = f"experiment {experiment} of {uri}" if experiment else uri
+        shown = masked_address(uri)
+        where = f"experiment {experiment} of {shown}" if experiment else shown
         experiments = ", ".join(sorted(names.values()))
         raise ValueError(f"no finished run in {where}; experiments there: {experiments}")
     return list(runs.values()), [run for key, run in unfinished.items() if key not in runs]
@@ -61,8 +65,10 @@ def fetch(run: Run, uri: str, folder: Path) -> Path:
     client, run_id = existing_store(uri), run.tags[RUN_ID]
     run_folder = folder / run_id
     run_folder.mkdir()
-    with suppress(MlflowException, OSError):  # the page says what it lacks
-        client.download_artifacts(run_id, PREDICTIONS, str(run_folder))
+    for name in (PREDICTIONS, IMAGES):
+        with suppress(MlflowException, OSError):  # the page says what it lacks
+            _refuse_other_hosts(client, run_id, uri)
+            client.download_artifacts(run_id, name, str(run_folder))
     steps: dict[int, dict[str, float]] = {}
     with suppress(MlflowException):
         for key in DRAWN:
@@ -71,6 +77,17 @@ def fetch(run: Run, uri: str, folder: Path) -> Path:
     if steps:
         (run_folder / CURVES).write_text(json.dumps(steps))
     return run_folder
+
+
+def _refuse_other_hosts(client: Any, run_id: str, uri: str) -> None:
+    """Raise an OSError where a store that is a file names another host for a run's files.
+
+    The file may come from somebody else, and a request would carry the user's login.
+    """
+    place = str(client.get_run(run_id).info.artifact_uri)
+    scheme = place.partition("://")[0] if "://" in place else place.partition(":")[0]
+    if uri.startswith("sqlite") and ":" in place and scheme != "file":
+        raise OSError(f"expected the files of {run_id} on this machine, got {place}")
 
 
 def _search(client: Any, experiments: list[str]) -> list[StoredRun]:
@@ -88,15 +105,15 @@ def _search(client: Any, experiments: list[str]) -> list[StoredRun]:
 
 
 def _run(stored: StoredRun, experiment: str) -> Run:
-    tags, metrics = dict(stored.data.tags), dict(stored.data.metrics)
+    tags, metrics = all_printable(dict(stored.data.tags)), dict(stored.data.metrics)
     n_test = tags.get("n_test", "")  # anybody may edit a tag: `check` refuses less than 1
     scores = {k: v for k, v in metrics.items() if not k.startswith(NOT_OF_TEST)}
     scores.pop("val/loss", None)
     scores |= dict.fromkeys(tags.get("infinite", "").split(), math.inf)
     run = Run(
-        name=str(stored.info.run_name),
-        experiment=experiment,
-        params=dict(stored.data.params),
+        name=printable(str(stored.info.run_name)),
+        experiment=printable(experiment),
+        params=all_printable(dict(stored.data.params)),
         metrics=scores,
         tags=tags | {RUN_ID: str(stored.info.run_id)},
         command=tags.get("command", ""),
@@ -106,17 +123,18 @@ def _run(stored: StoredRun, experiment: str) -> Run:
     )
     try:
         check(run)
+        checked_run_id(run.tags[RUN_ID])  # the name of a folder, in `fetch`
     except ValueError as error:
         raise ValueError(f"run {stored.info.run_id} of {experiment}: {error}") from error
     return run
 
 
 def _unfinished(stored: StoredRun, experiment: str) -> Unfinished:
-    tags = stored.data.tags
+    tags = all_printable(dict(stored.data.tags))
     return Unfinished(
-        name=str(stored.info.run_name),
-        experiment=experiment,
-        params=dict(stored.data.params),
+        name=printable(str(stored.info.run_name)),
+        experiment=printable(experiment),
+        params=all_printable(dict(stored.data.params)),
         command=tags.get("command", ""),
         reason=tags.get("failure") or REASONS.get(stored.info.status, stored.info.status),
     )

@@ -8,7 +8,9 @@ xent_bench.links, or the one that the code of the loss declares.
 import json
 import sys
 from functools import partial
+from importlib.util import find_spec
 from inspect import isfunction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +18,16 @@ from omegaconf import OmegaConf
 
 from xent_bench import links
 from xent_bench.config.configure import configured
-from xent_bench.links import BoundLink, softmax
+from xent_bench.links import BoundLink, name_of, softmax
 from xent_bench.trained_net.record import NetRecord
 
 
-def build_model(record: NetRecord) -> Any:
+def build_model(record: NetRecord, folder: Path) -> Any:
     """Build the record's model as a config's is built. ConfigError where it cannot be used."""
-    return _resolved("model", record.model)(record.shape, len(record.classes))
+    return _resolved("model", record.model, folder)(record.shape, len(record.classes))
 
 
-def build_link(record: NetRecord) -> BoundLink:
+def build_link(record: NetRecord, folder: Path) -> BoundLink:
     """Find the record's link: one of xent_bench.links, or the one that the loss's code declares.
 
     So a record can choose among links and cannot name a function to call. ValueError otherwise.
@@ -35,8 +37,8 @@ def build_link(record: NetRecord) -> BoundLink:
     if module == links.__name__:
         function = getattr(links, function_name, None)
     else:
-        function = getattr(_resolved("loss", record.loss).func, "link", softmax)
-    if not isfunction(function) or f"{function.__module__}.{function.__qualname__}" != name:
+        function = getattr(_resolved("loss", record.loss, folder).func, "link", softmax)
+    if not isfunction(function) or name_of(function) != name:
         raise ValueError(f"expected a link of ours or of the loss, got {name}")
     values = {
         key: np.array(value) if isinstance(value, list) else value
@@ -50,10 +52,24 @@ def build_link(record: NetRecord) -> BoundLink:
     return link
 
 
-def _resolved(group: str, chosen: dict[str, Any]) -> "partial[Any]":
+def _resolved(group: str, chosen: dict[str, Any], folder: Path) -> "partial[Any]":
     if "${" in json.dumps(chosen):  # a config fills it in, from the environment too
         raise ValueError(f"{group}: expected plain values, got an interpolation")
     target = str(chosen.get("_target_"))
     if target.partition(".")[0] in sys.stdlib_module_names:
         raise ValueError(f"{group}._target_: expected a {group}, got {target} of Python's library")
+    if _lies_in(target.partition(".")[0], folder):
+        raise ValueError(
+            f"{group}._target_: {target} lies in {folder}; code is not read from there"
+        )
     return configured(OmegaConf.create({group: chosen}), group)
+
+
+def _lies_in(module: str, folder: Path) -> bool:
+    """Whether the module would be imported from the folder, as where a user types inside it."""
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return False
+    places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+    return any(Path(place).resolve().is_relative_to(folder.resolve()) for place in places if place)

@@ -140,7 +140,7 @@ def load(folder: File, *, device: str | None = None) -> TrainedNet:
     weights, file = load_weights(folder)
     try:
         net.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:  # other code, or another file
+    except Exception as error:  # other code, or another file
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"{file} does not fit the net of {folder / NET}: {reason}") from error
     actual = weights_sha256(net)
@@ -150,7 +150,7 @@ def load(folder: File, *, device: str | None = None) -> TrainedNet:
             f"{file}: expected the weights that were tested, of SHA-256 {expected}, got {actual}"
         )
     try:
-        link = build_link(record)
+        link = build_link(record, folder)
     except ValueError as error:
         raise DataError(f"cannot use {folder / NET}: {_one_line(error)}") from error
     default = "cuda" if record.device == "cuda" and torch.cuda.is_available() else "cpu"
@@ -162,7 +162,7 @@ def load(folder: File, *, device: str | None = None) -> TrainedNet:
 def _build(record: NetRecord, folder: Path) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then overwritten
         try:
-            net = build_model(record)
+            net = build_model(record, folder)
         except Exception as error:  # a user's model may raise anything
             raise DataError(f"cannot use {folder / NET}: {_one_line(error)}") from error
     if not isinstance(net, nn.Module):

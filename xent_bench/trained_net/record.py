@@ -4,7 +4,6 @@ It lies in the folder of every finished run and among its artifacts in MLflow. I
 data, and checked; `code.py` has what may be looked up by a name in it.
 """
 
-import json
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,14 +13,15 @@ from omegaconf import DictConfig
 
 from xent_bench.config.schema import chosen_values
 from xent_bench.data.batches import Batches
-from xent_bench.data.image_files import SEEN, ImageFiles
+from xent_bench.data.decoding import SEEN
+from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
-from xent_bench.links import BoundLink
+from xent_bench.links import BoundLink, name_of
 from xent_bench.process.provenance import PACKAGES
 from xent_bench.ranges import Positive, PositiveFraction, PositiveInt, ThreadCount
-from xent_bench.runs.files import NET
-from xent_bench.runs.whole_files import write_lasting
+from xent_bench.runs.files import NET, write_json
+from xent_bench.runs.reading import LARGEST_CONFIG, read_bytes, read_sealed
 
 NUMERIC = ("pillow", "scipy")  # they decode images, and compute links
 
@@ -112,7 +112,7 @@ def net_record(
 
 def save_record(record: NetRecord, folder: Path) -> None:
     """Write `net.json`, which appears whole; floats in it are read back bit for bit."""
-    write_lasting(folder / NET, json.dumps(asdict(record), indent=2, default=str))
+    write_json(folder / NET, asdict(record))
 
 
 def load_record(folder: Path) -> NetRecord:
@@ -121,8 +121,9 @@ def load_record(folder: Path) -> NetRecord:
 
     file = folder / NET
     try:
-        record = TypeAdapter(NetRecord).validate_json(file.read_bytes(), strict=True)
+        record = TypeAdapter(NetRecord).validate_json(read_bytes(file, LARGEST_CONFIG), strict=True)
         _check(record)
+        read_sealed(file)  # its checksum
     except FileNotFoundError:
         raise DataError(
             f"expected a net's record, got no {file}; a run has it when it has finished"
@@ -151,7 +152,7 @@ def _preprocessing(data: ImageSet, test: Batches) -> Preprocessing:
 
 def _stored_link(link: BoundLink) -> StoredLink:
     values = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in link.keywords.items()}
-    return StoredLink(f"{link.func.__module__}.{link.func.__qualname__}", values)
+    return StoredLink(name_of(link.func), values)
 
 
 def _check(record: NetRecord) -> None:

@@ -7,13 +7,13 @@ content, so that damage is noticed.
 import hashlib
 from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 from torch import Tensor, nn
 
-from xent_bench.failures import DataError
+from xent_bench.failures import DataError, named
 from xent_bench.runs.files import WEIGHTS
 from xent_bench.runs.whole_files import write_lasting
 
@@ -44,7 +44,8 @@ def load_weights(folder: Path) -> tuple[dict[str, Tensor], Path]:
     """
     file = folder / WEIGHTS
     if file.exists():
-        return load_tensors(file, "delete it to use the last checkpoint"), file
+        state = load_tensors(file, "delete it to use the last checkpoint")
+        return _checked_state(state, file), file
     checkpoint = _last_whole_checkpoint(folder)
     if checkpoint is None:
         raise DataError(f"expected weights in {folder}: neither {WEIGHTS} nor a whole checkpoint")
@@ -74,16 +75,48 @@ def load_tensors(
     file: Path, way_out: str = "delete it to start again", *, mmap: bool = False
 ) -> dict[str, Any]:
     """Read a file of tensors and plain values to the CPU. A DataError says the way out."""
+    with file.open("rb"):
+        pass  # an OSError is of the disk, or of permissions; what follows is of the content
     try:
-        content: dict[str, Any] = torch.load(file, "cpu", weights_only=True, mmap=mmap)
-    except (EOFError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
+        _check_entries(file)
+        content = torch.load(file, "cpu", weights_only=True, mmap=mmap)
+        if not isinstance(content, dict):
+            raise ValueError(f"expected tensors by name, got {type(content).__name__}")
+    except Exception as error:  # a damaged or foreign pickle can raise anything
+        if named(error) is not error:  # memory is short
+            raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(f"cannot read {file}, {way_out}: {reason}") from error
     return content
 
 
+def _check_entries(file: Path) -> None:
+    """ValueError or BadZipFile unless the file is a zip whose entries are as large as they lie."""
+    if not file.is_file():
+        raise ValueError("expected a file, got a folder, a pipe or a device")
+    with ZipFile(file) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != ZIP_STORED for entry in entries):
+        raise ValueError("expected content that is not compressed, which may be of any size")
+    if sum(entry.file_size for entry in entries) > file.stat().st_size:
+        raise ValueError("expected each entry once, got entries that share bytes")
+
+
+def _checked_state(state: Any, file: Path) -> dict[str, Tensor]:
+    """Return a state dict unchanged; a DataError unless it holds tensors by name."""
+    is_state = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    )
+    if not is_state:
+        raise DataError(f"cannot read {file}: expected the weights of a net, tensors by name")
+    checked: dict[str, Tensor] = state
+    return checked
+
+
 def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint's content is what was written, by the hash in its name."""
+    if not checkpoint.is_file():
+        return False
     with checkpoint.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()[:HASH_DIGITS]
     return checkpoint.stem.endswith(f"-{digest}")
@@ -95,5 +128,5 @@ def _last_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def _net_state(checkpoint: Path) -> dict[str, Tensor]:
-    state = load_tensors(checkpoint)["state_dict"]
+    state = _checked_state(load_tensors(checkpoint).get("state_dict"), checkpoint)
     return {name.removeprefix("net."): tensor for name, tensor in state.items()}

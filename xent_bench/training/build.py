@@ -28,12 +28,12 @@ from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
 from xent_bench.randomness import derived_seed
 from xent_bench.training.classifier import Classifier
-from xent_bench.training.exhausted import blaming
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
 from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.try_out import try_out
+from xent_bench.training.user_code import blaming
 
 # The largest batch where no gradient is kept: in examples, and in values of all their pixels.
 EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25
@@ -82,6 +82,7 @@ def _load(parts: Parts) -> ImageSet:
         data = parts.data()
     if not isinstance(data, ImageSet):
         raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
+    data.check_files()
     return data
 
 
@@ -101,20 +102,17 @@ def build_loaders(
     if share.of > least:
         raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
-        n = len(splits.train)
-        raise ConfigError(
-            "batch_size", f"expected at most the {n} images of train, got {config.batch_size}"
-        )
+        raise ConfigError("batch_size", _too_large(config.batch_size, len(splits.train), data))
     if isinstance(data.images, Tensor):
         lengths = [len(ids.tensor_split(share.of)[share.number]) for ids in splits[1:]]
         lengths.insert(0, len(splits.train))
         refuse_larger_than_gpu(lengths, data.shape, data.augmentation, device)
     normalise = data.normalisation(splits.train)
-    workers = config.machine.workers
+    workers, timeout = config.machine.workers, config.machine.worker_timeout or None
     if workers is None:
         workers = processors(config.machine.jobs * config.machine.devices)
     train = ShuffledBatches(
-        data.source(splits.train, device, workers, varied=True),
+        data.source(splits.train, device, workers, varied=True, timeout=timeout),
         data.labels[splits.train],
         normalise,
         config.batch_size,
@@ -125,7 +123,7 @@ def build_loaders(
     )
     evaluated = (
         Batches(
-            data.source(share_ids, device, workers),
+            data.source(share_ids, device, workers, timeout=timeout),
             (data.labels[share_ids],),
             share_ids,
             normalise,
@@ -136,6 +134,16 @@ def build_loaders(
         for share_ids in [ids.tensor_split(share.of)[share.number]]
     )
     return Loaders(Groups(train, agreed if share.of > 1 else int), *evaluated)
+
+
+def _too_large(batch_size: int, n: int, data: ImageSet) -> str:
+    """The refusal of a batch larger than train, with a size that leaves a few steps an epoch."""
+    proposed = 2 ** max(0, (n // 4).bit_length() - 1)
+    return (
+        f"expected at most the {n} images of train (of {len(data.images)} images; the others are "
+        f"val, calib and test), got {batch_size}: batch_size={proposed} gives {n // proposed} "
+        "steps an epoch"
+    )
 
 
 def _evaluation_batch(data: ImageSet) -> int:

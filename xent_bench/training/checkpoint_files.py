@@ -16,6 +16,14 @@ from xent_bench.runs.whole_files import write_lasting
 from xent_bench.trained_net.weights import CHECKPOINTS, HASH_DIGITS, is_whole, load_tensors, packed
 
 KEPT = 2
+CONTENT = {  # keys of a checkpoint, and their types
+    "state_dict": dict,
+    "optimizer_states": list,
+    "loops": dict,
+    "callbacks": dict,
+    "epoch": int,
+    "global_step": int,
+}
 ORIGIN = "origin"  # key in a checkpoint: the run's key, data, splits and code at its start
 
 
@@ -45,7 +53,20 @@ class LastingCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Read tensors and plain values alone; Lightning moves them to their devices."""
         del map_location, weights_only  # always "cpu" and True
-        return load_tensors(Path(path))
+        checkpoint = load_tensors(Path(path))
+        for key, kind in CONTENT.items():
+            if not isinstance(checkpoint.get(key), kind):
+                got = type(checkpoint.get(key)).__name__
+                raise DataError(
+                    f"{path} is no checkpoint of a run: expected {key} of type {kind.__name__}, "
+                    f"got {got}; delete it to go on without"
+                )
+        if len(checkpoint["optimizer_states"]) != 1:  # else it would begin anew, in silence
+            raise DataError(
+                f"{path} is no checkpoint of a run: expected the state of one optimizer, got "
+                f"{len(checkpoint['optimizer_states'])}; delete it to go on without"
+            )
+        return checkpoint
 
 
 def last_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
@@ -73,7 +94,7 @@ def load_origin(path: Path) -> dict[str, Any]:
 
     A DataError if there is none, as in a checkpoint that something else has written.
     """
-    origin: dict[str, Any] | None = load_tensors(path, mmap=True).get(ORIGIN)
-    if origin is None:
+    origin = load_tensors(path, mmap=True).get(ORIGIN)
+    if not isinstance(origin, dict):
         raise DataError(f"{path} does not say which run it is of; delete it to train anew")
     return origin

@@ -22,7 +22,7 @@ from xent_bench.links import BoundLink
 from xent_bench.process.gather import gathered, gathered_columns
 from xent_bench.randomness import derived_seed
 from xent_bench.runs.curves import SECONDS
-from xent_bench.training.exhausted import blaming, exhausted, refuse_lost_steps
+from xent_bench.training.user_code import blaming, exhausted, refuse_lost_steps
 from xent_bench.training.validation import (
     Seen,
     refuse_infinite_losses,
@@ -123,6 +123,9 @@ class Classifier(LightningModule):
                 optimizer.zero_grad()
             except StopIteration as stop:
                 raise exhausted(part, stop, self._when(step)) from stop
+            except (Exception, SystemExit) as error:
+                error.add_note(self._when(step))
+                raise
         # Lightning counts steps only in its own wrapper of the optimizer, which costs 0.1 ms a step
         loop = self.trainer.fit_loop.epoch_loop.manual_optimization
         loop.optim_step_progress.increment_by(len(losses) - before)

@@ -15,8 +15,8 @@ from xent_bench.runs.result import Run, save_run
 from xent_bench.trained_net.record import net_record, save_record
 from xent_bench.trained_net.weights import save_weights, weights_sha256
 from xent_bench.training.build import Built
-from xent_bench.training.exhausted import blaming
 from xent_bench.training.records import Record
+from xent_bench.training.user_code import blaming
 
 
 def finish(

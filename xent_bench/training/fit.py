@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from xent_bench.config.configure import ConfigError
 from xent_bench.config.parts import Parts, resolve
-from xent_bench.failures import Diverged
+from xent_bench.config.schema import GROUPS
+from xent_bench.failures import DataError, Diverged, Unavailable, named
 from xent_bench.process import garbage
 from xent_bench.process.gather import gathered
 from xent_bench.process.signals import Notice, Preempted
@@ -22,6 +25,8 @@ from xent_bench.runs.predictions import Predicted, predicted
 from xent_bench.training.build import Built, build
 from xent_bench.training.finish import finish
 from xent_bench.training.records import recorded
+from xent_bench.training.saving import Checkpointing
+from xent_bench.training.user_code import is_of_user, naming_user_code
 from xent_bench.training.validation import ADVICE
 
 
@@ -39,12 +44,17 @@ def fit(
     calls this, and the first writes.
     """
     start = time.monotonic()
-    built = build(config, parts, folder, notice)
-    with recorded(config, built, folder, begun, checkpoint, notice, start) as record:
+    targets = {group: config[group]["_target_"] for group in GROUPS}
+    naming = partial(naming_user_code, targets, folder)
+    with naming():
+        built = build(config, parts, folder, notice)
+    recording = recorded(config, built, folder, begun, checkpoint, notice, start)
+    with naming(), recording as record, naming():  # the record too keeps the error by its name
         garbage.resume()
         with _stops_by_name():
             trainer, loaders = built.trainer, built.loaders
-            trainer.fit(built.classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
+            with _blaming(checkpoint, built.checkpointing):
+                trainer.fit(built.classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
             calib, test = (_predict(built, split) for split in ("calib", "test"))
         if record is not None:
             finish(config, built, folder, record, calib, test)
@@ -71,6 +81,29 @@ def _stops_by_name() -> Iterator[None]:
         if isinstance(stop, SIGTERMException):  # which came before we listened
             raise Preempted(signal.SIGTERM) from stop
         raise
+
+
+@contextmanager
+def _blaming(checkpoint: Path | None, checkpointing: Checkpointing) -> Iterator[None]:
+    """Turn an error before the end of the first step after a checkpoint into a DataError.
+
+    Its hash says that it is whole, not that a run like this one wrote it.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_of_content = not isinstance(
+            error, DataError | Diverged | Unavailable | OSError | ConfigError
+        )
+        is_content = is_of_content and named(error) is error
+        if checkpoint is None or checkpointing.has_trained or not is_content:
+            raise
+        if is_of_user(error):  # their code raised it, as it would without a checkpoint
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise DataError(
+            f"cannot go on from {checkpoint}, delete it to go on without: {reason}"
+        ) from error
 
 
 def _predict(built: Built, split: str) -> Predicted:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xent_bench.config.code_hash import changed_module, code_of, digest_of, file_of
 from xent_bench.failures import DataError
-from xent_bench.training.code_hash import changed_module, code_of, digest_of, file_of
 
 CODE = ("loss", "model", "optimizer", "schedule")  # groups of the config that hold code
+ORIGIN_TEXTS = ("key", "data_sha256", "split_sha256")
 CHANGED = "have changed since this run began"
 
 
@@ -39,7 +40,7 @@ def refuse_changes(kept: Mapping[str, Any], now: Origin, checkpoint: Path) -> No
 
     `kept` is the origin in the checkpoint that the run is to go on from.
     """
-    before = Origin(**kept)
+    before = _origin_of(kept, checkpoint)
     if before.key != now.key:
         raise DataError(
             f"{checkpoint} is the checkpoint of another run (key {before.key}, expected "
@@ -49,6 +50,19 @@ def refuse_changes(kept: Mapping[str, Any], now: Origin, checkpoint: Path) -> No
     if changes:
         way_out = f"or delete {checkpoint.parent} to train anew"
         raise DataError(f"{' and '.join(changes)}; put back what was there, {way_out}")
+
+
+def _origin_of(kept: Mapping[str, Any], checkpoint: Path) -> Origin:
+    """The origin that a checkpoint holds; a DataError unless it has the form of one."""
+    is_origin = all(isinstance(kept.get(name), str) for name in ORIGIN_TEXTS)
+    code = kept.get("code")
+    if not (
+        is_origin
+        and isinstance(code, dict)
+        and all(isinstance(code.get(group), dict) for group in CODE)
+    ):
+        raise DataError(f"{checkpoint} does not say which run it is of; delete it to train anew")
+    return Origin(**{name: kept[name] for name in ORIGIN_TEXTS}, code=code)
 
 
 def _data_changes(before: Origin, now: Origin) -> list[str]:

@@ -10,18 +10,24 @@ from typing import NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.arrays import SoftLabels
+from xent_bench.config.annotations import NOTES, annotation_tags
 from xent_bench.config.identity import run_key
+from xent_bench.config.schema import plain
+from xent_bench.data.account import account
 from xent_bench.process.provenance import provenance
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.data_account import save_account
 from xent_bench.runs.files import CONFIG
+from xent_bench.runs.reading import sealed_config
+from xent_bench.runs.start import start_lines
 from xent_bench.runs.whole_files import write_lasting
 from xent_bench.tracking.logger import Tracking, open_run
 from xent_bench.training.batch_statistics import batch_statistics
 from xent_bench.training.build import Built
 from xent_bench.training.checkpoint_files import load_origin
-from xent_bench.training.exhausted import blaming
 from xent_bench.training.origin import Origin, refuse_changes
+from xent_bench.training.user_code import blaming
 
 
 class Record(NamedTuple):
@@ -63,12 +69,16 @@ def recorded(
     if checkpoint is not None:
         refuse_changes(load_origin(checkpoint), origin, checkpoint)
     built.checkpointing.origin = origin._asdict()
-    write_lasting(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    images = account(built.data, built.splits)
+    save_account(images, folder)
+    write_lasting(folder / CONFIG, sealed_config(OmegaConf.to_yaml(config, resolve=True)))
     tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
+    tags |= annotation_tags(config.notes, plain(config)["tags"])
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
     begun.tags.update(tags, n_test=str(len(built.splits.test)))
-    begun.tags["mlflow.note.content"] = _note(tags, folder, begun.command)
+    begun.tags["mlflow.note.content"] = _description(tags, folder, begun.command)
+    print(*start_lines(begun.params, tags["hardware"], images), sep="\n", flush=True)
     machine = config.machine
     notice.listen()  # until now nothing is lost, and data may be long in coming
     with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
@@ -89,12 +99,13 @@ def _batch_statistics(
     return {"batch_statistics": tag}
 
 
-def _note(tags: dict[str, str], folder: Path, command: str) -> str:
+def _description(tags: dict[str, str], folder: Path, command: str) -> str:
     """The description of the run in MLflow, in Markdown."""
     commit = f" at commit `{tags['commit'][:10]}`" if "commit" in tags else ""
     dirty = " (with uncommitted changes)" if tags.get("dirty") == "true" else ""
+    notes = f"{tags[NOTES]}\n\n" if NOTES in tags else ""
     return (
-        f"To reproduce{commit}{dirty}:\n\n    {command}\n\n"
+        f"{notes}To reproduce{commit}{dirty}:\n\n    {command}\n\n"
         f"Run folder: `{folder}`. Every `test/*` value was measured once, after training; "
         "`test_ts/*` is the same after temperature scaling fitted on calib. `*/loss` is in the "
         "loss's own unit: compare losses by `*/nll`, `*/brier` and accuracy."

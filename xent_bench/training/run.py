@@ -8,8 +8,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
+from xent_bench.config.annotations import annotation_tags
 from xent_bench.config.configure import check_top_level
 from xent_bench.config.identity import run_folder, run_key, run_name, science
+from xent_bench.config.schema import plain
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import DataError, Unavailable, named, reason
 from xent_bench.process.signals import Notice
@@ -73,6 +75,7 @@ def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
     """Add what the folder lacks of a run that was finished when less was asked of it."""
     lacks = lacking(folder, asked)
     if Lack.CALIBRATOR in lacks:
+        _declare_link(config)
         rescored = rescore(folder, [asked.calibrator], offline=config.machine.offline)
         if rescored.changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
@@ -85,9 +88,18 @@ def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
         send_if_pending(folder, config.machine.tracking)
 
 
+def _declare_link(config: DictConfig) -> None:
+    """Import a loss of the user's own, so that its link is known and may read predictions."""
+    if not config.loss["_target_"].startswith("xent_bench."):
+        from xent_bench.config.configure import configured  # PyTorch takes seconds
+
+        configured(config, "loss")
+
+
 def _begin(config: DictConfig, folder: Path, command: str) -> Unfinished:
     tags = {"key": run_key(config), "command": command}
-    begun = Unfinished(run_name(config), config.experiment, science(config), command, tags=tags)
+    tags |= annotation_tags(config.notes, plain(config)["tags"])
+    begun = Unfinished(run_name(config), config.name, science(config), command, tags=tags)
     save_begun(begun, folder)
     return begun
 

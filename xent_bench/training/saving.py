@@ -11,9 +11,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from xent_bench.data.groups import Groups
 from xent_bench.process.signals import Notice
 from xent_bench.training.checkpoint_files import ORIGIN
-from xent_bench.training.exhausted import refuse_lost_steps
+from xent_bench.training.user_code import refuse_lost_steps
 
 THREADS = "threads"
+MOST_THREADS = 4096
 MAX_SHARE = 0.01  # of the time goes into saving: after short epochs not every one is saved
 
 
@@ -28,6 +29,7 @@ class Checkpointing(Callback):
         self.folder, self.notice = folder, notice
         self.seconds, self.threads = 60 * machine.checkpoint_minutes, machine.threads
         self.origin: dict[str, Any] | None = None  # set once the data are loaded
+        self.has_trained = False  # a step: until then a checkpoint may be at fault
         self.saved, self.cost = time.monotonic(), 0.0  # the time of the last save, and its seconds
 
     def on_save_checkpoint(
@@ -41,8 +43,11 @@ class Checkpointing(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Use as many threads as before, unless machine.threads says otherwise."""
+        threads = checkpoint.get(THREADS)
+        if not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
+            raise ValueError(f"expected a number of threads, got {threads!r}"[:200])
         if self.threads is None:
-            torch.set_num_threads(checkpoint[THREADS])
+            torch.set_num_threads(threads)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle signals in place of Lightning, whose own answer to SIGTERM loses the epoch."""
@@ -53,6 +58,7 @@ class Checkpointing(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save within an epoch if it is time; after its last step validation comes first."""
+        self.has_trained = True
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
         self._save_if(trainer, time.monotonic() - self.saved > self.seconds)

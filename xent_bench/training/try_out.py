@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from xent_bench.config.configure import ConfigError
 from xent_bench.failures import raise_fault
 from xent_bench.training.classifier import Classifier
-from xent_bench.training.exhausted import exhausted
+from xent_bench.training.user_code import at_line, complaint, exhausted
 from xent_bench.types import Pixels
 
 WHEN = "when it was tried out"
@@ -34,7 +34,8 @@ def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int
     ) as error:  # the images are too small, or a single one is to be normalised
         raise_fault(error)
         shape = tuple(images.shape)
-        raise ConfigError("model", f"cannot train on a batch of shape {shape}: {error}") from error
+        line = f"cannot train on a batch of shape {shape}: {error}{at_line(error)}"
+        raise ConfigError("model", line) from error
     expected = (len(images), classes)
     if logits.shape != expected:
         got = tuple(logits.shape)
@@ -46,7 +47,7 @@ def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int
     except StopIteration as stop:
         raise exhausted("optimizer", stop, WHEN) from stop
     except ValueError as error:
-        raise ConfigError("optimizer", str(error)) from error
+        raise complaint("optimizer", error, WHEN) from error
     return counter.get_total_flops() / len(images)
 
 
@@ -58,7 +59,7 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
         raise exhausted("loss", stop, WHEN) from stop
     except Exception as error:  # whatever a user's loss raises
         raise_fault(error)
-        raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
+        raise complaint("loss", error, WHEN) from error
     expected = tuple(logits.shape[:1])
     if not isinstance(value, Tensor) or value.shape != expected or not value.requires_grad:
         kind = f"{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
@@ -78,7 +79,7 @@ def _try_link(classifier: Classifier, classes: int) -> None:
     except StopIteration as stop:
         raise exhausted("loss", stop, WHEN) from stop
     except Exception as error:  # whatever a user's link raises
-        raise ConfigError("loss", f"{type(error).__name__}: {error}") from error
+        raise complaint("loss", error, WHEN) from error
     if sums is not None and not (np.shape(sums) == (2,) and np.allclose(sums, 1, atol=1e-4)):
         raise ConfigError("loss", f"expected its link's probabilities to sum to 1, got {sums}")
     link = classifier.link.func.__qualname__

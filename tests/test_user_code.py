@@ -1,9 +1,11 @@
-"""A StopIteration from somebody's code, which to Lightning is the ordinary end of an epoch."""
+"""Errors that a user's code raises; a StopIteration is to Lightning the end of an epoch."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
+from trained_run import mlflow_run
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import exit_code
@@ -17,6 +19,7 @@ HEADER = """
 import torch
 from torch import nn, optim
 from torch.nn import functional as F
+from xent_bench.data.image_set import ImageSet
 from xent_bench.data.synthetic import synthetic
 from xent_bench.types import Index, Logits, PerExample
 
@@ -68,10 +71,10 @@ def called():
     global calls
     calls += 1
     return calls
-def mine(shape, classes, *, width=16, depth=2): return Net(shape, classes)
+def mine(shape, classes, *, width=16, depth=2) -> nn.Module: return Net(shape, classes)
 """
 SCHEDULE = """
-def mine(step, steps, *, warmup=0.1):
+def mine(step, steps, *, warmup=0.1) -> float:
     return 1.0 if step < 7 else next(iter(()))  # here
 """
 OPTIMIZER = """
@@ -80,11 +83,11 @@ class Mine(optim.SGD):
     def step(self, closure=None):
         next(Mine.left)  # here
         return super().step(closure)
-def mine(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0):
+def mine(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0) -> optim.Optimizer:
     return Mine(net.parameters(), lr=lr)
 """
 DATA = """
-def mine(*, n=600, separation=1.0, **_):
+def mine(*, n=600, separation=1.0, **_) -> ImageSet:
     return next(iter(()))  # here
 """
 
@@ -95,7 +98,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(source: str) -> str:
-        name = f"mine_{abs(hash(source))}"
+        name = f"mine_{abs(hash((source, tmp_path)))}"
         (tmp_path / f"{name}.py").write_text(HEADER + source)
         return f"{name}.mine"
 
@@ -134,6 +137,53 @@ def test_an_exhausted_iterator_is_an_error_that_names_part_step_and_line(
     assert str(refused.value).startswith(f"{part}: StopIteration {when}, at {file}:{line}: ")
     assert exit_code(refused.value) == 2
     assert not (run_folder(wanted) / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "source", "when", "code"),
+    [
+        ("loss", LOSS, "in epoch 2, step 3", 2),
+        ("loss", LOSS_ON_VAL, "on val after epoch 1", 2),
+        ("loss", LOSS_BACKWARD, "in epoch 2, step 3", 2),
+        ("loss", LINK.format(calls=4), "when its link read the predictions", 2),
+        ("model", NET.format(when="called() > 7 and self.training"), "in epoch 2, step 1", 2),
+        ("model", NET.format(when="called() > 22"), "", 2),
+        ("model", NET.format(when="True"), "", 2),
+        ("schedule", SCHEDULE, "in epoch 2, step 2", 2),
+        ("optimizer", OPTIMIZER, "in epoch 2, step 3", 2),
+        ("data", DATA, "when it was loaded", 2),
+        ("data", DATA.replace("# here", "# here, OSError"), "when it was loaded", 3),
+    ],
+    ids=lambda value: "source" if "\n" in str(value) else str(value),
+)
+@pytest.mark.parametrize("kind", ["AttributeError", "SystemExit"])
+def test_whatever_the_code_of_a_user_raises_names_the_part_and_the_line(
+    config, mine, tmp_path, part, source, when, code, kind
+):
+    kind = "OSError" if code == 3 else kind
+    # the same places as above, which raise another error once the iterator is exhausted
+    raising = f"def fails(): raise {kind}('some words')  # here\n" + source.replace("# here", "")
+    raising = re.sub(r"next\(iter\(\(\)\)\)", "fails()", raising)
+    raising = re.sub(r"next\(([\w.]*left)\)", r"next(\1, None) is None and fails()", raising)
+    target = mine(raising)
+    wanted = config("loss=sparse_ce", "batch_size=50", f"{part}._target_={target}")
+    with pytest.raises((ConfigError, DataError)) as refused:
+        run(wanted)
+
+    file, folder = tmp_path / f"{target.removesuffix('.mine')}.py", run_folder(wanted)
+    line = 1 + next(i for i, text in enumerate(file.read_text().splitlines()) if "# here" in text)
+    text = str(refused.value)
+    assert text.startswith(f"{part}: ")
+    assert f"{kind}: some words" in text or "cannot train on a batch" in text
+    assert f"{when}, at {file}:{line}" in text
+    assert exit_code(refused.value) == code
+    assert not (folder / "result.json").exists()
+    if folder.exists():  # it had begun
+        assert text.endswith(f"; the traceback is in {folder / 'log.txt'}")
+        assert f'File "{file}", line {line}, in fails' in (folder / "log.txt").read_text()
+        (left,) = load_unfinished(folder.parent)
+        assert left.reason == f"{type(refused.value).__name__}: {text}"
+        assert mlflow_run(wanted).data.tags["failure"] == left.reason
 
 
 def test_an_epoch_with_fewer_steps_than_it_should_have_is_an_error(config, monkeypatch):

@@ -1,0 +1,116 @@
+"""The making of a run's data account: images are counted, and copies found by their content."""
+
+from hashlib import blake2b
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt64
+from torch import Tensor
+
+from xent_bench.data.decoding import CROPS
+from xent_bench.data.image_set import ImageSet
+from xent_bench.data.split import Splits
+from xent_bench.runs.data_account import DataAccount, Pairs
+
+Keys: TypeAlias = UInt64[np.ndarray, " n"]
+
+EXAMPLES = 3  # pairs of copies that are named
+
+
+def account(data: ImageSet, splits: Splits) -> DataAccount:
+    """Count the images, and look for copies by their content: the bytes of a file, or the pixels.
+
+    It costs one more hash of all pixels for a set in memory; files have been hashed already.
+    """
+    counts = {
+        name: np.bincount(data.index[ids].numpy(), minlength=len(data.classes))
+        for name, ids in splits._asdict().items()
+    }
+    smallest = int(counts["train"].argmin())
+    copies = _Copies(data, splits)
+    listing = data.listing
+    return DataAccount(
+        images=len(data.images),
+        classes=len(data.classes),
+        splits={name: len(ids) for name, ids in splits._asdict().items()},
+        smallest_class=data.classes[smallest],
+        smallest_count=int(counts["train"][smallest]),
+        absent={name: n for name, count in counts.items() if (n := int((count == 0).sum()))},
+        test="drawn" if data.test is None else "official",
+        shape=data.shape,
+        crop=None if isinstance(data.images, Tensor) else CROPS,
+        folder=None if listing is None else listing.folder,
+        test_folder=None if listing is None else listing.test_folder,
+        left_out={} if listing is None else listing.left_out,
+        unread=() if listing is None else listing.unread,
+        leaks=copies.leaks(),
+        leak_examples=copies.leak_examples(),
+        repeated=copies.repeated(),
+        conflicts=copies.conflicts(),
+        conflict_examples=copies.conflict_examples(),
+    )
+
+
+class _Copies:
+    """Images with the same content: sorted by content, then by split, then by id."""
+
+    def __init__(self, data: ImageSet, splits: Splits) -> None:
+        self.data, self.splits = data, splits._fields
+        split_of = np.empty(len(data.images), np.int64)
+        for number, ids in enumerate(splits):
+            split_of[ids.numpy()] = number
+        keys = _content_keys(data)
+        self.ids = np.lexsort((split_of, keys))
+        keys = keys[self.ids]
+        self.split = split_of[self.ids]
+        is_first = np.r_[True, keys[1:] != keys[:-1]]
+        self.group = np.cumsum(is_first) - 1
+        self.original = np.flatnonzero(is_first)[self.group]  # the place of the first of its kind
+        self.is_leak = self.split > self.split[self.original]
+        self.is_conflict = self._conflicts()
+
+    def _conflicts(self) -> Bool[np.ndarray, " n"]:
+        if self.data.labels.is_floating_point():  # people may well disagree about one image
+            return np.zeros(len(self.ids), bool)
+        label = self.data.labels.numpy()[self.ids]
+        differs = label != label[self.original]
+        return np.isin(self.group, self.group[differs])
+
+    def leaks(self) -> dict[str, int]:
+        counts = np.bincount(self.split[self.is_leak], minlength=len(self.splits))
+        return {name: int(n) for name, n in zip(self.splits, counts, strict=True) if n}
+
+    def leak_examples(self) -> Pairs:
+        places = np.flatnonzero(self.is_leak)
+        return self._pairs(places[np.argsort(-self.split[places], kind="stable")])
+
+    def repeated(self) -> int:
+        in_train = self.split == 0
+        return int((in_train & (self.original != np.arange(len(self.ids)))).sum())
+
+    def conflicts(self) -> int:
+        return int(self.is_conflict.sum())
+
+    def conflict_examples(self) -> Pairs:
+        label = self.data.labels
+        places = np.flatnonzero(self.is_conflict)
+        if len(places):
+            first = label[self.ids[self.original[places]]]
+            places = places[(label[self.ids[places]] != first).numpy()]
+        return self._pairs(places)
+
+    def _pairs(self, places: Int[np.ndarray, " m"]) -> Pairs:
+        firsts, copies = self.ids[self.original[places]], self.ids[places]
+        return tuple(
+            (self.data.name_of(int(first)), self.data.name_of(int(copy)))
+            for first, copy in zip(firsts[:EXAMPLES], copies[:EXAMPLES], strict=True)
+        )
+
+
+def _content_keys(data: ImageSet) -> Keys:
+    """64 bits of a hash of each image: two of a million images agree by chance once in 4e7 sets."""
+    if not isinstance(data.images, Tensor):
+        return np.ascontiguousarray(data.images.hashes[:, :8]).view(np.uint64).ravel()
+    pixels = data.images.flatten(1).numpy()
+    content = b"".join(blake2b(image, digest_size=8).digest() for image in pixels)
+    return np.frombuffer(content, np.uint64)

@@ -1,0 +1,148 @@
+"""The account of a run's images: how many, of which classes, in which split, and what is odd.
+
+It is kept in the run's folder as `images.json`. PyTorch is not needed to read it.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from xent_bench.runs.files import DAMAGED, IMAGES, write_json
+from xent_bench.runs.reading import read_sealed
+
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class DataAccount:
+    """Facts about the images of a run, in plain values: `dataclasses.asdict` is ready for JSON.
+
+    - `images`, `classes`: their numbers.
+    - `splits`: split -> number of its images; the keys are train, val, calib and test.
+    - `smallest_class`, `smallest_count`: the class with the fewest images of train, and how many.
+      An image with soft labels counts for its likeliest class.
+    - `absent`: split -> number of classes without an image in it; splits with all classes are not
+      in it.
+    - `test`: 'official', or 'drawn' from all images.
+    - `shape`: channels, height and width of an image, as the net sees it.
+    - `crop`: how a file becomes such an image, in words; None for images in memory.
+    - `folder`: the folder of the files; None for sets that do not say.
+    - `test_folder`: the folder in it that is the test split: 'test', or 'val' where there is no
+      'test'; None where test is drawn.
+    - `left_out`: reason -> number of files and folders that were not used, such as
+      {'hidden': 3, 'no image (.txt)': 2}.
+    - `unread`: names of the folders in `folder` that were not read.
+    - `leaks`: split -> number of its images of which an exact copy is in a split before it, in the
+      order train, val, calib, test. Splits without any are not in it.
+    - `leak_examples`: up to 3 pairs: an image, and its copy in a later split; those of test first.
+      An image is named by its file, or by its id in a set in memory.
+    - `repeated`: number of images of train that are copies of another image of train.
+    - `conflicts`: number of images of which an exact copy, in any split, has another label.
+    - `conflict_examples`: up to 3 pairs of such images.
+    """
+
+    images: int
+    classes: int
+    splits: dict[str, int]
+    smallest_class: str
+    smallest_count: int
+    absent: dict[str, int]
+    test: str
+    shape: tuple[int, int, int]
+    crop: str | None
+    folder: str | None
+    test_folder: str | None
+    left_out: dict[str, int]
+    unread: tuple[str, ...]
+    leaks: dict[str, int]
+    leak_examples: Pairs
+    repeated: int
+    conflicts: int
+    conflict_examples: Pairs
+
+
+def save_account(account: DataAccount, folder: Path) -> None:
+    """Write `images.json`, which appears whole."""
+    write_json(folder / IMAGES, asdict(account))
+
+
+def load_account(folder: Path) -> DataAccount | None:
+    """Read `images.json`; None if it is missing, or does not hold what a run writes."""
+    try:
+        account = DataAccount(**read_sealed(folder / IMAGES))
+        account_rows("", account)  # uses every field
+    except DAMAGED:
+        return None
+    return account
+
+
+def account_rows(data: str, account: DataAccount) -> list[tuple[str, str]]:
+    """The account as names and texts, for a table; `data` is the name of the choice of data.
+
+    What is not there, such as files that were left out, has no row.
+    """
+    least = f" (smallest class: {account.smallest_class}, {int(account.smallest_count):,})"
+    counts = ", ".join(
+        f"{int(n):,} {split}{least * (split == 'train')}" for split, n in account.splits.items()
+    )
+    rows = [
+        ("data", f"{data}{_from(account)}"),
+        (
+            "images",
+            f"{int(account.images):,} images of {int(account.classes):,} classes, {_size(account)}",
+        ),
+        ("splits", f"{counts}; test is {_test(account)}"),
+    ]
+    rows += [
+        ("no image of", f"{int(n):,} class{'es' * (n > 1)} in {split}")
+        for split, n in account.absent.items()
+    ]
+    left_out = [f"{int(n):,} {reason}" for reason, n in account.left_out.items()]
+    left_out += [f"folder {name}" for name in account.unread]
+    rows += [("left out", ", ".join(left_out))] * bool(left_out)
+    leaks = ", ".join(f"{int(n):,} of {split}" for split, n in account.leaks.items())
+    if leaks:
+        rows.append(
+            (
+                "copies across splits",
+                f"{leaks} are in an earlier split too{_pairs(account.leak_examples)}",
+            )
+        )
+    if account.repeated:
+        rows.append(("copies within train", f"{int(account.repeated):,} images"))
+    if account.conflicts:
+        text = f"{int(account.conflicts):,} images{_pairs(account.conflict_examples)}"
+        rows.append(("copies with another label", text))
+    return rows
+
+
+def account_lines(data: str, account: DataAccount) -> list[str]:
+    """The account in a few lines, for the start of a run: what is usual, then what is odd."""
+    (_, source), (_, images), (_, splits), *odd = account_rows(data, account)
+    return [f"{source}: {images}", f"  {splits}", *(f"  {name}: {text}" for name, text in odd)]
+
+
+def _from(account: DataAccount) -> str:
+    return "" if account.folder is None else f" from {account.folder}"
+
+
+def _size(account: DataAccount) -> str:
+    channels, height, width = (int(side) for side in account.shape)
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    crop = "" if account.crop is None else f" ({account.crop})"
+    return f"{height} x {width} pixels, {colour}{crop}"
+
+
+def _test(account: DataAccount) -> str:
+    """The origin of the test split, in words."""
+    if account.test_folder is not None:
+        instead = ", since there is no folder test" if account.test_folder == "val" else ""
+        return f"the folder {account.test_folder}{instead}"
+    if account.test == "official":
+        return "the official one"
+    return "drawn, the same for every seed"
+
+
+def _pairs(examples: Any) -> str:
+    pairs = ", ".join(f"{first} = {copy}" for first, copy in examples)
+    return f": {pairs}, ..." if pairs else ""
