@@ -268,6 +268,7 @@ def _summary(result: Path) -> tuple[Any, Any]:
     curves = {
         step: {key: value for key, value in values.items() if not key.startswith("time/")}
         for step, values in steps.items()
+        if isinstance(values, dict)  # beside them stands their checksum
     }
     return (run["metrics"], run["tags"]["weights_sha256"]), curves
 

@@ -205,14 +205,14 @@ def test_torch_without_cuda_is_told_as_no_gpu():
 BLAMED = """
 import torch
 from torch import nn
-from xent_bench.types import Index
+from xent_bench.types import Index, PerExample
 TEXT = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
 class Full(nn.Module):
     def forward(self, images):
         raise RuntimeError(TEXT)
-def net(shape, classes, *, width=1, depth=1):
+def net(shape, classes, *, width=1, depth=1) -> nn.Module:
     return Full()
-def loss(logits, target: Index):
+def loss(logits, target: Index) -> PerExample:
     raise RuntimeError(TEXT)
 """
 
