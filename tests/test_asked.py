@@ -259,6 +259,17 @@ def test_of_two_folders_with_one_key_the_later_counts_and_neither_sends_itself_a
     assert both[1][1].startswith("Nothing to send")
 
 
+def test_the_same_run_of_another_user_is_left_alone(home, sync):
+    train(home / "runs" / "exp" / "0", nll=1)
+    client = MlflowClient(users())
+    client.set_tag(stored()[0].info.run_id, "mlflow.user", "somebody_else")
+    train(home / "other" / "exp" / "0", nll=2)
+
+    assert len(stored()) == 2
+    assert sync("other", "--check")[1].endswith("1 run compared with MLflow, 1 as they should be\n")
+    assert len(stored()) == 2
+
+
 def test_a_run_that_another_machine_trains_is_left_alone_by_one_that_ends(home):
     folder, client = home / "other" / "exp" / "0", MlflowClient(users())
     folder.mkdir(parents=True)

@@ -15,7 +15,7 @@ from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished, load_begun
 from xent_bench.runs.files import CONFIG, IMAGES, PICTURES, RUN_ID
 from xent_bench.tracking.mirror import OUT_OF_REACH, Contents, artifact_place, contents, is_same
-from xent_bench.tracking.own_run import KEY, PAGE, SUPERSEDED
+from xent_bench.tracking.own_run import KEY, PAGE, SUPERSEDED, USER
 from xent_bench.tracking.reach import one_line
 from xent_bench.tracking.store import existing_store
 
@@ -138,7 +138,9 @@ def _twins(run: StoredRun, begun: Unfinished, stored: Stored) -> list[str]:
     twins = [
         run_id
         for run_id in ids
-        if run_id != run.info.run_id and stored.runs[run_id].info.status != "RUNNING"
+        if run_id != run.info.run_id
+        and stored.runs[run_id].info.status != "RUNNING"
+        and stored.runs[run_id].data.tags.get(USER) == run.data.tags.get(USER)
     ]
     return [f"{len(twins) + 1} runs of its key"] if twins and run.info.status == "FINISHED" else []
 

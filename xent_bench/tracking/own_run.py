@@ -1,7 +1,7 @@
 """The MLflow run that belongs to a run folder: the one begun there, or else a new one.
 
-A store has one run for a key. Of several trainings of it the one that ended last counts; the others
-are tagged `superseded_by` and put away, from where MLflow's UI can bring them back.
+A store has one run of a user for a key. Of several trainings of it the one that ended last counts;
+the others are tagged `superseded_by` and put away, from where MLflow's UI can bring them back.
 """
 
 import platform
@@ -20,6 +20,7 @@ from xent_bench.runs.whole_files import write_lasting
 
 OWNER = "mlflow_owner"
 KEY, PLACE, SUPERSEDED = "key", "folder", "superseded_by"  # tags
+USER = "mlflow.user"
 LONGEST_TAG = 8000  # MLflow cuts a tag that is added, but not one that a run is created with
 PAGE = 200  # runs in one answer: a run has some 200 metrics, and a server may be slow
 
@@ -87,10 +88,12 @@ def place_of(folder: Path) -> str:
 def put_away_others(client: MlflowClient, run: OwnRun, folder: Path, ended: float) -> None:
     """Leave one MLflow run for the key of this one, FINISHED at `ended`: the one that ended last.
 
-    A run that another machine or folder still trains is left alone.
+    A run that another machine or folder still trains is left alone, and so is every run of
+    another user: several people may compare their trainings in one store.
     """
     # without this run, which has many metrics to be read: nearly always the answer is empty
     others = _with_key(client, run.experiment_id, run.tags.get(KEY), but=run.id)
+    others = [stored for stored in others if stored.data.tags.get(USER) == run.tags.get(USER)]
     if not others:
         return
     # of two that were sent from one folder, and so ended at one instant, this one is kept
