@@ -28,7 +28,7 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
     params: Any = sweeper.params or {}
     if not isinstance(params, DictConfig | dict):
         raise ConfigError("hydra.sweeper.params", f"expected lines of key: values, got {params!r}")
-    arguments = [f"{key}={value}" for key, value in params.items()]
+    arguments = [f"{key!s}={value}" for key, value in params.items()]
     arguments += config.hydra.overrides.task
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     overrides = parser.parse_overrides(arguments)
