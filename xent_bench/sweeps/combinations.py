@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from math import ceil, prod
+from typing import Any
 
 from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS, composition_error
@@ -24,10 +25,10 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
     sweeper = config.hydra.sweeper
     if not sweeper._target_.endswith((".BasicSweeper", ".MissingRuns")):
         return None
-    params = sweeper.params or {}
-    if not isinstance(params, DictConfig | dict) or OmegaConf.is_missing(sweeper, "params"):
+    params: Any = sweeper.params or {}
+    if not isinstance(params, DictConfig | dict):
         raise ConfigError("hydra.sweeper.params", f"expected lines of key: values, got {params!r}")
-    arguments = [f"{key}={value}" for key, value in params.items()]
+    arguments = [f"{key!s}={value}" for key, value in params.items()]
     arguments += config.hydra.overrides.task
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     overrides = parser.parse_overrides(arguments)
