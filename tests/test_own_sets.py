@@ -27,7 +27,8 @@ WRONG = [
     ("classes", ("a", ""), "can be printed, got ''"),
     ("classes", ("a", "b\n"), r"can be printed, got 'b\\n'"),
     ("classes", ("a", "\udcff"), r"can be printed, got '\\udcff'"),
-    ("classes", ["a", "b"], "classes as a tuple of names, got list"),
+    ("classes", ["a", "a"], "different names of classes, got a 2 times"),
+    ("classes", {"a", "b"}, "classes as a tuple of names, got set"),
     ("classes", "ab", "classes as a tuple of names, got str"),
     ("classes", 2, "classes as a tuple of names, got int"),
     ("classes", ("a",), "at least two classes, got 1"),
@@ -120,3 +121,10 @@ def test_a_posterior_that_raises_is_refused_before_training(config):
         run(wanted)
     assert exit_code(refusal.value) == 3
     assert not run_folder(wanted).exists()
+
+
+def test_a_list_of_classes_is_the_same_set_as_a_tuple():
+    listed = ImageSet(**GOOD | {"classes": ["a", "b"]})
+
+    assert listed.classes == ("a", "b")
+    assert listed.sha256() == ImageSet(**GOOD).sha256()

@@ -62,10 +62,9 @@ def test_what_is_odd_in_a_set_is_told():
         "test is the folder val, since there is no folder test",
         "  no image of: 1 class in val",
         "  left out: 3 hidden, 1 no image (.txt), folder extra",
-        "  copies across splits: 4 of test are in an earlier split too: "
-        "train/cat/a.png = val/cat/b.png, ...",
-        "  copies within train: 2 images",
-        "  copies with another label: 2 images: train/cat/a.png = train/dog/a.png, ...",
+        "  also in an earlier split: 4 of test: train/cat/a.png = val/cat/b.png, ...",
+        "  twice in train: 2 images",
+        "  with another label too: 2 images: train/cat/a.png = train/dog/a.png",
     ]
 
 

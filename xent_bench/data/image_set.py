@@ -46,6 +46,8 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
+        if isinstance(self.classes, list):  # one set of classes has one hash
+            object.__setattr__(self, "classes", tuple(self.classes))
         check_classes(self.classes)
         n = check_images(self.images, self.augmentation)
         check_labels(self.labels, n, len(self.classes))

@@ -102,17 +102,13 @@ def account_rows(data: str, account: DataAccount) -> list[tuple[str, str]]:
     rows += [("left out", ", ".join(left_out))] * bool(left_out)
     leaks = ", ".join(f"{int(n):,} of {split}" for split, n in account.leaks.items())
     if leaks:
-        rows.append(
-            (
-                "copies across splits",
-                f"{leaks} are in an earlier split too{_pairs(account.leak_examples)}",
-            )
-        )
+        examples = _pairs(account.leak_examples, sum(account.leaks.values()))
+        rows.append(("also in an earlier split", f"{leaks}{examples}"))
     if account.repeated:
-        rows.append(("copies within train", f"{int(account.repeated):,} images"))
+        rows.append(("twice in train", _images(account.repeated)))
     if account.conflicts:
-        text = f"{int(account.conflicts):,} images{_pairs(account.conflict_examples)}"
-        rows.append(("copies with another label", text))
+        examples = _pairs(account.conflict_examples, account.conflicts // 2)
+        rows.append(("with another label too", f"{_images(account.conflicts)}{examples}"))
     return rows
 
 
@@ -143,6 +139,11 @@ def _test(account: DataAccount) -> str:
     return "drawn, the same for every seed"
 
 
-def _pairs(examples: Any) -> str:
+def _images(number: int) -> str:
+    return "1 image" if number == 1 else f"{int(number):,} images"
+
+
+def _pairs(examples: Any, number: int) -> str:
+    """The pairs of an image and its copy that are named, of so many that there are."""
     pairs = ", ".join(f"{first} = {copy}" for first, copy in examples)
-    return f": {pairs}, ..." if pairs else ""
+    return f": {pairs}{', ...' * (number > len(examples))}" if pairs else ""
