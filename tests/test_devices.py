@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_folder
 from xent_bench.failures import Diverged, ProcessEnded, worth_another_try
+from xent_bench.process.gather import reached
 from xent_bench.process.ranks import run_in_ranks
 from xent_bench.process.signals import Notice, Preempted
 from xent_bench.runs.predictions import load
@@ -176,3 +178,17 @@ def test_what_fails_in_one_is_told_as_it_is_of_one(config):
         run(config("machine.devices=2", "model=cnn", base=(*BASE[:2], "epochs=1")))
     with pytest.raises(ConfigError, match=r"machine.devices: expected to share a batch equally"):
         run(config("machine.devices=2", "batch_size=63", base=BASE))
+
+
+@pytest.mark.parametrize(
+    ("device", "backends", "place"),
+    [
+        ("cpu", "cuda:nccl", "cuda"),  # predictions, which Lightning moves to the CPU
+        ("cuda", "cuda:nccl", "cuda"),
+        ("cpu", "cpu:gloo,cuda:nccl", "cpu"),
+        ("cuda", "cpu:gloo,cuda:nccl", "cuda"),
+        ("cpu", "cpu:gloo,cuda:gloo", "cpu"),
+    ],
+)
+def test_rows_are_exchanged_on_a_device_that_the_group_reaches(device, backends, place):
+    assert reached(torch.device(device), backends).type == place
