@@ -326,8 +326,9 @@ from functools import lru_cache
 from annotated_types import Ge
 from typing import Annotated
 from xent_bench.ranges import PositiveInt as Count
+from xent_bench.types import Index
 class Unknown: pass
-def steep(logits, target, *, slope: Count = 2, given: "list[Unknown] | None" = None,
+def steep(logits, target: Index, *, slope: Count = 2, given: "list[Unknown] | None" = None,
           exotic: Annotated[int, Ge(1)] = 1): ...
 def loose(logits, target, **anything): ...
 @lru_cache

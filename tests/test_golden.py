@@ -218,6 +218,8 @@ def test_what_a_machine_does_where_nothing_is_said(composed):
         "devices": 1,
         "jobs": 1,
         "checkpoint_minutes": 10.0,
+        "worker_timeout": 120.0,
+        "rank_timeout": 600.0,
         "retries": 2,
         "most_runs": 10_000,
     }

@@ -330,7 +330,7 @@ def test_no_runs_or_a_damaged_one_get_one_line(tmp_path, content):
         (["--page", "/dev/null"], 2, "ends in .html"),
         (["--page", "folder.html"], 2, "expected a file in an existing folder"),
         (["sqlite:///none.db"], 4, "no store at sqlite:///none.db"),
-        (["gopher://nowhere"], 4, "no store at gopher://nowhere"),
+        (["gopher://nowhere"], 4, "gopher://nowhere: MLflow knows no such scheme"),
         (["sqlite:////tmp"], 4, "no store at sqlite:////tmp"),
         (["sqlite+pysqlite:///none.db"], 4, "no store at"),
     ],

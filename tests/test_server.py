@@ -73,4 +73,4 @@ def test_a_server_that_is_killed_in_the_middle_of_a_run_has_all_of_it_in_the_end
         points = client.get_metric_history(stored.info.run_id, key)
         assert [(p.step, p.value) for p in points] == [(p.step, p.value) for p in same]
     names = [file.path for file in client.list_artifacts(stored.info.run_id)]
-    assert names == ["config.yaml", "net.json", "pictures", "predictions.npz"]
+    assert names == ["config.yaml", "images.json", "net.json", "pictures", "predictions.npz"]

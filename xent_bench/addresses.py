@@ -11,15 +11,18 @@ MASK = "***"
 FILES = ("sqlite", "file")  # schemes whose addresses have no host: an @ is part of a file's name
 WEB = ("http", "https")  # a name before the host is sent as a login, and may be a token
 NO_PASSWORD = ("", "x", "x-oauth-basic")  # beside these the name is the token
+# Each repetition is bounded: without a bound a text of 300,000 letters takes minutes.
 _ADDRESS = re.compile(
-    r"(?P<scheme>(?:\w[\w+.-]*)(?=://)|https?(?=:))(?P<slashes>:/{0,2})(?P<place>[^\s'\"<>`]*)",
+    r"(?P<scheme>(?:\w[\w+.-]{0,60})(?=://)|https?(?=:))(?P<slashes>:/{0,2})(?P<place>[^\s'\"<>`]*)",
     re.IGNORECASE,
 )
-_NO_SCHEME = re.compile(r"(?<![\w/:.@*-])([\w.%+-]+):[^\s/@]+@(?=[\w\[])")  # user:password@host
+_NO_SCHEME = re.compile(
+    r"(?<![\w/:.@*-])([\w.%+-]{1,200}):[^\s/@]{1,1000}@(?=[\w\[])"
+)  # user:password@host
 # also within another value, as in odbc_connect=...%3BPWD%3D...
 _SECRET_KEY = re.compile(
-    r"(?P<key>[\w.-]*(?:pass(?!file)|pwd|secret|token|credential|api[-_]?key|access[-_]?key|jwt"
-    r"|authorization|\bsig(?:nature)?\b|odbc_connect)[\w.-]*)=(?P<value>[^&;#\s]*)",
+    r"(?P<key>[\w.-]{0,60}(?:pass(?!file)|pwd|secret|token|credential|api[-_]?key|access[-_]?key|jwt"
+    r"|authorization|\bsig(?:nature)?\b|odbc_connect)[\w.-]{0,60})=(?P<value>[^&;#\s]*)",
     re.IGNORECASE,
 )
 _QUERY_VALUE = re.compile(r"(?P<key>[^?&=#]*)(?P<equals>=)(?P<value>[^&#]+)")
