@@ -7,6 +7,8 @@ import os
 import pickle
 import random
 import shutil
+import socket
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from mlflow import MlflowClient
 from omegaconf import DictConfig
 
 from xent_bench.commands.report import main as xent_report
@@ -35,6 +38,8 @@ from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import RECORD, Planned, Sweep, load_sweep, save_sweep
 from xent_bench.runs.trusted import import_trusted
 from xent_bench.runs.whole_files import write_whole
+from xent_bench.tracking.store import open_store
+from xent_bench.tracking.stored_runs import fetch, load_stored_runs
 from xent_bench.trained_net import load as load_net
 from xent_bench.trained_net.record import load_record
 from xent_bench.training.checkpoint_files import LastingCheckpointIO
@@ -303,6 +308,10 @@ BIG = "1" * 5000
         ("begun.json", '{"name": "a", "name": "b"}'),
         ("begun.json", '{"name": 1, "experiment": "a", "params": {}, "command": ""}'),
         ("begun.json", '{"name": "1", "experiment": "a", "params": [], "command": ""}'),
+        (
+            "begun.json",
+            '{"name": "1", "experiment": "a", "params": {}, "command": "", "tags": "x"}',
+        ),
         ("progress.json", '{"epoch": 1, "epochs": 1e999, "left": null, "time": NaN}'),
     ],
 )
@@ -546,3 +555,41 @@ def test_an_id_in_mlflow_that_is_none_is_refused(folder, run_id):
 
     with pytest.raises(DataError, match="expected the id of a run in MLflow"):
         load_run(folder / "result.json")
+
+
+@pytest.mark.parametrize(
+    "values", ['{"a": 1, "time/written": 1e999}', '{"a": 1, "time/written": -1}', '{"a": 1}']
+)
+def test_a_step_or_a_time_that_mlflow_cannot_hold_is_refused(folder, values):
+    step = 1 if "time" in values else 10**12
+    (folder / "curves.json").write_text(f'{{"{step}": {values}}}')
+
+    with pytest.raises(DataError, match="expected steps from 1, each written at a time"):
+        load_curves(folder)
+
+
+def test_a_store_of_a_file_sends_nobody_for_files_to_another_host(empty_store, tmp_path):
+    store = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
+    client = MlflowClient(store)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        place = f"http://127.0.0.1:{server.getsockname()[1]}/artifacts"
+        experiment = client.create_experiment(HOSTILE, artifact_location=place)
+        stored = client.create_run(experiment, run_name=HOSTILE, tags={"key": "k", "n_test": "9"})
+        for key, value in {"loss": "ce", "data": "d", "model": "m", "seed": 0}.items():
+            client.log_param(stored.info.run_id, key, value)
+        client.log_metric(stored.info.run_id, "test/top1", 0.5)
+        client.set_terminated(stored.info.run_id)
+        ((loaded,), _) = load_stored_runs(store, None)
+        files = fetch(loaded, store, tmp_path)
+
+        assert list(files.iterdir()) == []
+        assert "\x1b" not in loaded.name + loaded.experiment
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_new_store_is_for_the_user_alone(tmp_path):
+    open_store(f"sqlite:///{tmp_path}/new.db", "Default", tmp_path)
+
+    assert stat.S_IMODE((tmp_path / "new.db").stat().st_mode) == 0o600

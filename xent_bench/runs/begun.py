@@ -97,10 +97,10 @@ def _check(run: Unfinished) -> None:
         value = getattr(run, name)
         if not isinstance(value, str):
             raise ValueError(f"expected a text as {name}, got {value!r}"[:200])
-    if not isinstance(run.params, dict):
-        raise ValueError(f"expected names and values as params, got {run.params!r}"[:200])
-    tags = run.tags.values() if isinstance(run.tags, dict) else [run.tags]
-    for value in tags:
+    for name, pairs in (("params", run.params), ("tags", run.tags)):
+        if not isinstance(pairs, dict):
+            raise ValueError(f"expected names and values as {name}, got {pairs!r}"[:200])
+    for value in run.tags.values():
         if not isinstance(value, str):
             raise ValueError(f"expected texts as tags, got {value!r}"[:200])
     is_time = isinstance(run.started, int | float) and 0 <= run.started < LATEST

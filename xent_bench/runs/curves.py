@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from xent_bench.failures import DataError
+from xent_bench.runs.begun import LATEST
 from xent_bench.runs.files import CURVES
 from xent_bench.runs.reading import read_sealed, sealed
 from xent_bench.runs.whole_files import write_lasting
@@ -12,6 +13,7 @@ from xent_bench.runs.whole_files import write_lasting
 DRAWN = ("val/nll", "val/top1")  # the curves that a report draws
 SECONDS = "time/epoch_seconds"
 WRITTEN = "time/written"  # when the step was written, in unix seconds: no curve
+MOST_STEPS = 2**31  # epochs: more than anybody trains, and MLflow takes
 WAY_OUT = "delete it to go on without"
 
 
@@ -73,4 +75,10 @@ def load_curves(folder: Path) -> dict[int, dict[str, float]]:
         }
     except (OSError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"cannot read {file}, {WAY_OUT}: {error}") from error
+    for step, values in steps.items():
+        if not (0 < step < MOST_STEPS and 0 <= values.get(WRITTEN, 0) < LATEST):
+            raise DataError(
+                f"cannot read {file}, {WAY_OUT}: expected steps from 1, each written at a time in "
+                f"unix seconds, got step {step} at {values.get(WRITTEN)}"
+            )
     return dict(sorted(steps.items()))

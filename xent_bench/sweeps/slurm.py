@@ -150,7 +150,7 @@ def _say_end(run: Planned, tally: Tally) -> None:
 def _job_of(run: Planned, states: Mapping[str, JobState]) -> str | None:
     """The id of the job that the run was given before, if that has not ended."""
     file = run.folder / JOB
-    job = file.read_text() if file.exists() else ""
+    job = file.read_text(errors="replace") if file.is_file() else ""
     return job if job in states and not states[job].has_ended else None
 
 
