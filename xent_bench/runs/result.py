@@ -81,18 +81,24 @@ def _run_of(content: dict[str, Any], folder: Path) -> Run:
     missing = [name for name in REQUIRED if name not in content]
     if missing:
         raise ValueError(f"expected the fields of a run, got none named {', '.join(missing)}")
-    run_id = _mlflow_run_id(folder)
+    run_id = mlflow_run_id(folder)
     if run_id is not None:
         content["tags"][RUN_ID] = run_id
     return Run(**content | {"folder": folder})
 
 
-def _mlflow_run_id(folder: Path) -> str | None:
-    """The id of the run in MLflow, which may have got it after its result was written."""
+def mlflow_run_id(folder: Path) -> str | None:
+    """The id of the folder's run in MLflow, which may come after the result; None without one.
+
+    A DataError if the file holds something else.
+    """
+    file = folder / RUN_ID
     try:
-        return checked_run_id(read_text(folder / RUN_ID))
+        return checked_run_id(read_text(file))
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {file}, delete it to go on: {error}") from error
 
 
 def checked_run_id(text: str) -> str:

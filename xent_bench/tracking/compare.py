@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished, load_begun
-from xent_bench.runs.files import CONFIG, IMAGES, PICTURES, RUN_ID
+from xent_bench.runs.files import CONFIG, IMAGES, PICTURES
+from xent_bench.runs.result import mlflow_run_id
 from xent_bench.tracking.mirror import OUT_OF_REACH, Contents, artifact_place, contents, is_same
 from xent_bench.tracking.own_run import KEY, PAGE, SUPERSEDED, USER
 from xent_bench.tracking.reach import one_line
@@ -60,7 +61,7 @@ def read_again(folder: Path, uri: str) -> Stored:
     """Read the folder's run alone, after something was sent."""
     stored = Stored(existing_store(uri))
     assert stored.client is not None
-    run = stored.client.get_run((folder / RUN_ID).read_text())
+    run = stored.client.get_run(str(mlflow_run_id(folder)))
     if run.info.lifecycle_stage == "active":
         stored.add(load_begun(folder).experiment, run)
     elif by := run.data.tags.get(SUPERSEDED):  # for a later training of the same key
@@ -86,8 +87,7 @@ def differences(folder: Path, stored: Stored, *, whole: bool = False) -> list[st
 
 def find(folder: Path, begun: Unfinished, stored: Stored) -> StoredRun | None:
     """The active MLflow run of the folder: by its id, else by its key and the instant it began."""
-    file = folder / RUN_ID
-    run = stored.runs.get(file.read_text()) if file.exists() else None
+    run = stored.runs.get(mlflow_run_id(folder) or "")
     key = begun.tags.get(KEY, "")
     if run is not None and run.data.tags.get(KEY, key) == key:
         return run
@@ -110,11 +110,11 @@ def _pages(client: MlflowClient, experiment_id: str) -> Iterator[StoredRun]:
 
 def _is_superseded(folder: Path, stored: Stored) -> bool:
     """Whether the folder's run was put away for a later training of the same key."""
-    file = folder / RUN_ID
-    if stored.client is None or not file.exists():
+    run_id = mlflow_run_id(folder)
+    if stored.client is None or run_id is None:
         return False
     try:
-        run = stored.client.get_run(file.read_text())
+        run = stored.client.get_run(run_id)
     except MlflowException:
         return False
     return run.data.tags.get(SUPERSEDED) in stored.runs

@@ -16,6 +16,7 @@ from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 
 from xent_bench.runs.files import RUN_ID
+from xent_bench.runs.result import mlflow_run_id
 from xent_bench.runs.whole_files import write_lasting
 
 OWNER = "mlflow_owner"
@@ -52,10 +53,11 @@ def own_run(
     """
     file, owner_file = folder / RUN_ID, folder / OWNER
     start_time = int(1000 * started)
-    if file.exists():
+    run_id = mlflow_run_id(folder)
+    if run_id is not None:
         # the id may be that of another store, to which the folder was sent too
         key = tags.get(KEY)
-        begun = _stored(client, experiment_id, file.read_text(), key) or _of_key(
+        begun = _stored(client, experiment_id, run_id, key) or _of_key(
             client, experiment_id, key, start_time
         )
         if begun is not None:

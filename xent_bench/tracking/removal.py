@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from xent_bench.failures import Unavailable
-from xent_bench.runs.files import RUN_ID
+from xent_bench.runs.result import mlflow_run_id
 from xent_bench.tracking.reach import complaint, one_line, store_if_configured
 
 
@@ -18,10 +18,9 @@ def restore_in_mlflow(folder: Path) -> bool:
 
 
 def _change(folder: Path, to: str) -> bool:
-    file = folder / RUN_ID
-    if not file.exists():
+    run_id = mlflow_run_id(folder)
+    if run_id is None:
         return False
-    run_id = file.read_text()
     uri = store_if_configured(folder)
     if failure := complaint(uri):
         raise Unavailable(failure)
