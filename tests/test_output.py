@@ -33,22 +33,25 @@ def compared(tmp_path: Path) -> Path:
 
 def on_a_terminal(columns: int, *command: object) -> str:
     """What a command prints on a terminal that is so many columns wide."""
-    process, terminal = pty.fork()
-    if process == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-        os.execve(str(command[0]), [str(word) for word in command], environment)
+    ours, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    words = [str(word) for word in command]
+    process = subprocess.Popen(
+        words, stdin=terminal, stdout=terminal, stderr=terminal, env=environment
+    )
+    os.close(terminal)
     content = b""
     while True:
         try:
-            part = os.read(terminal, 65536)
+            part = os.read(ours, 65536)
         except OSError:  # the command has ended
             break
         if not part:
             break
         content += part
-    os.waitpid(process, 0)
-    os.close(terminal)
+    process.wait()
+    os.close(ours)
     return re.sub(r"\x1b\[[0-9;]*m", "", content.decode()).replace("\r", "")
 
 
