@@ -1,6 +1,6 @@
 """Files of a run folder, damaged at random: each reader reads them or refuses them in one line.
 
-XENT_FUZZ_EXAMPLES sets how many folders are tried; 1,500 were, without another exception.
+XENT_BENCH_FUZZ sets how many folders are tried; 1,500 were, without another exception.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from xent_bench.runs.sweep_record import RECORD, Planned, Sweep, save_sweep
 from xent_bench.trained_net import load as load_net
 from xent_bench.training.run import run
 
-EXAMPLES = int(os.environ.get("XENT_FUZZ_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("XENT_BENCH_FUZZ", "120"))
 JSON_FILES = ("result.json", "begun.json", "curves.json", "net.json", "progress.json", RECORD)
 FILES = (*JSON_FILES, "config.yaml", "predictions.npz", "weights.pt", "mlflow_run_id")
 NEW_VALUES = st.one_of(
