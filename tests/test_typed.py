@@ -152,6 +152,8 @@ TYPED = {
     "machine.retries=99999999999": "machine.retries: should be less than 2147483648",
     "seed=" + "9" * 40: "seed: should be less than 3402823669",
     "hydra.sweeper.params=a seed=1 -m": "hydra.sweeper.params: expected lines of key: values",
+    "hydra.run.dir=1 optimizer.lr=-1": "hydra.run.dir: is set by xent-train; machine.runs=FOLDER",
+    "++hydra.sweep.dir=1 -m seed=0,1": "hydra.sweep.dir: is set by xent-train",
     "loss._target_=": "loss._target_: expected a dotted name, got ''",
 }
 

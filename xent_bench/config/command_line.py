@@ -32,6 +32,10 @@ SWEPT = re.compile(r"[^=]*=(.*,|glob\()")
 PLAIN = re.compile(r"[\w.]+=[^(),]+")  # a key=value, of no sweep
 ONE_CHOICE = re.compile(r"^([\w.]+)=choice\(([^(),]+)\)$")
 NO_CHOICE = re.compile(r"\s*(\{\s*\}|\[\s*(\[.*|\]))\s*")
+# Hydra would create such a folder even for a command that is refused
+PLACES = re.compile(
+    r"\+*(hydra\.(?:run\.dir|sweep\.(?:dir|subdir)|output_subdir|job\.chdir))=.*", re.S
+)
 NO_FLAGS = {
     "--experimental-rerun": "the command of a run, typed again, goes on with it",
     **dict.fromkeys(
@@ -53,6 +57,9 @@ def flags_first(words: Sequence[str]) -> list[str]:
         _check_characters(word)
         _check_flag(word, words, all_flags)
         _check_group(word)
+        if match := PLACES.fullmatch(word):
+            place = "machine.runs=FOLDER and name=NAME say where runs are kept"
+            raise ConfigError(match[1], f"is set by xent-train; {place}")
     setattr(parser, "error", _refuse)  # noqa: B010  it would print the usage and exit
     options, unknown = parser.parse_known_intermixed_args(words)
     if unknown:
