@@ -16,6 +16,10 @@ RUN_IDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")  # MLflow's rule
 LARGEST = 1e100  # a finite metric beyond this is damaged
 
 
+class DamagedRunId(DataError):
+    """The file that names the run in MLflow is damaged, not the result beside it."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The content of `result.json`: one run that was trained and evaluated."""
@@ -72,6 +76,8 @@ def load_run(file: Path) -> Run:
         check(run)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from error
+    except DamagedRunId:  # the result is whole: nothing is to be evaluated again
+        raise
     except DAMAGED as error:
         raise DataError(f"cannot read {file}, delete it to evaluate again: {error}") from error
     return run
@@ -81,18 +87,24 @@ def _run_of(content: dict[str, Any], folder: Path) -> Run:
     missing = [name for name in REQUIRED if name not in content]
     if missing:
         raise ValueError(f"expected the fields of a run, got none named {', '.join(missing)}")
-    run_id = _mlflow_run_id(folder)
+    run_id = mlflow_run_id(folder)
     if run_id is not None:
         content["tags"][RUN_ID] = run_id
     return Run(**content | {"folder": folder})
 
 
-def _mlflow_run_id(folder: Path) -> str | None:
+def mlflow_run_id(folder: Path) -> str | None:
     """The id of the run in MLflow, which may have got it after its result was written."""
+    file = folder / RUN_ID
     try:
-        return checked_run_id(read_text(folder / RUN_ID))
+        return checked_run_id(read_text(file))
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DamagedRunId(
+            f"cannot read {file}, delete it to have xent-sync write it again: {reason}"
+        ) from error
 
 
 def checked_run_id(text: str) -> str:

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished, load_begun
 from xent_bench.runs.files import CONFIG, IMAGES, PICTURES, RUN_ID
+from xent_bench.runs.reading import read_text
 from xent_bench.tracking.mirror import OUT_OF_REACH, Contents, artifact_place, contents, is_same
 from xent_bench.tracking.own_run import KEY, PAGE, SUPERSEDED, USER
 from xent_bench.tracking.reach import one_line
@@ -60,7 +61,7 @@ def read_again(folder: Path, uri: str) -> Stored:
     """Read the folder's run alone, after something was sent."""
     stored = Stored(existing_store(uri))
     assert stored.client is not None
-    run = stored.client.get_run((folder / RUN_ID).read_text())
+    run = stored.client.get_run(read_text(folder / RUN_ID))
     if run.info.lifecycle_stage == "active":
         stored.add(load_begun(folder).experiment, run)
     elif by := run.data.tags.get(SUPERSEDED):  # for a later training of the same key
@@ -87,7 +88,7 @@ def differences(folder: Path, stored: Stored, *, whole: bool = False) -> list[st
 def find(folder: Path, begun: Unfinished, stored: Stored) -> StoredRun | None:
     """The active MLflow run of the folder: by its id, else by its key and the instant it began."""
     file = folder / RUN_ID
-    run = stored.runs.get(file.read_text()) if file.exists() else None
+    run = stored.runs.get(read_text(file)) if file.exists() else None
     key = begun.tags.get(KEY, "")
     if run is not None and run.data.tags.get(KEY, key) == key:
         return run
@@ -114,7 +115,7 @@ def _is_superseded(folder: Path, stored: Stored) -> bool:
     if stored.client is None or not file.exists():
         return False
     try:
-        run = stored.client.get_run(file.read_text())
+        run = stored.client.get_run(read_text(file))
     except MlflowException:
         return False
     return run.data.tags.get(SUPERSEDED) in stored.runs
@@ -174,7 +175,7 @@ def _of_curves(client: MlflowClient, run: StoredRun, wanted: Contents) -> list[s
 
 def _of_files(client: MlflowClient, run: StoredRun, folder: Path, wanted: Contents) -> list[str]:
     """Files by their sizes, and those on this machine by their bytes."""
-    config = [file for file in (folder / CONFIG, folder / IMAGES) if file.exists()]
+    config = [file for file in (folder / CONFIG, folder / IMAGES) if file.is_file()]
     lacks = []
     for artifact_folder, files in (("", [*config, *wanted.files]), (PICTURES, wanted.pictures)):
         if not files:

@@ -16,6 +16,7 @@ from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 
 from xent_bench.runs.files import RUN_ID
+from xent_bench.runs.reading import read_text
 from xent_bench.runs.whole_files import write_lasting
 
 OWNER = "mlflow_owner"
@@ -55,7 +56,7 @@ def own_run(
     if file.exists():
         # the id may be that of another store, to which the folder was sent too
         key = tags.get(KEY)
-        begun = _stored(client, experiment_id, file.read_text(), key) or _of_key(
+        begun = _stored(client, experiment_id, read_text(file), key) or _of_key(
             client, experiment_id, key, start_time
         )
         if begun is not None:
@@ -64,7 +65,7 @@ def own_run(
     # A process that is killed after create_run and before it notes the id leaves a run that only
     # the owner tag identifies, whatever machine the next process runs on.
     was_tried = owner_file.exists()
-    owner = owner_file.read_text() if was_tried else str(uuid.uuid4())
+    owner = read_text(owner_file) if was_tried else str(uuid.uuid4())
     orphan = _orphan(client, experiment_id, owner) if was_tried else None
     write_lasting(owner_file, owner)
     first_tags = {key: value[:LONGEST_TAG] for key, value in tags.items()}

@@ -13,6 +13,7 @@ from xent_bench.addresses import masked
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import load_begun
 from xent_bench.runs.files import LOCK, RUN_ID, is_pending
+from xent_bench.runs.reading import read_text
 from xent_bench.tracking.again import again_if_cut
 from xent_bench.tracking.reach import complaint, one_line, store_of, tracking_uri
 
@@ -50,7 +51,7 @@ def send_added(folder: Path) -> None:
 
     try:
         uri = store_of(folder)
-        existing_store(uri).get_run((folder / RUN_ID).read_text())
+        existing_store(uri).get_run(read_text(folder / RUN_ID))
         send(folder, uri)
     except Exception as error:  # MLflow's, its database's, or an edited config's
         reason = masked(str(error).partition("\n")[0])
