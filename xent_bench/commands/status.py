@@ -52,22 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _move(folders: Sequence[Path], *, back: bool) -> None:
     """Remove runs, or bring them back, in MLflow and on the disk; all are checked first."""
     from xent_bench.runs import removed
-    from xent_bench.tracking.removal import delete_in_mlflow, restore_in_mlflow
+    from xent_bench.tracking.removal import check_stores, delete_in_mlflow, restore_in_mlflow
 
+    folders = list({removed.removed_place(folder): folder for folder in folders}.values())
+    places = [removed.removed_place(folder) for folder in folders]
     check = removed.check_restorable if back else removed.check_removable
     for folder in folders:
         check(folder)
-    for folder in folders:
-        if back:
-            removed.bring_back(folder)
-            in_mlflow = restore_in_mlflow(folder)
-        else:
-            in_mlflow = delete_in_mlflow(folder)
-            removed.put_away(folder)
+    check_stores(places if back else folders)
+    move, undo = removed.put_away, removed.bring_back
+    change = delete_in_mlflow
+    if back:
+        move, undo, change = undo, move, restore_in_mlflow
+    for folder, place in zip(folders, places, strict=True):
+        move(folder)
+        try:
+            in_mlflow = change(folder if back else place)
+        except BaseException:  # folder and store stay as they were, together
+            undo(folder)
+            raise
         print(f"{'Restored' if back else 'Removed'}: {folder}{' and its MLflow run' * in_mlflow}")
     if not back:
         print(f"To undo: xent-status --restore {shlex.join(map(str, folders))}")
-        print(f"For good: delete {removed.removed_place(folders[0]).parent.parent}; mlflow gc")
+        roots = dict.fromkeys(str(place.parent.parent) for place in places)
+        print(f"For good: delete {shlex.join(roots)}; mlflow gc")
 
 
 def _slurm_jobs(folder: Path) -> dict[str, bool]:

@@ -16,7 +16,7 @@ from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.begun import load_begun
 from xent_bench.runs.files import BEGUN, LOCK, NOT_IN_MLFLOW, RUN_ID, is_pending, run_folders
 from xent_bench.tables import n_runs
-from xent_bench.tracking.reach import complaint, store_if_configured
+from xent_bench.tracking.reach import complaint, store_if_begun_there
 from xent_bench.tracking.send import LOCK_TIMEOUT, send
 
 if TYPE_CHECKING:
@@ -166,18 +166,7 @@ def _store_for(folder: Path, store: str | None) -> str:
     """Return the store that was typed, else the one that the run's config names."""
     if store is not None:
         return store
-    uri = store_if_configured(folder)
-    was_begun_there = (folder / RUN_ID).exists()
-    if (
-        was_begun_there
-        and uri.startswith("sqlite:///")
-        and not Path(uri.removeprefix("sqlite:///")).exists()
-    ):
-        raise Unavailable(
-            f"no store at {uri}, where it was begun: type this where it was trained, or name the "
-            "store by --store"
-        )
-    return uri
+    return store_if_begun_there(folder)
 
 
 def _parser() -> Parser:

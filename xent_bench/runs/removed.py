@@ -20,6 +20,8 @@ def check_removable(folder: Path) -> None:
         raise ValueError(f"expected the folder of a run, got {folder}: no such folder")
     if not any((folder / name).is_file() for name in (RESULT, BEGUN)):
         raise ValueError(f"expected the folder of a run, got {folder}, which has no {BEGUN}")
+    if Path(os.path.abspath(folder)).is_symlink():  # a link that is moved may lead nowhere
+        raise ValueError(f"{folder} is a link: expected the folder of the run itself")
     if removed_place(folder).exists():
         raise ValueError(
             f"{removed_place(folder)} is there: a run of this name was removed before; delete that "
@@ -34,15 +36,14 @@ def check_removable(folder: Path) -> None:
 
 def removed_place(folder: Path) -> Path:
     """The place of a run's folder after its removal."""
-    absolute = Path(os.path.abspath(folder))  # `resolve` would follow a link to the run elsewhere
-    return absolute.parent.parent / REMOVED / absolute.parent.name / absolute.name
+    return _place_of_removed(Path(os.path.abspath(folder)).parent) / folder_name(folder)
 
 
 def put_away(folder: Path) -> None:
     """Move the run's folder to its place among the removed ones."""
     place = removed_place(folder)
     place.parent.mkdir(parents=True, exist_ok=True)
-    folder.rename(place)
+    Path(os.path.abspath(folder)).rename(place)  # "." cannot be moved
 
 
 def check_restorable(folder: Path) -> None:
@@ -65,5 +66,16 @@ def bring_back(folder: Path) -> None:
 
 def removed_from(folder: Path) -> int:
     """The number of runs that were removed from an experiment's folder."""
-    place = Path(os.path.abspath(folder)).parent / REMOVED / folder.name
+    place = _place_of_removed(folder)
     return sum(entry.is_dir() for entry in place.iterdir()) if place.is_dir() else 0
+
+
+def folder_name(folder: Path) -> str:
+    """The name of a folder, however it was typed: `.` has one too."""
+    return os.path.basename(os.path.abspath(folder))
+
+
+def _place_of_removed(experiment: Path) -> Path:
+    """The place of an experiment's removed runs, on its own disk where the folder is a link."""
+    experiment = experiment.resolve()
+    return experiment.parent / REMOVED / experiment.name

@@ -16,6 +16,10 @@ RUN_IDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")  # MLflow's rule
 LARGEST = 1e100  # a finite metric beyond this is damaged
 
 
+class DamagedRunId(DataError):
+    """The file that names the run in MLflow is damaged, not the result beside it."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The content of `result.json`: one run that was trained and evaluated."""
@@ -72,6 +76,8 @@ def load_run(file: Path) -> Run:
         check(run)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from error
+    except DamagedRunId:  # the result is whole: nothing is to be evaluated again
+        raise
     except DAMAGED as error:
         raise DataError(f"cannot read {file}, delete it to evaluate again: {error}") from error
     return run
@@ -90,7 +96,7 @@ def _run_of(content: dict[str, Any], folder: Path) -> Run:
 def mlflow_run_id(folder: Path) -> str | None:
     """The id of the folder's run in MLflow, which may come after the result; None without one.
 
-    A DataError if the file holds something else.
+    DamagedRunId if the file holds something else.
     """
     file = folder / RUN_ID
     try:
@@ -98,7 +104,10 @@ def mlflow_run_id(folder: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {file}, delete it to go on: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DamagedRunId(
+            f"cannot read {file}, delete it to have xent-sync write it again: {reason}"
+        ) from error
 
 
 def checked_run_id(text: str) -> str:

@@ -11,7 +11,8 @@ from xent_bench.runs.files import BEGUN, JOB, RESULT, has_result, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
 from xent_bench.runs.pace import load_pace, silence
-from xent_bench.runs.removed import removed_from
+from xent_bench.runs.reading import read_text
+from xent_bench.runs.removed import folder_name, removed_from
 from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
@@ -81,7 +82,9 @@ def experiments_in(folder: Path, jobs: Mapping[str, bool] = {}) -> list[Experime
 def _experiment(folder: Path, jobs: Mapping[str, bool]) -> Experiment:
     sweep = load_sweep(folder) or Sweep(None, "", [])
     # by the folder's name alone: the sweep may have been typed in another directory
-    planned = {run.folder.name: run for run in sweep.runs if run.folder.parent.name == folder.name}
+    planned = {
+        run.folder.name: run for run in sweep.runs if run.folder.parent.name == folder_name(folder)
+    }
     begun = dict.fromkeys(run_folder.name for run_folder in _run_folders(folder))
     names = [*planned, *(name for name in begun if name not in planned)]
     runs = [
@@ -125,8 +128,8 @@ def _state_with_result(lacks: Lack) -> tuple[State, str]:
 def last_job(folder: Path) -> str:
     """The id of the SLURM job that the run was last given to; empty if there is none."""
     try:
-        return (folder / JOB).read_text(errors="replace").strip()
-    except OSError:
+        return read_text(folder / JOB).strip()
+    except (OSError, ValueError):  # damaged, or a pipe
         return ""
 
 

@@ -174,7 +174,7 @@ def _of_curves(client: MlflowClient, run: StoredRun, wanted: Contents) -> list[s
 
 def _of_files(client: MlflowClient, run: StoredRun, folder: Path, wanted: Contents) -> list[str]:
     """Files by their sizes, and those on this machine by their bytes."""
-    config = [file for file in (folder / CONFIG, folder / IMAGES) if file.exists()]
+    config = [file for file in (folder / CONFIG, folder / IMAGES) if file.is_file()]
     lacks = []
     for artifact_folder, files in (("", [*config, *wanted.files]), (PICTURES, wanted.pictures)):
         if not files:

@@ -150,7 +150,7 @@ def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
     mirror = Mirror(client, own_run(client, experiment_id, folder, begun.name, begun.tags, started))
     mirror.send(tags=begun.tags, params=begun.params)
     for file in (folder / CONFIG, folder / IMAGES):
-        if file.exists():
+        if file.is_file():  # reading a pipe would have no end
             mirror.send_file(file)
     if not mirror.run.has_dataset and (account := load_account(folder)) is not None:
         client.log_inputs(mirror.id, datasets=[dataset_input(account, begun.params, begun.tags)])
@@ -194,8 +194,8 @@ def contents(folder: Path) -> Contents:
         scores = points(_final_metrics(run), 0, ended)
         tags = {key: value for key, value in run.tags.items() if key != RUN_ID}
         names = (PREDICTIONS, NET, WEIGHTS)
-        files = [folder / name for name in names if (folder / name).exists()]
-        pictures = sorted((folder / PICTURES).glob("*"))
+        files = [folder / name for name in names if (folder / name).is_file()]
+        pictures = sorted(file for file in (folder / PICTURES).glob("*") if file.is_file())
         return Contents(
             "FINISHED", ended, curve_points(curves.steps) + scores, tags, files, pictures
         )

@@ -66,7 +66,7 @@ def own_run(
     # A process that is killed after create_run and before it notes the id leaves a run that only
     # the owner tag identifies, whatever machine the next process runs on.
     was_tried = owner_file.exists()
-    owner = owner_file.read_text() if was_tried else str(uuid.uuid4())
+    owner = read_text(owner_file) if was_tried else str(uuid.uuid4())
     orphan = _orphan(client, experiment_id, owner) if was_tried else None
     write_lasting(owner_file, owner)
     first_tags = {key: value[:LONGEST_TAG] for key, value in tags.items()}

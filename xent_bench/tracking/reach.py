@@ -61,6 +61,17 @@ def store_if_configured(folder: Path) -> str:
     return store_of(folder) if (folder / CONFIG).exists() else tracking_uri(None)
 
 
+def store_if_begun_there(folder: Path) -> str:
+    """The store as `store_if_configured`; Unavailable if it is a file that is no longer there."""
+    uri = store_if_configured(folder)
+    if _is_gone(uri, folder):
+        raise Unavailable(
+            f"no store at {uri}, where it was begun: type this where it was trained, or name the "
+            "store by MLFLOW_TRACKING_URI, or xent-sync --store"
+        )
+    return uri
+
+
 def complaint(uri: str, experiments: Collection[str] = ()) -> str:
     """Ask the store and return in one line why runs cannot log to it; an empty text if they can.
 
