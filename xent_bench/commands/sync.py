@@ -122,7 +122,7 @@ class _Stores:
             for folder in self.folders:
                 try:
                     experiments.add(load_begun(folder).experiment)
-                except ValueError:  # told where its turn comes
+                except ValueError:  # reported when it is this folder's turn
                     continue
             self.read[uri] = read_store(uri, sorted(experiments))
         return self.read[uri]

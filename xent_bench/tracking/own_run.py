@@ -132,7 +132,7 @@ def _with_key(
 def _of_key(
     client: MlflowClient, experiment_id: str, key: str | None, start_time: int
 ) -> StoredRun | None:
-    """Find the run of a key that began at the same instant: it is of the same training."""
+    """Find the run of a key that began at the same instant: it shows the same training."""
     runs = _with_key(client, experiment_id, key)
     return next((run for run in runs if run.info.start_time == start_time), None)
 
