@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     change = options.remove or options.restore
     if change and options.runs is not None:
-        parser.error(f"{options.runs}: expected the runs behind --remove or --restore alone")
+        parser.error(f"{options.runs}: expected runs only after --remove or --restore")
     is_done = False
     with one_line_errors("xent-status"):
         if change:
@@ -67,7 +67,8 @@ def _move(folders: Sequence[Path], *, back: bool) -> None:
         print(f"{'Restored' if back else 'Removed'}: {folder}{' and its MLflow run' * in_mlflow}")
     if not back:
         print(f"To undo: xent-status --restore {shlex.join(map(str, folders))}")
-        print(f"For good: delete {removed.removed_place(folders[0]).parent.parent}; mlflow gc")
+        place = removed.removed_place(folders[0]).parent.parent
+        print(f"To delete for good: delete {place}, then type mlflow gc")
 
 
 def _slurm_jobs(folder: Path) -> dict[str, bool]:
