@@ -122,7 +122,7 @@ def test_a_store_that_was_lost_gets_all_runs_again(home, sync, empty_store, word
     )
     assert lost[0] == 0
     lines = lost[1].splitlines()
-    assert lines[0] == "runs/exp/0: MLflow lacked or had otherwise: the run; sent, FINISHED"
+    assert lines[0] == "runs/exp/0: missing or different in MLflow: the run; sent, FINISHED"
     assert lines[2] == "2 runs: 2 sent, FINISHED"
     assert len(stored()) == 2
     for run in stored():
@@ -155,7 +155,7 @@ def test_a_run_deleted_in_mlflow_is_sent_again_and_put_away_once_when_it_is_rest
     sync("--check")
     restored = stored()
 
-    assert "MLflow lacked or had otherwise: the run; sent, FINISHED" in sent[1]
+    assert "missing or different in MLflow: the run; sent, FINISHED" in sent[1]
     assert second.info.run_id != first.info.run_id
     assert_whole(second)
     assert [run.info.run_id for run in restored] == [second.info.run_id]

@@ -94,7 +94,7 @@ PATTERNS = [(re.compile(pattern), kind, advice) for pattern, kind, advice in FAU
 
 
 def fault_of(text: str) -> Fault | None:
-    """The fault that an error's text tells, None if it is no device's or peer's."""
+    """The fault that an error's text describes; None if no device and no peer is at fault."""
     lines = [line for line in text.splitlines() if not line.startswith(HINTS)]
     for pattern, kind, advice in PATTERNS:
         line = next((line for line in lines if pattern.search(line)), None)

@@ -53,7 +53,7 @@ def exit_codes_help(*codes: Exit) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text in one printable line without secrets, and without the middle of what is long."""
+    """The text as one printable line: secrets are masked, and long texts lose their middle."""
     # masked first: a secret that is cut cannot be recognised
     words = (_shortened(word, MAX_WORD) for word in printable(masked(text)).split())
     return _shortened(" ".join(words), MAX_LINE)

@@ -77,7 +77,7 @@ def print_table(table: Table) -> None:
 
 
 def _parts(table: Table, width: int) -> list[list[int]]:
-    """The columns of each part of a table that a terminal of this width can show."""
+    """The columns of each part, when a table is split to fit a terminal of this width."""
     columns = list(zip(table.headings, *table.rows, strict=True))
     words, numbers = list(range(table.text)), range(table.text, len(columns))
     # names are folded at half of the terminal, and never below NAME_WIDTH

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     change = options.remove or options.restore
     if change and options.runs is not None:
-        parser.error(f"{options.runs}: expected the runs behind --remove or --restore alone")
+        parser.error(f"{options.runs}: expected runs only after --remove or --restore")
     is_done = False
     with one_line_errors("xent-status"):
         if change:
@@ -75,7 +75,7 @@ def _move(folders: Sequence[Path], *, back: bool) -> None:
     if not back:
         print(f"To undo: xent-status --restore {shlex.join(map(str, folders))}")
         roots = dict.fromkeys(str(place.parent.parent) for place in places)
-        print(f"For good: delete {shlex.join(roots)}; mlflow gc")
+        print(f"To delete for good: delete {shlex.join(roots)}, then type mlflow gc")
 
 
 def _slurm_jobs(folder: Path) -> dict[str, bool]:

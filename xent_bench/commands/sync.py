@@ -122,7 +122,7 @@ class _Stores:
             for folder in self.folders:
                 try:
                     experiments.add(load_begun(folder).experiment)
-                except ValueError:  # told where its turn comes
+                except ValueError:  # reported when it is this folder's turn
                     continue
             self.read[uri] = read_store(uri, sorted(experiments))
         return self.read[uri]
@@ -150,7 +150,7 @@ def _compare_and_send(folder: Path, uri: str, stores: _Stores, *, check: bool) -
     lacks = differences(folder, stores.stored(uri), whole=check)
     if not lacks and not is_pending(folder):
         return _Outcome(SAME)
-    text = f"MLflow lacked or had otherwise: {', '.join(lacks)}" if lacks else ""
+    text = f"missing or different in MLflow: {', '.join(lacks)}" if lacks else ""
     status = send(folder, uri)
     if lacks and differences(folder, read_again(folder, uri), whole=check):
         (folder / RUN_ID).unlink(

@@ -154,7 +154,7 @@ def defaults_in_source(config: DictConfig, group: str) -> dict[str, Any]:
 def configured(config: DictConfig, group: str) -> "partial[Any]":
     """A group's choice as a callable, with its hyper-parameters checked and bound."""
     target, values = _target_and_values(config, group)
-    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what it then raises
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs errors, then raises them
     try:
         function = get_method(target)
         hints = get_type_hints(function, include_extras=True)

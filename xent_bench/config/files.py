@@ -1,4 +1,4 @@
-"""The reading of the YAML files of a config: any file that is none is refused, and named."""
+"""Reading of the YAML files of a config: a file that is no config is refused by its name."""
 
 import os
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def register_files() -> None:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """A context that loads a YAML file: FileError, which names it, if that cannot be done."""
+    """A context in which a YAML file is loaded: any error there becomes a FileError naming it."""
     try:
         _check_size(file)
         yield
@@ -93,7 +93,7 @@ def _complaint(error: Exception) -> str:
 
 
 def _yaml_complaint(error: yaml.YAMLError) -> str:
-    """The problem and its line, which YAML repeats with an excerpt over several lines."""
+    """The problem and its line number, without the excerpt of several lines that YAML adds."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     return f"{problem}, line {mark.line + 1}" if mark else problem

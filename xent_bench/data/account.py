@@ -1,4 +1,4 @@
-"""The making of a run's data account: images are counted, and copies found by their content."""
+"""The data account of a run is made here: images are counted, copies found by their content."""
 
 from hashlib import blake2b
 from typing import TypeAlias

@@ -173,7 +173,7 @@ def _text(error: Exception) -> bytes:
 
 
 def _receive(worker: Worker, wanted: Wanted, chunks: list[range], timeout: float | None) -> None:
-    """Wait until the worker has decoded its next chunk; raise its error, or that it is lost."""
+    """Wait for the worker's next chunk; raise its error, or an error that says it is lost."""
     silent, before = 0.0, int(worker.done[0])
     poll = min(POLL, timeout / 4) if timeout else POLL
     while True:

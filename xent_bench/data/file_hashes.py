@@ -41,7 +41,7 @@ SETTLED = 2 * 10**9
 
 
 class FileHashes(NamedTuple):
-    """The hashes of files, and how each looks."""
+    """The hash of each file, and whether its image is good and upright."""
 
     hashes: Hashes
     looks: Looks  # UNSEEN where nobody has looked

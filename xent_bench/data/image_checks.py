@@ -1,4 +1,4 @@
-"""The checks of what a data set is made of: a refusal says what was expected, and how to mend it.
+"""Checks of the parts of a data set: a refusal says what was expected and how to mend it.
 
 A wrong value would else be noticed after the training, or never.
 """
@@ -118,7 +118,7 @@ def checked_posterior(posterior: Callable[[Index], Distribution], ids: Index, c:
     """p(y|x) of these images, in float64. DataError for an error or rows of another form."""
     try:
         rows: Any = posterior(ids)
-    except StopIteration:  # `blaming` tells it
+    except StopIteration:  # `blaming` reports it
         raise
     except Exception as error:  # whatever a user's function raises
         frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -65,7 +65,7 @@ def _read_classes(folder: Path, size: int, flip: bool) -> ImageSet:
 
 
 def _refuse_other_layouts(folder: Path, entries: list[Entry]) -> None:
-    """Refuse a folder that lacks train/ and yet is not one of classes; tell the layouts."""
+    """Refuse a folder without train/ that has no class folders either; name both layouts."""
     folders = [entry for entry in entries if os.path.isdir(entry)]
     names = sorted(shown(entry.name) for entry in folders)
     splits = [name for name in names if name.casefold() in SPLITS]

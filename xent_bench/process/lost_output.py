@@ -1,4 +1,4 @@
-"""Output that a closed terminal, a pipe or a full disk takes no more: dropped, the run goes on."""
+"""Output to a closed terminal or pipe, or to a full disk: it is dropped, and the run goes on."""
 
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper

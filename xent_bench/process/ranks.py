@@ -127,7 +127,7 @@ def _watch(started: list[tuple[ForkServerProcess, Connection]], notice: Notice) 
 
 
 def _wake(processes: list[ForkServerProcess]) -> None:
-    """Continue processes that may have been stopped: they then see that they have lost a peer."""
+    """Send SIGCONT to processes that may be stopped: they then notice that a peer is lost."""
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process.pid or 0, signal.SIGCONT)

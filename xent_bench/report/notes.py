@@ -13,7 +13,7 @@ MOST_LISTED = 8  # items of a list in a note; further ones are only counted
 
 
 def explanations(comparison: Comparison) -> list[str]:
-    """All notes that limit nothing: how to read the table, and facts about the runs."""
+    """All notes but the warnings: how to read the table, and facts about the runs."""
     return [*legend(comparison), *facts(comparison)]
 
 

@@ -113,7 +113,7 @@ def account_rows(data: str, account: DataAccount) -> list[tuple[str, str]]:
 
 
 def account_lines(data: str, account: DataAccount) -> list[str]:
-    """The account in a few lines, for the start of a run: what is usual, then what is odd."""
+    """The account in a few lines, for the start of a run: the counts, then what is unusual."""
     (_, source), (_, images), (_, splits), *odd = account_rows(data, account)
     return [f"{source}: {images}", f"  {splits}", *(f"  {name}: {text}" for name, text in odd)]
 

@@ -134,7 +134,7 @@ def last_job(folder: Path) -> str:
 
 
 def _in_queue(folder: Path, jobs: Mapping[str, bool], status: RunStatus) -> RunStatus:
-    """Return the status, or that a run which needs training has a job that will train it."""
+    """Return the status; WAITING or RUNNING if a SLURM job will train the run."""
     job = last_job(folder) if status.state.needs_training else ""
     if job not in jobs:
         return status

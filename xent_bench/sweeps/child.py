@@ -86,7 +86,7 @@ def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) ->
 
 
 def _refuse_missing_devices(config: DictConfig, gpus: int) -> None:
-    """Unavailable if a run asks for a GPU, for more of them or for arithmetic that is not here."""
+    """Raise Unavailable if a run asks for GPUs or arithmetic that this machine does not have."""
     import torch
 
     machine = config.machine

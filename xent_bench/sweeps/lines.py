@@ -67,7 +67,7 @@ class Tally:
         return len(self.codes) == self.total and not self.kept
 
     def introduce(self, folder: Path) -> None:
-        """Print what a run will do once that is in its folder, and once for each set of images."""
+        """Print what a run will do, once its folder tells; once for each set of images."""
         if folder in self.introduced or (lines := introduction(folder, self.varied)) is None:
             return
         self.introduced.add(folder)

@@ -1,4 +1,4 @@
-"""Another try for requests whose connection was cut: MLflow may have processed them all the same.
+"""Repetition of requests whose connection was cut: MLflow may have processed them already.
 
 Whatever is sent twice is kept once (`mirror.py`), and a run that was created unseen is recognised
 by its owner tag (`own_run.py`). MLflow's own retries would create a second one.

@@ -146,7 +146,7 @@ def _twins(run: StoredRun, begun: Unfinished, stored: Stored) -> list[str]:
 
 
 def _compared_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags but those of MLflow's own pages, where people write: a description, a name."""
+    """Differing tags, without those that people edit on MLflow's pages: description and name."""
     return {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
 
 
@@ -161,7 +161,7 @@ def _of_texts(kind: str, wanted: Mapping[str, Any], stored: Mapping[str, str]) -
 
 
 def _of_curves(client: MlflowClient, run: StoredRun, wanted: Contents) -> list[str]:
-    """Points of curves; a metric of the end has one, which was compared already."""
+    """Differing points of curves; a final metric has one point, which was compared before."""
     counts = Counter(point.key for point in wanted.points if point.step)
     lacks = []
     for key, number in counts.items():
@@ -173,7 +173,7 @@ def _of_curves(client: MlflowClient, run: StoredRun, wanted: Contents) -> list[s
 
 
 def _of_files(client: MlflowClient, run: StoredRun, folder: Path, wanted: Contents) -> list[str]:
-    """Files by their sizes, and those on this machine by their bytes."""
+    """Differing files: compared by size, and by their bytes if both are on this machine."""
     config = [file for file in (folder / CONFIG, folder / IMAGES) if file.is_file()]
     lacks = []
     for artifact_folder, files in (("", [*config, *wanted.files]), (PICTURES, wanted.pictures)):

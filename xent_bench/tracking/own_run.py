@@ -16,6 +16,7 @@ from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 
 from xent_bench.runs.files import RUN_ID
+from xent_bench.runs.reading import read_text
 from xent_bench.runs.result import mlflow_run_id
 from xent_bench.runs.whole_files import write_lasting
 
@@ -134,7 +135,7 @@ def _with_key(
 def _of_key(
     client: MlflowClient, experiment_id: str, key: str | None, start_time: int
 ) -> StoredRun | None:
-    """Find the run of a key that began at the same instant: it is of the same training."""
+    """Find the run of a key that began at the same instant: it shows the same training."""
     runs = _with_key(client, experiment_id, key)
     return next((run for run in runs if run.info.start_time == start_time), None)
 

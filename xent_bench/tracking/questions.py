@@ -1,4 +1,4 @@
-"""Questions to a store, by its kind, before a run logs to it: each raises where that cannot be."""
+"""Checks of a store before a run logs to it, one for each kind: an error says why it cannot."""
 
 import base64
 import json

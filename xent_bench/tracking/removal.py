@@ -25,7 +25,7 @@ def delete_in_mlflow(folder: Path) -> bool:
 
 
 def restore_in_mlflow(folder: Path) -> bool:
-    """Restore the folder's deleted run in MLflow. False if MLflow has none; else as above."""
+    """Restore the folder's run in MLflow. False if it has none; Unavailable without the store."""
     return _change(folder, to="active")
 
 

@@ -79,7 +79,7 @@ def _together(seconds: float) -> DDPStrategy:
 
 
 def _no_device(config: DictConfig, error: Exception) -> Unavailable:
-    """The error that says which devices were asked for, which there are, and why there is none."""
+    """The error for missing devices: how many were asked for, how many exist, and why none."""
     machine = config.machine
     asked = f"machine.accelerator={machine.accelerator.name} machine.devices={machine.devices}"
     gpus = torch.cuda.device_count()

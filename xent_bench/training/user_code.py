@@ -1,4 +1,4 @@
-"""Errors raised by a user's code, told as errors of that code, with the part, file and line.
+"""Errors that a user's code raises, reported as errors of that code: part, file and line.
 
 A loss, a net, a data function, an optimizer, a schedule or a link may raise anything, at any time.
 Without this it would look like a bug of ours. StopIteration needs more care than the others: a loss
