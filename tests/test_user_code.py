@@ -11,7 +11,7 @@ from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import exit_code
 from xent_bench.config.identity import run_folder
 from xent_bench.data.batches import ShuffledBatches
-from xent_bench.failures import DataError
+from xent_bench.failures import DataError, Diverged
 from xent_bench.runs.begun import load_unfinished
 from xent_bench.training.run import run
 
@@ -184,6 +184,129 @@ def test_whatever_the_code_of_a_user_raises_names_the_part_and_the_line(
         (left,) = load_unfinished(folder.parent)
         assert left.reason == f"{type(refused.value).__name__}: {text}"
         assert mlflow_run(wanted).data.tags["failure"] == left.reason
+
+
+LATE_LOSS = """
+calls = 0
+def mine(logits: Logits, target: Index) -> PerExample:
+    global calls
+    calls += 1
+    values = ce(logits, target)
+    return {late} if calls == 3 else values
+"""
+LATE_LINK = """
+from xent_bench.links import use, softmax
+calls = 0
+def link(outputs):
+    global calls
+    calls += 1
+    return softmax(outputs) * (float("nan") if calls == 2 else 1)
+@use(link)
+def mine(logits: Logits, target: Index) -> PerExample: return ce(logits, target)
+"""
+LOSS_WHOSE = "def mine(logits: Logits, target: Index) -> PerExample: return ce(logits, target)"
+KEYS = "*, width=16, depth=2) -> nn.Module"
+NET_FORWARD = f"""
+class Net(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.inner = linear(shape, classes)
+    def forward(self, x):
+        {{body}}
+def mine(shape, classes, {KEYS}: return Net(shape, classes)
+"""
+LOCKED = f"""
+import threading
+def mine(shape, classes, {KEYS}:
+    net = linear(shape, classes)
+    net.lock = threading.Lock()
+    return net
+"""
+FROZEN = f"def mine(shape, classes, {KEYS}: return linear(shape, classes).requires_grad_(False)"
+WARMUP = "def mine(step, steps, *, warmup=0.1) -> float: return "
+
+
+@pytest.mark.parametrize(
+    ("part", "source", "complaint"),
+    [
+        ("loss", LATE_LOSS.format(late="None"), "in epoch 1, step 2"),
+        ("loss", LATE_LOSS.format(late="values.mean()"), "in epoch 1, step 2"),
+        ("loss", LATE_LOSS.format(late="values.detach()"), "in epoch 1, step 2"),
+        ("loss", LATE_LINK, "got NaN among them on val after epoch 1"),
+        ("loss", f"{LOSS_WHOSE} + 0j", "expected real numbers in a dense tensor on cpu"),
+        ("loss", f"{LOSS_WHOSE}.to_sparse()", "expected real numbers in a dense tensor on cpu"),
+        ("loss", f"{LOSS_WHOSE}.to('meta')", "expected real numbers in a dense tensor on cpu"),
+        ("model", f"def mine(shape, classes, {KEYS}: return None", "nn.Module, got NoneType"),
+        ("model", f"def mine(shape, classes, {KEYS}: return nn.LazyLinear(10)", "uninitialized"),
+        ("model", LOCKED, "cannot pickle .* when it was copied"),
+        ("model", FROZEN, "expected weights that require a gradient"),
+        ("model", NET_FORWARD.format(body="return (self.inner(x),)"), "a tensor, got tuple"),
+        ("model", NET_FORWARD.format(body="return self.inner(x).detach()"), "in epoch 1, step 1"),
+        (
+            "model",
+            NET_FORWARD.format(body="return self.inner(x)[:, : 10 if self.training else 3]"),
+            "expected targets from 0 to 2, got 0 to 9 on val after epoch 1",
+        ),
+        (
+            "optimizer",
+            "def mine(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0)"
+            " -> optim.Optimizer: return None",
+            "expected it to return an Optimizer, got NoneType",
+        ),
+        (
+            "optimizer",
+            "def mine(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0)"
+            " -> optim.Optimizer: return optim.SGD(net, lr)",
+            "TypeError: optimizer can only optimize Tensors.* when it was tried out",
+        ),
+        ("schedule", f"{WARMUP}None", "in epoch 1, step 1"),
+        ("schedule", f"{WARMUP}1j", "in epoch 1, step 1"),
+    ],
+    ids=lambda value: "source" if " " in value else value,
+)
+def test_what_a_users_code_returns_or_does_not_take_is_an_error_of_its_part(
+    config, mine, part, source, complaint
+):
+    wanted = config("loss=sparse_ce", "batch_size=50", f"{part}._target_={mine(source)}")
+    with pytest.raises(ConfigError, match=complaint) as refused:
+        run(wanted)
+
+    assert refused.value.key.partition(".")[0] == part
+    assert exit_code(refused.value) == 2
+    assert not (run_folder(wanted) / "result.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["BaseException", "GeneratorExit"])
+def test_an_exception_of_a_user_that_is_no_usual_error_is_named_too(config, mine, kind):
+    raising = f"    raise {kind}('some words')"
+    source = f"def mine(logits: Logits, target: Index) -> PerExample:\n{raising}"
+    wanted = config("loss=sparse_ce", f"loss._target_={mine(source)}")
+    with pytest.raises(ConfigError, match=f"^loss: {kind}: some words"):
+        run(wanted)
+
+    assert not run_folder(wanted).exists()
+
+
+def test_an_error_with_characters_that_no_file_can_hold_is_named_and_logged(config, mine):
+    source = LOSS.replace("next(left)", r"next(left, None) is None and int('\udc80')")
+    wanted = config("loss=sparse_ce", "batch_size=50", f"loss._target_={mine(source)}")
+    with pytest.raises(ConfigError, match=r"^loss: ValueError: .* in epoch 2, step 3"):
+        run(wanted)
+
+    assert r"\udc80" in (run_folder(wanted) / "log.txt").read_text()
+
+
+def test_a_step_too_large_for_the_weights_is_a_divergence(config):
+    with pytest.raises(Diverged, match=r"step became infinite in epoch 1, step 1: a smaller"):
+        run(config("optimizer.lr=1e38"))
+
+
+def test_a_net_that_returns_bfloat16_is_evaluated(config, mine):
+    net = NET_FORWARD.format(body="return self.inner(x).bfloat16()")
+    wanted = config("epochs=1", f"model._target_={mine(net)}")
+    run(wanted)
+
+    assert (run_folder(wanted) / "result.json").exists()
 
 
 def test_an_epoch_with_fewer_steps_than_it_should_have_is_an_error(config, monkeypatch):

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from xent_bench.config.command_line import flags_first
-from xent_bench.config.configure import check_sources
+from xent_bench.config.configure import ConfigError, check_sources
 from xent_bench.config.explain import composition_error, refuse
 from xent_bench.config.files import register_files
 from xent_bench.config.identity import command_of
@@ -71,6 +71,9 @@ def check_and_announce(config: DictConfig, hydra_config: HydraConf) -> None:
 
     check_sources(config)
     refuse_silent_stores([config])
-    if swept := hydra_config.sweeper.get("params"):
+    swept = hydra_config.sweeper.get("params")
+    if swept and not isinstance(swept, DictConfig):
+        raise ConfigError("hydra.sweeper.params", f"expected lines of key: values, got {swept!r}")
+    if swept:
         say(f"One run of a sweep of {' and '.join(map(str, swept))}; -m trains all of it.")
     say("Loading PyTorch ...")

@@ -3,7 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -167,8 +167,13 @@ def build_classifier(
     """
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
     with blaming("model", "when it was built"):
-        net: nn.Module = parts.model(data.shape, len(data.classes))
-    net = net.to(memory_format=torch.channels_last)
+        net: Any = parts.model(data.shape, len(data.classes))
+        if not isinstance(net, nn.Module):
+            got = type(net).__name__
+            raise ConfigError("model._target_", f"expected it to return an nn.Module, got {got}")
+        net = net.to(memory_format=torch.channels_last)
+    if not any(weights.requires_grad for weights in net.parameters()):
+        raise ConfigError("model", "expected weights that require a gradient, got none to train")
     if loaders.train.batches.share.of > 1:
         net = _normalising_together(net, loaders.train.batches.source.device)
     counts = data.class_counts(splits.train)

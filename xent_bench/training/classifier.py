@@ -22,11 +22,12 @@ from xent_bench.links import BoundLink
 from xent_bench.process.gather import gathered, gathered_columns
 from xent_bench.randomness import derived_seed
 from xent_bench.runs.curves import SECONDS
-from xent_bench.training.user_code import blaming, exhausted, refuse_lost_steps
+from xent_bench.training.user_code import add_notes, blaming, exhausted, refuse_lost_steps
 from xent_bench.training.validation import (
     Seen,
     refuse_infinite_losses,
     refuse_infinite_outputs,
+    refuse_overflow,
     val_scores,
 )
 from xent_bench.training.within_epoch import WithinEpoch, keep, kept
@@ -124,7 +125,8 @@ class Classifier(LightningModule):
             except StopIteration as stop:
                 raise exhausted(part, stop, self._when(step)) from stop
             except (Exception, SystemExit) as error:
-                error.add_note(self._when(step))
+                add_notes(error, part, self._when(step))
+                refuse_overflow(error, self._when(step))
                 raise
         # Lightning counts steps only in its own wrapper of the optimizer, which costs 0.1 ms a step
         loop = self.trainer.fit_loop.epoch_loop.manual_optimization
@@ -172,7 +174,9 @@ class Classifier(LightningModule):
 
     def forward(self, images: Pixels) -> Logits:
         """Raw outputs in float32, whatever precision the net runs in."""
-        return self._outputs(self.net, images)
+        outputs = self._outputs(self.net, images)
+        # NumPy has no bfloat16, which a net may cast to
+        return outputs.float() if outputs.dtype is torch.bfloat16 else outputs
 
     def _outputs(self, net: Callable[[Pixels], Logits], images: Pixels) -> Logits:
         try:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.failures import raise_fault
 from xent_bench.training.classifier import Classifier
-from xent_bench.training.user_code import at_line, complaint, exhausted
+from xent_bench.training.user_code import at_line, blaming, complaint, exhausted
 from xent_bench.types import Pixels
 
 WHEN = "when it was tried out"
@@ -19,13 +20,13 @@ WHEN = "when it was tried out"
 
 def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int) -> float:
     """Call each part on a few images of train; return the FLOPs of a forward pass for one image."""
-    net = deepcopy(
-        classifier.net
-    )  # a forward pass changes the running statistics of batch normalisation
+    with blaming("model", "when it was copied"):
+        # a forward pass changes the running statistics of batch normalisation
+        net = deepcopy(classifier.net)
     counter = FlopCounterMode(display=False)
     try:
         with torch.no_grad(), counter:
-            logits = net(images.cpu()).to(target.device)
+            logits: Any = net(images.cpu())
     except StopIteration as stop:
         raise exhausted("model", stop, WHEN) from stop
     except (
@@ -36,18 +37,24 @@ def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int
         shape = tuple(images.shape)
         line = f"cannot train on a batch of shape {shape}: {error}{at_line(error)}"
         raise ConfigError("model", line) from error
+    if not isinstance(logits, Tensor):
+        raise ConfigError("model", f"expected outputs in a tensor, got {type(logits).__name__}")
     expected = (len(images), classes)
     if logits.shape != expected:
         got = tuple(logits.shape)
         raise ConfigError("model", f"expected outputs of shape {expected}, got {got}")
-    _try_loss(classifier, torch.zeros_like(logits), target)
+    _try_loss(classifier, torch.zeros_like(logits, device=target.device), target)
     _try_link(classifier, classes)
     try:
-        classifier.optimizer(net)
+        optimizer: Any = classifier.optimizer(net)
     except StopIteration as stop:
         raise exhausted("optimizer", stop, WHEN) from stop
-    except ValueError as error:
+    except Exception as error:  # torch.optim.SGD takes parameters, for example, and no net
+        raise_fault(error)
         raise complaint("optimizer", error, WHEN) from error
+    if not isinstance(optimizer, Optimizer):
+        kind = type(optimizer).__name__
+        raise ConfigError("optimizer._target_", f"expected it to return an Optimizer, got {kind}")
     return counter.get_total_flops() / len(images)
 
 
@@ -66,6 +73,11 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
         raise ConfigError(
             "loss", f"expected one value an example, {expected}, with a gradient, got {kind}"
         )
+    is_usual = value.is_floating_point() and value.layout is torch.strided
+    if not is_usual or value.device != logits.device:
+        got = f"{value.dtype}, {value.layout}, on {value.device}"
+        line = f"expected real numbers in a dense tensor on {logits.device}, got {got}"
+        raise ConfigError("loss", line)
     if not bool(value.isfinite().all()):
         raise ConfigError("loss", f"expected finite values at equal outputs, got {value[0].item()}")
 

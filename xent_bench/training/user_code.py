@@ -11,17 +11,22 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from xent_bench.config.code_hash import code_of, file_of, is_library, is_ours
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS
 from xent_bench.failures import DataError, Diverged, Unavailable, named
+from xent_bench.process.signals import Preempted
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import has_begun
 
 # errors of a disk or of the system, which may be gone at the next try
 PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE}
 NOTES = ("in ", "on val", "when it")  # the first words of a note that says when it was
+USED = "while this part was used: "  # the first words of a note that names a part
+# what else a part may have been given by other parts, and fail on
+BEHIND = {"loss": ("model",), "optimizer": ("schedule", "model")}
 WITH_A_LINE: tuple[type[Exception], ...] = (
     *CONFIG_ERRORS,
     DataError,
@@ -36,22 +41,31 @@ def naming_user_code(targets: Mapping[str, str], folder: Path) -> Iterator[None]
 
     `targets` are the `_target_` of each group. If the run has begun, the traceback is written to
     the log in its folder. Errors that have their own line already pass unchanged, such as a lack
-    of memory, and so do errors without a frame of a user's code.
+    of memory, and so do errors that neither have a frame of a user's code nor were raised while
+    a part of the user's own was used, such as a call of it with an argument that it does not take.
     """
     try:
         yield
     except WITH_A_LINE:
         raise
-    except (Exception, SystemExit) as error:
-        frames = _users_frames(error)
-        if not frames or named(error) is not error or getattr(error, "errno", None) in PASSING:
+    except (KeyboardInterrupt, Preempted):
+        raise
+    except BaseException as error:  # a user's exception may be of any class
+        frames, used = _users_frames(error), _used_part(error, targets)
+        if (
+            not (frames or used)
+            or named(error) is not error
+            or getattr(error, "errno", None) in PASSING
+        ):
             raise
         where = ""
         if has_begun(folder):
-            with suppress(OSError), (folder / LOG).open("a") as log:
+            with suppress(OSError), _log(folder) as log:
                 traceback.print_exception(error, file=log)
                 where = f"; the traceback is in {folder / LOG}"
-        raise complaint(_part(frames, targets), error, _when(error), where) from error
+        raise complaint(
+            _part(frames, targets) if frames else used, error, _when(error), where
+        ) from error
 
 
 def complaint(part: str, error: BaseException, when: str = "", where: str = "") -> Exception:
@@ -85,11 +99,17 @@ def blaming(part: str, when: str) -> Iterator[None]:
     except RuntimeError as error:  # Python turns a StopIteration within a generator into this
         if isinstance(error.__cause__, StopIteration):
             raise exhausted(part, error.__cause__, when) from error
-        error.add_note(when)
+        add_notes(error, part, when)
         raise
     except (Exception, SystemExit) as error:
-        error.add_note(when)
+        add_notes(error, part, when)
         raise
+
+
+def add_notes(error: BaseException, part: str, when: str) -> None:
+    """Note in an error which part of the config was used as it was raised, and when."""
+    error.add_note(when)
+    error.add_note(f"{USED}{part}")
 
 
 def refuse_lost_steps(taken: int, steps: int, epoch: int) -> None:
@@ -139,6 +159,19 @@ def _part(frames: list[traceback.FrameSummary], targets: Mapping[str, str]) -> s
         if files & {str(file.resolve()) for module in code_of(target) if (file := file_of(module))}
     ]
     return by_file[0] if by_file else next(iter(targets))
+
+
+def _used_part(error: BaseException, targets: Mapping[str, str]) -> str:
+    """The part that was used, or one behind it, if it is not one of ours; else an empty text."""
+    notes = [note for note in getattr(error, "__notes__", []) if note.startswith(USED)]
+    parts = [note.removeprefix(USED) for note in notes[:1]]
+    candidates = [name for part in parts for name in (part, *BEHIND.get(part, ()))]
+    return next((name for name in candidates if not targets[name].startswith("xent_bench.")), "")
+
+
+def _log(folder: Path) -> TextIO:
+    # an error's text may hold what UTF-8 cannot
+    return (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace")
 
 
 def _when(error: BaseException) -> str:

@@ -49,6 +49,12 @@ def refuse_infinite_losses(losses: Tensor, epoch: int) -> None:
         )
 
 
+def refuse_overflow(error: BaseException, when: str) -> None:
+    """Raise Diverged if the error is that of a step too large for a weight; return if not."""
+    if isinstance(error, RuntimeError) and "without overflow" in str(error):
+        raise Diverged(f"the optimizer's step became infinite {when}: {ADVICE}") from error
+
+
 def refuse_infinite_outputs(outputs: Logits, split: str, epoch: int) -> None:
     """Raise Diverged if an output on a split, after an epoch counted from 0, is not finite."""
     if not bool(outputs.isfinite().all()):
