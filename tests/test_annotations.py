@@ -60,6 +60,7 @@ def test_notes_and_tags_are_in_the_folder_in_mlflow_and_in_what_is_printed(confi
     [
         ("name=a/b", "name: expected a folder's name, got 'a/b'"),
         ("name=.hidden", "name: expected a folder's name"),
+        ("name=' '", "name: expected a folder's name, got ' '"),
         ("name=mlflow", "name: mlflow is the folder of MLflow's own files"),
         (f"name={'a' * 101}", "name: expected at most 100 characters, got 101"),
         ("tags={key: a}", "tags: 'key' is a tag that every run has already"),

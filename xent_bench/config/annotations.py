@@ -34,7 +34,13 @@ LONGEST_TEXT = 4000  # characters of notes or of a tag: MLflow takes 8,000, some
 
 def complaint_of_name(name: str) -> str | None:
     """The reason why runs cannot be filed under this name, or None."""
-    if not name or "/" in name or name.startswith(".") or not name.isprintable():
+    if (
+        not name
+        or "/" in name
+        or name.startswith(".")
+        or name != name.strip()
+        or not name.isprintable()
+    ):
         return f"expected a folder's name, got {name!r}"
     if len(name) > LONGEST_NAME:
         return f"expected at most {LONGEST_NAME} characters, got {len(name)}"

@@ -50,7 +50,7 @@ class Console(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember whether there is anything to train; a mistake is for `run` to refuse."""
-        with suppress(*USER_ERRORS):
+        with suppress(Exception):  # Hydra would print a warning above the refusal
             self.had_result = has_result(run_folder(config))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
