@@ -276,17 +276,6 @@ def test_what_a_users_code_returns_or_does_not_take_is_an_error_of_its_part(
     assert not (run_folder(wanted) / "result.json").exists()
 
 
-@pytest.mark.parametrize("kind", ["BaseException", "GeneratorExit"])
-def test_an_exception_of_a_user_that_is_no_usual_error_is_named_too(config, mine, kind):
-    raising = f"    raise {kind}('some words')"
-    source = f"def mine(logits: Logits, target: Index) -> PerExample:\n{raising}"
-    wanted = config("loss=sparse_ce", f"loss._target_={mine(source)}")
-    with pytest.raises(ConfigError, match=f"^loss: {kind}: some words"):
-        run(wanted)
-
-    assert not run_folder(wanted).exists()
-
-
 def test_an_error_with_characters_that_no_file_can_hold_is_named_and_logged(config, mine):
     source = LOSS.replace("next(left)", r"next(left, None) is None and int('\udc80')")
     wanted = config("loss=sparse_ce", "batch_size=50", f"loss._target_={mine(source)}")

@@ -17,7 +17,6 @@ from xent_bench.config.code_hash import code_of, file_of, is_library, is_ours
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS
 from xent_bench.failures import DataError, Diverged, Unavailable, named
-from xent_bench.process.signals import Preempted
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import has_begun
 
@@ -48,9 +47,7 @@ def naming_user_code(targets: Mapping[str, str], folder: Path) -> Iterator[None]
         yield
     except WITH_A_LINE:
         raise
-    except (KeyboardInterrupt, Preempted):
-        raise
-    except BaseException as error:  # a user's exception may be of any class
+    except (Exception, SystemExit) as error:  # others end a process, whoever raises them
         frames, used = _users_frames(error), _used_part(error, targets)
         if (
             not (frames or used)
