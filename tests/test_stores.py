@@ -1,5 +1,6 @@
 """Stores that runs cannot log to: refused before the first run, in one line without a secret."""
 
+import os
 import re
 import shutil
 import socket
@@ -129,6 +130,16 @@ def test_a_place_where_no_store_can_be_is_one_line_within_ten_seconds(uri, words
 def test_a_file_that_can_be_created_and_folders_above_it_are_not_created_by_asking(tmp_path):
     assert complaint(f"sqlite:///{tmp_path}/new/folder/m.db") == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_or_a_pipe_is_no_place_for_a_store_and_stays_what_it_is(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    assert "a device or a pipe; expected the name of a file" in complaint(f"sqlite:///{pipe}")
+    with pytest.raises(ValueError, match="a device or a pipe"):
+        open_store(f"sqlite:///{pipe}", "Default", tmp_path)
+    assert pipe.is_fifo()
 
 
 def test_an_empty_file_becomes_a_store(tmp_path):

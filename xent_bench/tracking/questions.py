@@ -37,11 +37,17 @@ def question_for(uri: str) -> Question | None:
 
 
 def sqlite_file(uri: str) -> Path:
-    """The file that an SQLite address names; a ValueError if it names none."""
+    """The file that an SQLite address names; a ValueError if it names none, or a device or a pipe.
+
+    A new store is moved into its place, and would take that of /dev/null.
+    """
     name = uri.partition(":///")[2]
     if not name or name.startswith((":memory:", "file:")) or "?" in name:
         raise ValueError("expected sqlite:///FILE, without options")
-    return Path(name)
+    file = Path(name)
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise ValueError("a device or a pipe; expected the name of a file")
+    return file
 
 
 def check_sqlite_store(uri: str, base: sqlite3.Connection, experiments: Collection[str]) -> None:

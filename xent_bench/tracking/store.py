@@ -54,7 +54,7 @@ def open_store(uri: str, experiment: str, folder: Path) -> tuple[MlflowClient, s
         client = SteadyClient(uri)
         is_server = uri.lower().startswith("http")  # it has a place of its own for artifacts
         return client, _experiment_id(client, experiment, None if is_server else artifacts)
-    file = Path(uri.removeprefix("sqlite:///"))
+    file = sqlite_file(uri)
     # First runs in parallel would race to create the tables, and leave the file broken.
     with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT):
         if (
