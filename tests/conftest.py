@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
+from xent_bench.commands.sync import main as sync_main
 from xent_bench.config.schema import CONF, register_schema
 from xent_bench.failures import Diverged
 from xent_bench.tracking.store import open_store
@@ -145,3 +146,20 @@ def _in(root: Path, store: str, *overrides: str) -> DictConfig:
     config.machine.runs, config.machine.tracking = str(root / "runs"), store
     config.experiment = "swept"
     return config
+
+
+@pytest.fixture
+def sync(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Type xent-sync: its exit code, and what it prints."""
+
+    def typed(*words: object) -> tuple[int, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["xent-sync", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            sync_main()
+        shown = capsys.readouterr()
+        return int(str(ended.value.code)), shown.out + shown.err
+
+    return typed

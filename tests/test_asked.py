@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,7 +15,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, ViewType
 from mlflow.entities import Run as StoredRun
 
-from xent_bench.commands.sync import main
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.curves import SECONDS
@@ -41,21 +39,6 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
     monkeypatch.setenv("XENT_BENCH_CACHE", str(tmp_path / "cache"))
     return folder
-
-
-@pytest.fixture
-def sync(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Type xent-sync: its exit code, and what it prints."""
-
-    def typed(*words: object) -> tuple[int, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["xent-sync", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(str(ended.value.code)), shown.out + shown.err
-
-    return typed
 
 
 def train(

@@ -63,21 +63,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield found
 
 
-@pytest.fixture
-def sync(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Type xent-sync: its code and what it says."""
-
-    def typed(*words: object) -> tuple[int, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["xent-sync", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return int(str(ended.value.code)), told.out + told.err
-
-    return typed
-
-
 def only_run(uri: str, experiment: str) -> StoredRun:
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)

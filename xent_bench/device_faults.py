@@ -39,7 +39,9 @@ ARCHITECTURE = "this build of torch has no code for this GPU: install one that h
 FABRIC = "the links between the GPUs are not ready: nvidia-fabricmanager must run, as an admin sees"
 LIBRARY = "libraries of another version are in the way: unset LD_LIBRARY_PATH, or reinstall torch"
 FAILED = "the GPU or its driver failed: nvidia-smi shows its state, machine=cpu does without it"
-NETWORK = "the processes cannot exchange data: NCCL_DEBUG=INFO shows why, NCCL_P2P_DISABLE=1 helps"
+NETWORK = (
+    "the processes cannot exchange data: NCCL_DEBUG=INFO shows why, NCCL_P2P_DISABLE=1 may help"
+)
 COMPILER = "machine.compile needs a C compiler: install gcc, or use machine.compile=none"
 
 # The first pattern that matches a line of the error decides: causes stand before consequences.
