@@ -14,7 +14,10 @@ from xent_bench.config.configure import defaults_in_source, values_in_use
 from xent_bench.config.schema import GROUPS, plain
 
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
+# A name begins with a group, or with the choice of a group.
 NEUTRAL = {
+    "data.mean": None,
+    "data.std": None,
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
     "accumulate": 1,
     "clip_norm": None,
@@ -54,6 +57,7 @@ def _counting(config: DictConfig, group: str, values: dict[str, Any]) -> dict[st
         if key != "_target_"
         and (group, key) != ("data", "download")
         and NEUTRAL.get(f"{choice_name}.{key}", ...) != value
+        and NEUTRAL.get(f"{group}.{key}", ...) != value
     }
 
 

@@ -101,6 +101,23 @@ def check_ids(test: Any, n: int) -> None:
         raise DataError(f"expected the ids of test to be different, from 0 to {n - 1}")
 
 
+def check_moments(mean: Any, std: Any, channels: int) -> None:
+    """DataError unless mean and std are both None, or hold a number for each channel, 0 to 1."""
+    if mean is None and std is None:
+        return
+    if mean is None or std is None:
+        raise DataError("expected data.mean and data.std together, got one of them")
+    for name, moment in (("data.mean", mean), ("data.std", std)):
+        if len(moment) != channels:
+            raise DataError(
+                f"expected a number for each of {channels} channels as {name}, got {len(moment)}"
+            )
+    if not (all(0 <= value <= 1 for value in mean) and all(0 < value <= 1 for value in std)):
+        raise DataError(
+            f"expected data.mean and data.std in units of 0 to 1, std above 0, got {mean} and {std}"
+        )
+
+
 def check_distributions(rows: Tensor, c: int) -> None:
     """DataError unless each row holds c probabilities that sum to 1."""
     if rows.dtype not in (torch.float32, torch.float64):  # the three digits of others are too few

@@ -11,6 +11,7 @@ from xent_bench.data.class_folders import Entry, class_folders, listed, visible,
 from xent_bench.data.image_files import ImageFiles, shown
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.listing import Listing
+from xent_bench.data.preparation import Preparation
 from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
 from xent_bench.ranges import PositiveInt
@@ -27,14 +28,14 @@ def image_folder(*, root: str, size: PositiveInt = 224, flip: bool = True) -> Im
     test. Training sees random crops of 8 to 100 % of an image's area, evaluation the central
     square; both resized to `size` x `size` pixels. DataError if the layout is another.
     """
-    folder = root_folder(root)
+    folder, preparation = root_folder(root), Preparation(size, flip)
     if not os.path.isdir(folder / "train"):
-        return _read_classes(folder, size, flip)
+        return _read_classes(folder, preparation)
     split = next((name for name in TESTS if os.path.isdir(folder / name)), None)
-    return read_folder(folder, split, size, flip)
+    return read_folder(folder, split, preparation)
 
 
-def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> ImageSet:
+def read_folder(folder: Path, test_split: str | None, preparation: Preparation) -> ImageSet:
     """Read folder/train and, as the official test split, folder/TEST_SPLIT if one is named."""
     train = folder / "train"
     if not os.path.isdir(train):
@@ -50,10 +51,10 @@ def read_folder(folder: Path, test_split: str | None, size: int, flip: bool) -> 
         names, labels = names + test_names, labels + test_labels
     unread = tuple(shown(name) for name in splits if name not in ("train", test_split))
     listing = Listing(shown(folder), test_split, dict(left_out), unread)
-    return _image_set(folder, names, labels, tuple(classes), size, flip, test, listing)
+    return _image_set(folder, names, labels, tuple(classes), preparation, test, listing)
 
 
-def _read_classes(folder: Path, size: int, flip: bool) -> ImageSet:
+def _read_classes(folder: Path, preparation: Preparation) -> ImageSet:
     """Read folder/CLASS/*.jpg, from which all four splits are drawn."""
     left_out: Counter[str] = Counter()
     entries = visible(folder, left_out)
@@ -61,7 +62,7 @@ def _read_classes(folder: Path, size: int, flip: bool) -> ImageSet:
     classes = class_folders(folder, entries, left_out)
     names, labels = listed("", classes, tuple(classes), left_out)
     listing = Listing(shown(folder), None, dict(left_out))
-    return _image_set(folder, names, labels, tuple(classes), size, flip, None, listing)
+    return _image_set(folder, names, labels, tuple(classes), preparation, None, listing)
 
 
 def _refuse_other_layouts(folder: Path, entries: list[Entry]) -> None:
@@ -112,16 +113,15 @@ def _image_set(
     names: list[str],
     labels: list[int],
     classes: tuple[str, ...],
-    size: int,
-    flip: bool,
+    preparation: Preparation,
     test: torch.Tensor | None,
     listing: Listing,
 ) -> ImageSet:
     return ImageSet(
-        ImageFiles.of(folder, names, size),
+        ImageFiles.of(folder, names, preparation.size),
         torch.tensor(labels),
         classes,
         test,
-        augmentation=Augmentation(flip),
+        augmentation=Augmentation(preparation.flip),
         listing=listing,
     )

@@ -15,6 +15,7 @@ from xent_bench.data.image_checks import (
     check_ids,
     check_images,
     check_labels,
+    check_moments,
     checked_posterior,
 )
 from xent_bench.data.image_files import MEAN, STD, ImageFiles
@@ -32,8 +33,9 @@ class ImageSet:
     An image's id is its position. `test` holds the ids of the official test split; without one
     (None) a fifth is drawn, the same for every seed. `posterior` maps ids to p(y|x), rows in
     float64, if that is known: runs then report how far their predictions are from it. `listing`
-    says what a loader left out of its folder; it is shown and not hashed. DataError for values of a
-    wrong type, shape or range.
+    says what a loader left out of its folder; it is shown and not hashed. Pixels are normalised by
+    `mean` and `std`, or by `normalisation` where these are None. DataError for values of a wrong
+    type, shape or range.
     """
 
     images: Tensor | ImageFiles  # uint8 (n, channels, h, w), or files that are read when needed
@@ -43,6 +45,8 @@ class ImageSet:
     augmentation: Augmentation = NO_AUGMENTATION
     posterior: Callable[[Index], Distribution] | None = None
     listing: Listing | None = None
+    mean: tuple[float, ...] | None = None  # of each channel, in units of 0 to 1
+    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -53,6 +57,7 @@ class ImageSet:
         check_labels(self.labels, n, len(self.classes))
         if self.test is not None:
             check_ids(self.test, n)
+        check_moments(self.mean, self.std, self.shape[0])
         if self.posterior is not None and not callable(self.posterior):
             got = type(self.posterior).__name__
             raise DataError(f"expected posterior as a function of ids, got {got}")
@@ -108,7 +113,13 @@ class ImageSet:
         return content.hexdigest()
 
     def normalisation(self, ids: Index) -> Normalisation:
-        """The normalisation by the moments of these images; images in files use ImageNet's."""
+        """The normalisation that was chosen, else by the moments of these images.
+
+        Without a choice, images in files use ImageNet's moments.
+        """
+        if self.mean is not None and self.std is not None:
+            chosen = (255 * torch.tensor(moment)[:, None, None] for moment in (self.mean, self.std))
+            return Normalisation(*chosen)
         if isinstance(self.images, Tensor):
             return Normalisation.of(self.images[ids])
         mean, std = (torch.tensor(moment)[:, None, None] for moment in (MEAN, STD))

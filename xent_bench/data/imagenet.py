@@ -10,6 +10,7 @@ from xent_bench.data.class_folders import visible
 from xent_bench.data.image_files import shown
 from xent_bench.data.image_folder import read_folder
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.preparation import Preparation
 from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
 from xent_bench.ranges import PositiveInt
@@ -28,4 +29,4 @@ def imagenet(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageS
             f"expected {shown(val)}/n01440764/*.JPEG, a folder for each class, as "
             "torchvision.datasets.ImageNet(ROOT, split='val') unpacks the archive"
         )
-    return read_folder(val.parent, "val", size, flip)
+    return read_folder(val.parent, "val", Preparation(size, flip))
