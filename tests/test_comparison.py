@@ -255,6 +255,15 @@ def test_a_loss_that_still_got_better_when_it_ended_is_named(tmp_path):
     assert "epochs, one at least: ce (by 0.03)." in text
 
 
+@pytest.mark.parametrize(("epochs", "is_said"), [(1, True), (2, False)])
+def test_training_of_one_epoch_is_said_to_show_no_trend(tmp_path, epochs, is_said):
+    for loss in ("ce", "gce"):
+        write_loss(tmp_path, loss, 0.9, epochs=epochs)
+    text = conclusion(compared(tmp_path))
+
+    assert ("Trained for one epoch: whether val/nll would fall further" in text) == is_said
+
+
 def test_a_diverged_run_is_a_row_with_its_reason_and_counts(tmp_path, capsys):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "gce", 0.91, seeds=(0, 1, 2))

@@ -30,6 +30,7 @@ def conclusion(comparison: Comparison) -> str:
             "Not trained to the end, since val/nll still fell in the last tenth of the epochs, "
             f"one at least: {_joined(falls)}."
         )
+    sentences += _single_epoch(comparison)
     sentences += _trust(comparison)
     left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
     if left_out:
@@ -49,6 +50,21 @@ def _fall(row: Row, fall: float) -> str:
     """Name of a loss and its fall in val/nll, or in val/loss if it has no probabilities."""
     has_nll = any("val/nll" in run.metrics or "test/nll" in run.metrics for run in row.runs)
     return f"{row.label} (by {fall:.2g}{'' if has_nll else ' in val/loss'})"
+
+
+def _single_epoch(comparison: Comparison) -> list[str]:
+    """Warn of losses that were trained for one epoch, whose curve of one point shows no fall."""
+    single = [
+        row.label
+        for row in comparison.rows
+        if row.n and all(str(run.params.get("epochs")) == "1" for run in row.runs)
+    ]
+    if not single:
+        return []
+    which = (
+        "" if len(single) == sum(row.n > 0 for row in comparison.rows) else f" {_joined(single)}"
+    )
+    return [f"Trained for one epoch{which}: whether val/nll would fall further cannot be told."]
 
 
 def tuning(comparison: Comparison) -> str:

@@ -33,10 +33,11 @@ def result_line(result: dict[str, Any], calibrator: str) -> str:
         raw, scaled = (metrics.get(f"{split}/{key}") for split in ("test", "test_ts"))
         return f"{'-' if raw is None else format(factor * raw, form):>6} →{factor * scaled:{form}}"
 
+    undetermined = bool(metrics["test_ts/temperature_at_bound"])
     return (
         f"top-1 {100 * metrics['test/top1']:6.2f} %  NLL {pair('nll', 1, '6.3f')}"
         f"  ECE {pair('ece', 100, '6.2f')} %  {duration(result['seconds']):>7}"
-        f"{'  (calib leaves T open)' if metrics['test_ts/temperature_at_bound'] else ''}{more}"
+        f"{'  (calib does not determine T)' * undetermined}{more}"
     )
 
 
