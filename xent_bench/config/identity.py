@@ -4,13 +4,15 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
-from xent_bench.config.configure import defaults_in_source, values_in_use
+from xent_bench.config.configure import defaults_in_source, net_options, values_in_use
+from xent_bench.config.net_options import UNHASHED, NetOptions
 from xent_bench.config.schema import GROUPS, plain
 
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
@@ -43,6 +45,7 @@ def science(config: DictConfig) -> dict[str, Any]:
     for group in GROUPS:
         flat[group] = _full_choice(config, group)
         flat |= _counting(config, group, values_in_use(config, group))
+    flat |= _net_options(config)
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
     flat |= {key: value for key, value in _later(config).items() if value != NEUTRAL[key]}
     return flat | {"precision": config.precision.name}
@@ -58,6 +61,16 @@ def _counting(config: DictConfig, group: str, values: dict[str, Any]) -> dict[st
         and (group, key) != ("data", "download")
         and NEUTRAL.get(f"{choice_name}.{key}", ...) != value
         and NEUTRAL.get(f"{group}.{key}", ...) != value
+    }
+
+
+def _net_options(config: DictConfig) -> dict[str, Any]:
+    """The options of the net that can change the numbers, by their full keys."""
+    neutral = asdict(NetOptions())
+    return {
+        f"model.{key}": value
+        for key, value in asdict(net_options(config)).items()
+        if value != neutral[key] and key not in UNHASHED
     }
 
 
