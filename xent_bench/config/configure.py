@@ -38,7 +38,7 @@ WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 # How many arguments the harness passes by position: (logits, target), (), (shape, classes), (net),
 # (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
-EXAMPLES = {"root": ", as in data.root=/path/to/images"}
+EXAMPLES = {"root": ", as in data.root=/path/to/images", "name": ", as in model.name=resnet18"}
 # Arguments that the harness passes by name to a target that has them; nobody sets them.
 OFFERED = {"loss": {"class_counts"}}
 
@@ -148,6 +148,12 @@ def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:
         with suppress(ConfigError):
             values = _validate(rules, values, prefix=f"{group}.")
     return {"_target_": target, **values}
+
+
+def function_values(config: DictConfig, group: str) -> dict[str, Any]:
+    """The hyper-parameters of a group's function, as `values_in_use` gives them."""
+    values = values_in_use(config, group)
+    return {key: value for key, value in values.items() if key != "_target_"}
 
 
 def defaults_in_source(config: DictConfig, group: str) -> dict[str, Any]:

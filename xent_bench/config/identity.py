@@ -12,6 +12,7 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import defaults_in_source, net_options, values_in_use
+from xent_bench.config.first_weights import first_weights
 from xent_bench.config.net_options import UNHASHED, NetOptions
 from xent_bench.config.schema import GROUPS, plain
 
@@ -26,6 +27,8 @@ NEUTRAL = {
     "augmentation.cutout": 0,
     **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix"), 0.0),
 }
+
+DIGITS = 16  # of a hash of weights, in a run's parameters
 
 
 def choice(config: DictConfig, group: str) -> str:
@@ -65,13 +68,21 @@ def _counting(config: DictConfig, group: str, values: dict[str, Any]) -> dict[st
 
 
 def _net_options(config: DictConfig) -> dict[str, Any]:
-    """The options of the net that can change the numbers, by their full keys."""
-    neutral = asdict(NetOptions())
-    return {
-        f"model.{key}": value
+    """The options of the net that can change the numbers, by their full keys.
+
+    Weights count by their content: the same file elsewhere is the same run.
+    """
+    neutral, weights = asdict(NetOptions()), first_weights(config)
+    options = {
+        key: value
         for key, value in asdict(net_options(config)).items()
         if value != neutral[key] and key not in UNHASHED
     }
+    if weights is None:
+        options.pop("strict", None)  # there is nothing to be strict about
+    else:
+        options["weights"] = weights.sha256[:DIGITS]
+    return {f"model.{key}": value for key, value in options.items()}
 
 
 def _later(config: DictConfig) -> dict[str, Any]:

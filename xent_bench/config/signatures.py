@@ -16,7 +16,7 @@ from typing import Any, Literal
 from xent_bench import ranges
 
 PLAIN: dict[str, Any] = {"bool": bool, "float": float, "int": int, "str": str}
-TRANSPARENT = "links.use"  # the decorator that returns the function that it is given
+TRANSPARENT = {"links.use", "offers"}  # decorators that return the function that they are given
 
 
 def read_parameters(target: str) -> tuple[Parameter, ...] | None:
@@ -34,7 +34,7 @@ def read_parameters(target: str) -> tuple[Parameter, ...] | None:
     match [node for node in nodes if name in _bound(node)]:
         case [ast.FunctionDef() as function]:
             decorators = {ast.unparse(node).partition("(")[0] for node in function.decorator_list}
-            if decorators <= {TRANSPARENT}:
+            if decorators <= TRANSPARENT:
                 parameters = _signature(function).parameters.values()
                 return tuple(p.replace(annotation=_hint(p.annotation, hints)) for p in parameters)
     return None
