@@ -6,7 +6,7 @@ target up again in every call, which costs more than a loss does.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
@@ -22,6 +22,7 @@ from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
+from xent_bench.config.net_arguments import ByName, passed_by_name
 from xent_bench.config.net_options import NAMES, NetOptions, taken_out
 from xent_bench.config.promises import broken_promise
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
@@ -38,7 +39,11 @@ WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 # How many arguments the harness passes by position: (logits, target), (), (shape, classes), (net),
 # (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
-EXAMPLES = {"root": ", as in data.root=/path/to/images", "name": ", as in model.name=resnet18"}
+EXAMPLES = {
+    "root": ", as in data.root=/path/to/images",
+    "name": ", as in model.name=resnet18",
+    "_target_": ", as in model._target_=my_module.MyNet",
+}
 # Arguments that the harness passes by name to a target that has them; nobody sets them.
 OFFERED = {"loss": {"class_counts"}}
 
@@ -122,7 +127,7 @@ def check_sources(config: DictConfig) -> None:
     """Refuse hyper-parameters that the targets' sources show to be wrong; imports no target."""
     for group in GROUPS:
         target, values = _target_and_values(config, group)
-        rules = _rules_in_source(group, target)
+        rules = _rules_in_source(group, target, frozenset(values))
         if rules is not None:
             _validate(rules, values, prefix=f"{group}.")
         if group == "model":
@@ -143,7 +148,7 @@ def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:
     not tell, or where they are wrong, which `check_sources` refuses.
     """
     target, values = _target_and_values(config, group)
-    rules = _rules_in_source(group, str(target))
+    rules = _rules_in_source(group, str(target), frozenset(values))
     if rules is not None:
         with suppress(ConfigError):
             values = _validate(rules, values, prefix=f"{group}.")
@@ -159,7 +164,7 @@ def function_values(config: DictConfig, group: str) -> dict[str, Any]:
 def defaults_in_source(config: DictConfig, group: str) -> dict[str, Any]:
     """The hyper-parameters that a config leaves out, with their defaults if these are literals."""
     target, values = _target_and_values(config, group)
-    parameters = _hyper_parameters(group, _parameters_in_source(str(target)) or ())
+    parameters = _hyper_parameters(group, _parameters_in_source(str(target)) or (), values)
     return {
         parameter.name: parameter.default
         for parameter in parameters
@@ -186,11 +191,13 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
         ) from error
     if complaint := broken_promise(group, target, function, hints):
         raise ConfigError(f"{group}._target_", complaint)
-    rules = _rules(group, parameters)
+    rules = _rules(group, parameters, values)
     if rules is not None:
         values = _validate(rules, values, prefix=f"{group}.")
     if group == "model":
         net_options(config)
+        if names := passed_by_name(parameters, values):
+            function = ByName(function, names)
     return partial(function, **values)
 
 
@@ -216,34 +223,42 @@ def _parameters_in_source(target: str) -> tuple[Parameter, ...] | None:
 
 
 @cache  # the runs of a sweep share most targets
-def _rules_in_source(group: str, target: str) -> "Rules | None":
+def _rules_in_source(group: str, target: str, given: frozenset[str]) -> "Rules | None":
     try:
         parameters = _parameters_in_source(target)
-        return None if parameters is None else _rules(group, parameters)
+        return None if parameters is None else _rules(group, parameters, given)
     except Exception:  # pydantic cannot use an annotation before its module is imported
         return None
 
 
-def _rules(group: str, parameters: Sequence[Parameter]) -> "Rules | None":
+def _rules(group: str, parameters: Sequence[Parameter], given: Collection[str]) -> "Rules | None":
     """Rules for the parameters that a user sets; None if the function takes any keyword."""
     from pydantic import TypeAdapter
 
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    keys = {parameter.name: _field(parameter) for parameter in _hyper_parameters(group, parameters)}
+    free = _hyper_parameters(group, parameters, given)
+    keys = {parameter.name: _field(parameter) for parameter in free}
     options = TypedDict(group, keys)  # type: ignore[misc]  # made at run time
     strict = {"extra": "forbid", "allow_inf_nan": False, "arbitrary_types_allowed": True}
     setattr(options, "__pydantic_config__", strict)  # noqa: B010  a TypedDict has it nowhere else
     return TypeAdapter(options), list(keys)
 
 
-def _hyper_parameters(group: str, parameters: Sequence[Parameter]) -> list[Parameter]:
-    """The parameters that a user sets: no starred ones, and none that the harness passes."""
+def _hyper_parameters(
+    group: str, parameters: Sequence[Parameter], given: Collection[str]
+) -> list[Parameter]:
+    """The parameters that a user sets: no starred ones, and none that the harness passes.
+
+    `given` are the names that the user gives.
+    """
     starred = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    by_name = passed_by_name(parameters, given) if group == "model" else ()
+    passed = {*by_name, *OFFERED.get(group, ())}
     return [
         parameter
-        for parameter in parameters[POSITIONAL[group] :]
-        if parameter.kind not in starred and parameter.name not in OFFERED.get(group, ())
+        for parameter in parameters[0 if by_name else POSITIONAL[group] :]
+        if parameter.kind not in starred and parameter.name not in passed
     ]
 
 

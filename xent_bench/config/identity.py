@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from xent_bench.config.configure import defaults_in_source, net_options, values_in_use
 from xent_bench.config.first_weights import first_weights
 from xent_bench.config.net_options import UNHASHED, NetOptions
+from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import GROUPS, plain
 
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
@@ -21,6 +22,8 @@ from xent_bench.config.schema import GROUPS, plain
 NEUTRAL = {
     "data.mean": None,
     "data.std": None,
+    "timm.size": None,
+    "torchvision.size": None,
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
     "accumulate": 1,
     "clip_norm": None,
@@ -133,4 +136,4 @@ def command_of(hydra: HydraConf | DictConfig, overrides: Iterable[str]) -> str:
     """
     folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
     flags = [word for folder in folders for word in ("--config-dir", folder)]
-    return shlex.join(["xent-train", *flags, *overrides])
+    return shlex.join(["xent-train", *flags, *without_own(list(overrides))])
