@@ -17,6 +17,7 @@ from xent_bench.data.image_checks import (
     check_labels,
     check_moments,
     checked_posterior,
+    moments_for_channels,
 )
 from xent_bench.data.image_files import MEAN, STD, ImageFiles
 from xent_bench.data.listing import Listing
@@ -57,6 +58,9 @@ class ImageSet:
         check_labels(self.labels, n, len(self.classes))
         if self.test is not None:
             check_ids(self.test, n)
+        for name in ("mean", "std"):
+            moment = moments_for_channels(getattr(self, name), self.shape[0])
+            object.__setattr__(self, name, moment)
         check_moments(self.mean, self.std, self.shape[0])
         if self.posterior is not None and not callable(self.posterior):
             got = type(self.posterior).__name__
