@@ -21,6 +21,7 @@ from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.resident import refuse_larger_than_gpu
 from xent_bench.data.split import Splits, split
+from xent_bench.data.vectors import Vectors
 from xent_bench.links import link_of
 from xent_bench.offer import offer
 from xent_bench.process.gather import agreed
@@ -28,6 +29,7 @@ from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
 from xent_bench.randomness import derived_seed
 from xent_bench.training.classifier import Classifier
+from xent_bench.training.nets_of_images import refuse_convolutions, refused_for_vectors
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
@@ -152,6 +154,13 @@ def _evaluation_batch(data: ImageSet) -> int:
 
 def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
     size = min(data.shape[1:])
+    for name in ("cutout", "cutmix") if isinstance(data.images, Vectors) else ():
+        if config.augmentation[name]:
+            raise ConfigError(
+                f"augmentation.{name}",
+                "cuts rectangles of pixels, and these are vectors; expected 0, or "
+                "augmentation.mixup, which mixes whole vectors",
+            )
     if config.augmentation.cutout >= size:
         got = config.augmentation.cutout
         raise ConfigError("augmentation.cutout", f"expected below the images' {size} pixels: {got}")
@@ -167,10 +176,12 @@ def build_classifier(
     """
     torch.manual_seed(derived_seed(config.seed, "initial weights"))
     with blaming("model", "when it was built"):
-        net: Any = parts.model(data.shape, len(data.classes))
+        with refused_for_vectors(data, config.model["_target_"]):
+            net: Any = parts.model(data.shape, len(data.classes))
         if not isinstance(net, nn.Module):
             got = type(net).__name__
             raise ConfigError("model._target_", f"expected it to return an nn.Module, got {got}")
+        refuse_convolutions(net, data, config.model["_target_"])
         net = net.to(memory_format=torch.channels_last)
     if not any(weights.requires_grad for weights in net.parameters()):
         raise ConfigError("model", "expected weights that require a gradient, got none to train")
