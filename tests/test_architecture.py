@@ -84,6 +84,17 @@ OURS = {
         "trained_net",
         "types",
     },
+    "embedding": {
+        "config",
+        "data",
+        "failures",
+        "process",
+        "randomness",
+        "runs",
+        "trained_net",
+        "training",  # builds the net and loads the images as for a run
+        "types",
+    },
     "report": {
         "addresses",
         "arguments",
@@ -114,6 +125,7 @@ OURS = {
         "certificates",
         "comparison",
         "config",
+        "embedding",
         "evaluation",
         "exit_codes",
         "failures",
@@ -135,6 +147,7 @@ THEIRS = {
         "commands",
         "config",
         "data",
+        "embedding",
         "losses",
         "models",
         "optimizers",

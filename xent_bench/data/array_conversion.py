@@ -61,7 +61,7 @@ def converted(
 
 
 def _cache_file(file: Path, name: str) -> Path | None:
-    """The converted array's file, named by the content of the original; None if the user has no home."""
+    """The converted array's file, named by the original's content; None without a home folder."""
     try:
         folder = cache_folder()
     except RuntimeError:

@@ -69,7 +69,7 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     code = code_of_parts({group: config[group]["_target_"] for group in GROUPS})
     checkpointing = Checkpointing(folder, config.machine, notice)
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
-    data = _load(parts)
+    data = load(parts)
     splits = split(data, config.seed)
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
@@ -79,7 +79,8 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code)
 
 
-def _load(parts: Parts) -> ImageSet:
+def load(parts: Parts) -> ImageSet:
+    """Load the data set, and refuse images that cannot be read."""
     with blaming("data", "when it was loaded"):
         data = parts.data()
     if not isinstance(data, ImageSet):
@@ -129,7 +130,7 @@ def build_loaders(
             (data.labels[share_ids],),
             share_ids,
             normalise,
-            _evaluation_batch(data),
+            evaluation_batch(data),
             ids,
         )
         for ids in splits[1:]
@@ -148,7 +149,8 @@ def _too_large(batch_size: int, n: int, data: ImageSet) -> str:
     )
 
 
-def _evaluation_batch(data: ImageSet) -> int:
+def evaluation_batch(data: ImageSet) -> int:
+    """The number of images in a batch of which no gradient is kept."""
     return max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // math.prod(data.shape)))
 
 
@@ -174,15 +176,7 @@ def build_classifier(
 
     Also returns the FLOPs of a forward pass for one image.
     """
-    torch.manual_seed(derived_seed(config.seed, "initial weights"))
-    with blaming("model", "when it was built"):
-        with refused_for_vectors(data, config.model["_target_"]):
-            net: Any = parts.model(data.shape, len(data.classes))
-        if not isinstance(net, nn.Module):
-            got = type(net).__name__
-            raise ConfigError("model._target_", f"expected it to return an nn.Module, got {got}")
-        refuse_convolutions(net, data, config.model["_target_"])
-        net = net.to(memory_format=torch.channels_last)
+    net = build_net(config, parts, data)
     if not any(weights.requires_grad for weights in net.parameters()):
         raise ConfigError("model", "expected weights that require a gradient, got none to train")
     if loaders.train.batches.share.of > 1:
@@ -215,6 +209,19 @@ def build_classifier(
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
     return classifier, try_out(classifier, images, target, len(data.classes))
+
+
+def build_net(config: DictConfig, parts: Parts, data: ImageSet) -> nn.Module:
+    """Build the net for these images, with initial weights from the seed alone."""
+    torch.manual_seed(derived_seed(config.seed, "initial weights"))
+    with blaming("model", "when it was built"):
+        with refused_for_vectors(data, config.model["_target_"]):
+            net: Any = parts.model(data.shape, len(data.classes))
+        if not isinstance(net, nn.Module):
+            got = type(net).__name__
+            raise ConfigError("model._target_", f"expected it to return an nn.Module, got {got}")
+        refuse_convolutions(net, data, config.model["_target_"])
+        return net.to(memory_format=torch.channels_last)
 
 
 def _normalising_together(net: nn.Module, device: torch.device) -> nn.Module:
