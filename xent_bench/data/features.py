@@ -18,7 +18,6 @@ from xent_bench.data.listing import Listing
 from xent_bench.data.root_folder import root_folder
 from xent_bench.data.vectors import Vectors
 from xent_bench.failures import DataError
-from xent_bench.types import Index
 
 
 def features(
@@ -112,7 +111,7 @@ def _row_names(parts: Sequence[Part]) -> np.ndarray | None:
     return np.concatenate(names) if len(names) == len(parts) else None
 
 
-def _official(parts: Sequence[Part]) -> tuple[Index | None, Index | None]:
+def _official(parts: Sequence[Part]) -> tuple[Tensor | None, Tensor | None]:
     """The ids of the official test split and of the official validation split."""
     split_of = np.concatenate(
         [
