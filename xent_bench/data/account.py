@@ -1,15 +1,17 @@
 """The data account of a run is made here: images are counted, copies found by their content."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
-from torch import Tensor
 
 from xent_bench.data.decoding import CROPS
+from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
+from xent_bench.data.vectors import Vectors, content_bytes
 from xent_bench.runs.data_account import DataAccount, Pairs
 
 Keys: TypeAlias = UInt64[np.ndarray, " n"]
@@ -38,7 +40,7 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         absent={name: n for name, count in counts.items() if (n := int((count == 0).sum()))},
         test="drawn" if data.test is None else "official",
         shape=data.shape,
-        crop=None if isinstance(data.images, Tensor) else CROPS,
+        crop=CROPS if isinstance(data.images, ImageFiles) else None,
         folder=None if listing is None else listing.folder,
         test_folder=None if listing is None else listing.test_folder,
         left_out={} if listing is None else listing.left_out,
@@ -109,8 +111,12 @@ class _Copies:
 
 def _content_keys(data: ImageSet) -> Keys:
     """64 bits of a hash of each image: two of a million images agree by chance once in 4e7 sets."""
-    if not isinstance(data.images, Tensor):
+    if isinstance(data.images, ImageFiles):
         return np.ascontiguousarray(data.images.hashes[:, :8]).view(np.uint64).ravel()
-    pixels = data.images.flatten(1).numpy()
-    content = b"".join(blake2b(image, digest_size=8).digest() for image in pixels)
+    images: Iterable[Any] = (
+        content_bytes(data.images)
+        if isinstance(data.images, Vectors)
+        else data.images.flatten(1).numpy()
+    )
+    content = b"".join(blake2b(image, digest_size=8).digest() for image in images)
     return np.frombuffer(content, np.uint64)

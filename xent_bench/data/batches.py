@@ -27,13 +27,23 @@ class Normalisation(NamedTuple):
 
     def along(self, source: "Source") -> "Normalisation":
         """Repeat the moments for each pixel of a row, (w * channels,), on the source's device."""
-        return Normalisation(
+        return type(self)(
             *(moment.flatten().repeat(source.shape[2]).to(source.device) for moment in self)
         )
 
     def __call__(self, images: Rows) -> Rows:
         """(x - mean) / std."""
         return images.float().sub_(self.mean).div_(self.std)
+
+
+class AsTheyAre(Normalisation):
+    """The normalisation of vectors that stay as they are: it would subtract 0 and divide by 1."""
+
+    __slots__ = ()
+
+    def __call__(self, images: Rows) -> Rows:
+        """The values in float32."""
+        return images.float()
 
 
 @runtime_checkable  # for the tests, which enforce annotations

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.image_files import ImageFiles, shown
+from xent_bench.data.vectors import Vectors
 from xent_bench.failures import DataError
 from xent_bench.types import Distribution, Index
 
@@ -51,7 +52,7 @@ def check_images(images: Any, augmentation: Any) -> int:
     if not isinstance(augmentation, Augmentation):
         got = type(augmentation).__name__
         raise DataError(f"expected augmentation as an Augmentation(flip, crop), got {got}")
-    if isinstance(images, ImageFiles):
+    if isinstance(images, ImageFiles | Vectors):
         return len(images)
     _check_tensor("images", images)
     if images.dtype != torch.uint8 or images.ndim != 4:
@@ -90,15 +91,23 @@ def check_labels(labels: Any, n: int, c: int) -> None:
         raise DataError(f"expected labels from 0 to {c - 1}, got {low} to {high}")
 
 
-def check_ids(test: Any, n: int) -> None:
-    """DataError unless `test` holds different ids of n images."""
-    _check_tensor("the ids of test", test)
-    if test.dtype != torch.int64 or test.ndim != 1:
-        raise DataError(f"expected the ids of test in int64, (m,), got {_kind(test)}")
-    if not len(test):
-        raise DataError("expected ids of test, got none; without test a fifth is drawn")
-    if len(test.unique()) != len(test) or not ((test >= 0) & (test < n)).all():
-        raise DataError(f"expected the ids of test to be different, from 0 to {n - 1}")
+def check_ids(split: str, ids: Any, n: int) -> None:
+    """DataError unless `ids` are different ids of n images; `split` is the name of their split."""
+    _check_tensor(f"the ids of {split}", ids)
+    if ids.dtype != torch.int64 or ids.ndim != 1:
+        raise DataError(f"expected the ids of {split} in int64, (m,), got {_kind(ids)}")
+    if not len(ids):
+        share = "a fifth" if split == "test" else "a part"
+        raise DataError(f"expected ids of {split}, got none; without {split} {share} is drawn")
+    if len(ids.unique()) != len(ids) or not ((ids >= 0) & (ids < n)).all():
+        raise DataError(f"expected the ids of {split} to be different, from 0 to {n - 1}")
+
+
+def check_val(val: Any, test: Tensor | None, n: int) -> None:
+    """DataError unless `val` holds different ids of n images, none of them in `test`."""
+    check_ids("val", val, n)
+    if test is not None and bool(torch.isin(val, test).any()):
+        raise DataError("expected different images in val and test, got some in both")
 
 
 def moments_for_channels(moments: Any, channels: int) -> Any:

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
-from xent_bench.data.batches import Normalisation, Source
+from xent_bench.data.batches import AsTheyAre, Normalisation, Source
+from xent_bench.data.gathered import Gathered
 from xent_bench.data.image_checks import (
     check_classes,
     check_ids,
     check_images,
     check_labels,
     check_moments,
+    check_val,
     checked_posterior,
     moments_for_channels,
 )
@@ -23,6 +25,7 @@ from xent_bench.data.image_files import MEAN, STD, ImageFiles
 from xent_bench.data.listing import Listing
 from xent_bench.data.resident import Resident
 from xent_bench.data.streamed import Streamed
+from xent_bench.data.vectors import Vectors
 from xent_bench.failures import DataError
 from xent_bench.types import ClassCounts, Distribution, Index
 
@@ -32,14 +35,16 @@ class ImageSet:
     """Images with their labels: for each image a class or a distribution over the classes.
 
     An image's id is its position. `test` holds the ids of the official test split; without one
-    (None) a fifth is drawn, the same for every seed. `posterior` maps ids to p(y|x), rows in
+    (None) a fifth is drawn, the same for every seed. `val` holds those of an official validation
+    split, of which a half becomes calib. `posterior` maps ids to p(y|x), rows in
     float64, if that is known: runs then report how far their predictions are from it. `listing`
     says what a loader left out of its folder; it is shown and not hashed. Pixels are normalised by
     `mean` and `std`, or by `normalisation` where these are None. DataError for values of a wrong
     type, shape or range.
     """
 
-    images: Tensor | ImageFiles  # uint8 (n, channels, h, w), or files that are read when needed
+    # uint8 (n, channels, h, w), files that are read when needed, or rows of features in their place
+    images: Tensor | ImageFiles | Vectors
     labels: Tensor  # int64 (n,), or float (n, c) with rows that sum to 1
     classes: tuple[str, ...]  # names
     test: Tensor | None = None
@@ -48,6 +53,7 @@ class ImageSet:
     listing: Listing | None = None
     mean: tuple[float, ...] | None = None  # of each channel, in units of 0 to 1
     std: tuple[float, ...] | None = None
+    val: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -57,7 +63,9 @@ class ImageSet:
         n = check_images(self.images, self.augmentation)
         check_labels(self.labels, n, len(self.classes))
         if self.test is not None:
-            check_ids(self.test, n)
+            check_ids("test", self.test, n)
+        if self.val is not None:
+            check_val(self.val, self.test, n)
         for name in ("mean", "std"):
             moment = moments_for_channels(getattr(self, name), self.shape[0])
             object.__setattr__(self, name, moment)
@@ -87,8 +95,8 @@ class ImageSet:
         return channels, h, w
 
     def check_files(self) -> None:
-        """Refuse images in files that cannot be read, all in one DataError."""
-        if isinstance(self.images, ImageFiles):
+        """Refuse images in files that cannot be read, and rows with NaN, all in one DataError."""
+        if not isinstance(self.images, Tensor):
             self.images.check()
 
     def name_of(self, image: int) -> str:
@@ -119,11 +127,13 @@ class ImageSet:
     def normalisation(self, ids: Index) -> Normalisation:
         """The normalisation that was chosen, else by the moments of these images.
 
-        Without a choice, images in files use ImageNet's moments.
+        Without a choice, images in files use ImageNet's moments, and vectors stay as they are.
         """
+        if isinstance(self.images, Vectors):
+            return _of_vectors(self.images, ids)
         if self.mean is not None and self.std is not None:
-            chosen = (255 * torch.tensor(moment)[:, None, None] for moment in (self.mean, self.std))
-            return Normalisation(*chosen)
+            mean, std = (255 * torch.tensor(m)[:, None, None] for m in (self.mean, self.std))
+            return Normalisation(mean, std)
         if isinstance(self.images, Tensor):
             return Normalisation.of(self.images[ids])
         mean, std = (torch.tensor(moment)[:, None, None] for moment in (MEAN, STD))
@@ -143,8 +153,18 @@ class ImageSet:
         `workers` is the number of processes that decode files; None: one for each core. One that
         decodes nothing for `timeout` seconds ends the run.
         """
+        if isinstance(self.images, Vectors):
+            return Gathered(self.images, ids, device, varied=varied)
         if isinstance(self.images, Tensor):
             augmentation = self.augmentation if varied else NO_AUGMENTATION
             return Resident(self.images[ids], device, augmentation)
         files = self.images.part(ids.numpy())
         return Streamed(files, device, workers, flip=self.augmentation.flip, timeout=timeout)
+
+
+def _of_vectors(vectors: Vectors, ids: Index) -> Normalisation:
+    width = vectors.shape[1]
+    if vectors.normalise != "standard":
+        return AsTheyAre(torch.zeros(width, 1, 1), torch.ones(width, 1, 1))
+    mean, std = (moment[:, None, None] for moment in vectors.moments(ids))
+    return Normalisation(mean, std)

@@ -36,17 +36,28 @@ def split(data: ImageSet, seed: int) -> Splits:
     """Draw the splits, stratified by class. DataError if a split would be empty.
 
     `test` is the same for every seed: if it changed, its examples would be in val for other seeds,
-    and choices made on val would have seen them. The seed draws the other three.
+    and choices made on val would have seen them. The seed draws the other three. Of an official
+    validation split it draws the half that is val; calib is the other half.
     """
     everything = torch.arange(len(data.images))
-    test = data.test
+    test, official_val = data.test, data.val
     if test is None:
-        drawn = _stratified_order(data.index, generator(0, "test split"))
+        drawable = everything
+        if official_val is not None:
+            drawable = everything[~torch.isin(everything, official_val)]
+        drawn = drawable[_stratified_order(data.index[drawable], generator(0, "test split"))]
         test = drawn[: round(TEST * len(drawn))]
     others = everything[~torch.isin(everything, test)]
+    train = others[:0]
+    if official_val is not None:
+        train, others = others[~torch.isin(others, official_val)], official_val.sort().values
     others = others[_stratified_order(data.index[others], generator(seed, "split"))]
     val = min(round(VAL * len(others)), MAX_IMAGES)
     calib = min(round(CALIB * len(others)), MAX_IMAGES)
+    if official_val is not None:
+        val = (len(others) + 1) // 2
+        calib = len(others) - val
+        others = torch.cat((others, train))
     sizes = [val, calib, len(others) - val - calib]
     if min(*sizes, len(test)) < 1:
         official = f", {len(test)} of them in the test split" if data.test is not None else ""

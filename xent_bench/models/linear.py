@@ -4,6 +4,6 @@ from torch import nn
 
 
 def linear(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """z = W x + b, x being all pixels of an image."""
+    """z = W x + b, x being all pixels of an image, or a vector of features."""
     channels, h, w = shape
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * h * w, classes))

@@ -87,10 +87,7 @@ def account_rows(data: str, account: DataAccount) -> list[tuple[str, str]]:
     )
     rows = [
         ("data", f"{data}{_from(account)}"),
-        (
-            "images",
-            f"{int(account.images):,} images of {int(account.classes):,} classes, {_size(account)}",
-        ),
+        ("images", _number_and_size(account)),
         ("splits", f"{counts}; test is {_test(account)}"),
     ]
     rows += [
@@ -120,6 +117,14 @@ def account_lines(data: str, account: DataAccount) -> list[str]:
 
 def _from(account: DataAccount) -> str:
     return "" if account.folder is None else f" from {account.folder}"
+
+
+def _number_and_size(account: DataAccount) -> str:
+    channels, height, width = (int(side) for side in account.shape)
+    classes = f"{int(account.classes):,} classes"
+    if height == width == 1:
+        return f"{int(account.images):,} vectors of {channels:,} numbers, {classes}"
+    return f"{int(account.images):,} images of {classes}, {_size(account)}"
 
 
 def _size(account: DataAccount) -> str:

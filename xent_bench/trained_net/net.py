@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from xent_bench.calibrators.temperature import scale
 from xent_bench.data.batches import Batches, Normalisation
+from xent_bench.data.gathered import Gathered
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.resident import Resident
+from xent_bench.data.vectors import DTYPES, Vectors
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink
 from xent_bench.process.arithmetic import arithmetic
@@ -103,8 +105,14 @@ class TrainedNet:
         """The outputs of each batch, batched and normalised as test was."""
         moments = (self.record.preprocessing.mean, self.record.preprocessing.std)
         mean, std = (torch.tensor(moment)[:, None, None] for moment in moments)
-        source = Resident(images, self.device)
         ids = torch.arange(len(images))
+        kind = self.record.preprocessing.vectors
+        source: Resident | Gathered
+        if kind is None:
+            source = Resident(images, self.device)
+        else:
+            vectors = Vectors((images.flatten(1),), normalise=kind)
+            source = Gathered(vectors, ids, self.device)
         batches = Batches(source, (), ids, Normalisation(mean, std), self.record.batch_size)
         return [self._outputs(pixels) for pixels, _ in batches]
 
@@ -118,12 +126,19 @@ class TrainedNet:
     def _check(self, images: Tensor) -> None:
         if not isinstance(images, Tensor):
             raise ValueError(f"expected {self._expected()}, got {type(images).__name__}")
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.record.shape:
+        if self.record.preprocessing.vectors is None:
+            fits = images.dtype == torch.uint8 and tuple(images.shape[1:]) == self.record.shape
+        else:
+            shapes = (self.record.shape, self.record.shape[:1])
+            fits = images.dtype in DTYPES and tuple(images.shape[1:]) in shapes
+        if not fits:
             got = f"{images.dtype} of shape {tuple(images.shape)}"
             raise ValueError(f"expected {self._expected()}, got {got}")
 
     def _expected(self) -> str:
         channels, h, w = self.record.shape
+        if self.record.preprocessing.vectors is not None:
+            return f"vectors in torch.float16 or torch.float32 of shape (n, {channels})"
         return f"images in torch.uint8 of shape (n, {channels}, {h}, {w})"
 
 

@@ -16,6 +16,7 @@ from xent_bench.data.batches import Batches
 from xent_bench.data.decoding import SEEN
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.vectors import Normalise, Vectors
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink, name_of
 from xent_bench.process.provenance import PACKAGES
@@ -41,6 +42,7 @@ class Preprocessing:
     crop: Literal["centre square"] | None = None
     crop_fraction: PositiveFraction | None = None  # of the shorter side
     interpolation: Literal["bilinear"] | None = None
+    vectors: Normalise | None = None  # of vectors: how each is normalised before; None: of images
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ def _preprocessing(data: ImageSet, test: Batches) -> Preprocessing:
     # `test.normalise` repeats the moments for each pixel of a row
     mean, std = (tuple(moment[:channels].tolist()) for moment in test.normalise)
     preprocessing = Preprocessing((size[0], size[1]), channels, mean, std)
+    if isinstance(data.images, Vectors):
+        return replace(preprocessing, vectors=data.images.normalise)
     if isinstance(data.images, ImageFiles):
         return replace(
             preprocessing, crop="centre square", crop_fraction=SEEN, interpolation="bilinear"

@@ -22,6 +22,7 @@ from xent_bench.data.groups import Groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.resident import refuse_larger_than_gpu
 from xent_bench.data.split import Splits, split
+from xent_bench.data.vectors import Vectors
 from xent_bench.links import link_of
 from xent_bench.offer import offer
 from xent_bench.pretrained.build import Begun, begin
@@ -29,6 +30,7 @@ from xent_bench.process.gather import agreed
 from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
 from xent_bench.training.classifier import Classifier
+from xent_bench.training.nets_of_images import refuse_convolutions, refused_for_vectors
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
@@ -69,7 +71,7 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     code = code_of_parts({group: config[group]["_target_"] for group in GROUPS})
     checkpointing = Checkpointing(folder, config.machine, notice)
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
-    data = _load(parts)
+    data = load(parts)
     splits = split(data, config.seed)
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
@@ -79,7 +81,8 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code, line)
 
 
-def _load(parts: Parts) -> ImageSet:
+def load(parts: Parts) -> ImageSet:
+    """Load the data set, and refuse images that cannot be read."""
     with blaming("data", "when it was loaded"):
         data = parts.data()
     if not isinstance(data, ImageSet):
@@ -129,7 +132,7 @@ def build_loaders(
             (data.labels[share_ids],),
             share_ids,
             normalise,
-            _evaluation_batch(data),
+            evaluation_batch(data),
             ids,
         )
         for ids in splits[1:]
@@ -148,12 +151,20 @@ def _too_large(batch_size: int, n: int, data: ImageSet) -> str:
     )
 
 
-def _evaluation_batch(data: ImageSet) -> int:
+def evaluation_batch(data: ImageSet) -> int:
+    """The number of images in a batch of which no gradient is kept."""
     return max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // math.prod(data.shape)))
 
 
 def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
     size = min(data.shape[1:])
+    for name in ("cutout", "cutmix") if isinstance(data.images, Vectors) else ():
+        if config.augmentation[name]:
+            raise ConfigError(
+                f"augmentation.{name}",
+                "cuts rectangles of pixels, and these are vectors; expected 0, or "
+                "augmentation.mixup, which mixes whole vectors",
+            )
     if config.augmentation.cutout >= size:
         got = config.augmentation.cutout
         raise ConfigError("augmentation.cutout", f"expected below the images' {size} pixels: {got}")
@@ -162,15 +173,18 @@ def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
 
 def build_net(config: DictConfig, parts: Parts, data: ImageSet) -> Begun:
     """Build the net with weights from the seed alone, the same for every loss, or from a file."""
+    target = config.model["_target_"]
     with blaming("model", "when it was built"):
-        begun = begin(
-            parts.model,
-            data.shape,
-            len(data.classes),
-            config.seed,
-            options=parts.net_options,
-            weights=parts.weights,
-        )
+        with refused_for_vectors(data, target):
+            begun = begin(
+                parts.model,
+                data.shape,
+                len(data.classes),
+                config.seed,
+                options=parts.net_options,
+                weights=parts.weights,
+            )
+        refuse_convolutions(begun.net, data, target)
         return begun._replace(net=begun.net.to(memory_format=torch.channels_last))
 
 
