@@ -47,6 +47,7 @@ class ImageSet:
     listing: Listing | None = None
     mean: tuple[float, ...] | None = None  # of each channel, in units of 0 to 1
     std: tuple[float, ...] | None = None
+    files: ImageFiles | None = None  # those that the images in memory were read from, if any
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -89,9 +90,8 @@ class ImageSet:
 
     def name_of(self, image: int) -> str:
         """The name of an image by its id: its file's, relative to the root, or 'image 17'."""
-        if isinstance(self.images, Tensor):
-            return f"image {image}"
-        return self.images.name_of(image)
+        files = self.files if isinstance(self.images, Tensor) else self.images
+        return f"image {image}" if files is None else files.name_of(image)
 
     def true_posterior(self, ids: Index) -> np.ndarray | None:
         """p(y|x) of these images, (n, c) in float64; None if the data set does not know it.
@@ -115,15 +115,17 @@ class ImageSet:
     def normalisation(self, ids: Index) -> Normalisation:
         """The normalisation that was chosen, else by the moments of these images.
 
-        Without a choice, images in files use ImageNet's moments.
+        Without a choice, images in files use ImageNet's moments, grey ones the mean of the three.
         """
         if self.mean is not None and self.std is not None:
             chosen = (255 * torch.tensor(moment)[:, None, None] for moment in (self.mean, self.std))
             return Normalisation(*chosen)
         if isinstance(self.images, Tensor):
             return Normalisation.of(self.images[ids])
-        mean, std = (torch.tensor(moment)[:, None, None] for moment in (MEAN, STD))
-        return Normalisation(mean, std)
+        mean, std = (torch.tensor(moment) for moment in (MEAN, STD))
+        if self.shape[0] == 1:
+            mean, std = mean.mean(dim=0, keepdim=True), std.mean(dim=0, keepdim=True)
+        return Normalisation(mean[:, None, None], std[:, None, None])
 
     def source(
         self,
