@@ -75,7 +75,8 @@ def reduced(content: Content, preparation: Preparation) -> Pixels:
             image.draft(None, (side, side))
         with ONE_AT_A_TIME if math.prod(image.size) > LARGE else nullcontext():
             orientation = _load(image)
-            pixels = np.array(image.convert(_mode(preparation)))
+            mode = _mode(preparation)
+            pixels = np.array(image if image.mode == mode else image.convert(mode))
     pixels = pixels.reshape(*pixels.shape[:2], preparation.channels)
     h, w, _ = pixels.shape
     shorter = min(h, w)

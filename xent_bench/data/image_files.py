@@ -85,6 +85,12 @@ class ImageFiles:
         """The images with these ids (positions), in this order."""
         return replace(self, names=self.names[ids], rows=self.rows[ids])
 
+    def kept_in(self, stored: StoredImages) -> "ImageFiles":
+        """The same images, read from where they are kept decoded."""
+        images = replace(self, stored=stored)
+        images.__dict__["_looks"] = self._looks  # nobody need look at them again
+        return images
+
     def name_of(self, number: int) -> str:
         """A file's name relative to the root, as text that can be printed."""
         return shown(os.fsdecode(self.names[number]))
@@ -140,7 +146,7 @@ class ImageFiles:
         """Decode one image, as `decode` does."""
         if not self.preparation.shorter_side:
             return self._read(number, partial(decode, draw=draw, preparation=self.preparation))
-        kept = None if self.stored is None else self.stored.image(self.rows[number])
+        kept = None if self.stored is None else self.stored.image(int(self.rows[number]))
         return crop(self.reduced(number) if kept is None else kept, draw, self.preparation)
 
     def reduced(self, number: int) -> Pixels:

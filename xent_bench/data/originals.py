@@ -11,6 +11,7 @@ from xent_bench.data.image_files import ImageFiles
 from xent_bench.failures import DataError, OutOfMemory
 from xent_bench.process.processors import processors
 
+CHUNK = 64  # images that a thread gets at a time
 MOST = 2**33  # bytes: a larger set is better read from its files
 
 
@@ -25,15 +26,16 @@ def in_memory(files: ImageFiles, size: tuple[int, int] | None = None) -> Tensor:
     n, channels = len(files), files.preparation.channels
     pixels = _room(n, h, w, channels)
 
-    def read(number: int) -> None:
-        image = files.reduced(number)
-        if image.shape != (h, w, channels):
-            raise DataError(_complaint(files, number, image, (h, w), is_given=size is not None))
-        pixels[number] = image
+    def read(start: int) -> None:
+        for number in range(start, min(start + CHUNK, n)):
+            image = files.reduced(number)
+            if image.shape != (h, w, channels):
+                raise DataError(_complaint(files, number, image, (h, w), is_given=size is not None))
+            pixels[number] = image
 
     pool = ThreadPoolExecutor(processors())
     try:
-        for _ in pool.map(read, range(n)):
+        for _ in pool.map(read, range(0, n, CHUNK)):
             pass
     finally:  # after an error or a signal to end, images that have not begun are not read
         pool.shutdown(cancel_futures=True)

@@ -5,6 +5,7 @@ of its 64-bit words, which is read at the speed of memory and changes with any s
 """
 
 import os
+from array import array
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,7 @@ class StoredImages:
     def __init__(self, folder: Path, channels: int) -> None:
         """Map the file. OSError or ValueError if it is missing, cut off or of another form."""
         self.folder, self.channels = folder, channels
-        with np.load(folder / INDEX, allow_pickle=False) as stored:
+        with (folder / INDEX).open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             self.index = Index(*(stored[name] for name in Index._fields))
         _check(self.index)
         # a private mapping, since PyTorch warns of arrays that cannot be written; nobody writes,
@@ -63,6 +64,41 @@ class StoredImages:
     def _length(self, number: int) -> int:
         h, w = self.index.sides[number]
         return int(h) * int(w) * self.channels
+
+
+class StoredWriter:
+    """A writer of the files that `StoredImages` reads; the index is written at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the file of the pixels in a folder that exists."""
+        self.folder, self.length = folder, 0  # bytes so far
+        self.file = open(folder / PIXELS, "wb")  # noqa: SIM115  closed by __exit__
+        self.starts, self.sides, self.sums = array("q"), array("i"), array("Q")
+
+    def __enter__(self) -> "StoredWriter":
+        """Return the writer itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file; without an error write the index."""
+        self.file.close()
+        if error[0] is None:
+            columns = Index(
+                np.array(self.starts, np.int64),
+                np.array(self.sides, np.int32).reshape(-1, 2),
+                np.array(self.sums, np.uint64),
+            )
+            np.savez(self.folder / INDEX, **columns._asdict())
+
+    def add(self, image: Pixels) -> None:
+        """Append an image."""
+        content = np.zeros(padded(image.size), np.uint8)
+        content[: image.size] = image.reshape(-1)
+        self.file.write(content.data)
+        self.starts.append(self.length)
+        self.sides.extend(image.shape[:2])
+        self.sums.append(int(checksum(content)))
+        self.length += len(content)
 
 
 def padded(length: int) -> int:
