@@ -54,6 +54,7 @@ class ImageSet:
     mean: tuple[float, ...] | None = None  # of each channel, in units of 0 to 1
     std: tuple[float, ...] | None = None
     val: Tensor | None = None
+    files: ImageFiles | None = None  # those that the images in memory were read from, if any
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -101,9 +102,8 @@ class ImageSet:
 
     def name_of(self, image: int) -> str:
         """The name of an image by its id: its file's, relative to the root, or 'image 17'."""
-        if isinstance(self.images, Tensor):
-            return f"image {image}"
-        return self.images.name_of(image)
+        files = self.files if isinstance(self.images, Tensor) else self.images
+        return f"image {image}" if files is None else files.name_of(image)
 
     def true_posterior(self, ids: Index) -> np.ndarray | None:
         """p(y|x) of these images, (n, c) in float64; None if the data set does not know it.
@@ -127,7 +127,8 @@ class ImageSet:
     def normalisation(self, ids: Index) -> Normalisation:
         """The normalisation that was chosen, else by the moments of these images.
 
-        Without a choice, images in files use ImageNet's moments, and vectors stay as they are.
+        Without a choice, images in files use ImageNet's moments, grey ones the mean of the three,
+        and vectors stay as they are.
         """
         if isinstance(self.images, Vectors):
             return _of_vectors(self.images, ids)
@@ -136,8 +137,10 @@ class ImageSet:
             return Normalisation(mean, std)
         if isinstance(self.images, Tensor):
             return Normalisation.of(self.images[ids])
-        mean, std = (torch.tensor(moment)[:, None, None] for moment in (MEAN, STD))
-        return Normalisation(mean, std)
+        mean, std = (torch.tensor(moment) for moment in (MEAN, STD))
+        if self.shape[0] == 1:
+            mean, std = mean.mean(dim=0, keepdim=True), std.mean(dim=0, keepdim=True)
+        return Normalisation(mean[:, None, None], std[:, None, None])
 
     def source(
         self,
