@@ -31,7 +31,7 @@ OURS = {
     "optimizers": {"ranges"},
     "process": {"failures"},
     "schedules": {"ranges"},
-    "config": {"addresses", "exit_codes", "ranges", "types"},
+    "config": {"addresses", "exit_codes", "metrics", "ranges", "types"},
     "losses": {"links", "ranges", "true_scores", "types"},
     "metrics": {"arrays", "links"},
     "certificates": {"cache_folder", "config", "links", "offer", "tables", "types"},
