@@ -20,6 +20,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
+from xent_bench.config.choice_of_epoch import complaint_of_metric
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
 from xent_bench.config.net_arguments import ByName, passed_by_name
@@ -75,6 +76,8 @@ def check_top_level(config: DictConfig) -> None:
         if not isinstance(target, str) or not target:
             raise ConfigError(f"{group}._target_", f"expected a dotted name, got {target!r}")
     _check_batches(config)
+    if complaint := complaint_of_metric(config.choose_by):
+        raise ConfigError("choose_by", complaint)
     _check_annotations(config)
     _check_tracking(config.machine.tracking or "")
 

@@ -30,6 +30,7 @@ from xent_bench.pretrained.build import Begun, begin
 from xent_bench.process.gather import agreed
 from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
+from xent_bench.training.best_epoch import best_epoch, check_metric
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.nets_of_images import refuse_convolutions, refused_for_vectors
 from xent_bench.training.origin import code_of_parts
@@ -223,6 +224,8 @@ def build_classifier(
         clip_norm=config.clip_norm,
         bf16=config.precision is Precision.bf16,
         compile_mode=None if mode is Compile.none else mode.value,
+        ema=config.ema,
+        best_epoch=best_epoch(config),
     )
     # read by a source of its own: the workers of train would begin an epoch for them
     few = splits.train[: min(2, config.batch_size // config.accumulate // train.share.of)]
@@ -231,6 +234,9 @@ def build_classifier(
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
     flops = try_out(classifier, images, target, len(data.classes), _way_out(parts))
+    if classifier.best_epoch is not None:
+        labels = data.labels[splits.val]
+        check_metric(config.choose_by, classifier.link, labels, len(data.classes))
     return classifier, flops, begun.line
 
 
