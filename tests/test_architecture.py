@@ -73,7 +73,14 @@ OURS = {
         "ranges",
         "runs",
     },
-    "pretrained": {"config", "failures", "offered_weights", "randomness", "trained_net"},
+    "pretrained": {
+        "config",
+        "failures",
+        "offered_weights",
+        "randomness",
+        "runs",
+        "trained_net",  # reads files as data, and the record of an earlier net
+    },
     "comparison": {
         "arrays",
         "calibrators",

@@ -13,8 +13,6 @@ from omegaconf import OmegaConf
 
 from xent_bench.commands.train import check_and_announce
 from xent_bench.config.configure import (
-    OFFERED,
-    POSITIONAL,
     ConfigError,
     check_sources,
     check_top_level,
@@ -23,6 +21,7 @@ from xent_bench.config.configure import (
 from xent_bench.config.explain import CONFIG_ERRORS, explain
 from xent_bench.config.identity import run_folder, run_key, science
 from xent_bench.config.parts import checked
+from xent_bench.config.rules import OFFERED, POSITIONAL
 from xent_bench.config.schema import CONF, GROUPS, register_schema
 from xent_bench.config.signatures import read_parameters
 from xent_bench.config.targets import encode, encoder, target_kind
@@ -214,8 +213,10 @@ def test_an_experiment_composes_and_its_header_is_its_command(composed, name):
     "group", sorted({folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"experiment"})
 )
 def test_every_choice_composes(composed, group):
+    nets = {"torchvision": "resnet18", "timm": "resnet18"}
     for file in (CONF / group).glob("*.yaml"):
-        to_give = [f"{group}.{key}=given" for key in OmegaConf.missing_keys(OmegaConf.load(file))]
+        value = nets.get(file.stem, "given")
+        to_give = [f"{group}.{key}={value}" for key in OmegaConf.missing_keys(OmegaConf.load(file))]
         checked(composed(f"{group}={file.stem}", *to_give))
 
 

@@ -17,7 +17,8 @@ from hydra.utils import get_method
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
-from xent_bench.config.configure import OFFERED, ConfigError, configured
+from xent_bench.config.configure import ConfigError, configured
+from xent_bench.config.rules import OFFERED
 from xent_bench.config.schema import CONF
 from xent_bench.config.targets import encode, target_kind
 from xent_bench.links import link_of

@@ -6,17 +6,15 @@ target up again in every call, which costs more than a loss does.
 """
 
 import logging
-from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, NotRequired, Required, Self, cast, get_type_hints
+from typing import Any, Self, cast, get_type_hints
 from urllib.parse import urlsplit
 
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
-from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
@@ -26,27 +24,16 @@ from xent_bench.config.nearest import nearest
 from xent_bench.config.net_arguments import ByName, passed_by_name
 from xent_bench.config.net_options import NAMES, NetOptions, taken_out
 from xent_bench.config.promises import broken_promise
+from xent_bench.config.rules import Rules, hyper_parameters, rules_for
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.signatures import parameter_names, read_parameters
 
-if TYPE_CHECKING:
-    from pydantic import (
-        TypeAdapter,
-    )  # imported where it is used, since it takes a sixth of the time of --help
-
-    Rules = tuple[TypeAdapter[Any], list[str]]  # a checker of values, and the keys that exist
-
 WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
-# How many arguments the harness passes by position: (logits, target), (), (shape, classes), (net),
-# (step, steps).
-POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
 EXAMPLES = {
     "root": ", as in data.root=/path/to/images",
     "name": ", as in model.name=resnet18",
     "_target_": ", as in model._target_=my_module.MyNet",
 }
-# Arguments that the harness passes by name to a target that has them; nobody sets them.
-OFFERED = {"loss": {"class_counts"}}
 
 
 class ConfigError(ValueError):
@@ -167,7 +154,7 @@ def function_values(config: DictConfig, group: str) -> dict[str, Any]:
 def defaults_in_source(config: DictConfig, group: str) -> dict[str, Any]:
     """The hyper-parameters that a config leaves out, with their defaults if these are literals."""
     target, values = _target_and_values(config, group)
-    parameters = _hyper_parameters(group, _parameters_in_source(str(target)) or (), values)
+    parameters = hyper_parameters(group, _parameters_in_source(str(target)) or (), values)
     return {
         parameter.name: parameter.default
         for parameter in parameters
@@ -194,7 +181,7 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
         ) from error
     if complaint := broken_promise(group, target, function, hints):
         raise ConfigError(f"{group}._target_", complaint)
-    rules = _rules(group, parameters, values)
+    rules = rules_for(group, parameters, values)
     if rules is not None:
         values = _validate(rules, values, prefix=f"{group}.")
     if group == "model":
@@ -229,62 +216,26 @@ def _parameters_in_source(target: str) -> tuple[Parameter, ...] | None:
 def _rules_in_source(group: str, target: str, given: frozenset[str]) -> "Rules | None":
     try:
         parameters = _parameters_in_source(target)
-        return None if parameters is None else _rules(group, parameters, given)
+        return None if parameters is None else rules_for(group, parameters, given)
     except Exception:  # pydantic cannot use an annotation before its module is imported
         return None
 
 
-def _rules(group: str, parameters: Sequence[Parameter], given: Collection[str]) -> "Rules | None":
-    """Rules for the parameters that a user sets; None if the function takes any keyword."""
-    from pydantic import TypeAdapter
-
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    free = _hyper_parameters(group, parameters, given)
-    keys = {parameter.name: _field(parameter) for parameter in free}
-    options = TypedDict(group, keys)  # type: ignore[misc]  # made at run time
-    strict = {"extra": "forbid", "allow_inf_nan": False, "arbitrary_types_allowed": True}
-    setattr(options, "__pydantic_config__", strict)  # noqa: B010  a TypedDict has it nowhere else
-    return TypeAdapter(options), list(keys)
-
-
-def _hyper_parameters(
-    group: str, parameters: Sequence[Parameter], given: Collection[str]
-) -> list[Parameter]:
-    """The parameters that a user sets: no starred ones, and none that the harness passes.
-
-    `given` are the names that the user gives.
-    """
-    starred = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    by_name = passed_by_name(parameters, given) if group == "model" else ()
-    passed = {*by_name, *OFFERED.get(group, ())}
-    return [
-        parameter
-        for parameter in parameters[0 if by_name else POSITIONAL[group] :]
-        if parameter.kind not in starred and parameter.name not in passed
-    ]
-
-
-def _field(parameter: Parameter) -> Any:
-    hint = parameter.annotation
-    return Required[hint] if parameter.default is Parameter.empty else NotRequired[hint]
-
-
 @cache  # shared by the runs of a sweep
-def _top_level() -> "Rules":
+def _top_level() -> Rules:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Train), [field.name for field in fields(Train)]
 
 
 @cache
-def _option_rules() -> "Rules":
+def _option_rules() -> Rules:
     from pydantic import TypeAdapter
 
     return TypeAdapter(NetOptions), list(NAMES)
 
 
-def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
+def _validate(rules: Rules, values: Any, prefix: str) -> Any:
     from pydantic import ValidationError
 
     adapter, keys = rules

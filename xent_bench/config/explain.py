@@ -20,7 +20,7 @@ from xent_bench.config.choices import listed, owners, typed_for
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.files import FileError
 from xent_bench.config.nearest import nearest
-from xent_bench.config.schema import CONF
+from xent_bench.config.schema import CONF, OWN
 from xent_bench.exit_codes import CODES, Exit, one_line
 
 CONFIG_ERRORS: tuple[type[Exception], ...] = (
@@ -101,7 +101,7 @@ def _complaint(error: Exception) -> tuple[str, str]:
             return f"no config named {name}", name
         if name == "submitit_slurm":  # a file of the plugin, which is not installed
             return "hydra/launcher=slurm needs pip install 'xent-bench[slurm]'", "hydra/launcher"
-        known = nearest(name, error.options or ())
+        known = nearest(name, {*(error.options or ())} - {OWN})
         if group == "experiment":
             known += f"; to file runs under a name of your own: name={name}"
         return f"{group}={name}: no such {group}; {known}", name

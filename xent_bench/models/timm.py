@@ -33,6 +33,6 @@ def timm(
     fixed: dict[str, Any] = {"img_size": sides} if is_fixed else {}
     try:
         net: nn.Module = create_model(name, num_classes=classes, in_chans=shape[0], **fixed)
-    except (AssertionError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (AssertionError, TypeError, ValueError, ZeroDivisionError) as error:
         raise refuse_size(name, *sides, error) from error
     return resized(net, size, shape)

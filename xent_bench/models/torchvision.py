@@ -25,15 +25,15 @@ def torchvision(
     For images of another number of channels than 3 its first convolution is a new one. `size`
     resizes images to so many pixels within the net. Vision transformers are built for the size that
     they see. Weights of a file: the filters of the first convolution are summed over its channels
-    for 1 channel; for n they are repeated in turn and multiplied by 3 / n. So a grey image gives
-    what it gives when it is repeated three times.
+    for 1 channel, so that a grey image gives what its three equal channels give; for n they are
+    repeated in turn and multiplied by 3 / n.
     """
     from torchvision.models import get_model_builder  # takes seconds to import
 
     channels, (height, width) = shape[0], seen(shape, size)
     try:
         net = get_model_builder(name)(num_classes=classes, **_arguments(name, height, width))
-    except (AssertionError, RuntimeError, ValueError) as error:
+    except (AssertionError, ValueError) as error:
         raise refuse_size(name, height, width, error) from error
     if channels != 3:
         _take_channels(net, channels)
@@ -41,7 +41,7 @@ def torchvision(
 
 
 def _arguments(name: str, height: int, width: int) -> dict[str, Any]:
-    """What the builder of a net takes beside the number of classes."""
+    """The arguments of a net's builder beside the number of classes."""
     if name in WITH_EARLY_OUTPUTS:
         return {"aux_logits": False, "init_weights": True}
     if name.startswith("vit_"):

@@ -81,7 +81,7 @@ def _placed(
 
 
 def bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, without what others put before their names."""
+    """A file's tensors without what others put before their names."""
     return {_bare(name): tensor for name, tensor in tensors.items()}
 
 

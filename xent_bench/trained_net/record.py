@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
+from xent_bench.config.configure import function_values
 from xent_bench.config.schema import chosen_values
 from xent_bench.data.batches import Batches
 from xent_bench.data.image_files import ImageFiles
@@ -106,7 +107,7 @@ def net_record(
     return NetRecord(
         key=tags["key"],
         weights_sha256=tags["weights_sha256"],
-        model=chosen_values(config, "model"),
+        model={"_target_": config.model["_target_"], **function_values(config, "model")},
         loss=chosen_values(config, "loss"),
         shape=data.shape,
         classes=data.classes,
