@@ -22,4 +22,5 @@ Seed: TypeAlias = Annotated[int, Ge(0), Lt(2**128)]
 TermCount: TypeAlias = Annotated[int, Ge(1), Le(1000)]
 WorkerCount: TypeAlias = Annotated[int, Ge(0), Le(1024)]
 ThreadCount: TypeAlias = Annotated[int, Ge(1), Le(1024)]
+Moments: TypeAlias = tuple[float, ...]  # of each channel of the images
 NonEmpty: TypeAlias = Annotated[str, MinLen(1)]

@@ -11,6 +11,7 @@ from hydra._internal.utils import get_args_parser
 from xent_bench.config.choices import is_key, typed_for
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.nearest import nearest
+from xent_bench.config.own_code import with_own, without_own
 from xent_bench.config.schema import GROUPS
 
 MAX_WORD = 200_000  # characters; Hydra needs half a second for as many
@@ -69,7 +70,7 @@ def flags_first(words: Sequence[str]) -> list[str]:
     for override in reversed(options.overrides):
         del flags[len(flags) - 1 - flags[::-1].index(override)]
     overrides = for_each_choice(options.overrides) if options.multirun else options.overrides
-    return [*(flag for flag in flags if flag != "--"), *overrides]
+    return [*(flag for flag in flags if flag != "--"), *with_own(overrides)]
 
 
 def for_each_choice(overrides: Sequence[str]) -> list[str]:
@@ -91,8 +92,8 @@ def for_each_choice(overrides: Sequence[str]) -> list[str]:
 
 
 def as_typed(words: Sequence[str]) -> list[str]:
-    """The words of a command before `for_each_choice`."""
-    return [ONE_CHOICE.sub(r"\1=\2", word) for word in words]
+    """The words of a command before `flags_first` changed them for Hydra."""
+    return [ONE_CHOICE.sub(r"\1=\2", word) for word in without_own(words)]
 
 
 def _refuse(message: str) -> NoReturn:

@@ -6,12 +6,12 @@ target up again in every call, which costs more than a loss does.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, NotRequired, Required, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, NotRequired, Required, Self, cast, get_type_hints
 from urllib.parse import urlsplit
 
 from hydra.utils import get_method
@@ -22,9 +22,11 @@ from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
+from xent_bench.config.net_arguments import ByName, passed_by_name
+from xent_bench.config.net_options import NAMES, NetOptions, taken_out
 from xent_bench.config.promises import broken_promise
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
-from xent_bench.config.signatures import read_parameters
+from xent_bench.config.signatures import parameter_names, read_parameters
 
 if TYPE_CHECKING:
     from pydantic import (
@@ -37,7 +39,11 @@ WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 # How many arguments the harness passes by position: (logits, target), (), (shape, classes), (net),
 # (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
-EXAMPLES = {"root": ", as in data.root=/path/to/images"}
+EXAMPLES = {
+    "root": ", as in data.root=/path/to/images",
+    "name": ", as in model.name=resnet18",
+    "_target_": ", as in model._target_=my_module.MyNet",
+}
 # Arguments that the harness passes by name to a target that has them; nobody sets them.
 OFFERED = {"loss": {"class_counts"}}
 
@@ -121,9 +127,18 @@ def check_sources(config: DictConfig) -> None:
     """Refuse hyper-parameters that the targets' sources show to be wrong; imports no target."""
     for group in GROUPS:
         target, values = _target_and_values(config, group)
-        rules = _rules_in_source(group, target)
+        rules = _rules_in_source(group, target, frozenset(values))
         if rules is not None:
             _validate(rules, values, prefix=f"{group}.")
+        if group == "model":
+            net_options(config)
+
+
+def net_options(config: DictConfig) -> NetOptions:
+    """The options of the net that the harness acts on, checked; defaults where none is given."""
+    target, values = _target_and_all_values(config, "model")
+    _, options = taken_out(values, parameter_names(str(target)))
+    return cast(NetOptions, _validate(_option_rules(), options, prefix="model."))
 
 
 def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:
@@ -133,17 +148,23 @@ def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:
     not tell, or where they are wrong, which `check_sources` refuses.
     """
     target, values = _target_and_values(config, group)
-    rules = _rules_in_source(group, str(target))
+    rules = _rules_in_source(group, str(target), frozenset(values))
     if rules is not None:
         with suppress(ConfigError):
             values = _validate(rules, values, prefix=f"{group}.")
     return {"_target_": target, **values}
 
 
+def function_values(config: DictConfig, group: str) -> dict[str, Any]:
+    """The hyper-parameters of a group's function, as `values_in_use` gives them."""
+    values = values_in_use(config, group)
+    return {key: value for key, value in values.items() if key != "_target_"}
+
+
 def defaults_in_source(config: DictConfig, group: str) -> dict[str, Any]:
     """The hyper-parameters that a config leaves out, with their defaults if these are literals."""
     target, values = _target_and_values(config, group)
-    parameters = _hyper_parameters(group, _parameters_in_source(str(target)) or ())
+    parameters = _hyper_parameters(group, _parameters_in_source(str(target)) or (), values)
     return {
         parameter.name: parameter.default
         for parameter in parameters
@@ -170,13 +191,25 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
         ) from error
     if complaint := broken_promise(group, target, function, hints):
         raise ConfigError(f"{group}._target_", complaint)
-    rules = _rules(group, parameters)
-    if rules is None:
-        return partial(function, **values)
-    return partial(function, **_validate(rules, values, prefix=f"{group}."))
+    rules = _rules(group, parameters, values)
+    if rules is not None:
+        values = _validate(rules, values, prefix=f"{group}.")
+    if group == "model":
+        net_options(config)
+        if names := passed_by_name(parameters, values):
+            function = ByName(function, names)
+    return partial(function, **values)
 
 
 def _target_and_values(config: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
+    """A group's target, and the values that are meant for it and not for the harness."""
+    target, values = _target_and_all_values(config, group)
+    if group == "model":
+        values, _ = taken_out(values, parameter_names(str(target)))
+    return target, values
+
+
+def _target_and_all_values(config: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
     values = chosen_values(config, group)
     return values.pop("_target_", None), values
 
@@ -190,34 +223,42 @@ def _parameters_in_source(target: str) -> tuple[Parameter, ...] | None:
 
 
 @cache  # the runs of a sweep share most targets
-def _rules_in_source(group: str, target: str) -> "Rules | None":
+def _rules_in_source(group: str, target: str, given: frozenset[str]) -> "Rules | None":
     try:
         parameters = _parameters_in_source(target)
-        return None if parameters is None else _rules(group, parameters)
+        return None if parameters is None else _rules(group, parameters, given)
     except Exception:  # pydantic cannot use an annotation before its module is imported
         return None
 
 
-def _rules(group: str, parameters: Sequence[Parameter]) -> "Rules | None":
+def _rules(group: str, parameters: Sequence[Parameter], given: Collection[str]) -> "Rules | None":
     """Rules for the parameters that a user sets; None if the function takes any keyword."""
     from pydantic import TypeAdapter
 
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    keys = {parameter.name: _field(parameter) for parameter in _hyper_parameters(group, parameters)}
+    free = _hyper_parameters(group, parameters, given)
+    keys = {parameter.name: _field(parameter) for parameter in free}
     options = TypedDict(group, keys)  # type: ignore[misc]  # made at run time
     strict = {"extra": "forbid", "allow_inf_nan": False, "arbitrary_types_allowed": True}
     setattr(options, "__pydantic_config__", strict)  # noqa: B010  a TypedDict has it nowhere else
     return TypeAdapter(options), list(keys)
 
 
-def _hyper_parameters(group: str, parameters: Sequence[Parameter]) -> list[Parameter]:
-    """The parameters that a user sets: no starred ones, and none that the harness passes."""
+def _hyper_parameters(
+    group: str, parameters: Sequence[Parameter], given: Collection[str]
+) -> list[Parameter]:
+    """The parameters that a user sets: no starred ones, and none that the harness passes.
+
+    `given` are the names that the user gives.
+    """
     starred = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    by_name = passed_by_name(parameters, given) if group == "model" else ()
+    passed = {*by_name, *OFFERED.get(group, ())}
     return [
         parameter
-        for parameter in parameters[POSITIONAL[group] :]
-        if parameter.kind not in starred and parameter.name not in OFFERED.get(group, ())
+        for parameter in parameters[0 if by_name else POSITIONAL[group] :]
+        if parameter.kind not in starred and parameter.name not in passed
     ]
 
 
@@ -233,6 +274,13 @@ def _top_level() -> "Rules":
     return TypeAdapter(Train), [field.name for field in fields(Train)]
 
 
+@cache
+def _option_rules() -> "Rules":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(NetOptions), list(NAMES)
+
+
 def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
     from pydantic import ValidationError
 
@@ -243,7 +291,8 @@ def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            complaint = f"no such key; {nearest(name, keys, prefix)}"
+            options = NAMES if prefix == "model." else ()
+            complaint = f"no such key; {nearest(name, {*keys, *options}, prefix)}"
         elif first["type"] == "missing":
             complaint = "has no default and was not given"
         else:

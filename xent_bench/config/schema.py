@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parents[1]
 CONF = next(folder for folder in (HERE.parent / "conf", HERE / "conf") if folder.is_dir())
 
 GROUPS = ("loss", "data", "model", "optimizer", "schedule")
+OWN = "own"  # the choice of a group that has no keys but the target that a user types
 
 
 class Precision(Enum):
@@ -135,8 +136,14 @@ class Train:
 
 
 def register_schema() -> None:
-    """Let `schema` head the defaults list of conf/train.yaml: a misspelt key then fails."""
-    ConfigStore.instance().store(name="schema", node=Train)
+    """Let `schema` head the defaults list of conf/train.yaml: a misspelt key then fails.
+
+    Each group also gets the choice `own`, for code that has no file in conf.
+    """
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Train)
+    for group in GROUPS:
+        store.store(group=group, name=OWN, node={"_target_": MISSING})
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

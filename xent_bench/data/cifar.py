@@ -1,6 +1,7 @@
 """CIFAR: 60,000 photographs of 32 x 32 pixels, 10 or 100 classes.  Krizhevsky, 2009, Toronto."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from xent_bench.data.image_checks import check_classes
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
-from xent_bench.ranges import NaturalNumber
+from xent_bench.ranges import Moments, NaturalNumber
 
 DOWNLOADS = Path("data")  # where torchvision downloads to when no root is given
 
@@ -31,13 +32,16 @@ def cifar10(
     download: bool = False,
     flip: bool = True,
     crop: NaturalNumber = 4,
+    mean: Moments | None = None,
+    std: Moments | None = None,
 ) -> ImageSet:
     """CIFAR-10: 50,000 images for training, 10,000 in the official test split; 6,000 of each class.
 
     The files are read from `root` or from the folder of the published name in it; without a root,
     from `data`, where an earlier download put them. DataError if they are missing or damaged.
     """
-    return _image_set("CIFAR10", root, download, Augmentation(flip, crop))
+    images = _image_set("CIFAR10", root, download, Augmentation(flip, crop))
+    return replace(images, mean=mean, std=std)
 
 
 def cifar100(
@@ -46,9 +50,12 @@ def cifar100(
     download: bool = False,
     flip: bool = True,
     crop: NaturalNumber = 4,
+    mean: Moments | None = None,
+    std: Moments | None = None,
 ) -> ImageSet:
     """CIFAR-100: 100 classes of 600 images, split and read like CIFAR-10, without superclasses."""
-    return _image_set("CIFAR100", root, download, Augmentation(flip, crop))
+    images = _image_set("CIFAR100", root, download, Augmentation(flip, crop))
+    return replace(images, mean=mean, std=std)
 
 
 class Version(NamedTuple):

@@ -14,7 +14,7 @@ from xent_bench.data.augment import Augmentation
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
-from xent_bench.ranges import NaturalNumber
+from xent_bench.ranges import Moments, NaturalNumber
 
 FILES = (
     *("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"),
@@ -38,11 +38,14 @@ def fashion_mnist(
     download: bool = False,
     flip: bool = True,
     crop: NaturalNumber = 0,
+    mean: Moments | None = None,
+    std: Moments | None = None,
 ) -> ImageSet:
     """60,000 images for training, 10,000 in the official test split.
 
     The four files are read from `root`; without a root, from where Debian's package puts them,
-    else from `data`, where an earlier download put them. DataError if they are missing or damaged.
+    else from `data`, where an earlier download put them. Pixels are normalised by `mean` and `std`,
+    in units of 0 to 1, else by train's own moments. DataError if they are missing or damaged.
     """
     files = _find(root)
     if files is None and download:
@@ -58,6 +61,8 @@ def fashion_mnist(
         CLASSES,
         test=torch.arange(len(images[0]), len(images[0]) + len(images[1])),
         augmentation=Augmentation(flip, crop),
+        mean=mean,
+        std=std,
     )
 
 

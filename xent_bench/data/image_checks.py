@@ -110,6 +110,20 @@ def check_val(val: Any, test: Tensor | None, n: int) -> None:
         raise DataError("expected different images in val and test, got some in both")
 
 
+def moments_for_channels(moments: Any, channels: int) -> Any:
+    """The moments of three channels for other images: for grey ones their mean, else in turn.
+
+    So do nets take the filters of three channels. Moments of another number are returned unchanged.
+    """
+    if moments is None or len(moments) == channels:
+        return moments
+    if len(moments) == 1:
+        return (*moments,) * channels
+    if len(moments) != 3:
+        return moments
+    return (sum(moments) / 3,) if channels == 1 else tuple(moments[i % 3] for i in range(channels))
+
+
 def check_moments(mean: Any, std: Any, channels: int) -> None:
     """DataError unless mean and std are both None, or hold a number for each channel, 0 to 1."""
     if mean is None and std is None:

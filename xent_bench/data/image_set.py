@@ -19,6 +19,7 @@ from xent_bench.data.image_checks import (
     check_moments,
     check_val,
     checked_posterior,
+    moments_for_channels,
 )
 from xent_bench.data.image_files import MEAN, STD, ImageFiles
 from xent_bench.data.listing import Listing
@@ -65,6 +66,9 @@ class ImageSet:
             check_ids("test", self.test, n)
         if self.val is not None:
             check_val(self.val, self.test, n)
+        for name in ("mean", "std"):
+            moment = moments_for_channels(getattr(self, name), self.shape[0])
+            object.__setattr__(self, name, moment)
         check_moments(self.mean, self.std, self.shape[0])
         if self.posterior is not None and not callable(self.posterior):
             got = type(self.posterior).__name__

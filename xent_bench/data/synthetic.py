@@ -8,7 +8,7 @@ from torch import Tensor
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.image_set import ImageSet
 from xent_bench.randomness import generator
-from xent_bench.ranges import NaturalNumber, Positive, PositiveInt
+from xent_bench.ranges import Moments, NaturalNumber, Positive, PositiveInt
 from xent_bench.types import Distribution, Images, Index
 
 
@@ -22,12 +22,15 @@ def synthetic(
     flip: bool = False,
     crop: NaturalNumber = 0,
     labels: Literal["drawn", "posterior"] = "drawn",
+    mean: Moments | None = None,
+    std: Moments | None = None,
 ) -> ImageSet:
     """pattern[y] + noise * N(0, 1) for each pixel, scaled to grey values and rounded to uint8.
 
     Each pattern is a draw of N(0, 1) for each pixel. The images are the same for every seed of a
     run: the seed varies the training, not the task. The label of an image is the class y of its
-    pattern or, with labels="posterior", the whole distribution p(y|x).
+    pattern or, with labels="posterior", the whole distribution p(y|x). Pixels are normalised by
+    `mean` and `std`, in units of 0 to 1, else by train's own moments.
     """
     pattern, rng = _patterns(n, classes, channels, size)
     y = torch.arange(n) % classes
@@ -44,6 +47,8 @@ def synthetic(
         classes=tuple(f"class {label}" for label in range(classes)),
         augmentation=Augmentation(flip, crop),
         posterior=truth,
+        mean=mean,
+        std=std,
     )
 
 

@@ -25,6 +25,7 @@ from xent_bench.embedding.head import Headless
 from xent_bench.embedding.stored_parts import PART, StoredParts
 from xent_bench.embedding.written_features import Streamed, write_features
 from xent_bench.failures import DataError, Unavailable
+from xent_bench.pretrained.images import as_weights_want
 from xent_bench.process.arithmetic import arithmetic
 from xent_bench.process.processors import processors
 from xent_bench.process.provenance import provenance
@@ -74,12 +75,12 @@ def embed(config: DictConfig, wanted: Wanted, command: str, report: Report) -> E
     A file that holds them already is left as it is. DataError if the file holds other features.
     """
     parts = resolve(config)
-    config = settled(config, parts)
+    config, parts = as_weights_want(settled(config, parts), parts)
     device = build_trainer(config).strategy.root_device
     data = load(parts)
     splits = split(data, config.seed)
     _refuse_views_without_variation(data, wanted)
-    net = build_net(config, parts, data).to(device).eval()
+    net = build_net(config, parts, data).net.to(device).eval()
     weights = weights_sha256(net)
     about = _about(config, data, weights, wanted)
     key = about["key"]
@@ -97,8 +98,7 @@ def embed(config: DictConfig, wanted: Wanted, command: str, report: Report) -> E
             headless, data, normalise, device, _batch_size(config, data), config, wanted
         )
         n, width = len(data.images), headless.width
-        has_drawn_weights = config.model.get("weights") is None
-        embedded = Embedded(file, n, width, False, has_drawn_weights)
+        embedded = Embedded(file, n, width, False, parts.weights is None)
         if file.exists():
             _refuse_other_features(file, key)
             return embedded._replace(done_before=True)

@@ -2,8 +2,9 @@
 
 import math
 from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -24,10 +25,10 @@ from xent_bench.data.split import Splits, split
 from xent_bench.data.vectors import Vectors
 from xent_bench.links import link_of
 from xent_bench.offer import offer
+from xent_bench.pretrained.build import Begun, begin
 from xent_bench.process.gather import agreed
 from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
-from xent_bench.randomness import derived_seed
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.nets_of_images import refuse_convolutions, refused_for_vectors
 from xent_bench.training.origin import code_of_parts
@@ -61,6 +62,7 @@ class Built(NamedTuple):
     share: Share  # of every batch, for this process
     checkpointing: Checkpointing
     code: dict[str, dict[str, str]]  # hashes of the modules behind each part
+    weights: str  # a line on the file that the net begins with; empty without
 
 
 def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Built:
@@ -74,9 +76,9 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
     loaders = build_loaders(config, parts, data, splits, device, share)
-    classifier, flops = build_classifier(config, parts, data, splits, loaders)
+    classifier, flops, line = build_classifier(config, parts, data, splits, loaders)
     use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
-    return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code)
+    return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code, line)
 
 
 def load(parts: Parts) -> ImageSet:
@@ -169,14 +171,33 @@ def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
     return data.augmentation._replace(**plain(config.augmentation))
 
 
+def build_net(config: DictConfig, parts: Parts, data: ImageSet) -> Begun:
+    """Build the net with weights from the seed alone, the same for every loss, or from a file."""
+    target = config.model["_target_"]
+    with blaming("model", "when it was built"):
+        with refused_for_vectors(data, target):
+            begun = begin(
+                parts.model,
+                data.shape,
+                len(data.classes),
+                config.seed,
+                options=parts.net_options,
+                weights=parts.weights,
+            )
+        refuse_convolutions(begun.net, data, target)
+        return begun._replace(net=begun.net.to(memory_format=torch.channels_last))
+
+
 def build_classifier(
     config: DictConfig, parts: Parts, data: ImageSet, splits: Splits, loaders: Loaders
-) -> tuple[Classifier, float]:
-    """Build the net with initial weights from the seed alone, the same for every loss; try it out.
+) -> tuple[Classifier, float, str]:
+    """Build the net, and try it out with the loss and the optimizer.
 
-    Also returns the FLOPs of a forward pass for one image.
+    Also returns the FLOPs of a forward pass for one image, and a line on the file that the net
+    begins with.
     """
-    net = build_net(config, parts, data)
+    begun = build_net(config, parts, data)
+    net = begun.net
     if not any(weights.requires_grad for weights in net.parameters()):
         raise ConfigError("model", "expected weights that require a gradient, got none to train")
     if loaders.train.batches.share.of > 1:
@@ -208,20 +229,15 @@ def build_classifier(
     rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
-    return classifier, try_out(classifier, images, target, len(data.classes))
+    flops = try_out(classifier, images, target, len(data.classes), _way_out(parts))
+    return classifier, flops, begun.line
 
 
-def build_net(config: DictConfig, parts: Parts, data: ImageSet) -> nn.Module:
-    """Build the net for these images, with initial weights from the seed alone."""
-    torch.manual_seed(derived_seed(config.seed, "initial weights"))
-    with blaming("model", "when it was built"):
-        with refused_for_vectors(data, config.model["_target_"]):
-            net: Any = parts.model(data.shape, len(data.classes))
-        if not isinstance(net, nn.Module):
-            got = type(net).__name__
-            raise ConfigError("model._target_", f"expected it to return an nn.Module, got {got}")
-        refuse_convolutions(net, data, config.model["_target_"])
-        return net.to(memory_format=torch.channels_last)
+def _way_out(parts: Parts) -> str:
+    """The advice for images of a size that the net cannot take; empty if it resizes none."""
+    if "size" not in signature(parts.model.func).parameters:
+        return ""
+    return "; model.size=224 resizes images within the net"
 
 
 def _normalising_together(net: nn.Module, device: torch.device) -> nn.Module:
