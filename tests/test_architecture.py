@@ -193,7 +193,7 @@ THEIRS = {
     "torchvision": {"data", "models"},
     "sklearn": {"calibrators", "data"},
     "scipy": {"calibrators", "certificates", "comparison", "evaluation", "links", "metrics"},
-    "safetensors": {"data", "embedding", "pretrained"},
+    "safetensors": {"data", "pretrained"},
     "huggingface_hub": {"models"},
     "timm": {"models"},
     "threadpoolctl": {"certificates"},

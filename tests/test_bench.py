@@ -15,6 +15,7 @@ TABLES = {
     "An augmented image, 3 x 32 x 32": 5,
     "A photograph for training": 5,
     "Around the loop": 10,
+    "Heads on features": 4,
     "Surviving whatever ends a run": 6,
     "The metrics of a split": 16,
     "On a GPU": 2,

@@ -14,7 +14,7 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from xent_bench.commands import losses, rescore, status, sync, ui
+from xent_bench.commands import embed, losses, rescore, status, sync, ui
 from xent_bench.commands.losses import load_losses
 from xent_bench.config.identity import run_folder
 from xent_bench.config.parts import checked
@@ -38,6 +38,7 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
     "xent-rescore": rescore._parser().parse_args,
     "xent-sync": sync._parser().parse_args,
     "xent-ui": ui._parser().parse_args,
+    "xent-embed": embed._parser().parse_intermixed_args,
 }
 
 

@@ -106,7 +106,7 @@ def ours(config: DictConfig, folder: Path) -> Cost:
         data, splits = images_of(config)
         parts = resolve(config)
         loaders = build_loaders(config, parts, data, splits, trainer.strategy.root_device)
-        classifier, flops = build_classifier(config, parts, data, splits, loaders)
+        classifier, flops, _ = build_classifier(config, parts, data, splits, loaders)
         use_threads(config, 3 * flops * config.batch_size)
         begun = Unfinished("bench", "bench", {}, "")
         with open_run(place, begun, f"sqlite:///{folder}/mlflow.db") as tracking:
@@ -127,17 +127,18 @@ def by_hand(config: DictConfig) -> Cost:
             ids = order[start : start + config.batch_size]
             yield (images[ids] - mean) / std, labels[ids]
 
-    return _trained(config, minibatches())
+    return trained(config, minibatches())
 
 
 def by_hand_on_ours(config: DictConfig) -> Cost:
     """Train in a plain loop on the minibatches that ours has: what the loop alone costs."""
     data, splits = images_of(config)
     loaders = build_loaders(config, resolve(config), data, splits, torch.device("cpu"))
-    return _trained(config, loaders.train.batches)
+    return trained(config, loaders.train.batches)
 
 
-def _trained(config: DictConfig, minibatches: Any) -> Cost:
+def trained(config: DictConfig, minibatches: Any) -> Cost:
+    """Train in a plain loop on these minibatches (images, labels)."""
     torch.use_deterministic_algorithms(False)
     data, splits = images_of(config)
     net = configured(config, "model")(data.shape, len(data.classes))

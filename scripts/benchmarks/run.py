@@ -65,6 +65,13 @@ SECTIONS = {
         {"start_up": 7, "mlflow_cost": 4, "sweep": 1},
         "User and system time of all processes.",
     ),
+    "features": Section(
+        "Heads on features",
+        ["what", "figure", "wanted, or against"],
+        {"vectors": 7},
+        "Made features. Memory: the largest RssAnon of the run's process, without the mapped pages "
+        "of the file. Memory and the sweep: once.",
+    ),
     "survival": Section(
         "Surviving whatever ends a run",
         ["what", "CPU", "by the clock", "wanted"],

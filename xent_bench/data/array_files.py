@@ -4,6 +4,7 @@ Read: .npz, .npy, .safetensors and .parquet, as data alone: an array of Python o
 What cannot be mapped (a compressed .npz, a Parquet file, float64) is converted.
 """
 
+import json
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ class Arrays(NamedTuple):
     rows: Callable[[str], Tensor]  # an array of numbers, mapped or converted
     small: Callable[[str], np.ndarray]  # an array of anything but objects, in memory
     files: tuple[Path, ...]
-    about: str = ""
+    about: dict[str, Any]  # empty for files of others
 
 
 def open_arrays(file: Path) -> Arrays:
@@ -91,7 +92,7 @@ def _npz(file: Path) -> Arrays:
                 array = _mapped_array(opened, file, name, _start(opened, entry), entry.file_size)
             return as_rows(file, name, lambda: array)
 
-    about = str(_of_npz(file, "about")) if "about" in entries else ""
+    about = _parsed(str(_of_npz(file, "about"))) if "about" in entries else {}
     return Arrays(file, tuple(entries), rows, lambda name: _of_npz(file, name), (file,), about)
 
 
@@ -137,7 +138,9 @@ def _npy(file: Path) -> Arrays:
 
     array()
     name = "features"
-    return Arrays(file, (name,), lambda _: as_rows(file, name, array), lambda _: array(), (file,))
+    return Arrays(
+        file, (name,), lambda _: as_rows(file, name, array), lambda _: array(), (file,), {}
+    )
 
 
 def folder_of_arrays(folder: Path, files: list[Path]) -> Arrays:
@@ -149,6 +152,7 @@ def folder_of_arrays(folder: Path, files: list[Path]) -> Arrays:
         lambda name: parts[name].rows(""),
         lambda name: parts[name].small(""),
         tuple(files),
+        {},
     )
 
 
@@ -156,7 +160,7 @@ def _safetensors(file: Path) -> Arrays:
     from safetensors import safe_open
 
     with safe_open(file, "pt") as opened:
-        names, about = tuple(opened.keys()), (opened.metadata() or {}).get("about", "")
+        names, metadata = tuple(opened.keys()), opened.metadata() or {}
 
     def tensor(name: str) -> Tensor:
         with reading(file), safe_open(file, "pt") as opened:
@@ -169,7 +173,14 @@ def _safetensors(file: Path) -> Arrays:
             return value
         return as_rows(file, name, value.numpy)
 
-    return Arrays(file, names, rows, lambda name: tensor(name).numpy(), (file,), about)
+    return Arrays(
+        file,
+        names,
+        rows,
+        lambda name: tensor(name).numpy(),
+        (file,),
+        _parsed(metadata.get("about", "")),
+    )
 
 
 def _parquet(file: Path) -> Arrays:
@@ -194,7 +205,18 @@ def _parquet(file: Path) -> Arrays:
             shape = n, first.shape[1]
             return converted(file, name, shape, first.dtype, chain([first], chunks))
 
-    return Arrays(file, names, rows, small, (file,))
+    return Arrays(file, names, rows, small, (file,), {})
+
+
+def _parsed(about: str) -> dict[str, Any]:
+    """The JSON that xent-embed wrote; empty where somebody else wrote something of that name."""
+    try:
+        content = json.loads(about)
+    except (ValueError, RecursionError):
+        return {}
+    classes = content.get("classes") if isinstance(content, dict) else None
+    is_ours = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return content if is_ours else {}
 
 
 def _no_objects(read: Callable[[], np.ndarray], file: Path, name: str) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Features, labels, splits and names, as they lie beside each other in a file or a folder."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -184,7 +183,7 @@ def _texts(values: np.ndarray) -> np.ndarray:
 
 def _class_names(arrays: Arrays, name: str | None) -> tuple[str, ...] | None:
     if arrays.about and name is None:
-        return tuple(json.loads(arrays.about)["classes"])
+        return tuple(arrays.about["classes"])
     if name is None:
         return None
     return tuple(str(value) for value in _texts(_read(arrays, name, "classes")).tolist())

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from xent_bench.config.code_hash import code_of
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import choice, science
 from xent_bench.config.parts import resolve, settled
@@ -98,15 +99,16 @@ def embed(config: DictConfig, wanted: Wanted, command: str, report: Report) -> E
             headless, data, normalise, device, _batch_size(config, data), config, wanted
         )
         n, width = len(data.images), headless.width
-        has_drawn_weights = config.model.get("weights") is None
-        embedded = Embedded(file, n, width, False, has_drawn_weights)
+        embedded = Embedded(file, n, width, False, parts.weights is None)
         if file.exists():
             _refuse_other_features(file, key)
             return embedded._replace(done_before=True)
-        stored = StoredParts(file.with_name(f"{file.name}.parts"), key, n)
+        # other code may make other features: what was begun with it is not gone on with
+        code = json.dumps(code_of(config.model["_target_"]), sort_keys=True)
+        stored = StoredParts(file.with_name(f"{file.name}.parts"), f"{key} {code}", n)
         with stored.held():
             _refuse_full_disk(stored, n * width * _itemsize(wanted) * (1 + wanted.views))
-            about |= {"command": command, **provenance(device, 1)}
+            about |= {"command": command, "code": code, **provenance(device, 1)}
             _compute(embedding, stored, report)
             write_features(file, _arrays(embedding, stored), about)
             stored.remove()
@@ -156,7 +158,7 @@ def _refuse_other_features(file: Path, key: str) -> None:
     from xent_bench.data.array_files import open_arrays
 
     about = open_arrays(file).about
-    if not about or json.loads(about).get("key") != key:
+    if about.get("key") != key:
         raise DataError(
             f"{file} holds other features: its images, net, views or dtype are not those of this "
             "command; expected out=FILE with another name, or delete it"
