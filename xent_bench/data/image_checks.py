@@ -90,15 +90,47 @@ def check_labels(labels: Any, n: int, c: int) -> None:
         raise DataError(f"expected labels from 0 to {c - 1}, got {low} to {high}")
 
 
-def check_ids(test: Any, n: int) -> None:
-    """DataError unless `test` holds different ids of n images."""
-    _check_tensor("the ids of test", test)
-    if test.dtype != torch.int64 or test.ndim != 1:
-        raise DataError(f"expected the ids of test in int64, (m,), got {_kind(test)}")
-    if not len(test):
-        raise DataError("expected ids of test, got none; without test a fifth is drawn")
-    if len(test.unique()) != len(test) or not ((test >= 0) & (test < n)).all():
-        raise DataError(f"expected the ids of test to be different, from 0 to {n - 1}")
+def check_ids(split: str, ids: Any, n: int) -> None:
+    """DataError unless `ids` are different ids of n images; `split` is test or val."""
+    _check_tensor(f"the ids of {split}", ids)
+    if ids.dtype != torch.int64 or ids.ndim != 1:
+        raise DataError(f"expected the ids of {split} in int64, (m,), got {_kind(ids)}")
+    if not len(ids):
+        drawn = "a fifth is" if split == "test" else "val and calib are"
+        raise DataError(f"expected ids of {split}, got none; without {split} {drawn} drawn")
+    if len(ids.unique()) != len(ids) or not ((ids >= 0) & (ids < n)).all():
+        raise DataError(f"expected the ids of {split} to be different, from 0 to {n - 1}")
+
+
+def check_disjoint(test: Tensor | None, val: Tensor) -> None:
+    """DataError if an image is in the official test split and in the official val split."""
+    if test is not None and (shared := val[torch.isin(val, test)]).numel():
+        raise DataError(
+            f"expected different images in test and val, got {len(shared)} in both: image "
+            f"{int(shared[0])}"
+        )
+
+
+def check_groups(groups: Any, n: int) -> None:
+    """DataError unless the groups are None, or a whole number for each of n images."""
+    if groups is None:
+        return
+    _check_tensor("groups", groups)
+    if groups.dtype != torch.int64 or groups.shape != (n,):
+        cast = ": groups.long() converts them" if groups.shape == (n,) else ""
+        raise DataError(f"expected groups in int64, ({n},), got {_kind(groups)}{cast}")
+
+
+def check_weights(weights: Any, n: int) -> None:
+    """DataError unless the weights are None, or a finite number of at least 0 for each image."""
+    if weights is None:
+        return
+    _check_tensor("weights", weights)
+    if not weights.is_floating_point() or weights.shape != (n,):
+        cast = ": weights.float() converts them" if weights.shape == (n,) else ""
+        raise DataError(f"expected weights in float, ({n},), got {_kind(weights)}{cast}")
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise DataError("expected finite weights of at least 0")
 
 
 def check_moments(mean: Any, std: Any, channels: int) -> None:

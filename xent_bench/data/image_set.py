@@ -12,10 +12,13 @@ from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
 from xent_bench.data.batches import Normalisation, Source
 from xent_bench.data.image_checks import (
     check_classes,
+    check_disjoint,
+    check_groups,
     check_ids,
     check_images,
     check_labels,
     check_moments,
+    check_weights,
     checked_posterior,
 )
 from xent_bench.data.image_files import MEAN, STD, ImageFiles
@@ -31,7 +34,10 @@ class ImageSet:
     """Images with their labels: for each image a class or a distribution over the classes.
 
     An image's id is its position. `test` holds the ids of the official test split; without one
-    (None) a fifth is drawn, the same for every seed. `posterior` maps ids to p(y|x), rows in
+    (None) a fifth is drawn, the same for every seed. `val` holds those of the official validation
+    split, of which half become val and half calib; without one both are drawn. Images of one group
+    (a number for each image, in `groups`) are never in two splits. `weights` multiply the losses of
+    training, each divided by the mean of train; no metric uses them. `posterior` maps ids to p(y|x), rows in
     float64, if that is known: runs then report how far their predictions are from it. `listing`
     says what a loader left out of its folder; it is shown and not hashed. Pixels are normalised by
     `mean` and `std`, or by `normalisation` where these are None. DataError for values of a wrong
@@ -47,6 +53,9 @@ class ImageSet:
     listing: Listing | None = None
     mean: tuple[float, ...] | None = None  # of each channel, in units of 0 to 1
     std: tuple[float, ...] | None = None
+    val: Tensor | None = None  # int64 (m,): ids
+    groups: Tensor | None = None  # int64 (n,)
+    weights: Tensor | None = None  # float (n,), at least 0
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -56,7 +65,12 @@ class ImageSet:
         n = check_images(self.images, self.augmentation)
         check_labels(self.labels, n, len(self.classes))
         if self.test is not None:
-            check_ids(self.test, n)
+            check_ids("test", self.test, n)
+        if self.val is not None:
+            check_ids("val", self.val, n)
+            check_disjoint(self.test, self.val)
+        check_groups(self.groups, n)
+        check_weights(self.weights, n)
         check_moments(self.mean, self.std, self.shape[0])
         if self.posterior is not None and not callable(self.posterior):
             got = type(self.posterior).__name__
@@ -110,7 +124,18 @@ class ImageSet:
         else:
             content.update(self.images.sha256().encode())
         content.update(self.labels.contiguous().numpy().tobytes())
+        if self.weights is not None:
+            content.update(b"weights" + self.weights.double().contiguous().numpy().tobytes())
         return content.hexdigest()
+
+    def training_weights(self, ids: Index) -> Tensor | None:
+        """Weights of these images, divided by their mean: float32 (m,); None if they are equal."""
+        if self.weights is None:
+            return None
+        weights = self.weights[ids].double()
+        if not weights.mean() > 0:
+            raise DataError("expected a weight above 0 in train, got none")
+        return (weights / weights.mean()).float()
 
     def normalisation(self, ids: Index) -> Normalisation:
         """The normalisation that was chosen, else by the moments of these images.
