@@ -240,13 +240,22 @@ def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
     try:
         return adapter.validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        first, *others = error.errors()
+        name = _key(first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             complaint = f"no such key; {nearest(name, keys, prefix)}"
         elif first["type"] == "missing":
             complaint = "has no default and was not given"
         else:
-            expected = first["msg"].replace("Input should", "should")
+            # a value may be one of several kinds, each of which has its own complaint
+            messages = [first["msg"], *(e["msg"] for e in others if _key(e["loc"]) == name)]
+            expected = " or ".join(text.replace("Input should", "should") for text in messages)
             complaint = f"{expected}, got {first['input']!r}"
         raise ConfigError(prefix + name, complaint) from None
+
+
+def _key(place: Sequence[int | str]) -> str:
+    """The key at fault, without what pydantic adds to name one of several kinds of a value."""
+    return ".".join(
+        str(part) for part in place if not str(part).startswith(("constrained-", "literal["))
+    )

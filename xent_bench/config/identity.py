@@ -13,17 +13,22 @@ from omegaconf import DictConfig
 from xent_bench.config.configure import defaults_in_source, values_in_use
 from xent_bench.config.schema import GROUPS, plain
 
+FILE_SETS = ("image_folder", "imagenet")  # whose images were always in files
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
 # A name begins with a group, or with the choice of a group.
 NEUTRAL = {
-    "data.mean": None,
-    "data.std": None,
+    **dict.fromkeys(("data.size", "data.interpolation", "data.mean", "data.std"), None),
+    **{f"{name}.shorter_side": 0 for name in FILE_SETS},  # crops of the whole image
+    **{f"{name}.channels": 3 for name in FILE_SETS},
+    "image_folder.crop": 0,
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
     "accumulate": 1,
     "clip_norm": None,
     "augmentation.cutout": 0,
     **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix"), 0.0),
 }
+# hyper-parameters whose default gives other numbers than a version without them gave
+MOVED = ("data.shorter_side",)
 
 
 def choice(config: DictConfig, group: str) -> str:
@@ -97,7 +102,8 @@ def run_folder(config: DictConfig) -> Path:
     for group in GROUPS:
         implied |= _counting(config, group, defaults_in_source(config, group))
     folder = parent / f"{prefix}-{_hash(written | implied)}"
-    if implied and (earlier := parent / f"{prefix}-{_hash(written)}").is_dir():
+    moved = any(key in implied for key in MOVED)
+    if implied and not moved and (earlier := parent / f"{prefix}-{_hash(written)}").is_dir():
         return earlier
     return folder
 

@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt64
 from torch import Tensor
 
-from xent_bench.data.decoding import CROPS
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
 from xent_bench.runs.data_account import DataAccount, Pairs
@@ -38,7 +37,7 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         absent={name: n for name, count in counts.items() if (n := int((count == 0).sum()))},
         test="drawn" if data.test is None else "official",
         shape=data.shape,
-        crop=None if isinstance(data.images, Tensor) else CROPS,
+        crop=_crops(data),
         folder=None if listing is None else listing.folder,
         test_folder=None if listing is None else listing.test_folder,
         left_out={} if listing is None else listing.left_out,
@@ -49,6 +48,11 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         conflicts=copies.conflicts(),
         conflict_examples=copies.conflict_examples(),
     )
+
+
+def _crops(data: ImageSet) -> str | None:
+    files = data.files if isinstance(data.images, Tensor) else data.images
+    return None if files is None else files.preparation.crops
 
 
 class _Copies:

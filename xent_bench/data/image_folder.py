@@ -3,32 +3,55 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from xent_bench.data.augment import Augmentation
 from xent_bench.data.class_folders import Entry, class_folders, listed, visible, with_images
 from xent_bench.data.image_files import ImageFiles, shown
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.listing import Listing
 from xent_bench.data.preparation import Preparation
+from xent_bench.data.prepared_set import prepared_set
 from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
-from xent_bench.ranges import PositiveInt
+from xent_bench.ranges import ImageSize, Moments, NaturalNumber
 
 TESTS = ("test", "val")
 # names of splits, in small letters; a class of that name has to lie in train/
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 
 
-def image_folder(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageSet:
+def image_folder(
+    *,
+    root: str,
+    size: ImageSize | None = None,
+    shorter_side: NaturalNumber | None = None,
+    interpolation: Literal["bilinear", "bicubic"] | None = None,
+    channels: Literal[1, 3] = 3,
+    mean: Moments | None = None,
+    std: Moments | None = None,
+    flip: bool = True,
+    crop: NaturalNumber = 0,
+) -> ImageSet:
     """Images root/train/CLASS/*.jpg; the test split is root/test, else root/val, laid out likewise.
 
     Without either folder, or with images in root/CLASS/*.jpg and no root/train, a fifth is drawn as
-    test. Training sees random crops of 8 to 100 % of an image's area, evaluation the central
-    square; both resized to `size` x `size` pixels. DataError if the layout is another.
+    test. Images are reduced to `shorter_side` pixels; training sees random crops of 8 to 100 % of
+    that area, evaluation the central square, both in `size` x `size` pixels; `original` keeps small
+    images as they are, in memory. DataError if the layout is another.
     """
-    folder, preparation = root_folder(root), Preparation(size, flip)
+    folder = root_folder(root)
+    preparation = Preparation.chosen(
+        size=size,
+        shorter_side=shorter_side,
+        interpolation=interpolation,
+        channels=channels,
+        mean=mean,
+        std=std,
+        flip=flip,
+        crop=crop,
+    )
     if not os.path.isdir(folder / "train"):
         return _read_classes(folder, preparation)
     split = next((name for name in TESTS if os.path.isdir(folder / name)), None)
@@ -117,11 +140,5 @@ def _image_set(
     test: torch.Tensor | None,
     listing: Listing,
 ) -> ImageSet:
-    return ImageSet(
-        ImageFiles.of(folder, names, preparation.size),
-        torch.tensor(labels),
-        classes,
-        test,
-        augmentation=Augmentation(preparation.flip),
-        listing=listing,
-    )
+    files = ImageFiles.of(folder, names, preparation)
+    return prepared_set(files, torch.tensor(labels), classes, test=test, listing=listing)

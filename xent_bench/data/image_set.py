@@ -37,8 +37,8 @@ class ImageSet:
     (None) a fifth is drawn, the same for every seed. `val` holds those of the official validation
     split, of which half become val and half calib; without one both are drawn. Images of one group
     (a number for each image, in `groups`) are never in two splits. `weights` multiply the losses of
-    training, each divided by the mean of train; no metric uses them. `posterior` maps ids to p(y|x), rows in
-    float64, if that is known: runs then report how far their predictions are from it. `listing`
+    training, each divided by the mean of train; no metric uses them. `posterior` maps ids to
+    p(y|x), rows in float64, if that is known: runs then report how far they are from it. `listing`
     says what a loader left out of its folder; it is shown and not hashed. Pixels are normalised by
     `mean` and `std`, or by `normalisation` where these are None. DataError for values of a wrong
     type, shape or range.
@@ -56,6 +56,7 @@ class ImageSet:
     val: Tensor | None = None  # int64 (m,): ids
     groups: Tensor | None = None  # int64 (n,)
     weights: Tensor | None = None  # float (n,), at least 0
+    files: ImageFiles | None = None  # those that the images in memory were read from, if any
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -103,9 +104,8 @@ class ImageSet:
 
     def name_of(self, image: int) -> str:
         """The name of an image by its id: its file's, relative to the root, or 'image 17'."""
-        if isinstance(self.images, Tensor):
-            return f"image {image}"
-        return self.images.name_of(image)
+        files = self.files if isinstance(self.images, Tensor) else self.images
+        return f"image {image}" if files is None else files.name_of(image)
 
     def true_posterior(self, ids: Index) -> np.ndarray | None:
         """p(y|x) of these images, (n, c) in float64; None if the data set does not know it.
@@ -140,15 +140,17 @@ class ImageSet:
     def normalisation(self, ids: Index) -> Normalisation:
         """The normalisation that was chosen, else by the moments of these images.
 
-        Without a choice, images in files use ImageNet's moments.
+        Without a choice, images in files use ImageNet's moments, grey ones the mean of the three.
         """
         if self.mean is not None and self.std is not None:
             chosen = (255 * torch.tensor(moment)[:, None, None] for moment in (self.mean, self.std))
             return Normalisation(*chosen)
         if isinstance(self.images, Tensor):
             return Normalisation.of(self.images[ids])
-        mean, std = (torch.tensor(moment)[:, None, None] for moment in (MEAN, STD))
-        return Normalisation(mean, std)
+        mean, std = (torch.tensor(moment) for moment in (MEAN, STD))
+        if self.shape[0] == 1:
+            mean, std = mean.mean(dim=0, keepdim=True), std.mean(dim=0, keepdim=True)
+        return Normalisation(mean[:, None, None], std[:, None, None])
 
     def source(
         self,
