@@ -6,6 +6,7 @@ target up again in every call, which costs more than a loss does.
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
@@ -57,6 +58,9 @@ def check_top_level(config: DictConfig) -> None:
     if missing:
         key = min(missing)
         raise ConfigError(key, f"has to be given{EXAMPLES.get(key.rpartition('.')[2], '')}")
+    if "root" in config.data and config.data.root is config.data.get("train", ...) is None:
+        way = "as in data.root=/path/to/images, or data.train=FOLDER and data.test=FOLDER"
+        raise ConfigError("data.root", f"has to be given, {way}")
     _validate(_top_level(), plain(ours), prefix="")
     for group in GROUPS:
         target = config[group].get("_target_")

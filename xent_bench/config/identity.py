@@ -26,6 +26,7 @@ NEUTRAL = {
     **dict.fromkeys(("data.size", "data.interpolation", "data.mean", "data.std"), None),
     **{f"{name}.shorter_side": 0 for name in FILE_SETS},  # crops of the whole image
     **{f"{name}.channels": 3 for name in FILE_SETS},
+    **dict.fromkeys((f"image_folder.{split}" for split in ("train", "val", "test")), None),
     "image_folder.crop": 0,
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
     "accumulate": 1,

@@ -49,7 +49,19 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         repeated=copies.repeated(),
         conflicts=copies.conflicts(),
         conflict_examples=copies.conflict_examples(),
+        val="drawn" if data.val is None else "official",
+        val_folder=None if listing is None else listing.val_folder,
+        groups=None if data.groups is None else len(data.groups.unique()),
+        weights=_extremes(data, splits),
+        notes={} if listing is None else listing.notes,
     )
+
+
+def _extremes(data: ImageSet, splits: Splits) -> tuple[float, float] | None:
+    if data.weights is None:
+        return None
+    weights = data.weights[splits.train]
+    return float(weights.min()), float(weights.max())
 
 
 def _crops(data: ImageSet) -> str | None:

@@ -49,4 +49,4 @@ def imagenet(
             f"expected {shown(val)}/n01440764/*.JPEG, a folder for each class, as "
             "torchvision.datasets.ImageNet(ROOT, split='val') unpacks the archive"
         )
-    return read_folder(val.parent, "val", preparation)
+    return read_folder(val.parent, {"train": "train", "test": "val"}, preparation)

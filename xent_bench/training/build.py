@@ -127,6 +127,7 @@ def build_loaders(
         augmentation=_augmentation(config, data),
         seed=config.seed,
         share=share,
+        weights=data.training_weights(splits.train),
     )
     evaluated = (
         Batches(

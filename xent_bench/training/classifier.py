@@ -106,21 +106,25 @@ class Classifier(LightningModule):
         purpose = f"dropout {self.global_rank}" if self.global_rank else "dropout"
         torch.manual_seed(derived_seed(self.seed, purpose, self.current_epoch))
 
-    def training_step(self, minibatches: Iterator[tuple[Pixels, Tensor]]) -> None:
-        """Take a step for each minibatch; the losses stay on the device until the epoch's end."""
+    def training_step(self, minibatches: Iterator[tuple[Tensor, ...]]) -> None:
+        """Take a step for each minibatch; the losses stay on the device until the epoch's end.
+
+        The weights of examples, where there are any, multiply the gradient and not these losses.
+        """
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
-        weights, update = list(self.net.parameters()), self._averaging()
+        parameters, average = list(self.net.parameters()), self._averaging()
         if self.resumed is not None:
             self._go_on(self.resumed)
         epoch = self.current_epoch * self.groups.steps
         losses = self.train_losses
         before = len(losses)
-        for images, target in minibatches:
+        for images, target, *weights in minibatches:
             step, part, values = len(losses), "schedule", []
             try:  # a try costs nothing where nothing is raised
                 _set_rate(optimizer, self.factor(epoch + step))
                 part = "loss"
-                for some_images, some_target, mean_weights, announce in self._parts(images, target):
+                parts = self._parts(images, target, *weights)
+                for some_images, some_target, mean_weights, announce in parts:
                     outputs = self._outputs(self.trained, some_images)
                     value = self.loss(outputs, some_target)
                     announce(value)
@@ -128,12 +132,11 @@ class Classifier(LightningModule):
                     values.append(value.detach())
                 losses.append(values[0] if len(values) == 1 else torch.cat(values))
                 if self.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(weights, self.clip_norm)
+                    nn.utils.clip_grad_norm_(parameters, self.clip_norm)
                 part = "optimizer"
                 optimizer.step()
                 optimizer.zero_grad()
-                if update is not None:
-                    update(epoch + step)
+                average(epoch + step)
             except StopIteration as stop:
                 raise exhausted(part, stop, self._when(step)) from stop
             except (Exception, SystemExit) as error:
@@ -153,19 +156,23 @@ class Classifier(LightningModule):
             self.averaged.eval()
         return self
 
-    def _averaging(self) -> Callable[[int], None] | None:
+    def _averaging(self) -> Callable[[int], None]:
+        """The update of the averaged weights after a step; it does nothing where there are none."""
         if self.averaged is None or self.ema is None:
-            return None
+            return _nothing_to_average
         return averaging(self.averaged, self.net, self.ema)
 
-    def _parts(self, images: Pixels, target: Tensor) -> Iterable[tuple[Any, ...]]:
+    def _parts(
+        self, images: Pixels, target: Tensor, weights: Tensor | None = None
+    ) -> Iterable[tuple[Any, ...]]:
         """Images, target, weights of the mean's gradient and `announce` for each part of a batch.
 
         The processes that train together average their gradients once, in the last part.
         """
+        mean_weights = self.mean_weights if weights is None else weights * self.mean_weights
         if self.accumulate == 1:
-            return ((images, target, self.mean_weights, self.announce),)
-        parts = (whole.chunk(self.accumulate) for whole in (images, target, self.mean_weights))
+            return ((images, target, mean_weights, self.announce),)
+        parts = (whole.chunk(self.accumulate) for whole in (images, target, mean_weights))
         announcements = (*[_alone] * (self.accumulate - 1), self.announce)
         return zip(*parts, announcements, strict=True)
 
@@ -274,6 +281,10 @@ class Classifier(LightningModule):
 def _set_rate(optimizer: Optimizer, factor: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
+
+
+def _nothing_to_average(_: int) -> None:
+    """Do nothing: the weights of training are those that are evaluated."""
 
 
 def _alone(_: Tensor) -> None:
