@@ -91,7 +91,6 @@ def test_a_net_gets_classes_channels_and_size_as_it_asks_for_them(composed, word
         (("ByName", "hidden=4.5"), "model.hidden: should be a valid integer"),
         (("ByName", "in_chans=4"), "model.in_chans: no such key"),
         (("keywords", "hidden=x"), "model.hidden: should be a valid integer"),
-        (("OfSize",), "model.hidden: has no default and was not given"),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",
 )
