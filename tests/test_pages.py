@@ -5,18 +5,22 @@ import os
 import pkgutil
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from xent_bench.commands import embed, losses, rescore, status, sync, ui
 from xent_bench.commands.losses import load_losses
+from xent_bench.config.configure import configured
 from xent_bench.config.identity import run_folder
+from xent_bench.config.own_code import with_own
 from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF, Machine, Train, register_schema
 from xent_bench.exit_codes import Exit
@@ -100,10 +104,30 @@ def choices(group: str) -> list[str]:
 def test_every_command_that_trains_composes(page, composed):
     for words in commands(page, "xent-train"):
         overrides = [word for word in words[1:] if word not in ("-m", "--help")]
-        if "--config-dir" in words or not all("=" in word for word in overrides):
+        own = "--config-dir" in words or any("my_module" in word for word in words)
+        if own or not all("=" in word for word in overrides):
             continue  # see the examples below
-        ours = [override for override in overrides if not override.startswith("hydra")]
+        # the files of weights that a reader has are not here
+        elsewhere = ("hydra", "model.weights=")
+        ours = [override for override in overrides if not override.startswith(elsewhere)]
         checked(composed(*(re.sub(r"=([^,]+),.*", r"=\1", override) for override in ours)))
+
+
+def test_the_class_of_a_net_in_the_page_is_built_by_the_command_below_it(
+    composed, tmp_path, monkeypatch
+):
+    source = next(
+        block for block in blocks(text("xent_bench/models"), "python") if "MyNet" in block
+    )
+    (tmp_path / "my_module.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_module", raising=False)
+    commands_of_nets = commands(ROOT / "xent_bench/models/README.md", "xent-train")
+    (words,) = [words for words in commands_of_nets if "my_module" in " ".join(words)]
+    net = configured(checked(composed(*with_own(words[1:]))), "model")((1, 8, 8), 10)
+
+    assert net(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    assert net.head.in_features == 64
 
 
 @every_page

@@ -30,6 +30,7 @@ class ImagesWanted(NamedTuple):
     interpolation: str | None = None
     mean: tuple[float, ...] | None = None  # of each channel, in units of 0 to 1
     std: tuple[float, ...] | None = None
+    remark: str = ""  # how image files are prepared otherwise than for these weights
 
 
 class OfferedFile(NamedTuple):

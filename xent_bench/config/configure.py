@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
-from inspect import Parameter, signature
+from inspect import Parameter, isclass, signature
 from typing import Any, Self, cast, get_type_hints
 from urllib.parse import urlsplit
 
@@ -172,7 +172,7 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
     logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs errors, then raises them
     try:
         function = get_method(target)
-        hints = get_type_hints(function, include_extras=True)
+        hints = _hints(function)
         parameters = [
             parameter.replace(annotation=hints.get(parameter.name, Any))
             for parameter in signature(function).parameters.values()
@@ -193,6 +193,15 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
         if names := passed_by_name(parameters, values):
             function = ByName(function, names)
     return partial(function, **values)
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """The annotations of a function, or of what a class is called with, as far as they resolve."""
+    hints = get_type_hints(function, include_extras=True)
+    if isclass(function):
+        with suppress(Exception):  # a library's annotation may name what only type checkers import
+            hints = get_type_hints(function.__init__, include_extras=True)
+    return hints
 
 
 def _target_and_values(config: DictConfig, group: str) -> tuple[str, dict[str, Any]]:

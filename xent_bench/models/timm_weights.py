@@ -16,6 +16,10 @@ FILES = ("model.safetensors", "pytorch_model.bin")  # of a repository, the first
 # Functions of timm's modules that give a file's tensors the names that the nets have today. timm
 # hands them to its own loader, and lists them nowhere.
 TRANSLATIONS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
+CROPS = {
+    "squash": "timm squeezes images to a square for these weights; here the central square is cut",
+    "border": "timm fills images up to a square for these weights; here the central square is cut",
+}
 BLOB = re.compile(r"[0-9a-f]{64}")  # the name of a file in the Hub's cache is its SHA-256
 
 
@@ -74,8 +78,7 @@ class TimmWeights:
     def images(self, name: str, values: Mapping[str, Any]) -> ImagesWanted:
         """The images of timm's `pretrained_cfg`.
 
-        A crop of another place than the centre ('squash', 'border') is not made here: the central
-        square is taken.
+        Its crops that keep the whole image are not made here, and that is said.
         """
         from timm.data.config import resolve_data_config
 
@@ -90,6 +93,7 @@ class TimmWeights:
             interpolation if interpolation in ("bilinear", "bicubic") else "bilinear",
             tuple(wanted["mean"]),
             tuple(wanted["std"]),
+            CROPS.get(str(wanted["crop_mode"]), ""),
         )
 
     def translated(

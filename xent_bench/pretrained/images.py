@@ -26,8 +26,24 @@ def as_weights_want(config: DictConfig, parts: Parts) -> tuple[DictConfig, Parts
     if parts.weights is None:
         return config, parts
     wanted = images_wanted(parts, parts.weights)
-    typed = parts.data.keywords
     reads_files = OF_FILES in signature(parts.data.func).parameters
+    data, model = _filled(parts.data, _of_data(wanted, parts, reads_files=reads_files)), parts.model
+    in_memory = not reads_files or parts.data.keywords.get("size") == "original"
+    if in_memory and parts.weights.name is not None:
+        model = _filled(model, {"size": wanted.size})
+    if reads_files and wanted.remark:
+        print(f"model.weights: {wanted.remark}", flush=True)
+    result = config.copy()
+    with open_dict(result):
+        for group, part in (("data", data), ("model", model)):
+            for key, value in part.keywords.items():
+                result[group][key] = value
+    return result, parts._replace(data=data, model=model)
+
+
+def _of_data(wanted: ImagesWanted, parts: Parts, *, reads_files: bool) -> dict[str, Any]:
+    """The values that the weights want of a data function, none of them typed otherwise."""
+    typed = parts.data.keywords
     values: dict[str, Any] = {}
     if typed.get("mean") is None and typed.get("std") is None:
         values |= {"mean": wanted.mean, "std": wanted.std}
@@ -35,16 +51,7 @@ def as_weights_want(config: DictConfig, parts: Parts) -> tuple[DictConfig, Parts
         values["interpolation"] = wanted.interpolation
         if typed.get("size") is None:
             values |= {"size": wanted.size, "shorter_side": wanted.shorter_side}
-    model, in_memory = parts.model, not reads_files or typed.get("size") == "original"
-    if in_memory and parts.weights.name is not None:
-        model = _filled(model, {"size": wanted.size})
-    data = _filled(parts.data, values)
-    result = config.copy()
-    with open_dict(result):
-        for group, part in (("data", data), ("model", model)):
-            for key, value in part.keywords.items():
-                result[group][key] = value
-    return result, parts._replace(data=data, model=model)
+    return values
 
 
 def images_wanted(parts: Parts, weights: FirstWeights) -> ImagesWanted:
