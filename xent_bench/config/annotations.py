@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NOTES = "notes"  # the tag that holds the notes
+PRETRAINED = ("pretrained", "pretrained_sha256")  # the weights that a net began with
 NAMES = "user_tags"  # the tag that lists the names of the user's tags
 # Tags that a run has already; a test compares them with those of a run.
 TAKEN = {
@@ -24,6 +25,7 @@ TAKEN = {
     ),
     *("key", "link", "mlflow", "n_test", "numpy", "owner", "python", "pytorch-lightning"),
     *("scaled_map", "torch", "torchvision", "xent-bench", "batch_statistics", NOTES, NAMES),
+    *(*PRETRAINED, "pretrained_fit"),
     *("mlflow_run_id", "superseded_by"),
 }
 TAKEN_ENDINGS = ("_sha256", "_verdict")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, NotRequired, Required, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, NotRequired, Required, Self, cast, get_type_hints
 from urllib.parse import urlsplit
 
 from hydra.utils import get_method
@@ -23,9 +23,10 @@ from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, compl
 from xent_bench.config.choice_of_epoch import complaint_of_metric
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
+from xent_bench.config.net_options import NAMES, NetOptions, complaint_of_trainable, taken_out
 from xent_bench.config.promises import broken_promise
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
-from xent_bench.config.signatures import read_parameters
+from xent_bench.config.signatures import parameter_names, read_parameters
 
 if TYPE_CHECKING:
     from pydantic import (
@@ -38,9 +39,9 @@ WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 # How many arguments the harness passes by position: (logits, target), (), (shape, classes), (net),
 # (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
-EXAMPLES = {"root": ", as in data.root=/path/to/images"}
+EXAMPLES = {"root": ", as in data.root=/path/to/images", "name": ", as in model.name=resnet18"}
 # Arguments that the harness passes by name to a target that has them; nobody sets them.
-OFFERED = {"loss": {"class_counts"}}
+OFFERED = {"loss": {"class_counts"}, "optimizer": {"net_parts"}}
 
 
 class ConfigError(ValueError):
@@ -127,6 +128,18 @@ def check_sources(config: DictConfig) -> None:
         rules = _rules_in_source(group, target)
         if rules is not None:
             _validate(rules, values, prefix=f"{group}.")
+        if group == "model":
+            net_options(config)
+
+
+def net_options(config: DictConfig) -> NetOptions:
+    """The options of the net that the harness acts on, checked; defaults where none is given."""
+    target, values = _target_and_all_values(config, "model")
+    _, options = taken_out(values, parameter_names(str(target)))
+    checked = cast(NetOptions, _validate(_option_rules(), options, prefix="model."))
+    if complaint := complaint_of_trainable(checked.trainable):
+        raise ConfigError("model.trainable", complaint)
+    return checked
 
 
 def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:
@@ -141,6 +154,12 @@ def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:
         with suppress(ConfigError):
             values = _validate(rules, values, prefix=f"{group}.")
     return {"_target_": target, **values}
+
+
+def function_values(config: DictConfig, group: str) -> dict[str, Any]:
+    """The hyper-parameters of a group's function, as `values_in_use` gives them."""
+    values = values_in_use(config, group)
+    return {key: value for key, value in values.items() if key != "_target_"}
 
 
 def defaults_in_source(config: DictConfig, group: str) -> dict[str, Any]:
@@ -174,12 +193,22 @@ def configured(config: DictConfig, group: str) -> "partial[Any]":
     if complaint := broken_promise(group, target, function, hints):
         raise ConfigError(f"{group}._target_", complaint)
     rules = _rules(group, parameters)
-    if rules is None:
-        return partial(function, **values)
-    return partial(function, **_validate(rules, values, prefix=f"{group}."))
+    if rules is not None:
+        values = _validate(rules, values, prefix=f"{group}.")
+    if group == "model":
+        net_options(config)
+    return partial(function, **values)
 
 
 def _target_and_values(config: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
+    """A group's target, and the values that are meant for it and not for the harness."""
+    target, values = _target_and_all_values(config, group)
+    if group == "model":
+        values, _ = taken_out(values, parameter_names(str(target)))
+    return target, values
+
+
+def _target_and_all_values(config: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
     values = chosen_values(config, group)
     return values.pop("_target_", None), values
 
@@ -236,6 +265,13 @@ def _top_level() -> "Rules":
     return TypeAdapter(Train), [field.name for field in fields(Train)]
 
 
+@cache
+def _option_rules() -> "Rules":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(NetOptions), list(NAMES)
+
+
 def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
     from pydantic import ValidationError
 
@@ -246,7 +282,8 @@ def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            complaint = f"no such key; {nearest(name, keys, prefix)}"
+            options = NAMES if prefix == "model." else ()
+            complaint = f"no such key; {nearest(name, {*keys, *options}, prefix)}"
         elif first["type"] == "missing":
             complaint = "has no default and was not given"
         else:

@@ -4,13 +4,16 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
-from xent_bench.config.configure import defaults_in_source, values_in_use
+from xent_bench.config.configure import defaults_in_source, net_options, values_in_use
+from xent_bench.config.first_weights import first_weights
+from xent_bench.config.net_options import UNHASHED, NetOptions
 from xent_bench.config.schema import GROUPS, plain
 
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
@@ -38,6 +41,8 @@ NEUTRAL = {
     **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix"), 0.0),
 }
 
+DIGITS = 16  # of a hash of weights, in a run's parameters
+
 
 def choice(config: DictConfig, group: str) -> str:
     """The name of a group's choice: the last word of its target."""
@@ -56,6 +61,7 @@ def science(config: DictConfig) -> dict[str, Any]:
     for group in GROUPS:
         flat[group] = _full_choice(config, group)
         flat |= _counting(config, group, values_in_use(config, group))
+    flat |= _net_options(config)
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
     flat |= {key: value for key, value in _later(config).items() if value != NEUTRAL[key]}
     return flat | {"precision": config.precision.name}
@@ -72,6 +78,24 @@ def _counting(config: DictConfig, group: str, values: dict[str, Any]) -> dict[st
         and NEUTRAL.get(f"{choice_name}.{key}", ...) != value
         and NEUTRAL.get(f"{group}.{key}", ...) != value
     }
+
+
+def _net_options(config: DictConfig) -> dict[str, Any]:
+    """The options of the net that can change the numbers, by their full keys.
+
+    Weights count by their content: the same file elsewhere is the same run.
+    """
+    neutral, weights = asdict(NetOptions()), first_weights(config)
+    options = {
+        key: value
+        for key, value in asdict(net_options(config)).items()
+        if value != neutral[key] and key not in UNHASHED
+    }
+    if weights is None:
+        options.pop("strict", None)  # there is nothing to be strict about
+    else:
+        options["weights"] = weights.sha256[:DIGITS]
+    return {f"model.{key}": value for key, value in options.items()}
 
 
 def _later(config: DictConfig) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """The five parts of a run, each resolved from its config and checked once, then handed on."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from xent_bench.config.configure import ConfigError, check_top_level, configured
+from xent_bench.config.configure import ConfigError, check_top_level, configured, net_options
+from xent_bench.config.first_weights import FirstWeights, first_weights, refusing
+from xent_bench.config.net_options import NetOptions
 from xent_bench.config.schema import GROUPS
 from xent_bench.config.targets import Kind, target_kind
+from xent_bench.offered_weights import library_of
 
 
 class Parts(NamedTuple):
@@ -19,6 +23,8 @@ class Parts(NamedTuple):
     optimizer: "partial[Any]"  # (net) -> optimizer
     schedule: "partial[Any]"  # (step, steps) -> factor on the learning rate
     target: Kind
+    net_options: NetOptions  # of the net, for the harness
+    weights: FirstWeights | None  # that the net begins with
 
 
 def resolve(config: DictConfig) -> Parts:
@@ -36,7 +42,16 @@ def resolve(config: DictConfig) -> Parts:
             "mixes labels, but the loss takes the index of one class; "
             "choose a loss that takes a distribution, ce for one",
         )
-    return Parts(**callables, target=target)
+    library = library_of(callables["model"].func)
+    if library is not None:
+        with refusing():
+            library.check(callables["model"].keywords)
+    return Parts(
+        **callables,
+        target=target,
+        net_options=net_options(config),
+        weights=first_weights(config),
+    )
 
 
 def settled(config: DictConfig, parts: Parts) -> DictConfig:
@@ -48,6 +63,9 @@ def settled(config: DictConfig, parts: Parts) -> DictConfig:
     for group in GROUPS:
         for key, value in getattr(parts, group).keywords.items():
             result[group][key] = value
+    for key, value in asdict(parts.net_options).items():
+        if key in result.model:
+            result.model[key] = value
     return result
 
 

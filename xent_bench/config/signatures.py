@@ -8,6 +8,7 @@ these `| None`. Any other is Any: its values are checked once the module has bee
 import __future__
 
 import ast
+from functools import cache
 from importlib.machinery import PathFinder
 from inspect import Parameter, signature
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from xent_bench import ranges
 
 PLAIN: dict[str, Any] = {"bool": bool, "float": float, "int": int, "str": str}
-TRANSPARENT = "links.use"  # the decorator that returns the function that it is given
+TRANSPARENT = {"links.use", "offers"}  # decorators that return the function that they are given
 
 
 def read_parameters(target: str) -> tuple[Parameter, ...] | None:
@@ -33,10 +34,35 @@ def read_parameters(target: str) -> tuple[Parameter, ...] | None:
     match [node for node in nodes if name in _bound(node)]:
         case [ast.FunctionDef() as function]:
             decorators = {ast.unparse(node).partition("(")[0] for node in function.decorator_list}
-            if decorators <= {TRANSPARENT}:
+            if decorators <= TRANSPARENT:
                 parameters = _signature(function).parameters.values()
                 return tuple(p.replace(annotation=_hint(p.annotation, hints)) for p in parameters)
     return None
+
+
+@cache
+def parameter_names(target: str) -> frozenset[str]:
+    """The names of the parameters that a module's source gives to a function, or to a class.
+
+    Empty where the source shows no function or class of that name.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        definitions = [node for node in _parsed(module).body if name in _bound(node)]
+    except Exception:  # no source can be a reason to end here: the import says what is wrong
+        return frozenset()
+    functions = [
+        node
+        for definition in definitions
+        for node in (
+            [definition, *definition.body] if isinstance(definition, ast.ClassDef) else [definition]
+        )
+        if isinstance(node, ast.FunctionDef) and node.name in (name, "__init__")
+    ]
+    arguments = [function.args for function in functions]
+    return frozenset(
+        argument.arg for a in arguments for argument in (*a.posonlyargs, *a.args, *a.kwonlyargs)
+    )
 
 
 def _parsed(module: str) -> ast.Module:

@@ -80,7 +80,7 @@ def load_tensors(
     with file.open("rb"):
         pass  # an OSError is of the disk, or of permissions; what follows is of the content
     try:
-        _check_entries(file)
+        check_entries(file)
         content = torch.load(file, "cpu", weights_only=True, mmap=mmap)
         if not isinstance(content, dict):
             raise ValueError(f"expected tensors by name, got {type(content).__name__}")
@@ -92,7 +92,7 @@ def load_tensors(
     return content
 
 
-def _check_entries(file: Path) -> None:
+def check_entries(file: Path) -> None:
     """ValueError or BadZipFile unless the file is a zip whose entries are as large as they lie."""
     if not file.is_file():
         raise ValueError("expected a file, got a folder, a pipe or a device")

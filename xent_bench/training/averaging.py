@@ -34,7 +34,8 @@ def averaging(averaged: nn.Module, net: nn.Module, decay: float) -> Callable[[in
     averages, weights = ([pair[place] for pair in pairs] for place in (0, 1))
 
     def update(step: int) -> None:
-        get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))(averages, weights, None)
+        change = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]  # torch's
+        change(averages, weights, None)
 
     return update
 

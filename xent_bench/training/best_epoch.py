@@ -1,4 +1,4 @@
-"""The best epoch on val so far: its weights, and the end of training when none is better for long."""
+"""The best epoch on val so far, with its weights, and the end of training after too many worse."""
 
 from typing import Any, NamedTuple, cast
 

@@ -1,9 +1,11 @@
 """The building of a run from its parts; no loss, net or data set is known here by its name."""
 
 import math
+from collections.abc import Collection
 from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -23,15 +25,16 @@ from xent_bench.data.resident import refuse_larger_than_gpu
 from xent_bench.data.split import Splits, split
 from xent_bench.links import link_of
 from xent_bench.offer import offer
+from xent_bench.pretrained.build import Begun, begin
 from xent_bench.process.gather import agreed
 from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
-from xent_bench.randomness import derived_seed
 from xent_bench.training.best_epoch import best_epoch, check_metric
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
+from xent_bench.training.trainable import freeze, trained
 from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.try_out import try_out
 from xent_bench.training.user_code import blaming
@@ -60,6 +63,7 @@ class Built(NamedTuple):
     share: Share  # of every batch, for this process
     checkpointing: Checkpointing
     code: dict[str, dict[str, str]]  # hashes of the modules behind each part
+    weights: str  # a line on the file that the net begins with; empty without
 
 
 def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Built:
@@ -73,9 +77,9 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
     loaders = build_loaders(config, parts, data, splits, device, share)
-    classifier, flops = build_classifier(config, parts, data, splits, loaders)
+    classifier, flops, line = build_classifier(config, parts, data, splits, loaders)
     use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
-    return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code)
+    return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code, line)
 
 
 def _load(parts: Parts) -> ImageSet:
@@ -159,24 +163,37 @@ def _augmentation(config: DictConfig, data: ImageSet) -> Augmentation:
     return data.augmentation._replace(**plain(config.augmentation))
 
 
+def build_net(config: DictConfig, parts: Parts, data: ImageSet) -> Begun:
+    """Build the net with weights from the seed alone, the same for every loss, or from a file."""
+    with blaming("model", "when it was built"):
+        begun = begin(
+            parts.model,
+            data.shape,
+            len(data.classes),
+            config.seed,
+            options=parts.net_options,
+            weights=parts.weights,
+        )
+        return begun._replace(net=begun.net.to(memory_format=torch.channels_last))
+
+
 def build_classifier(
     config: DictConfig, parts: Parts, data: ImageSet, splits: Splits, loaders: Loaders
-) -> tuple[Classifier, float]:
-    """Build the net with initial weights from the seed alone, the same for every loss; try it out.
+) -> tuple[Classifier, float, str]:
+    """Build the net, and try it out with the loss and the optimizer.
 
-    Also returns the FLOPs of a forward pass for one image.
+    Also returns the FLOPs of a forward pass for one image, and a line on the file that the net
+    begins with.
     """
-    torch.manual_seed(derived_seed(config.seed, "initial weights"))
-    with blaming("model", "when it was built"):
-        net: Any = parts.model(data.shape, len(data.classes))
-        if not isinstance(net, nn.Module):
-            got = type(net).__name__
-            raise ConfigError("model._target_", f"expected it to return an nn.Module, got {got}")
-        net = net.to(memory_format=torch.channels_last)
+    begun = build_net(config, parts, data)
+    net = begun.net
+    training = trained(net, len(data.classes), parts.net_options.trainable)
+    freeze(net, training.parts.frozen)
     if not any(weights.requires_grad for weights in net.parameters()):
         raise ConfigError("model", "expected weights that require a gradient, got none to train")
     if loaders.train.batches.share.of > 1:
-        net = _normalising_together(net, loaders.train.batches.source.device)
+        device = loaders.train.batches.source.device
+        net = _normalising_together(net, device, training.at_rest)
     counts = data.class_counts(splits.train)
     loss = offer(parts.loss, class_counts=counts)
     if "class_counts" in loss.keywords and 0 in counts:
@@ -187,7 +204,7 @@ def build_classifier(
         net,
         offer(parts.loss, class_counts=counts.to(train.source.device)),
         link_of(loss),
-        parts.optimizer,
+        offer(parts.optimizer, net_parts=training.parts),
         partial(parts.schedule, steps=config.epochs * len(train)),
         config.seed,
         groups=loaders.train,
@@ -199,6 +216,7 @@ def build_classifier(
         compile_mode=None if mode is Compile.none else mode.value,
         ema=config.ema,
         best_epoch=best_epoch(config),
+        at_rest=[module for name, module in net.named_modules() if name in training.at_rest],
     )
     # read by a source of its own: the workers of train would begin an epoch for them
     few = splits.train[: min(2, config.batch_size // config.accumulate // train.share.of)]
@@ -206,19 +224,33 @@ def build_classifier(
     rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
-    flops = try_out(classifier, images, target, len(data.classes))
+    flops = try_out(classifier, images, target, len(data.classes), _way_out(parts))
     if classifier.best_epoch is not None:
         labels = data.labels[splits.val]
         check_metric(config.choose_by, classifier.link, labels, len(data.classes))
-    return classifier, flops
+    return classifier, flops, begun.line
 
 
-def _normalising_together(net: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch normalisation use the statistics of whole batches, spread over the processes."""
+def _way_out(parts: Parts) -> str:
+    """The advice for images of a size that the net cannot take; empty if it resizes none."""
+    if "size" not in signature(parts.model.func).parameters:
+        return ""
+    return "; model.size=224 resizes images within the net"
+
+
+def _normalising_together(
+    net: nn.Module, device: torch.device, at_rest: Collection[str]
+) -> nn.Module:
+    """Let batch normalisation use the statistics of whole batches, spread over the processes.
+
+    Modules `at_rest` use stored statistics, which are the same in every process.
+    """
     if device.type == "cuda":
         together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]  # torch's
         return together
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+    kind = nn.modules.batchnorm._BatchNorm
+    active = (module for name, module in net.named_modules() if name not in at_rest)
+    if any(isinstance(module, kind) for module in active):
         raise ConfigError(
             "machine.devices",
             "the net normalises by the statistics of a batch, which PyTorch can share between "

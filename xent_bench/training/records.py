@@ -10,8 +10,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.arrays import SoftLabels
-from xent_bench.config.annotations import NOTES, annotation_tags
-from xent_bench.config.identity import run_key
+from xent_bench.config.annotations import NOTES, PRETRAINED, annotation_tags
 from xent_bench.config.schema import plain
 from xent_bench.data.account import account
 from xent_bench.process.provenance import provenance
@@ -65,7 +64,7 @@ def recorded(
         return
     with blaming("data", "when its p(y|x) was asked for"):
         posterior = built.data.true_posterior(built.splits.test)
-    origin = Origin(run_key(config), built.data.sha256(), built.splits.sha256(), built.code)
+    origin = Origin(begun.tags["key"], built.data.sha256(), built.splits.sha256(), built.code)
     if checkpoint is not None:
         refuse_changes(load_origin(checkpoint), origin, checkpoint)
     built.checkpointing.origin = origin._asdict()
@@ -76,9 +75,14 @@ def recorded(
     tags |= {"compile": config.machine.compile.value}
     tags |= annotation_tags(config.notes, plain(config)["tags"])
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
+    tags |= {name: begun.tags[name] for name in PRETRAINED if name in begun.tags}
+    if built.weights:
+        tags["pretrained_fit"] = built.weights
     begun.tags.update(tags, n_test=str(len(built.splits.test)))
     begun.tags["mlflow.note.content"] = _description(tags, folder, begun.command)
-    print(*start_lines(begun.params, tags["hardware"], images), sep="\n", flush=True)
+    lines = start_lines(begun.params, tags["hardware"], images)
+    lines += [f"  weights: {built.weights}"] * bool(built.weights)
+    print(*lines, sep="\n", flush=True)
     machine = config.machine
     notice.listen()  # until now nothing is lost, and data may be long in coming
     with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from xent_bench.config.annotations import annotation_tags
 from xent_bench.config.configure import check_top_level
+from xent_bench.config.first_weights import FirstWeights
 from xent_bench.config.identity import run_folder, run_key, run_name, science
 from xent_bench.config.schema import plain
 from xent_bench.evaluation.rescore import rescore
@@ -41,6 +42,7 @@ def run(
     if not done_before:
         before_imports()
         from xent_bench.config.parts import resolve, settled  # seconds of imports
+        from xent_bench.pretrained.images import as_weights_want
         from xent_bench.process.ranks import run_in_ranks
         from xent_bench.training.checkpoint_files import newest_checkpoint
         from xent_bench.training.fit import fit, fit_with_others
@@ -52,7 +54,8 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
         with _held(folder), leaving_nothing(folder, new_folders):
             if not has_result(folder):
-                begun = _begin(config, folder, command)
+                begun = _begin(config, folder, command, parts.weights)
+                config, parts = as_weights_want(config, parts)  # not part of the key
                 with (
                     Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice,
                     _keeping_the_reason(config, folder),
@@ -96,9 +99,13 @@ def _declare_link(config: DictConfig) -> None:
         configured(config, "loss")
 
 
-def _begin(config: DictConfig, folder: Path, command: str) -> Unfinished:
+def _begin(
+    config: DictConfig, folder: Path, command: str, weights: FirstWeights | None
+) -> Unfinished:
     tags = {"key": run_key(config), "command": command}
     tags |= annotation_tags(config.notes, plain(config)["tags"])
+    if weights is not None:
+        tags |= {"pretrained": weights.typed, "pretrained_sha256": weights.sha256}
     begun = Unfinished(run_name(config), config.name, science(config), command, tags=tags)
     save_begun(begun, folder)
     return begun

@@ -18,8 +18,13 @@ from xent_bench.types import Pixels
 WHEN = "when it was tried out"
 
 
-def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int) -> float:
-    """Call each part on a few images of train; return the FLOPs of a forward pass for one image."""
+def try_out(
+    classifier: Classifier, images: Pixels, target: Tensor, classes: int, way_out: str = ""
+) -> float:
+    """Call each part on a few images of train; return the FLOPs of a forward pass for one image.
+
+    `way_out` is added to the line that says that the net cannot take the images.
+    """
     with blaming("model", "when it was copied"):
         # a forward pass changes the running statistics of batch normalisation
         net = deepcopy(classifier.net)
@@ -30,12 +35,13 @@ def try_out(classifier: Classifier, images: Pixels, target: Tensor, classes: int
     except StopIteration as stop:
         raise exhausted("model", stop, WHEN) from stop
     except (
+        AssertionError,
         RuntimeError,
         ValueError,
     ) as error:  # the images are too small, or a single one is to be normalised
         raise_fault(error)
         shape = tuple(images.shape)
-        line = f"cannot train on a batch of shape {shape}: {error}{at_line(error)}"
+        line = f"cannot train on a batch of shape {shape}: {error}{way_out}{at_line(error)}"
         raise ConfigError("model", line) from error
     if not isinstance(logits, Tensor):
         raise ConfigError("model", f"expected outputs in a tensor, got {type(logits).__name__}")

@@ -1,0 +1,1 @@
+"""Nets that begin with the weights of a file: read as data, fitted to the net, and said."""
