@@ -7,7 +7,7 @@ Lightning does around a call costs as much as a step of a small net.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -148,7 +148,7 @@ class Classifier(LightningModule):
         if len(losses) - self.checked >= CHECK_STEPS:  # looking at them waits for the GPU
             self._finite_losses()
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "Classifier":
         """Set the mode of the net, but for what is at rest and for averaged weights."""
         super().train(mode)
         for module in self.at_rest:
