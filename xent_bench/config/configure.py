@@ -23,7 +23,7 @@ from xent_bench.config.choice_of_epoch import complaint_of_metric
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
 from xent_bench.config.net_arguments import ByName, passed_by_name
-from xent_bench.config.net_options import NAMES, NetOptions, taken_out
+from xent_bench.config.net_options import NAMES, NetOptions, complaint_of_trainable, taken_out
 from xent_bench.config.promises import broken_promise
 from xent_bench.config.rules import Rules, hyper_parameters, rules_for
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
@@ -132,7 +132,10 @@ def net_options(config: DictConfig) -> NetOptions:
     """The options of the net that the harness acts on, checked; defaults where none is given."""
     target, values = _target_and_all_values(config, "model")
     _, options = taken_out(values, parameter_names(str(target)))
-    return cast(NetOptions, _validate(_option_rules(), options, prefix="model."))
+    checked = cast(NetOptions, _validate(_option_rules(), options, prefix="model."))
+    if complaint := complaint_of_trainable(checked.trainable):
+        raise ConfigError("model.trainable", complaint)
+    return checked
 
 
 def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:

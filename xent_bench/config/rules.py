@@ -20,7 +20,7 @@ Rules: TypeAlias = "tuple[TypeAdapter[Any], list[str]]"
 # (step, steps).
 POSITIONAL = {"loss": 2, "data": 0, "model": 2, "optimizer": 1, "schedule": 2}
 # Arguments that the harness passes by name to a target that has them; nobody sets them.
-OFFERED = {"loss": {"class_counts"}}
+OFFERED = {"loss": {"class_counts"}, "optimizer": {"net_parts"}}
 
 
 def rules_for(

@@ -5,9 +5,9 @@ Lightning does around a call costs as much as a step of a small net.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -61,10 +61,12 @@ class Classifier(LightningModule):
         compile_mode: str | None = None,
         ema: float | None = None,
         best_epoch: BestEpoch | None = None,
+        at_rest: Sequence[nn.Module] = (),
     ) -> None:
         """`factor` multiplies the learning rate at a step; `encode` makes targets of labels.
 
-        `ema` is the decay of the weights' moving average, None where there is none.
+        `ema` is the decay of the weights' moving average, None where there is none. Modules
+        `at_rest` stay in evaluation mode while others are trained.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -72,7 +74,7 @@ class Classifier(LightningModule):
         self.optimizer, self.factor, self.seed, self.groups = optimizer, factor, seed, groups
         self.encode, self.accumulate = encode, accumulate
         self.clip_norm, self.bf16 = clip_norm, bf16
-        self.ema, self.best_epoch = ema, best_epoch
+        self.ema, self.best_epoch, self.at_rest = ema, best_epoch, tuple(at_rest)
         with blaming("model", "when it was copied"):
             self.averaged = None if ema is None else averaged_copy(net)
         # the mean's gradient by each example's loss; to compute a mean would cost 30 us a step
@@ -87,6 +89,7 @@ class Classifier(LightningModule):
         self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
         self.resumed: WithinEpoch | None = None
         self.announce: Callable[[Tensor], None] = _alone
+        self.train()
 
     def configure_optimizers(self) -> Optimizer:
         """The optimizer, with its first learning rate kept: the schedule multiplies that."""
@@ -149,9 +152,11 @@ class Classifier(LightningModule):
         if len(losses) - self.checked >= CHECK_STEPS:  # looking at them waits for the GPU
             self._finite_losses()
 
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of the net; averaged weights are only ever evaluated."""
+    def train(self, mode: bool = True) -> "Classifier":
+        """Set the mode of the net, but for what is at rest and for averaged weights."""
         super().train(mode)
+        for module in self.at_rest:
+            module.training = False
         if self.averaged is not None:
             self.averaged.eval()
         return self
