@@ -1,4 +1,4 @@
-"""The account that a loader gives of a folder or a table: what it used, and what it left out and why."""
+"""The account that a loader gives of a folder or a table: what it used, what it left out, why."""
 
 from dataclasses import dataclass, field
 
