@@ -273,7 +273,6 @@ def test_a_run_on_a_table_with_votes_weights_and_groups_ends(config, photos):
     typed = ("data.label=[cat,dog]", "data.group=camera", "batch_size=2", "machine.workers=0")
 
     result = run(config(*typed, base=(*base, "epochs=1")))
-    assert result["test/nll"] > 0
     assert result["n_test"] == 2
 
 
