@@ -115,9 +115,9 @@ def test_folders_apart_that_cannot_be_used_are_named(tmp_path, folders, complain
 
 
 def test_no_folder_at_all_is_a_mistake_of_usage(composed):
-    with pytest.raises(UsageError, match=r"data.root: has to be given"):
+    with pytest.raises(UsageError, match=r"data\.root: has to be given"):
         image_folder()
-    with pytest.raises(ConfigError, match=r"data.root: has to be given.*or data.train=FOLDER"):
+    with pytest.raises(ConfigError, match=r"data\.root: has to be given.*or data.train=FOLDER"):
         check_top_level(composed("data=image_folder"))
     check_top_level(composed("data=image_folder", "data.train=a", "data.test=b"))
 
@@ -141,7 +141,7 @@ def test_the_only_folder_of_an_archive_is_entered(tmp_path, top):
     assert names(data)[0] == "train/cat/0.png"
     (tmp_path / "loop").mkdir()
     (tmp_path / "loop/again").symlink_to(tmp_path / "loop")
-    with pytest.raises(DataError, match="has again/, without images"):
+    with pytest.raises(DataError, match=r"has again/, without images"):
         image_folder(root=str(tmp_path / "loop"), size=8)
 
 
@@ -163,7 +163,7 @@ def test_a_validation_split_without_an_image_is_refused(tmp_path):
     write(tmp_path, *of_split("train", 2), *of_split("test", 1))
     (tmp_path / "val").mkdir()
 
-    with pytest.raises(DataError, match="each class in .*/val, found no folder"):
+    with pytest.raises(DataError, match=r"each class in .*/val, found no folder"):
         image_folder(root=str(tmp_path), size=8)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
 from xent_bench.data.image_files import ImageFiles
+from xent_bench.data.grouped_split import number_of_groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
 from xent_bench.data.vectors import Vectors, content_bytes
@@ -51,7 +52,7 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         conflict_examples=copies.conflict_examples(),
         val="drawn" if data.val is None else "official",
         val_folder=None if listing is None else listing.val_folder,
-        groups=None if data.groups is None else len(data.groups.unique()),
+        groups=None if data.groups is None else number_of_groups(data.groups),
         weights=_extremes(data, splits),
         notes={} if listing is None else listing.notes,
     )

@@ -180,7 +180,7 @@ class ShuffledBatches:
         share_size = self.batch_size // self.share.of
         for step, (raw, batch_labels) in enumerate(zip(images, labels, strict=True)):
             rows, target = self.normalise(raw), self.encode(batch_labels)
-            columns = (target,) if weights is None else (target, weights[step])
+            columns = [target] if weights is None else [target, weights[step]]
             if mixing.is_needed:
                 rows, *columns = mixing(step, rows, *columns)
             # the examples before the share were read only to be mixed into it

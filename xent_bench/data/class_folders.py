@@ -48,12 +48,17 @@ def visible(folder: Path, left_out: "Counter[str]") -> list[Entry]:
     return shown_entries
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file of that name is one of the formats that are read, by its ending."""
+    return name.lower().endswith(ENDINGS)
+
+
 def with_images(folders: list[Entry]) -> list[Entry]:
     """The folders, of these, that hold an image of their own."""
     return [
         folder
         for folder in folders
-        if any(_is_image(entry.name) for entry in visible(Path(folder), Counter()))
+        if any(is_image_name(entry.name) for entry in visible(Path(folder), Counter()))
     ]
 
 
@@ -67,8 +72,8 @@ def class_folders(
     classes: dict[str, Path] = {}
     for entry in sorted(entries, key=lambda entry: entry.name):
         if not os.path.isdir(entry):
-            _add(left_out, "image beside the class folders", int(_is_image(entry.name)))
-            _add(left_out, "broken link", int(_is_broken(entry) and not _is_image(entry.name)))
+            _add(left_out, "image beside the class folders", int(is_image_name(entry.name)))
+            _add(left_out, "broken link", int(_is_broken(entry) and not is_image_name(entry.name)))
             continue
         if not any(visible(Path(entry), Counter())):
             _add(left_out, "empty class folder", 1)
@@ -117,7 +122,7 @@ def _images(folder: Path, left_out: "Counter[str]") -> list[str]:
     """The names of a class's images. DataError if there are none, or if one is no file."""
     names, nested = [], 0
     for entry in visible(folder, left_out):
-        if _is_image(entry.name):
+        if is_image_name(entry.name):
             if not os.path.isfile(entry):  # a folder, a broken link, a pipe that would block
                 raise DataError(f"expected an image, {shown(entry.path)} is no file")
             names.append(entry.name)
@@ -139,7 +144,7 @@ def _count_images(folder: Entry) -> int:
     """The number of images in all folders below this one; links, which may lead back, count 0."""
     if folder.is_symlink():
         return 0
-    return sum(_is_image(name) for _, _, names in os.walk(folder.path) for name in names)
+    return sum(is_image_name(name) for _, _, names in os.walk(folder.path) for name in names)
 
 
 def _count_other(name: str, left_out: "Counter[str]") -> None:
@@ -160,10 +165,6 @@ def _is_broken(entry: Entry) -> bool:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in HIDDEN
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(ENDINGS)
 
 
 def _add(left_out: "Counter[str]", reason: str, n: int) -> None:

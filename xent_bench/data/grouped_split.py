@@ -28,7 +28,7 @@ def grouped_split(
     of the parts' class counts from the wanted ones, divided by these, grow least. A part is empty
     only where there are fewer groups than parts.
     """
-    names, number = groups.unique(return_inverse=True)
+    names, number = torch.unique(groups, return_inverse=True)
     contents = _contents(labels, number, len(names))
     shuffled = torch.randperm(len(names), generator=rng)
     members = number.bincount(minlength=len(names))
@@ -39,6 +39,11 @@ def grouped_split(
     _fill_empty(part_of, order.tolist(), len(sizes))
     part = torch.tensor(part_of)[number]
     return [(part == index).nonzero().flatten() for index in range(len(sizes))]
+
+
+def number_of_groups(groups: Index) -> int:
+    """Count the groups of images."""
+    return len(torch.unique(groups))
 
 
 def split_groups(groups: Index, parts: dict[str, Tensor]) -> list[tuple[str, int, str, int]]:
@@ -55,7 +60,7 @@ def split_groups(groups: Index, parts: dict[str, Tensor]) -> list[tuple[str, int
 
 def _contents(labels: Index, number: Tensor, groups: int) -> Contents:
     c = int(labels.max()) + 1
-    pairs, counts = (number * c + labels).unique(return_counts=True)
+    pairs, counts = torch.unique(number * c + labels, return_counts=True)
     contents = Contents([[] for _ in range(groups)], [[] for _ in range(groups)])
     for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
         contents.classes[pair // c].append(pair % c)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from xent_bench.data.grouped_split import grouped_split, split_groups
+from xent_bench.data.grouped_split import grouped_split, number_of_groups, split_groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
 from xent_bench.randomness import generator
@@ -91,7 +91,7 @@ def _refuse_empty(data: ImageSet, splits: Splits) -> None:
     official = "".join(
         f", {len(ids)} of them in the {name} split" for name, ids in names if ids is not None
     )
-    groups = "" if data.groups is None else f", in {len(data.groups.unique())} groups"
+    groups = "" if data.groups is None else f", in {number_of_groups(data.groups)} groups"
     raise DataError(
         f"expected enough images for four splits, got {len(data.images)}{official}{groups}"
     )

@@ -121,12 +121,12 @@ class Classifier(LightningModule):
         epoch = self.current_epoch * self.groups.steps
         losses = self.train_losses
         before = len(losses)
-        for images, target, *weights in minibatches:
+        for images, target, *importance in minibatches:
             step, part, values = len(losses), "schedule", []
             try:  # a try costs nothing where nothing is raised
                 _set_rate(optimizer, self.factor(epoch + step))
                 part = "loss"
-                parts = self._parts(images, target, *weights)
+                parts = self._parts(images, target, *importance)
                 for some_images, some_target, mean_weights, announce in parts:
                     outputs = self._outputs(self.trained, some_images)
                     value = self.loss(outputs, some_target)

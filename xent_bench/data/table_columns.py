@@ -1,0 +1,130 @@
+"""The columns of a table by what they say: the path of an image, its label, its split, ..."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from xent_bench.data.class_folders import is_image_name
+from xent_bench.data.image_files import shown
+from xent_bench.data.table_file import TextTable
+from xent_bench.failures import DataError
+
+# usual names of columns, in small letters without spaces, underscores and hyphens; the first wins
+USUAL = {
+    "path": (
+        *("path", "imagepath", "filepath", "imgpath", "filename", "file", "image", "imagefile"),
+        *("imagename", "img", "imageid", "name", "id"),
+    ),
+    "label": ("label", "labels", "class", "classname", "target", "category", "diagnosis", "y"),
+    "split": ("split", "subset", "partition"),
+    "group": ("group", "groupid", "patient", "patientid"),
+    "weight": ("weight", "sampleweight"),
+}
+NAMED = 6  # columns that a refusal names
+
+
+class Columns(NamedTuple):
+    """The names of a table's columns; `votes` in place of `label` where each class has one."""
+
+    path: str
+    label: str | None
+    votes: tuple[str, ...]
+    split: str | None
+    group: str | None
+    weight: str | None
+
+    def notes(self) -> dict[str, str]:
+        """What was read as what, in words."""
+        votes = ", ".join(map(shown, self.votes[:NAMED])) + ", ..." * (len(self.votes) > NAMED)
+        of_labels = f"{len(self.votes)} columns: {votes}" if self.votes else f"column {self.label}"
+        others = [
+            f"{name} from column {shown(column)}"
+            for name in ("split", "group", "weight")
+            if (column := getattr(self, name)) is not None
+        ]
+        return {
+            "read": ", ".join(
+                [f"paths from column {shown(self.path)}", f"labels from {of_labels}", *others]
+            )
+        }
+
+
+def choose_columns(
+    table: TextTable,
+    path: str | None,
+    label: str | tuple[str, ...] | None,
+    others: dict[str, str | None],
+) -> Columns:
+    """The columns that were asked for, else those of a usual name.
+
+    Without a column of labels, all other columns are votes, if they hold numbers alone. A column is
+    never guessed to hold the weight or the group unless it has exactly such a name. DataError names
+    a column that is not there.
+    """
+    path_column = _chosen(table, "path", path)
+    if path_column is None:
+        _refuse_missing_header(table)
+        raise DataError(_none_called(table, "path", "the paths of images"))
+    chosen = {name: _chosen(table, name, column) for name, column in others.items()}
+    if isinstance(label, tuple):
+        for name in label:
+            _chosen(table, "label", name)
+        if len(label) < 2 or len(set(label)) < len(label):
+            raise DataError(f"expected two or more different columns as data.label, got {label}")
+        return Columns(path_column, None, label, **chosen)
+    label_column = _chosen(table, "label", label)
+    if label_column is not None:
+        return Columns(path_column, label_column, (), **chosen)
+    taken = {path_column, *chosen.values()}
+    votes = tuple(name for name in table.columns if name not in taken and name)
+    if len(votes) < 2 or not all(_is_numeric(table.columns[name]) for name in votes):
+        raise DataError(
+            f"{_none_called(table, 'label', 'the labels')}, or data.label=[NAME,NAME] for columns "
+            "of votes"
+        )
+    return Columns(path_column, None, votes, **chosen)
+
+
+def _chosen(table: TextTable, key: str, name: str | None) -> str | None:
+    """The column that was asked for, or the one with a usual name, if there is one."""
+    if name is not None:
+        if name not in table.columns:
+            raise DataError(f"data.{key}={shown(name)}: no such column; {_has(table)}")
+        return name
+    by_name: dict[str, str] = {}
+    for column in table.columns:
+        by_name.setdefault(re.sub(r"[\s_\-]", "", column).casefold(), column)
+    return next((by_name[usual] for usual in USUAL[key] if usual in by_name), None)
+
+
+def _is_numeric(values: Iterable[str]) -> bool:
+    return all(number_of(value) is not None for value in values)
+
+
+def number_of(text: str) -> float | None:
+    """The number that a text is; None if it is none, or infinite."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _refuse_missing_header(table: TextTable) -> None:
+    if any(is_image_name(name) for name in table.columns):
+        first = ", ".join(map(shown, list(table.columns)[:NAMED]))
+        raise DataError(
+            f"expected the names of columns in line 1 of {shown(table.file)}, got {first}: add a "
+            "line such as path,label above it"
+        )
+
+
+def _none_called(table: TextTable, key: str, what: str) -> str:
+    usual = ", ".join(USUAL[key][:4])
+    return f"expected a column with {what} ({usual}, ...); {_has(table)}; data.{key}=NAME names it"
+
+
+def _has(table: TextTable) -> str:
+    names = list(table.columns)
+    listed = ", ".join(map(shown, names[:NAMED])) + ", ..." * (len(names) > NAMED)
+    return f"{shown(table.file)} has {listed}"
