@@ -14,6 +14,7 @@ TABLES = {
     "Settings on a CPU, small CNN": 4,
     "An augmented image, 3 x 32 x 32": 5,
     "A photograph for training": 5,
+    "Memory": 5,
     "Around the loop": 10,
     "Heads on features": 4,
     "Surviving whatever ends a run": 6,

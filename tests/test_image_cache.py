@@ -119,7 +119,8 @@ def test_a_set_that_was_moved_is_found_and_another_reduction_is_another_cache(
     assert len(folders(cache)) == 3
 
 
-def test_the_files_are_not_opened_again(root, cache, tmp_path):
+@pytest.mark.usefixtures("cache")
+def test_the_files_are_not_opened_again(root, tmp_path):
     shutil.copytree(root, tmp_path / "gone")
     data = kept(image_folder(root=str(tmp_path / "gone"), size=16), True, 1)
     before = pixels(data)
@@ -188,7 +189,8 @@ def _killed_in_the_middle(data: ImageSet) -> None:
     kept(data, None, 2)
 
 
-def test_several_processes_make_it_once(root, cache):
+@pytest.mark.usefixtures("cache")
+def test_several_processes_make_it_once(root):
     data = image_folder(root=str(root), size=16)
     context = get_context("fork")
     makers = context.Queue()
@@ -308,7 +310,8 @@ def test_caches_that_nobody_used_for_30_days_are_removed_and_others_for_room(
     assert new in folders(cache)
 
 
-def test_crops_of_whole_files_cannot_be_kept(root, cache):
+@pytest.mark.usefixtures("cache")
+def test_crops_of_whole_files_cannot_be_kept(root):
     data = image_folder(root=str(root), size=16, shorter_side=0)
 
     assert kept(data, None, 2) is data
@@ -317,13 +320,15 @@ def test_crops_of_whole_files_cannot_be_kept(root, cache):
     assert exit_code(refusal.value) == 3
 
 
-def test_a_set_in_memory_needs_none(cache):
+@pytest.mark.usefixtures("cache")
+def test_a_set_in_memory_needs_none():
     data = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.arange(4) % 2, ("a", "b"))
 
     assert kept(data, True, 2) is data
 
 
-def test_progress_is_counted_after_some_seconds(root, cache, monkeypatch, capfd):
+@pytest.mark.usefixtures("cache")
+def test_progress_is_counted_after_some_seconds(root, monkeypatch, capfd):
     monkeypatch.setattr(image_cache, "QUIET", 0.0)
     monkeypatch.setattr(image_cache, "BETWEEN", 0.0)
     kept(image_folder(root=str(root), size=16), True, 1)

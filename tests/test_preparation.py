@@ -230,7 +230,7 @@ def test_files_as_they_are_end_with_the_weights_of_the_same_set_in_memory(
     assert torch.equal(net.read(names), small.images[:3])
     names[1] = folder / "wide.png"
     Image.new("L", (29, 28)).save(names[1])
-    with pytest.raises(DataError, match="expected images of 28 x 28 pixels, .*wide.png has 29"):
+    with pytest.raises(DataError, match=r"expected images of 28 x 28 pixels, .*wide.png has 29"):
         net.read(names)
 
 

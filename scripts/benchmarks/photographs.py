@@ -67,7 +67,7 @@ def _timed(work: Callable[[], object]) -> Callable[[], Cost]:
 
 
 def _written(folder: Path, w: int, h: int, n: int) -> list[str]:
-    """Write JPEG files with the spectrum of photographs, 1 / frequency: 100 kB at 500 x 375."""
+    """Write JPEG files with the spectrum of photographs, 1 / frequency: 120 kB at 500 x 375."""
     rng = np.random.default_rng(0)
     across, down = np.fft.rfftfreq(w) * w, np.fft.fftfreq(h)[:, None] * h
     amplitude = 1 / np.maximum(1, np.hypot(across, down))[..., None]

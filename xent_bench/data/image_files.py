@@ -86,7 +86,7 @@ class ImageFiles:
         return replace(self, names=self.names[ids], rows=self.rows[ids])
 
     def kept_in(self, stored: StoredImages) -> "ImageFiles":
-        """The same images, read from where they are kept decoded."""
+        """Return these images, read from where they are kept decoded."""
         images = replace(self, stored=stored)
         images.__dict__["_looks"] = self._looks  # nobody need look at them again
         return images
