@@ -13,6 +13,7 @@ TABLES = {
     "A step of training": 8,
     "Settings on a CPU, small CNN": 4,
     "An augmented image, 3 x 32 x 32": 5,
+    "A photograph for training": 5,
     "Around the loop": 10,
     "Heads on features": 4,
     "Surviving whatever ends a run": 6,

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 from xent_bench.config.configure import ConfigError, check_top_level
 from xent_bench.config.explain import exit_code
 from xent_bench.data.image_files import ImageFiles
+from xent_bench.data.preparation import Preparation
 from xent_bench.data.streamed import Streamed
 from xent_bench.failures import DataError, OutOfMemory, Unavailable, worth_another_try
 
@@ -217,7 +219,7 @@ def test_too_many_open_files_are_one_line(files):
 
 
 def test_too_large_images_are_one_line(files):
-    huge = ImageFiles(files.root, files.names, 2**24)
+    huge = replace(files, preparation=Preparation.of_whole_images(2**24))
     with pytest.raises(OutOfMemory, match=r"GiB for decoded images.*smaller data.size"):
         list(reading(huge))
 

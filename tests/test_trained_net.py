@@ -113,8 +113,8 @@ def test_image_files_are_read_as_test_read_them(config, photographs):
     assert net.read(file).shape == (1, 3, 12, 12)
     assert torch.equal(net.read([str(file)]), net.read(file))
     how = net.record.preprocessing
-    assert (how.size, how.channels, how.crop_fraction) == ((12, 12), 3, 0.875)
-    assert (how.crop, how.interpolation) == ("centre square", "bilinear")
+    assert (how.size, how.channels, how.shorter_side) == ((12, 12), 3, 14)
+    assert (how.crop, how.crop_fraction, how.interpolation) == ("centre", None, "bilinear")
     file.write_bytes(b"no image")
     with pytest.raises(DataError, match=f"cannot read {file}"):
         net.read(file)

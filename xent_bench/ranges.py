@@ -4,7 +4,7 @@
 like a misspelling. NaN and infinity are in none of them.
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
@@ -22,5 +22,6 @@ Seed: TypeAlias = Annotated[int, Ge(0), Lt(2**128)]
 TermCount: TypeAlias = Annotated[int, Ge(1), Le(1000)]
 WorkerCount: TypeAlias = Annotated[int, Ge(0), Le(1024)]
 ThreadCount: TypeAlias = Annotated[int, Ge(1), Le(1024)]
+ImageSize: TypeAlias = PositiveInt | Literal["original"]  # pixels, or those of the files
 Moments: TypeAlias = tuple[float, ...]  # of each channel of the images
 NonEmpty: TypeAlias = Annotated[str, MinLen(1)]

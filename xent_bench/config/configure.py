@@ -69,6 +69,9 @@ def check_top_level(config: DictConfig) -> None:
     if missing:
         key = min(missing)
         raise ConfigError(key, f"has to be given{EXAMPLES.get(key.rpartition('.')[2], '')}")
+    if "root" in config.data and config.data.root is config.data.get("train", ...) is None:
+        way = "as in data.root=/path/to/images, or data.train=FOLDER and data.test=FOLDER"
+        raise ConfigError("data.root", f"has to be given, {way}")
     _validate(_top_level(), plain(ours), prefix="")
     for group in GROUPS:
         target = config[group].get("_target_")
@@ -288,14 +291,23 @@ def _validate(rules: "Rules", values: Any, prefix: str) -> Any:
     try:
         return adapter.validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        first, *others = error.errors()
+        name = _key(first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             options = NAMES if prefix == "model." else ()
             complaint = f"no such key; {nearest(name, {*keys, *options}, prefix)}"
         elif first["type"] == "missing":
             complaint = "has no default and was not given"
         else:
-            expected = first["msg"].replace("Input should", "should")
+            # a value may be one of several kinds, each of which has its own complaint
+            messages = [first["msg"], *(e["msg"] for e in others if _key(e["loc"]) == name)]
+            expected = " or ".join(text.replace("Input should", "should") for text in messages)
             complaint = f"{expected}, got {first['input']!r}"
         raise ConfigError(prefix + name, complaint) from None
+
+
+def _key(place: Sequence[int | str]) -> str:
+    """The key at fault, without what pydantic adds to name one of several kinds of a value."""
+    return ".".join(
+        str(part) for part in place if not str(part).startswith(("constrained-", "literal["))
+    )

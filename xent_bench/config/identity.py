@@ -17,11 +17,15 @@ from xent_bench.config.net_options import UNHASHED, NetOptions
 from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import GROUPS, plain
 
+FILE_SETS = ("image_folder", "imagenet")  # whose images were always in files
 # Keys that were added later count only where they have an effect, so that run keys stay the same.
 # A name begins with a group, or with the choice of a group.
 NEUTRAL = {
-    "data.mean": None,
-    "data.std": None,
+    **dict.fromkeys(("data.size", "data.interpolation", "data.mean", "data.std"), None),
+    **{f"{name}.shorter_side": 0 for name in FILE_SETS},  # crops of the whole image
+    **{f"{name}.channels": 3 for name in FILE_SETS},
+    **dict.fromkeys((f"image_folder.{split}" for split in ("train", "val", "test")), None),
+    "image_folder.crop": 0,
     "timm.size": None,
     "torchvision.size": None,
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
@@ -30,6 +34,8 @@ NEUTRAL = {
     "augmentation.cutout": 0,
     **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix"), 0.0),
 }
+# hyper-parameters whose default gives other numbers than a version without them gave
+MOVED = ("data.shorter_side",)
 
 DIGITS = 16  # of a hash of weights, in a run's parameters
 
@@ -124,7 +130,8 @@ def run_folder(config: DictConfig) -> Path:
     for group in GROUPS:
         implied |= _counting(config, group, defaults_in_source(config, group))
     folder = parent / f"{prefix}-{_hash(written | implied)}"
-    if implied and (earlier := parent / f"{prefix}-{_hash(written)}").is_dir():
+    moved = any(key in implied for key in MOVED)
+    if implied and not moved and (earlier := parent / f"{prefix}-{_hash(written)}").is_dir():
         return earlier
     return folder
 

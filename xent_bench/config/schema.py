@@ -86,6 +86,7 @@ class Machine:
     threads: ThreadCount | None = None  # on a CPU; null: one for small steps, else a job's share
     workers: WorkerCount | None = None  # decode image files; null: a job's share of the cores
     worker_timeout: NonNegative | None = 120.0  # seconds without an image; null or 0: no limit
+    cache: bool | None = None  # of decoded images; null: where a quarter of the free disk is enough
     deterministic: bool = True  # gives the same numbers again on the same hardware
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
-from xent_bench.data.decoding import CROPS
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
@@ -40,7 +39,7 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         absent={name: n for name, count in counts.items() if (n := int((count == 0).sum()))},
         test="drawn" if data.test is None else "official",
         shape=data.shape,
-        crop=CROPS if isinstance(data.images, ImageFiles) else None,
+        crop=_crops(data),
         folder=None if listing is None else listing.folder,
         test_folder=None if listing is None else listing.test_folder,
         left_out={} if listing is None else listing.left_out,
@@ -50,7 +49,24 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         repeated=copies.repeated(),
         conflicts=copies.conflicts(),
         conflict_examples=copies.conflict_examples(),
+        val="drawn" if data.val is None else "official",
+        val_folder=None if listing is None else listing.val_folder,
+        groups=None if data.groups is None else len(data.groups.unique()),
+        weights=_extremes(data, splits),
+        notes={} if listing is None else listing.notes,
     )
+
+
+def _extremes(data: ImageSet, splits: Splits) -> tuple[float, float] | None:
+    if data.weights is None:
+        return None
+    weights = data.weights[splits.train]
+    return float(weights.min()), float(weights.max())
+
+
+def _crops(data: ImageSet) -> str | None:
+    files = data.images if isinstance(data.images, ImageFiles) else data.files
+    return None if files is None else files.preparation.crops
 
 
 class _Copies:

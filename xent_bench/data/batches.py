@@ -116,7 +116,8 @@ WHOLE = Share()
 class ShuffledBatches:
     """Full batches (normalised images, target), or one process's share of each batch.
 
-    (seed, epoch) alone determine the order and the augmentation.
+    (seed, epoch) alone determine the order and the augmentation. Where the examples have weights,
+    a batch is (images, target, weights); a mixed example has its weight mixed as its target is.
     """
 
     def __init__(
@@ -130,12 +131,14 @@ class ShuffledBatches:
         augmentation: Augmentation,
         seed: int,
         share: Share = WHOLE,
+        weights: Tensor | None = None,
     ) -> None:
-        """`encode` turns labels into the target that the loss takes."""
+        """`encode` turns labels into the target that the loss takes; `weights` have mean 1."""
         self.source, self.batch_size = source, batch_size
         self.normalise = normalise.along(source)
         self.labels, self.encode = labels.to(source.device), encode
         self.augmentation, self.seed, self.share = augmentation, seed, share
+        self.weights = None if weights is None else weights.to(source.device)
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -146,20 +149,24 @@ class ShuffledBatches:
         """Choose the epoch of the next pass: its order and its augmentation."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[tuple[Pixels, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """Yield all augmented batches of the epoch."""
         return self.after(0)
 
-    def after(self, taken: int) -> Iterator[tuple[Pixels, Tensor]]:
+    def after(self, taken: int) -> Iterator[tuple[Tensor, ...]]:
         """Yield the batches after the first `taken`: a resumed run has trained on those already."""
         n, device = len(self.source), self.source.device
         order = torch.randperm(n, generator=generator(self.seed, "order", self.epoch))
         draws = generator(self.seed, "augmentation", self.epoch)
-        columns = self._columns()
-        places = torch.arange(taken, len(self))[:, None] * self.batch_size + columns
-        places, size = places.flatten(), len(columns)
+        in_batch = self._columns()
+        places = torch.arange(taken, len(self))[:, None] * self.batch_size + in_batch
+        places, size = places.flatten(), len(in_batch)
         images = self.source.varied(order, places, size, draws)
-        labels = torch.split(self.labels.index_select(0, order[places].to(device)), size)
+        read = order[places].to(device)
+        labels = torch.split(self.labels.index_select(0, read), size)
+        weights = None
+        if self.weights is not None:
+            weights = torch.split(self.weights.index_select(0, read), size)
         mixing = Mixing(
             self.augmentation,
             n,
@@ -173,10 +180,12 @@ class ShuffledBatches:
         share_size = self.batch_size // self.share.of
         for step, (raw, batch_labels) in enumerate(zip(images, labels, strict=True)):
             rows, target = self.normalise(raw), self.encode(batch_labels)
+            columns = (target,) if weights is None else (target, weights[step])
             if mixing.is_needed:
-                rows, target = mixing(step, rows, target)
+                rows, *columns = mixing(step, rows, *columns)
             # the examples before the share were read only to be mixed into it
-            yield pixels(rows[-share_size:], self.source.shape), target[-share_size:]
+            shared = (column[-share_size:] for column in columns)
+            yield pixels(rows[-share_size:], self.source.shape), *shared
 
     def _columns(self) -> Index:
         """The places in each batch that this process reads, from 0 to batch_size - 1.

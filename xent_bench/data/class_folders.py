@@ -29,6 +29,9 @@ HIDDEN = {
     "system volume information",
     "thumbs.db",
 }
+FLATTEN = (
+    "a class is one folder, so move or link the inner ones up, or list the images in data=table"
+)
 KINDS = 6  # endings of files that are no image, each counted by itself; all others together
 # endings of images that only another Pillow can read
 UNREADABLE = {ending for endings in FORMATS.values() for ending in endings} - set(ENDINGS)
@@ -65,6 +68,10 @@ def class_folders(
     for entry in sorted(entries, key=lambda entry: entry.name):
         if not os.path.isdir(entry):
             _add(left_out, "image beside the class folders", int(_is_image(entry.name)))
+            _add(left_out, "broken link", int(_is_broken(entry) and not _is_image(entry.name)))
+            continue
+        if not any(visible(Path(entry), Counter())):
+            _add(left_out, "empty class folder", 1)
             continue
         name = unicodedata.normalize("NFC", entry.name)
         if not can_be_written(name):
@@ -79,10 +86,11 @@ def class_folders(
             )
         classes[name] = Path(entry)
     if not classes:
-        beside = left_out["image beside the class folders"]
+        beside, empty = left_out["image beside the class folders"], left_out["empty class folder"]
         images = f", and {beside} images that are in no class" if beside else ""
+        none = f"found {empty} empty ones" if empty else "found no folder"
         raise DataError(
-            f"expected a folder of images for each class in {shown(split)}, found no folder{images}"
+            f"expected a folder of images for each class in {shown(split)}, {none}{images}"
         )
     return classes
 
@@ -115,10 +123,12 @@ def _images(folder: Path, left_out: "Counter[str]") -> list[str]:
             names.append(entry.name)
         elif os.path.isdir(entry):
             nested += _count_images(entry)
+        elif _is_broken(entry) and not Path(entry.name).suffix:
+            _add(left_out, "broken link", 1)
         else:
             _count_other(entry.name, left_out)
     if not names:
-        within = f"; the {nested} in folders within it are not read" if nested else ""
+        within = f"; the {nested} in folders within it are not read: {FLATTEN}" if nested else ""
         endings = " ".join(ENDINGS)
         raise DataError(f"expected images in {shown(folder)}, found none ({endings}){within}")
     _add(left_out, "image in a folder within a class", nested)
@@ -142,6 +152,10 @@ def _count_other(name: str, left_out: "Counter[str]") -> None:
         if reason not in left_out and kinds >= KINDS:
             reason = "no image"
     _add(left_out, reason, 1)
+
+
+def _is_broken(entry: Entry) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry)
 
 
 def _is_hidden(name: str) -> bool:

@@ -7,7 +7,6 @@ where a worker dies with the lock of its queue.
 """
 
 import mmap
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +17,10 @@ from multiprocessing.util import Finalize
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from xent_bench.data.decoding import Draw, silence_pillow
+from xent_bench.data.cropping import Draw
+from xent_bench.data.decoding import silence_pillow
 from xent_bench.data.image_files import Decoded, ImageFiles
 from xent_bench.failures import DataError, OutOfMemory, Unavailable
 from xent_bench.process.signals import ENDING_SIGNALS, end_with_parent
@@ -49,7 +50,7 @@ class Worker(NamedTuple):
 
     process: BaseProcess
     pipe: Connection
-    slots: np.ndarray  # (AHEAD, images, size, size, 3)
+    slots: np.ndarray  # (AHEAD, images, size, size, channels)
     done: np.ndarray  # the number of images decoded so far, in an array of one
 
 
@@ -80,8 +81,8 @@ def decode_in_workers(
 
 def _shared(wanted: Wanted, chunks: list[range], count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Memory for each worker: its slots, and its count of decoded images."""
-    size = wanted.files.size
-    shape = count, AHEAD, max(map(len, chunks)), size, size, 3
+    _, channels, h, w = wanted.files.shape
+    shape = count, AHEAD, max(map(len, chunks)), h, w, channels
     try:
         slots = np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)
         done = np.frombuffer(mmap.mmap(-1, 8 * count), np.int64).reshape(count, 1)
@@ -142,6 +143,7 @@ def _work(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
     end_with_parent(0)
     silence_pillow()
+    torch.set_num_threads(1)  # threads of this process's parent do not exist here
     for other in others:
         other.close()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -219,8 +221,7 @@ def _place(worker: Worker, wanted: Wanted, chunks: list[range]) -> str:
     done = int(worker.done[0])
     if done >= len(places):
         return ""
-    number = int(wanted.numbers[places[done]])
-    return f" at {os.path.join(wanted.files.root, wanted.files.name_of(number))}"
+    return f" at {wanted.files.place_of(int(wanted.numbers[places[done]]))}"
 
 
 def _end(pool: list[Worker]) -> None:

@@ -1,20 +1,20 @@
-"""One image file as pixels: opened as one of the promised formats, upright, cropped and resized."""
+"""One image file as pixels: opened as one of the promised formats, turned upright, and resized."""
 
 import math
 import warnings
-from collections.abc import Sequence
 from contextlib import nullcontext
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError, features
 
-Box: TypeAlias = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
-Draw: TypeAlias = Sequence[float]  # area, ratio, left, upper and mirror, uniform in [0, 1)
-Pixels: TypeAlias = UInt8[np.ndarray, "size size 3"]
+from xent_bench.data.cropping import Box, Draw, Pixels, is_mirrored, random_box, resized
+from xent_bench.data.preparation import SEEN, Preparation
+
+Content: TypeAlias = Path | bytes | BytesIO  # a path, as text or bytes; or the bytes of a file
 
 # Pillow's names of the formats that are read, and the endings of their files. Nothing else is
 # opened: Pillow knows 40 formats more, and would start Ghostscript for a text that begins with %!PS
@@ -32,10 +32,7 @@ FORMATS = {
 # the library that a Pillow may have been built without
 LIBRARIES = {"JPEG": "jpg", "WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}
 
-SEEN = 0.875  # the side of the central crop in evaluation, as a fraction of the shorter side
-LEAST_AREA = 0.08  # of a random crop, as a fraction of the image's area
-MOST_OBLONG = math.log(4 / 3)  # of a random crop: the largest |log(width / height)|
-CROPS = "train: random crops of 8 to 100 % of the area; evaluation: the central square, 7/8 wide"
+METHODS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 LARGE = 2**25  # pixels: of such images one is decoded at a time when all files are looked at
 ONE_AT_A_TIME = Lock()
@@ -66,29 +63,54 @@ def silence_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def decode(file: Path, draw: Draw | None, size: int) -> Pixels:
-    """Crop the image by its draw, or centrally without one, and resize it to `size` x `size`.
+def reduced(content: Content, preparation: Preparation) -> Pixels:
+    """Decode an image as it is stored: upright, its shorter side reduced to `shorter_side` pixels.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is still large enough. An image that
+    is small enough, and any image with a `shorter_side` of 0, keeps its size. Raises as `decode`.
+    """
+    side = preparation.shorter_side
+    with _opened(content) as image:
+        if side:
+            image.draft(None, (side, side))
+        with ONE_AT_A_TIME if math.prod(image.size) > LARGE else nullcontext():
+            orientation = _load(image)
+            mode = _mode(preparation)
+            pixels = np.array(image if image.mode == mode else image.convert(mode))
+    pixels = pixels.reshape(*pixels.shape[:2], preparation.channels)
+    h, w, _ = pixels.shape
+    shorter = min(h, w)
+    if 0 < side < shorter:
+        shape = side * h // shorter, side * w // shorter
+        pixels = resized(pixels, shape, preparation.interpolation)
+    return np.ascontiguousarray(_upright(pixels, orientation))
+
+
+def decode(content: Content, draw: Draw | None, preparation: Preparation) -> Pixels:
+    """Crop the whole image by its draw, or centrally without one, and resize it.
 
     Raises what Pillow's readers raise for a damaged file, each another error; ValueError for a
     mode of more than 8 bits.
     """
-    with _opened(file) as image:
+    with _opened(content) as image:
         orientation = _load(image)
         w, h = image.size[::-1] if orientation in TURNED else image.size
-        box = _centre(w, h) if draw is None else _crop(w, h, draw)
-        colour = image.convert("RGB")
+        box = _centre(w, h) if draw is None else random_box(w, h, draw)
+        colour = image.convert(_mode(preparation))
     box = _as_stored(box, w, h, orientation)
-    resized = colour.resize((size, size), Image.Resampling.BILINEAR, box)
-    upright = _upright(np.asarray(resized), orientation)
-    return upright[:, ::-1] if draw is not None and draw[4] < 0.5 else upright
+    size = preparation.size or 0
+    square = colour.resize((size, size), METHODS[preparation.interpolation], box)
+    pixels = np.asarray(square).reshape(size, size, preparation.channels)
+    upright = _upright(pixels, orientation)
+    return upright[:, ::-1] if is_mirrored(draw) else upright
 
 
-def is_upright(file: Path | bytes) -> bool:
+def is_upright(content: Content) -> bool:
     """Decode the whole image, a JPEG at an eighth of its size; False if EXIF says it lies turned.
 
     Raises as `decode` does.
     """
-    with _opened(file) as image:
+    with _opened(content) as image:
         image.draft(None, (1, 1))
         with ONE_AT_A_TIME if math.prod(image.size) > LARGE else nullcontext():
             return _load(image) == 1
@@ -96,8 +118,17 @@ def is_upright(file: Path | bytes) -> bool:
 
 def look(path: bytes) -> int:
     """Decode the whole image to see whether it is good: UPRIGHT, LYING or BAD."""
+    return _look(path)
+
+
+def look_into(content: bytes) -> int:
+    """Do what `look` does with the bytes of a file."""
+    return _look(BytesIO(content))
+
+
+def _look(content: Content) -> int:
     try:
-        return UPRIGHT if is_upright(path) else LYING
+        return UPRIGHT if is_upright(content) else LYING
     except MemoryError:
         raise
     except Exception:  # each of Pillow's readers raises other errors
@@ -111,8 +142,12 @@ def complaint(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _opened(file: Path | bytes) -> Any:
-    return Image.open(file, formats=READABLE)
+def _opened(content: Content) -> Any:
+    return Image.open(content, formats=READABLE)
+
+
+def _mode(preparation: Preparation) -> str:
+    return "L" if preparation.channels == 1 else "RGB"
 
 
 def _load(image: Any) -> int:
@@ -151,16 +186,3 @@ def _centre(w: int, h: int) -> Box:
     side = SEEN * min(w, h)
     left, upper = (w - side) / 2, (h - side) / 2
     return left, upper, left + side, upper + side
-
-
-def _crop(w: int, h: int, draw: Draw) -> Box:
-    """A random box: 8 to 100 % of the image's area, width / height from 3/4 to 4/3.
-
-    Szegedy et al., 2015, arXiv:1409.4842. A box that is too wide or too high is cut to the image's
-    side; other implementations draw again and, after ten draws, take the centre.
-    """
-    area = w * h * (LEAST_AREA + (1 - LEAST_AREA) * draw[0])
-    ratio = math.exp(MOST_OBLONG * (2 * draw[1] - 1))
-    width, height = min(math.sqrt(area * ratio), w), min(math.sqrt(area / ratio), h)
-    left, upper = (w - width) * draw[2], (h - height) * draw[3]
-    return left, upper, left + width, upper + height

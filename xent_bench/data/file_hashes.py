@@ -10,11 +10,12 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -96,6 +97,17 @@ def file_hashes(
                 with suppress(OSError):  # disk full: the files are read again the next time
                     _save(file, _merged(kept, _load(file)))
     return content
+
+
+def content_hashes(contents: Iterable[bytes], look: Callable[[bytes], int]) -> FileHashes:
+    """The SHA-256 of each content, and its look. Nothing is remembered."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        digests: list[tuple[bytes, int]] = []
+        contents = iter(contents)
+        while chunk := list(islice(contents, CHUNK)):  # not all at once: together they are large
+            digests += pool.map(lambda item: (hashlib.sha256(item).digest(), look(item)), chunk)
+    hashes = np.frombuffer(b"".join(digest for digest, _ in digests), np.uint8)
+    return FileHashes(hashes.reshape(-1, 32), np.array([look for _, look in digests], np.uint8))
 
 
 def _in_threads(work: Any, root: Path, names: np.ndarray, *, report: bool = False) -> Iterator[Any]:

@@ -30,7 +30,7 @@ class Groups:
         self.taken = 0  # minibatches that the next pass skips: a resumed run has trained on them
         self.agree = agree
 
-    def __iter__(self) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+    def __iter__(self) -> Iterator[Iterator[tuple[Tensor, ...]]]:
         """Yield the groups of one epoch; Lightning always requests one group ahead."""
         # Lightning requests the first group before it sets the epoch: `after` is a generator, which
         # reads the epoch only when its first minibatch is requested

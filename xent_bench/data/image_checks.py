@@ -92,22 +92,15 @@ def check_labels(labels: Any, n: int, c: int) -> None:
 
 
 def check_ids(split: str, ids: Any, n: int) -> None:
-    """DataError unless `ids` are different ids of n images; `split` is the name of their split."""
+    """DataError unless `ids` are different ids of n images; `split` is test or val."""
     _check_tensor(f"the ids of {split}", ids)
     if ids.dtype != torch.int64 or ids.ndim != 1:
         raise DataError(f"expected the ids of {split} in int64, (m,), got {_kind(ids)}")
     if not len(ids):
-        share = "a fifth" if split == "test" else "a part"
-        raise DataError(f"expected ids of {split}, got none; without {split} {share} is drawn")
+        drawn = "a fifth is" if split == "test" else "val and calib are"
+        raise DataError(f"expected ids of {split}, got none; without {split} {drawn} drawn")
     if len(ids.unique()) != len(ids) or not ((ids >= 0) & (ids < n)).all():
         raise DataError(f"expected the ids of {split} to be different, from 0 to {n - 1}")
-
-
-def check_val(val: Any, test: Tensor | None, n: int) -> None:
-    """DataError unless `val` holds different ids of n images, none of them in `test`."""
-    check_ids("val", val, n)
-    if test is not None and bool(torch.isin(val, test).any()):
-        raise DataError("expected different images in val and test, got some in both")
 
 
 def moments_for_channels(moments: Any, channels: int) -> Any:
@@ -122,6 +115,37 @@ def moments_for_channels(moments: Any, channels: int) -> Any:
     if len(moments) != 3:
         return moments
     return (sum(moments) / 3,) if channels == 1 else tuple(moments[i % 3] for i in range(channels))
+
+
+def check_disjoint(test: Tensor | None, val: Tensor) -> None:
+    """DataError if an image is in the official test split and in the official val split."""
+    if test is not None and (shared := val[torch.isin(val, test)]).numel():
+        raise DataError(
+            f"expected different images in test and val, got {len(shared)} in both: image "
+            f"{int(shared[0])}"
+        )
+
+
+def check_groups(groups: Any, n: int) -> None:
+    """DataError unless the groups are None, or a whole number for each of n images."""
+    if groups is None:
+        return
+    _check_tensor("groups", groups)
+    if groups.dtype != torch.int64 or groups.shape != (n,):
+        cast = ": groups.long() converts them" if groups.shape == (n,) else ""
+        raise DataError(f"expected groups in int64, ({n},), got {_kind(groups)}{cast}")
+
+
+def check_weights(weights: Any, n: int) -> None:
+    """DataError unless the weights are None, or a finite number of at least 0 for each image."""
+    if weights is None:
+        return
+    _check_tensor("weights", weights)
+    if not weights.is_floating_point() or weights.shape != (n,):
+        cast = ": weights.float() converts them" if weights.shape == (n,) else ""
+        raise DataError(f"expected weights in float, ({n},), got {_kind(weights)}{cast}")
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise DataError("expected finite weights of at least 0")
 
 
 def check_moments(mean: Any, std: Any, channels: int) -> None:

@@ -2,29 +2,35 @@
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
 
+from xent_bench.data.cropping import Draw, Pixels, crop
 from xent_bench.data.decoding import (
     BAD,
     LYING,
-    Draw,
-    Pixels,
+    Content,
     complaint,
     decode,
     is_upright,
     look,
+    look_into,
+    reduced,
     silence_pillow,
 )
-from xent_bench.data.file_hashes import FileHashes, Hashes, file_hashes
+from xent_bench.data.file_hashes import FileHashes, Hashes, content_hashes, file_hashes
+from xent_bench.data.preparation import Preparation
+from xent_bench.data.stored_images import StoredImages
 from xent_bench.failures import DataError
 
-Decoded: TypeAlias = UInt8[np.ndarray, "n size size 3"]
+Decoded: TypeAlias = UInt8[np.ndarray, "n size size channels"]
 
 NAMED = 3  # bad files that a refusal names
 # moments of the channels in ImageNet's train images, in units of uint8
@@ -33,20 +39,36 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files below a folder; a net sees each as `size` x `size` pixels in colour.
+    """Image files below a folder, or their contents; a net sees each as `preparation` says.
 
     The names are one array and not a list of strings: reference counting writes to each string,
     so a million of them would be copied into every process that decodes.
     """
 
     root: Path
-    names: np.ndarray  # as bytes, relative to the root
-    size: int
+    names: np.ndarray  # as bytes: paths relative to the root, or what errors call a content
+    preparation: Preparation
+    rows: np.ndarray  # int64 (n,): the places of these images in `encoded` and `stored`
+    encoded: Sequence[bytes] | None = None  # contents of files that are in no file of their own
+    stored: StoredImages | None = None  # the reduced images, if they are kept decoded
 
     @classmethod
-    def of(cls, root: Path, names: list[str], size: int) -> "ImageFiles":
-        """The images with these names, which are relative to the root."""
-        return cls(root, np.array([os.fsencode(name) for name in names]), size)
+    def of(
+        cls,
+        root: Path,
+        names: Sequence[str],
+        preparation: Preparation | int,
+        encoded: Sequence[bytes] | None = None,
+    ) -> "ImageFiles":
+        """The images with these names, which are relative to the root.
+
+        A size instead of a preparation stands for crops of the whole image. With `encoded`, an
+        image is `encoded[i]`, the bytes of a file, and names[i] is what errors call it.
+        """
+        if isinstance(preparation, int):
+            preparation = Preparation.of_whole_images(preparation)
+        array = np.array([os.fsencode(name) for name in names])
+        return cls(root, array, preparation, np.arange(len(array)), encoded)
 
     def __len__(self) -> int:
         """Number of files."""
@@ -55,11 +77,19 @@ class ImageFiles:
     @property
     def shape(self) -> tuple[int, ...]:
         """(n, channels, h, w), the shape of a tensor of these images."""
-        return len(self), 3, self.size, self.size
+        size = self.preparation.size
+        assert size is not None  # without a size images are decoded to memory at once
+        return len(self), self.preparation.channels, size, size
 
     def part(self, ids: np.ndarray) -> "ImageFiles":
         """The images with these ids (positions), in this order."""
-        return replace(self, names=self.names[ids])
+        return replace(self, names=self.names[ids], rows=self.rows[ids])
+
+    def kept_in(self, stored: StoredImages) -> "ImageFiles":
+        """The same images, read from where they are kept decoded."""
+        images = replace(self, stored=stored)
+        images.__dict__["_looks"] = self._looks  # nobody need look at them again
+        return images
 
     def name_of(self, number: int) -> str:
         """A file's name relative to the root, as text that can be printed."""
@@ -68,15 +98,18 @@ class ImageFiles:
     @property
     def hashes(self) -> Hashes:
         """The SHA-256 of each file, as it was when they were first asked for."""
-        return self._content.hashes
+        return self._looks.hashes
 
     def sha256(self) -> str:
         """A hash of the names and of all bytes of the files. Unchanged files are read only once."""
         content = hashlib.sha256(b"\n".join(self.names.tolist()))
         content.update(self.hashes.tobytes())
-        is_turned = self._content.looks == LYING
+        is_turned = self._looks.looks == LYING
         if is_turned.any():  # before they were turned upright their pixels were others
             content.update(b"turned upright" + np.packbits(is_turned).tobytes())
+        chosen = self.preparation
+        if (chosen.shorter_side, chosen.interpolation) != (0, "bilinear"):
+            content.update(f"{chosen.shorter_side} {chosen.interpolation}".encode())
         return content.hexdigest()
 
     def check(self) -> None:
@@ -85,8 +118,8 @@ class ImageFiles:
         Every file is decoded once; later only those that have changed since, and the bad ones.
         """
         complaints = [
-            f"{shown(self._file(number))}: {reason}"
-            for number in np.flatnonzero(self._content.looks == BAD).tolist()
+            f"{self.place_of(number)}: {reason}"
+            for number in np.flatnonzero(self._looks.looks == BAD).tolist()
             if (reason := self._complaint(number))
         ]
         if complaints:
@@ -102,7 +135,8 @@ class ImageFiles:
 
         DataError names a file that is damaged or cannot be read.
         """
-        out = np.empty((len(wanted), self.size, self.size, 3), np.uint8)
+        _, channels, h, w = self.shape
+        out = np.empty((len(wanted), h, w, channels), np.uint8)
         silence_pillow()
         for place, (number, draw) in enumerate(wanted):
             out[place] = self.decode_one(number, draw)
@@ -110,26 +144,49 @@ class ImageFiles:
 
     def decode_one(self, number: int, draw: Draw | None) -> Pixels:
         """Decode one image, as `decode` does."""
-        file = self._file(number)
+        if not self.preparation.shorter_side:
+            return self._read(number, partial(decode, draw=draw, preparation=self.preparation))
+        kept = None if self.stored is None else self.stored.image(int(self.rows[number]))
+        return crop(self.reduced(number) if kept is None else kept, draw, self.preparation)
+
+    def reduced(self, number: int) -> Pixels:
+        """Decode one image before any crop: upright, reduced to its shorter side."""
+        return self._read(number, partial(reduced, preparation=self.preparation))
+
+    def _read(self, number: int, read: Callable[[Content], Pixels]) -> Pixels:
         try:
-            return decode(file, draw, self.size)
+            return read(self._content(number))
         except MemoryError:
             raise
         except Exception as error:  # each of Pillow's readers raises other errors
-            raise DataError(f"cannot read {shown(file)}: {complaint(error)}") from error
+            raise DataError(f"cannot read {self.place_of(number)}: {complaint(error)}") from error
 
     @cached_property
-    def _content(self) -> FileHashes:
+    def _looks(self) -> FileHashes:
         silence_pillow()
+        if self.encoded is not None:
+            return content_hashes(self._contents(), look_into)
         return file_hashes(self.root, self.names, look)
 
-    def _file(self, number: int) -> Path:
+    def _contents(self) -> Iterator[bytes]:
+        assert self.encoded is not None
+        return (self.encoded[row] for row in self.rows.tolist())
+
+    def place_of(self, number: int) -> str:
+        """The path of an image's file, as text that can be printed; for a content its name."""
+        if self.encoded is not None:
+            return f"{self.name_of(number)} of {shown(self.root)}"
+        return shown(self.root / os.fsdecode(self.names[number]))
+
+    def _content(self, number: int) -> Content:
+        if self.encoded is not None:
+            return BytesIO(self.encoded[int(self.rows[number])])
         return self.root / os.fsdecode(self.names[number])
 
     def _complaint(self, number: int) -> str:
         """The reason why a file is no good image; empty if it has become one."""
         try:
-            is_upright(self._file(number))
+            is_upright(self._content(number))
         except MemoryError:
             raise
         except Exception as error:  # each of Pillow's readers raises other errors

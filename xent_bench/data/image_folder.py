@@ -2,56 +2,137 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from xent_bench.data.augment import Augmentation
 from xent_bench.data.class_folders import Entry, class_folders, listed, visible, with_images
 from xent_bench.data.image_files import ImageFiles, shown
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.listing import Listing
 from xent_bench.data.preparation import Preparation
+from xent_bench.data.prepared_set import prepared_set
 from xent_bench.data.root_folder import root_folder
-from xent_bench.failures import DataError
-from xent_bench.ranges import PositiveInt
-
-TESTS = ("test", "val")
-# names of splits, in small letters; a class of that name has to lie in train/
-SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+from xent_bench.data.split_folders import SPLITS, split_folders, top_folder
+from xent_bench.failures import DataError, UsageError
+from xent_bench.ranges import ImageSize, Moments, NaturalNumber
 
 
-def image_folder(*, root: str, size: PositiveInt = 224, flip: bool = True) -> ImageSet:
-    """Images root/train/CLASS/*.jpg; the test split is root/test, else root/val, laid out likewise.
+def image_folder(
+    *,
+    root: str | None = None,
+    train: str | None = None,
+    val: str | None = None,
+    test: str | None = None,
+    size: ImageSize | None = None,
+    shorter_side: NaturalNumber | None = None,
+    interpolation: Literal["bilinear", "bicubic"] | None = None,
+    channels: Literal[1, 3] = 3,
+    mean: Moments | None = None,
+    std: Moments | None = None,
+    flip: bool = True,
+    crop: NaturalNumber = 0,
+) -> ImageSet:
+    """Images root/train/CLASS/*.jpg, with root/val and root/test laid out likewise, if there.
 
-    Without either folder, or with images in root/CLASS/*.jpg and no root/train, a fifth is drawn as
-    test. Training sees random crops of 8 to 100 % of an image's area, evaluation the central
-    square; both resized to `size` x `size` pixels. DataError if the layout is another.
+    Half of val becomes val and half calib; without it both are drawn from train. Without test, val
+    is the test split; without both, or with images in root/CLASS/*.jpg and no root/train, a fifth
+    is drawn as test. The folders may be called training, valid, validation, dev and testing, in any
+    case, and lie in the only folder of `root`. `train`, `val` and `test` name folders that lie
+    apart; relative ones begin at `root`, if it is given.
+
+    Images are reduced to `shorter_side` pixels; training sees random crops of 8 to 100 % of
+    that area, evaluation the central square, both in `size` x `size` pixels; `original` keeps small
+    images as they are, in memory. DataError if the layout is another.
     """
-    folder, preparation = root_folder(root), Preparation(size, flip)
-    if not os.path.isdir(folder / "train"):
+    preparation = Preparation.chosen(
+        size=size,
+        shorter_side=shorter_side,
+        interpolation=interpolation,
+        channels=channels,
+        mean=mean,
+        std=std,
+        flip=flip,
+        crop=crop,
+    )
+    if train is not None:
+        return _read_apart(root, {"train": train, "val": val, "test": test}, preparation)
+    if val is not None or test is not None:
+        raise DataError("expected data.train=FOLDER beside data.val and data.test, got none")
+    if root is None:
+        raise UsageError(
+            "data.root: has to be given, as in data.root=/path/to/images; or data.train=FOLDER and "
+            "data.test=FOLDER"
+        )
+    folder = top_folder(root_folder(root))
+    names = split_folders(folder)
+    if "train" not in names:
         return _read_classes(folder, preparation)
-    split = next((name for name in TESTS if os.path.isdir(folder / name)), None)
-    return read_folder(folder, split, preparation)
+    if "test" not in names and "val" in names:
+        names["test"] = names.pop("val")
+    return read_folder(folder, names, preparation)
 
 
-def read_folder(folder: Path, test_split: str | None, preparation: Preparation) -> ImageSet:
-    """Read folder/train and, as the official test split, folder/TEST_SPLIT if one is named."""
-    train = folder / "train"
-    if not os.path.isdir(train):
-        raise DataError(f"expected {shown(train)}/CLASS/IMAGE.jpg, but there is no such folder")
+def read_folder(folder: Path, splits: dict[str, str], preparation: Preparation) -> ImageSet:
+    """Read the folders of `folder` that are the splits train, val and test: {'test': 'testing'}."""
+    if not os.path.isdir(folder / splits["train"]):
+        missing = shown(folder / splits["train"])
+        raise DataError(f"expected {missing}/CLASS/IMAGE.jpg, but there is no such folder")
+    inside = sorted(entry.name for entry in visible(folder, Counter()) if os.path.isdir(entry))
+    unread = tuple(shown(name) for name in inside if name not in splits.values())
+    listing = Listing(
+        shown(folder), splits.get("test"), unread=unread, val_folder=splits.get("val")
+    )
+    return _read_splits(folder, splits, preparation, listing)
+
+
+def _read_apart(
+    root: str | None, folders: dict[str, str | None], preparation: Preparation
+) -> ImageSet:
+    """Read splits from folders that lie anywhere; names are relative to what they have in common.
+
+    Without `test` a fifth of train is drawn.
+    """
+    start = Path() if root is None else root_folder(root)
+    paths = {
+        split: os.path.abspath(start / root_folder(name))
+        for split, name in folders.items()
+        if name is not None
+    }
+    for split, path in paths.items():
+        if not os.path.isdir(path):
+            raise DataError(f"expected a folder as data.{split}, got {shown(path)}")
+        twin = next((s for s, p in paths.items() if p == path and s != split), None)
+        if twin:
+            raise DataError(f"expected two folders as data.{split} and data.{twin}, got one")
+    top = Path(os.path.commonpath([os.path.dirname(path) for path in paths.values()]))
+    splits = {split: os.path.relpath(path, top) for split, path in paths.items()}
+    listing = Listing(shown(top), splits.get("test"), val_folder=splits.get("val"))
+    return _read_splits(top, splits, preparation, listing)
+
+
+def _read_splits(
+    folder: Path, splits: dict[str, str], preparation: Preparation, listing: Listing
+) -> ImageSet:
+    """Read train, test and val, in this order: earlier versions read the first two."""
     left_out: Counter[str] = Counter()
-    splits = sorted(entry.name for entry in visible(folder, Counter()) if os.path.isdir(entry))
+    train = folder / splits["train"]
     classes = class_folders(train, visible(train, left_out), left_out)
-    names, labels = listed("train", classes, tuple(classes), left_out)
-    test = None
-    if test_split is not None:
-        test_names, test_labels = _listed_test(folder, test_split, tuple(classes), left_out)
-        test = torch.arange(len(names), len(names) + len(test_names))
-        names, labels = names + test_names, labels + test_labels
-    unread = tuple(shown(name) for name in splits if name not in ("train", test_split))
-    listing = Listing(shown(folder), test_split, dict(left_out), unread)
-    return _image_set(folder, names, labels, tuple(classes), preparation, test, listing)
+    names, labels = listed(splits["train"], classes, tuple(classes), left_out)
+    ids = {}
+    for split in ("test", "val"):
+        if split in splits:
+            place = splits[split]
+            more_names, more_labels = _listed_later(folder, place, tuple(classes), left_out)
+            if not more_names:
+                raise DataError(f"expected images in {shown(folder / place)}, found none")
+            ids[split] = torch.arange(len(names), len(names) + len(more_names))
+            names, labels = names + more_names, labels + more_labels
+    listing = replace(listing, left_out=dict(left_out), notes=_alike(tuple(classes)))
+    files = ImageFiles.of(folder, names, preparation)
+    return prepared_set(files, torch.tensor(labels), tuple(classes), listing=listing, **ids)
 
 
 def _read_classes(folder: Path, preparation: Preparation) -> ImageSet:
@@ -61,8 +142,18 @@ def _read_classes(folder: Path, preparation: Preparation) -> ImageSet:
     _refuse_other_layouts(folder, entries)
     classes = class_folders(folder, entries, left_out)
     names, labels = listed("", classes, tuple(classes), left_out)
-    listing = Listing(shown(folder), None, dict(left_out))
-    return _image_set(folder, names, labels, tuple(classes), preparation, None, listing)
+    listing = Listing(shown(folder), None, dict(left_out), notes=_alike(tuple(classes)))
+    files = ImageFiles.of(folder, names, preparation)
+    return prepared_set(files, torch.tensor(labels), tuple(classes), listing=listing)
+
+
+def _alike(classes: tuple[str, ...]) -> dict[str, str]:
+    """A note on classes whose names differ by case only, which may be meant as one."""
+    by_name: dict[str, list[str]] = {}
+    for name in classes:
+        by_name.setdefault(name.casefold(), []).append(name)
+    pairs = [" and ".join(names) for names in by_name.values() if len(names) > 1]
+    return {"classes that differ by case only": ", ".join(pairs)} if pairs else {}
 
 
 def _refuse_other_layouts(folder: Path, entries: list[Entry]) -> None:
@@ -92,36 +183,19 @@ def _some(names: list[str]) -> str:
     return ", ".join(f"{name}/" for name in names[:4]) + (" ..." if len(names) > 4 else "")
 
 
-def _listed_test(
-    folder: Path, test_split: str, classes: tuple[str, ...], left_out: "Counter[str]"
+def _listed_later(
+    folder: Path, place: str, classes: tuple[str, ...], left_out: "Counter[str]"
 ) -> tuple[list[str], list[int]]:
-    """List the test split; DataError unless its classes are some of train's."""
-    test = folder / test_split
-    folders = class_folders(test, visible(test, left_out), left_out)
+    """List the test or the val split; DataError unless its classes are some of train's."""
+    split = folder / place
+    folders = class_folders(split, visible(split, left_out), left_out)
     unknown = sorted(set(folders) - set(classes))
     if unknown:
+        alike = [name for name in classes if name.casefold() == unknown[0].casefold()]
+        hint = f" (it has {alike[0]}, in another case)" if alike else ""
         raise DataError(
             f"expected the classes of train ({', '.join(classes[:4])}"
-            f"{', ...' if len(classes) > 4 else ''}) in {shown(test)}: "
-            f"no class of train is called {unknown[0]}"
+            f"{', ...' if len(classes) > 4 else ''}) in {shown(split)}: "
+            f"no class of train with an image is called {unknown[0]}{hint}"
         )
-    return listed(test_split, folders, classes, left_out)
-
-
-def _image_set(
-    folder: Path,
-    names: list[str],
-    labels: list[int],
-    classes: tuple[str, ...],
-    preparation: Preparation,
-    test: torch.Tensor | None,
-    listing: Listing,
-) -> ImageSet:
-    return ImageSet(
-        ImageFiles.of(folder, names, preparation.size),
-        torch.tensor(labels),
-        classes,
-        test,
-        augmentation=Augmentation(preparation.flip),
-        listing=listing,
-    )
+    return listed(place, folders, classes, left_out)

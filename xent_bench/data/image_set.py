@@ -13,11 +13,13 @@ from xent_bench.data.batches import AsTheyAre, Normalisation, Source
 from xent_bench.data.gathered import Gathered
 from xent_bench.data.image_checks import (
     check_classes,
+    check_disjoint,
+    check_groups,
     check_ids,
     check_images,
     check_labels,
     check_moments,
-    check_val,
+    check_weights,
     checked_posterior,
     moments_for_channels,
 )
@@ -35,9 +37,11 @@ class ImageSet:
     """Images with their labels: for each image a class or a distribution over the classes.
 
     An image's id is its position. `test` holds the ids of the official test split; without one
-    (None) a fifth is drawn, the same for every seed. `val` holds those of an official validation
-    split, of which a half becomes calib. `posterior` maps ids to p(y|x), rows in
-    float64, if that is known: runs then report how far their predictions are from it. `listing`
+    (None) a fifth is drawn, the same for every seed. `val` holds those of the official validation
+    split, of which half become val and half calib; without one both are drawn. Images of one group
+    (a number for each image, in `groups`) are never in two splits. `weights` multiply the losses of
+    training, each divided by the mean of train; no metric uses them. `posterior` maps ids to
+    p(y|x), rows in float64, if that is known: runs then report how far they are from it. `listing`
     says what a loader left out of its folder; it is shown and not hashed. Pixels are normalised by
     `mean` and `std`, or by `normalisation` where these are None. DataError for values of a wrong
     type, shape or range.
@@ -53,7 +57,10 @@ class ImageSet:
     listing: Listing | None = None
     mean: tuple[float, ...] | None = None  # of each channel, in units of 0 to 1
     std: tuple[float, ...] | None = None
-    val: Tensor | None = None
+    val: Tensor | None = None  # int64 (m,): ids
+    groups: Tensor | None = None  # int64 (n,)
+    weights: Tensor | None = None  # float (n,), at least 0
+    files: ImageFiles | None = None  # those that the images in memory were read from, if any
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -65,7 +72,10 @@ class ImageSet:
         if self.test is not None:
             check_ids("test", self.test, n)
         if self.val is not None:
-            check_val(self.val, self.test, n)
+            check_ids("val", self.val, n)
+            check_disjoint(self.test, self.val)
+        check_groups(self.groups, n)
+        check_weights(self.weights, n)
         for name in ("mean", "std"):
             moment = moments_for_channels(getattr(self, name), self.shape[0])
             object.__setattr__(self, name, moment)
@@ -101,9 +111,8 @@ class ImageSet:
 
     def name_of(self, image: int) -> str:
         """The name of an image by its id: its file's, relative to the root, or 'image 17'."""
-        if isinstance(self.images, Tensor):
-            return f"image {image}"
-        return self.images.name_of(image)
+        files = self.files if isinstance(self.images, Tensor) else self.images
+        return f"image {image}" if files is None else files.name_of(image)
 
     def true_posterior(self, ids: Index) -> np.ndarray | None:
         """p(y|x) of these images, (n, c) in float64; None if the data set does not know it.
@@ -122,12 +131,24 @@ class ImageSet:
         else:
             content.update(self.images.sha256().encode())
         content.update(self.labels.contiguous().numpy().tobytes())
+        if self.weights is not None:
+            content.update(b"weights" + self.weights.double().contiguous().numpy().tobytes())
         return content.hexdigest()
+
+    def training_weights(self, ids: Index) -> Tensor | None:
+        """Weights of these images, divided by their mean: float32 (m,); None if they are equal."""
+        if self.weights is None:
+            return None
+        weights = self.weights[ids].double()
+        if not weights.mean() > 0:
+            raise DataError("expected a weight above 0 in train, got none")
+        return (weights / weights.mean()).float()
 
     def normalisation(self, ids: Index) -> Normalisation:
         """The normalisation that was chosen, else by the moments of these images.
 
-        Without a choice, images in files use ImageNet's moments, and vectors stay as they are.
+        Without a choice, images in files use ImageNet's moments, grey ones the mean of the three,
+        and vectors stay as they are.
         """
         if isinstance(self.images, Vectors):
             return _of_vectors(self.images, ids)
@@ -136,8 +157,10 @@ class ImageSet:
             return Normalisation(mean, std)
         if isinstance(self.images, Tensor):
             return Normalisation.of(self.images[ids])
-        mean, std = (torch.tensor(moment)[:, None, None] for moment in (MEAN, STD))
-        return Normalisation(mean, std)
+        mean, std = (torch.tensor(moment) for moment in (MEAN, STD))
+        if self.shape[0] == 1:
+            mean, std = mean.mean(dim=0, keepdim=True), std.mean(dim=0, keepdim=True)
+        return Normalisation(mean[:, None, None], std[:, None, None])
 
     def source(
         self,

@@ -1,4 +1,4 @@
-"""The account that a loader gives of a folder: what it used, and what it left out and why."""
+"""The account that a loader gives of a folder or a table: what it used, and what it left out and why."""
 
 from dataclasses import dataclass, field
 
@@ -11,3 +11,5 @@ class Listing:
     test_folder: str | None = None  # its folder that is the test split, such as 'val'
     left_out: dict[str, int] = field(default_factory=dict)  # reason -> number of files and folders
     unread: tuple[str, ...] = ()  # names of folders beside those that were read
+    val_folder: str | None = None  # its folder that is val and calib, such as 'valid'
+    notes: dict[str, str] = field(default_factory=dict)  # what was read as what, and what is odd

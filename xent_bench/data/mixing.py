@@ -51,8 +51,22 @@ class Mixing:
         area = _shares(augmentation.cutmix, n, seed, epoch) * boxed
         self.sides = batches(area.sqrt()[:, None] * torch.tensor(shape[1:]))
 
-    def __call__(self, step: int, images: Rows, target: Tensor) -> tuple[Rows, Tensor]:
-        """Mix the batch with the number `step`, counted from 0 in `places`."""
+    def __call__(
+        self, step: int, images: Rows, target: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Mix the batch with the number `step`, counted from 0 in `places`.
+
+        Weights are mixed in the shares in which the targets are.
+        """
+        is_mixed = bool(self.augmentation.mixup or self.augmentation.cutmix)
+        if weights is None or not is_mixed:
+            mixed = self._mixed(step, images, target)
+            return mixed if weights is None else (*mixed, weights)
+        beside = torch.cat((target, weights[:, None].to(target.dtype)), dim=1)
+        images, beside = self._mixed(step, images, beside)
+        return images, beside[:, :-1], beside[:, -1]
+
+    def _mixed(self, step: int, images: Rows, target: Tensor) -> tuple[Rows, Tensor]:
         if self.augmentation.cutout:
             images = cutout(images, rectangle(self.blank[step], self.side[step], self.shape))
         if self.augmentation.mixup:

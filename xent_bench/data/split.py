@@ -4,7 +4,9 @@ import hashlib
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from xent_bench.data.grouped_split import grouped_split, split_groups
 from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
 from xent_bench.randomness import generator
@@ -36,34 +38,78 @@ def split(data: ImageSet, seed: int) -> Splits:
     """Draw the splits, stratified by class. DataError if a split would be empty.
 
     `test` is the same for every seed: if it changed, its examples would be in val for other seeds,
-    and choices made on val would have seen them. The seed draws the other three. Of an official
-    validation split it draws the half that is val; calib is the other half.
+    and choices made on val would have seen them. The seed draws the other three. Half of an
+    official val split is val, the other half calib, and all of the others train. A group of images
+    is never in two splits.
     """
-    everything = torch.arange(len(data.images))
-    test, official_val = data.test, data.val
+    _refuse_crossing_groups(data)
+    n = len(data.images)
+    official = [ids for ids in (data.test, data.val) if ids is not None]
+    others = torch.arange(n)[~_among(n, official)]
+    test = data.test
     if test is None:
-        drawable = everything
-        if official_val is not None:
-            drawable = everything[~torch.isin(everything, official_val)]
-        drawn = drawable[_stratified_order(data.index[drawable], generator(0, "test split"))]
-        test = drawn[: round(TEST * len(drawn))]
-    others = everything[~torch.isin(everything, test)]
-    train = others[:0]
-    if official_val is not None:
-        train, others = others[~torch.isin(others, official_val)], official_val.sort().values
-    others = others[_stratified_order(data.index[others], generator(seed, "split"))]
-    val = min(round(VAL * len(others)), MAX_IMAGES)
-    calib = min(round(CALIB * len(others)), MAX_IMAGES)
-    if official_val is not None:
-        val = (len(others) + 1) // 2
-        calib = len(others) - val
-        others = torch.cat((others, train))
-    sizes = [val, calib, len(others) - val - calib]
-    if min(*sizes, len(test)) < 1:
-        official = f", {len(test)} of them in the test split" if data.test is not None else ""
-        raise DataError(f"expected enough images for four splits, got {len(everything)}{official}")
-    val_ids, calib_ids, train_ids = (ids.sort().values for ids in torch.split(others, sizes))
-    return Splits(train_ids, val_ids, calib_ids, test.sort().values)
+        wanted = [round(TEST * len(others)), len(others) - round(TEST * len(others))]
+        test, others = _drawn(data, others, wanted, generator(0, "test split"))
+    rng = generator(seed, "split")
+    if data.val is None:
+        val = min(round(VAL * len(others)), MAX_IMAGES)
+        calib = min(round(CALIB * len(others)), MAX_IMAGES)
+        sizes = [val, calib, len(others) - val - calib]
+        val_ids, calib_ids, train_ids = _drawn(data, others, sizes, rng)
+    else:
+        half = (len(data.val) + 1) // 2
+        train_ids = others
+        val_ids, calib_ids = _drawn(data, data.val.sort().values, [half, len(data.val) - half], rng)
+    splits = Splits(train_ids, val_ids, calib_ids, test.sort().values)
+    _refuse_empty(data, splits)
+    return splits
+
+
+def _among(n: int, parts: list[Tensor]) -> Tensor:
+    """Whether each of n ids is in one of the parts."""
+    is_among = torch.zeros(n, dtype=torch.bool)
+    for ids in parts:
+        is_among[ids] = True
+    return is_among
+
+
+def _drawn(data: ImageSet, ids: Index, sizes: list[int], rng: torch.Generator) -> list[Tensor]:
+    """Divide these images at random into parts of these sizes, or about so where groups stay."""
+    labels = data.index[ids]
+    if data.groups is not None and len(ids):
+        parts = grouped_split(labels, data.groups[ids], sizes, rng)
+        return [ids[part] for part in parts]
+    drawn = ids[_stratified_order(labels, rng)]
+    return [part.sort().values for part in torch.split(drawn, sizes)]
+
+
+def _refuse_empty(data: ImageSet, splits: Splits) -> None:
+    empty = [name for name, ids in splits._asdict().items() if not len(ids)]
+    if not empty:
+        return
+    names = [("test", data.test), ("validation", data.val)]
+    official = "".join(
+        f", {len(ids)} of them in the {name} split" for name, ids in names if ids is not None
+    )
+    groups = "" if data.groups is None else f", in {len(data.groups.unique())} groups"
+    raise DataError(
+        f"expected enough images for four splits, got {len(data.images)}{official}{groups}"
+    )
+
+
+def _refuse_crossing_groups(data: ImageSet) -> None:
+    """DataError if a group is in an official split and in another part of the set."""
+    if data.groups is None or (data.test is None and data.val is None):
+        return
+    parts = {name: ids for name in ("test", "val") if (ids := getattr(data, name)) is not None}
+    parts["train"] = torch.arange(len(data.images))[~_among(len(data.images), [*parts.values()])]
+    crossing = split_groups(data.groups, parts)
+    if crossing:
+        first, image, second, other = crossing[0]
+        raise DataError(
+            f"expected every group in one split, got {len(crossing)} in two: of one group are "
+            f"{data.name_of(image)} in {first} and {data.name_of(other)} in {second}"
+        )
 
 
 def _stratified_order(labels: Index, rng: torch.Generator) -> Index:

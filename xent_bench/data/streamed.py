@@ -34,7 +34,8 @@ class Streamed:
         A worker that decodes nothing for `timeout` seconds ends the run; None: it is waited for.
         """
         self.files, self.device, self.flip, self.timeout = files, device, flip, timeout
-        self.shape = 3, files.size, files.size
+        _, *shape = files.shape
+        self.shape = shape[0], shape[1], shape[2]
         self.workers = processors() if workers is None else workers
 
     def __len__(self) -> int:

@@ -3,13 +3,15 @@
 It is kept in the run's folder as `images.json`. PyTorch is not needed to read it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from xent_bench.runs.files import DAMAGED, IMAGES, write_json
 from xent_bench.runs.reading import read_sealed
 
+# names of the folder that is the test split where none is called test, in small letters
+VALIDATION = ("val", "valid", "validation", "dev")
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -39,6 +41,14 @@ class DataAccount:
     - `repeated`: number of images of train that are copies of another image of train.
     - `conflicts`: number of images of which an exact copy, in any split, has another label.
     - `conflict_examples`: up to 3 pairs of such images.
+    - `val`: 'official', where half of a validation split is val and half calib, or 'drawn'.
+    - `val_folder`: the folder in `folder` that is that split; None for other sets.
+    - `groups`: number of groups, each of which is within one split; None for sets without any.
+    - `weights`: the smallest and the largest weight of a training image; None without weights.
+    - `notes`: what the loader read as what, and what is odd: {'labels': 'the column species'}.
+    - `sizes`: of the files, in pixels, upright: 'smallest', 'median' and 'largest' (width, height),
+      by their shorter sides; 'below', the number with a side below `shape`. Empty for others.
+    - `modes`: mode of the files, as Pillow calls it -> number of images.
     """
 
     images: int
@@ -59,6 +69,13 @@ class DataAccount:
     repeated: int
     conflicts: int
     conflict_examples: Pairs
+    val: str = "drawn"
+    val_folder: str | None = None
+    groups: int | None = None
+    weights: tuple[float, float] | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, Any] = field(default_factory=dict)
+    modes: dict[str, int] = field(default_factory=dict)
 
 
 def save_account(account: DataAccount, folder: Path) -> None:
@@ -88,8 +105,13 @@ def account_rows(data: str, account: DataAccount) -> list[tuple[str, str]]:
     rows = [
         ("data", f"{data}{_from(account)}"),
         ("images", _number_and_size(account)),
-        ("splits", f"{counts}; test is {_test(account)}"),
+        ("splits", f"{counts}{_groups(account)}{_val(account)}; test is {_test(account)}"),
     ]
+    rows += [(str(name), str(text)) for name, text in account.notes.items()]
+    if account.weights is not None:
+        least, most = (f"{float(weight):g}" for weight in account.weights)
+        rows.append(("weights", f"{least} to {most} in training, divided by their mean"))
+    rows += _size_rows(account)
     rows += [
         ("no image of", f"{int(n):,} class{'es' * (n > 1)} in {split}")
         for split, n in account.absent.items()
@@ -134,10 +156,34 @@ def _size(account: DataAccount) -> str:
     return f"{height} x {width} pixels, {colour}{crop}"
 
 
+def _size_rows(account: DataAccount) -> list[tuple[str, str]]:
+    """A row on files that are smaller than what the net sees, if there are any."""
+    below = int(account.sizes.get("below", 0))
+    if not below:
+        return []
+    width, height = (int(side) for side in account.sizes["smallest"])
+    return [("enlarged", f"{_images(below)}, the smallest has {width} x {height} pixels")]
+
+
+def _groups(account: DataAccount) -> str:
+    groups = account.groups
+    return "" if groups is None else f"; {int(groups):,} groups, none in two splits"
+
+
+def _val(account: DataAccount) -> str:
+    """The origin of val and calib, in words, where they are not drawn from train."""
+    if account.val != "official":
+        return ""
+    folder = account.val_folder
+    origin = "the official validation split" if folder is None else f"the folder {folder}"
+    return f"; val and calib are {origin}, half each"
+
+
 def _test(account: DataAccount) -> str:
     """The origin of the test split, in words."""
     if account.test_folder is not None:
-        instead = ", since there is no folder test" if account.test_folder == "val" else ""
+        is_val = account.test_folder.lower() in VALIDATION
+        instead = ", since there is no folder test" if is_val else ""
         return f"the folder {account.test_folder}{instead}"
     if account.test == "official":
         return "the official one"

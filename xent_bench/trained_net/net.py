@@ -22,6 +22,7 @@ from xent_bench.calibrators.temperature import scale
 from xent_bench.data.batches import Batches, Normalisation
 from xent_bench.data.gathered import Gathered
 from xent_bench.data.image_files import ImageFiles
+from xent_bench.data.originals import in_memory
 from xent_bench.data.resident import Resident
 from xent_bench.data.vectors import DTYPES, Vectors
 from xent_bench.failures import DataError
@@ -83,9 +84,10 @@ class TrainedNet:
             return torch.cat([outputs for part in parts for outputs in self._batches(part)]).cpu()
 
     def read(self, files: Sequence[File] | File) -> Tensor:
-        """Decode image files to uint8 (n, 3, size, size), cropped and resized as test's were.
+        """Decode image files to uint8 (n, channels, h, w), cropped and resized as test's were.
 
-        DataError names a file that cannot be read. ValueError for a net that was trained on images
+        DataError names a file that cannot be read, or that has another size where files were
+        trained on as they are. ValueError for a net that was trained on images
         in memory: its record does not say how a file becomes such an image.
         """
         preprocessing = self.record.preprocessing
@@ -96,9 +98,10 @@ class TrainedNet:
             )
         listed = [files] if isinstance(files, str | os.PathLike) else files
         names = [os.fspath(file) for file in listed]
-        decoded = ImageFiles.of(Path(), names, preprocessing.size[0]).decode(
-            [(number, None) for number in range(len(names))]
-        )
+        image_files = ImageFiles.of(Path(), names, preprocessing.preparation)
+        if preprocessing.crop == "original":
+            return in_memory(image_files, preprocessing.size)
+        decoded = image_files.decode([(number, None) for number in range(len(names))])
         return torch.from_numpy(decoded).permute(0, 3, 1, 2)
 
     def _batches(self, images: Tensor) -> list[Tensor]:

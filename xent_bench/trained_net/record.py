@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 
 from xent_bench.config.schema import chosen_values
 from xent_bench.data.batches import Batches
-from xent_bench.data.decoding import SEEN
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.preparation import SEEN, Interpolation, Preparation
 from xent_bench.data.vectors import Normalise, Vectors
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink, name_of
@@ -31,18 +31,31 @@ NUMERIC = ("pillow", "scipy")  # they decode images, and compute links
 class Preprocessing:
     """How an image becomes the net's input: (x - mean) / std for each channel.
 
-    `crop`, `crop_fraction` and `interpolation` say how an image file becomes `size` pixels. They
-    are None for sets in memory, whose images have that size.
+    `crop`, `crop_fraction`, `shorter_side` and `interpolation` say how an image file becomes `size`
+    pixels; all are None for sets in memory that were read from no files of images. 'centre': the
+    file is reduced to `shorter_side` and its central `size` is taken. 'centre square': the central
+    square, `crop_fraction` wide, is resized. 'original': the file has that size.
     """
 
     size: tuple[PositiveInt, PositiveInt]  # height, width
     channels: PositiveInt
     mean: tuple[float, ...]  # of each channel, in units of uint8
     std: tuple[Positive, ...]
-    crop: Literal["centre square"] | None = None
+    crop: Literal["centre", "centre square", "original"] | None = None
     crop_fraction: PositiveFraction | None = None  # of the shorter side
-    interpolation: Literal["bilinear"] | None = None
+    interpolation: Interpolation | None = None
+    shorter_side: PositiveInt | None = None  # pixels
     vectors: Normalise | None = None  # of vectors: how each is normalised before; None: of images
+
+    @property
+    def preparation(self) -> Preparation:
+        """The preparation of files that this stands for."""
+        return Preparation(
+            None if self.crop == "original" else self.size[0],
+            self.shorter_side or 0,
+            self.interpolation or "bilinear",
+            self.channels,
+        )
 
 
 @dataclass(frozen=True)
@@ -147,11 +160,16 @@ def _preprocessing(data: ImageSet, test: Batches) -> Preprocessing:
     preprocessing = Preprocessing((size[0], size[1]), channels, mean, std)
     if isinstance(data.images, Vectors):
         return replace(preprocessing, vectors=data.images.normalise)
-    if isinstance(data.images, ImageFiles):
-        return replace(
-            preprocessing, crop="centre square", crop_fraction=SEEN, interpolation="bilinear"
-        )
-    return preprocessing
+    files = data.files if data.files is not None else data.images
+    if not isinstance(files, ImageFiles):
+        return preprocessing
+    chosen = files.preparation
+    if chosen.size is None:
+        return replace(preprocessing, crop="original")
+    preprocessing = replace(preprocessing, interpolation=chosen.interpolation)
+    if not chosen.shorter_side:
+        return replace(preprocessing, crop="centre square", crop_fraction=SEEN)
+    return replace(preprocessing, crop="centre", shorter_side=chosen.shorter_side)
 
 
 def _stored_link(link: BoundLink) -> StoredLink:
@@ -175,3 +193,5 @@ def _check(record: NetRecord) -> None:
         raise ValueError(f"classes: expected two at least, got {len(record.classes)}")
     if preprocessing.crop_fraction not in (None, SEEN):
         raise ValueError(f"crop_fraction: expected {SEEN}, got {preprocessing.crop_fraction}")
+    if (preprocessing.crop == "centre") != (preprocessing.shorter_side is not None):
+        raise ValueError("shorter_side: expected it where crop is 'centre', and nowhere else")

@@ -19,6 +19,7 @@ from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import WHOLE, Batches, Share, ShuffledBatches, pixels
 from xent_bench.data.groups import Groups
+from xent_bench.data.image_cache import kept
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.resident import refuse_larger_than_gpu
 from xent_bench.data.split import Splits, split
@@ -71,7 +72,7 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     code = code_of_parts({group: config[group]["_target_"] for group in GROUPS})
     checkpointing = Checkpointing(folder, config.machine, notice)
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
-    data = load(parts)
+    data = kept(load(parts), config.machine.cache, config.epochs)
     splits = split(data, config.seed)
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
@@ -125,6 +126,7 @@ def build_loaders(
         augmentation=_augmentation(config, data),
         seed=config.seed,
         share=share,
+        weights=data.training_weights(splits.train),
     )
     evaluated = (
         Batches(

@@ -96,8 +96,11 @@ class Classifier(LightningModule):
         purpose = f"dropout {self.global_rank}" if self.global_rank else "dropout"
         torch.manual_seed(derived_seed(self.seed, purpose, self.current_epoch))
 
-    def training_step(self, minibatches: Iterator[tuple[Pixels, Tensor]]) -> None:
-        """Take a step for each minibatch; the losses stay on the device until the epoch's end."""
+    def training_step(self, minibatches: Iterator[tuple[Tensor, ...]]) -> None:
+        """Take a step for each minibatch; the losses stay on the device until the epoch's end.
+
+        The weights of examples, where there are any, multiply the gradient and not these losses.
+        """
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
         weights = list(self.net.parameters())
         if self.resumed is not None:
@@ -105,12 +108,13 @@ class Classifier(LightningModule):
         epoch = self.current_epoch * self.groups.steps
         losses = self.train_losses
         before = len(losses)
-        for images, target in minibatches:
+        for images, target, *weights in minibatches:
             step, part, values = len(losses), "schedule", []
             try:  # a try costs nothing where nothing is raised
                 _set_rate(optimizer, self.factor(epoch + step))
                 part = "loss"
-                for some_images, some_target, mean_weights, announce in self._parts(images, target):
+                parts = self._parts(images, target, *weights)
+                for some_images, some_target, mean_weights, announce in parts:
                     outputs = self._outputs(self.trained, some_images)
                     value = self.loss(outputs, some_target)
                     announce(value)
@@ -134,14 +138,17 @@ class Classifier(LightningModule):
         if len(losses) - self.checked >= CHECK_STEPS:  # looking at them waits for the GPU
             self._finite_losses()
 
-    def _parts(self, images: Pixels, target: Tensor) -> Iterable[tuple[Any, ...]]:
+    def _parts(
+        self, images: Pixels, target: Tensor, weights: Tensor | None = None
+    ) -> Iterable[tuple[Any, ...]]:
         """Images, target, weights of the mean's gradient and `announce` for each part of a batch.
 
         The processes that train together average their gradients once, in the last part.
         """
+        mean_weights = self.mean_weights if weights is None else weights * self.mean_weights
         if self.accumulate == 1:
-            return ((images, target, self.mean_weights, self.announce),)
-        parts = (whole.chunk(self.accumulate) for whole in (images, target, self.mean_weights))
+            return ((images, target, mean_weights, self.announce),)
+        parts = (whole.chunk(self.accumulate) for whole in (images, target, mean_weights))
         announcements = (*[_alone] * (self.accumulate - 1), self.announce)
         return zip(*parts, announcements, strict=True)
 
