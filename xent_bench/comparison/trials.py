@@ -14,7 +14,7 @@ from xent_bench.runs.result import Run
 # parameter below it, belong to different comparisons. All other parameters may be tuned.
 SETTING = (
     *("data", "model", "schedule", "augmentation"),
-    *("epochs", "batch_size", "accumulate", "precision"),
+    *("epochs", "batch_size", "accumulate", "precision", "choose", "choose_by", "patience"),
 )
 
 Natural: TypeAlias = tuple[bool, float, str]  # sort key, see `natural`

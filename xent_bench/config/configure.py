@@ -20,10 +20,11 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
+from xent_bench.config.choice_of_epoch import complaint_of_metric
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
 from xent_bench.config.net_arguments import ByName, passed_by_name
-from xent_bench.config.net_options import NAMES, NetOptions, taken_out
+from xent_bench.config.net_options import NAMES, NetOptions, complaint_of_trainable, taken_out
 from xent_bench.config.promises import broken_promise
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.signatures import parameter_names, read_parameters
@@ -45,7 +46,7 @@ EXAMPLES = {
     "_target_": ", as in model._target_=my_module.MyNet",
 }
 # Arguments that the harness passes by name to a target that has them; nobody sets them.
-OFFERED = {"loss": {"class_counts"}}
+OFFERED = {"loss": {"class_counts"}, "optimizer": {"net_parts"}}
 
 
 class ConfigError(ValueError):
@@ -78,6 +79,8 @@ def check_top_level(config: DictConfig) -> None:
         if not isinstance(target, str) or not target:
             raise ConfigError(f"{group}._target_", f"expected a dotted name, got {target!r}")
     _check_batches(config)
+    if complaint := complaint_of_metric(config.choose_by):
+        raise ConfigError("choose_by", complaint)
     _check_annotations(config)
     _check_tracking(config.machine.tracking or "")
 
@@ -141,7 +144,10 @@ def net_options(config: DictConfig) -> NetOptions:
     """The options of the net that the harness acts on, checked; defaults where none is given."""
     target, values = _target_and_all_values(config, "model")
     _, options = taken_out(values, parameter_names(str(target)))
-    return cast(NetOptions, _validate(_option_rules(), options, prefix="model."))
+    checked = cast(NetOptions, _validate(_option_rules(), options, prefix="model."))
+    if complaint := complaint_of_trainable(checked.trainable):
+        raise ConfigError("model.trainable", complaint)
+    return checked
 
 
 def values_in_use(config: DictConfig, group: str) -> dict[str, Any]:

@@ -31,6 +31,19 @@ NEUTRAL = {
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
     "accumulate": 1,
     "clip_norm": None,
+    "ema": None,
+    "choose": "last",
+    "patience": None,
+    "choose_by": None,  # counts where it chooses an epoch, or stops the training
+    **{
+        f"{optimizer}.{key}": value
+        for optimizer in ("adamw", "sgd")
+        for key, value in (
+            ("backbone_lr", 1.0),
+            ("layer_decay", 1.0),
+            ("decay_bias_and_norm", False),
+        )
+    },
     "augmentation.cutout": 0,
     **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix"), 0.0),
 }
@@ -96,7 +109,10 @@ def _net_options(config: DictConfig) -> dict[str, Any]:
 
 def _later(config: DictConfig) -> dict[str, Any]:
     recipe = {f"augmentation.{key}": value for key, value in plain(config.augmentation).items()}
-    return {key: config[key] for key in ("accumulate", "clip_norm")} | recipe
+    by_val = {"choose": config.choose.name, "patience": config.patience}
+    if any(value != NEUTRAL[key] for key, value in by_val.items()):
+        by_val["choose_by"] = config.choose_by
+    return {key: config[key] for key in ("accumulate", "clip_norm", "ema")} | by_val | recipe
 
 
 def run_key(config: DictConfig) -> str:

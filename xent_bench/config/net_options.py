@@ -4,6 +4,7 @@ A function that has a parameter of such a name gets it, as any other hyper-param
 then keeps the default for itself.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -21,10 +22,19 @@ class NetOptions:
     weights: NonEmpty | None = None  # a file, or a name of the library's own; null: drawn at random
     download: bool = False  # weights that the library offers and this machine lacks
     strict: bool = True  # refuse weights that lack a tensor of the net, or have one more
+    trainable: NonEmpty = "all"  # what is trained: all, head, norm or last:N
 
 
 NAMES = tuple(field.name for field in fields(NetOptions))
+LAST = re.compile(r"last:[1-9][0-9]{0,5}")
 UNHASHED = ("download",)  # cannot change a number
+
+
+def complaint_of_trainable(text: str) -> str | None:
+    """The reason why this does not say which layers of a net are trained, or None."""
+    if text in ("all", "head", "norm") or LAST.fullmatch(text):
+        return None
+    return f"expected all, head, norm or last:N, such as last:2, got {text!r}"
 
 
 def taken_out(

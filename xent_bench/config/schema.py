@@ -18,6 +18,7 @@ from xent_bench.ranges import (
     NaturalNumber,
     NonEmpty,
     NonNegative,
+    OpenFraction,
     Positive,
     PositiveInt,
     Seed,
@@ -64,6 +65,13 @@ class Calibrator(Enum):
     temperature = "temperature"
     vector_scaling = "vector_scaling"
     isotonic = "isotonic"
+
+
+class Choose(Enum):
+    """The epoch whose weights are evaluated."""
+
+    last = "last"
+    best = "best"  # on val, by choose_by
 
 
 # pydantic then refuses `+epoch=3` too, and infinite numbers
@@ -126,6 +134,10 @@ class Train:
     batch_size: PositiveInt = MISSING
     accumulate: PositiveInt = MISSING
     clip_norm: Positive | None = MISSING
+    ema: OpenFraction | None = MISSING
+    choose: Choose = MISSING
+    choose_by: NonEmpty = MISSING
+    patience: PositiveInt | None = MISSING
     augmentation: Recipe = field(default_factory=Recipe)
     precision: Precision = MISSING
     experiment: str = MISSING

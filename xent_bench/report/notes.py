@@ -6,6 +6,7 @@ from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
 from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.mixtures import mixed, origin_line
+from xent_bench.runs.result import Run
 
 ERROR = "test_se/top1"
 NOT_RANKED = "Rows by name: not ranked."
@@ -23,6 +24,7 @@ def facts(comparison: Comparison) -> list[str]:
     return [
         *[NOT_RANKED] * bool(comparison.unranked),
         *_chosen(comparison),
+        *_epochs(comparison.runs),
         *_seeds_and_images(rows),
         *_holes(rows),
         *_flips(comparison),
@@ -169,6 +171,24 @@ def _chosen(comparison: Comparison) -> list[str]:
     ]
     ties = [row.choice.tie for row in comparison.rows if row.choice.tie]
     return notes + [f"Ties: {_some(ties)}."] * bool(ties)
+
+
+def _epochs(runs: Sequence[Run]) -> list[str]:
+    """Note on the epochs that were evaluated, where val chose them or stopped the training."""
+    chosen = [run for run in runs if "chosen_epoch" in run.tags]
+    if not chosen:
+        return []
+    by = chosen[0].params.get("choose_by", "val")
+    epochs = sorted({int(run.tags["chosen_epoch"]) for run in chosen})
+    stopped = sum(run.tags.get("stopped_early") == "true" for run in chosen)
+    kind = "best" if chosen[0].params.get("choose") == "best" else "last"
+    span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
+    return [
+        f"Evaluated: each run's {kind} epoch, {span}, by {by}; {stopped} of {len(chosen)} runs "
+        f"stopped early (patience)."
+        + f" Scores on val are too good, since {by} chose the epoch."
+        * (kind == "best")
+    ]
 
 
 def _reported(comparison: Comparison) -> str:

@@ -55,10 +55,13 @@ class Curves:
         seconds = self.seconds()
         return examples * len(self.steps) / seconds if seconds else None
 
-    def last_val(self) -> dict[str, float]:
-        """Scores on val after the last epoch, without the trained loss, whose unit differs."""
-        last = self.steps[max(self.steps)] if self.steps else {}
-        return {k: v for k, v in last.items() if k.startswith("val/") and k != "val/loss"}
+    def val(self, epoch: int | None = None) -> dict[str, float]:
+        """Scores on val after an epoch, counted from 1, or after the last one.
+
+        The trained loss is left out: its unit differs.
+        """
+        scores = self.steps.get(epoch or max(self.steps, default=0), {})
+        return {k: v for k, v in scores.items() if k.startswith("val/") and k != "val/loss"}
 
 
 def _untimed(values: Mapping[str, float]) -> dict[str, float]:

@@ -7,9 +7,13 @@ from typing import Any
 from xent_bench.runs.begun import Unfinished, load_begun
 from xent_bench.runs.data_account import DataAccount, account_lines, load_account
 
-SHOWN = ("model", "epochs", "batch_size", "optimizer", "optimizer.lr", "optimizer.weight_decay")
+SHOWN = (
+    *("model", "epochs", "batch_size"),
+    *("optimizer", "optimizer.lr", "optimizer.weight_decay", "optimizer.decay_bias_and_norm"),
+    *("optimizer.backbone_lr", "optimizer.layer_decay"),
+)
 # keys that are among the parameters of a run only where they do something
-IF_SET = ("accumulate", "clip_norm", "augmentation.", "model.")
+IF_SET = ("accumulate", "clip_norm", "ema", "choose", "patience", "augmentation.", "model.")
 
 
 def start_lines(

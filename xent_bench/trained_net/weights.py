@@ -18,6 +18,8 @@ from xent_bench.runs.files import WEIGHTS
 from xent_bench.runs.whole_files import write_lasting
 
 CHECKPOINTS = "step*.ckpt"
+BEST = "best_epoch"  # key in a checkpoint: the epoch that is evaluated, with its weights
+NET, AVERAGED = "net.", "averaged."  # the first letters of weights in a checkpoint; see `ema`
 HASH_DIGITS = 16  # 64 bits suffice: damage is no adversary
 
 
@@ -128,5 +130,15 @@ def _last_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def _net_state(checkpoint: Path) -> dict[str, Tensor]:
-    state = _checked_state(load_tensors(checkpoint).get("state_dict"), checkpoint)
-    return {name.removeprefix("net."): tensor for name, tensor in state.items()}
+    """The weights that were evaluated: of the best epoch, else the averaged, else the last ones."""
+    content = load_tensors(checkpoint)
+    best = content.get(BEST)
+    if isinstance(best, dict) and best.get("weights"):
+        return _checked_state(best["weights"], checkpoint)
+    state = _checked_state(content.get("state_dict"), checkpoint)
+    prefix = AVERAGED if any(name.startswith(AVERAGED) for name in state) else NET
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix)
+    }

@@ -12,13 +12,18 @@ def batch_statistics(net: nn.Module, batch_size: int, accumulate: int) -> tuple[
     """The tag of a run and the warning at its start, or None where neither is needed.
 
     They are needed where the net normalises by batches that are smaller than `batch_size`, because
-    of `accumulate`, or that hold fewer than four images.
+    of `accumulate`, or that hold fewer than four images. A layer that is not in training mode uses
+    stored statistics.
     """
     images = batch_size // accumulate
     if accumulate == 1 and images >= FEW:
         return None
     kind = nn.modules.batchnorm._BatchNorm
-    layers = {name: type(layer) for name, layer in net.named_modules() if isinstance(layer, kind)}
+    layers = {
+        name: type(layer)
+        for name, layer in net.named_modules()
+        if isinstance(layer, kind) and layer.training
+    }
     if not layers:
         return None
     first, number = next(iter(layers)), len(layers)

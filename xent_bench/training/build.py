@@ -1,6 +1,7 @@
 """The building of a run from its parts; no loss, net or data set is known here by its name."""
 
 import math
+from collections.abc import Collection
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -30,11 +31,13 @@ from xent_bench.pretrained.build import Begun, begin
 from xent_bench.process.gather import agreed
 from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
+from xent_bench.training.best_epoch import best_epoch, check_metric
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.nets_of_images import refuse_convolutions, refused_for_vectors
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
+from xent_bench.training.trainable import freeze, trained
 from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.try_out import try_out
 from xent_bench.training.user_code import blaming
@@ -200,10 +203,13 @@ def build_classifier(
     """
     begun = build_net(config, parts, data)
     net = begun.net
+    training = trained(net, len(data.classes), parts.net_options.trainable)
+    freeze(net, training.parts.frozen)
     if not any(weights.requires_grad for weights in net.parameters()):
         raise ConfigError("model", "expected weights that require a gradient, got none to train")
     if loaders.train.batches.share.of > 1:
-        net = _normalising_together(net, loaders.train.batches.source.device)
+        device = loaders.train.batches.source.device
+        net = _normalising_together(net, device, training.at_rest)
     counts = data.class_counts(splits.train)
     loss = offer(parts.loss, class_counts=counts)
     if "class_counts" in loss.keywords and 0 in counts:
@@ -214,7 +220,7 @@ def build_classifier(
         net,
         offer(parts.loss, class_counts=counts.to(train.source.device)),
         link_of(loss),
-        parts.optimizer,
+        offer(parts.optimizer, net_parts=training.parts),
         partial(parts.schedule, steps=config.epochs * len(train)),
         config.seed,
         groups=loaders.train,
@@ -224,6 +230,9 @@ def build_classifier(
         clip_norm=config.clip_norm,
         bf16=config.precision is Precision.bf16,
         compile_mode=None if mode is Compile.none else mode.value,
+        ema=config.ema,
+        best_epoch=best_epoch(config),
+        at_rest=[module for name, module in net.named_modules() if name in training.at_rest],
     )
     # read by a source of its own: the workers of train would begin an epoch for them
     few = splits.train[: min(2, config.batch_size // config.accumulate // train.share.of)]
@@ -232,6 +241,9 @@ def build_classifier(
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
     flops = try_out(classifier, images, target, len(data.classes), _way_out(parts))
+    if classifier.best_epoch is not None:
+        labels = data.labels[splits.val]
+        check_metric(config.choose_by, classifier.link, labels, len(data.classes))
     return classifier, flops, begun.line
 
 
@@ -242,12 +254,19 @@ def _way_out(parts: Parts) -> str:
     return "; model.size=224 resizes images within the net"
 
 
-def _normalising_together(net: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch normalisation use the statistics of whole batches, spread over the processes."""
+def _normalising_together(
+    net: nn.Module, device: torch.device, at_rest: Collection[str]
+) -> nn.Module:
+    """Let batch normalisation use the statistics of whole batches, spread over the processes.
+
+    Modules `at_rest` use stored statistics, which are the same in every process.
+    """
     if device.type == "cuda":
         together: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]  # torch's
         return together
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+    kind = nn.modules.batchnorm._BatchNorm
+    active = (module for name, module in net.named_modules() if name not in at_rest)
+    if any(isinstance(module, kind) for module in active):
         raise ConfigError(
             "machine.devices",
             "the net normalises by the statistics of a batch, which PyTorch can share between "

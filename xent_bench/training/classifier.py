@@ -5,7 +5,7 @@ Lightning does around a call costs as much as a step of a small net.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -22,6 +22,8 @@ from xent_bench.links import BoundLink
 from xent_bench.process.gather import gathered, gathered_columns
 from xent_bench.randomness import derived_seed
 from xent_bench.runs.curves import SECONDS
+from xent_bench.training.averaging import averaged_copy, averaging, copy_counters
+from xent_bench.training.best_epoch import BestEpoch
 from xent_bench.training.user_code import add_notes, blaming, exhausted, refuse_lost_steps
 from xent_bench.training.validation import (
     Seen,
@@ -57,14 +59,24 @@ class Classifier(LightningModule):
         clip_norm: float | None = None,
         bf16: bool = False,
         compile_mode: str | None = None,
+        ema: float | None = None,
+        best_epoch: BestEpoch | None = None,
+        at_rest: Sequence[nn.Module] = (),
     ) -> None:
-        """`factor` multiplies the learning rate at a step; `encode` makes targets of labels."""
+        """`factor` multiplies the learning rate at a step; `encode` makes targets of labels.
+
+        `ema` is the decay of the weights' moving average, None where there is none. Modules
+        `at_rest` stay in evaluation mode while others are trained.
+        """
         super().__init__()
         self.automatic_optimization = False
         self.net, self.loss, self.link = net, loss, link
         self.optimizer, self.factor, self.seed, self.groups = optimizer, factor, seed, groups
         self.encode, self.accumulate = encode, accumulate
         self.clip_norm, self.bf16 = clip_norm, bf16
+        self.ema, self.best_epoch, self.at_rest = ema, best_epoch, tuple(at_rest)
+        with blaming("model", "when it was copied"):
+            self.averaged = None if ema is None else averaged_copy(net)
         # the mean's gradient by each example's loss; to compute a mean would cost 30 us a step
         self.register_buffer("mean_weights", torch.ones(batch_size) / batch_size, persistent=False)
         self.trained: Callable[[Pixels], Logits] = net.forward
@@ -78,6 +90,7 @@ class Classifier(LightningModule):
         self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
         self.resumed: WithinEpoch | None = None
         self.announce: Callable[[Tensor], None] = _alone
+        self.train()
 
     def configure_optimizers(self) -> Optimizer:
         """The optimizer, with its first learning rate kept: the schedule multiplies that."""
@@ -103,7 +116,7 @@ class Classifier(LightningModule):
         The weights of examples, where there are any, multiply the gradient and not these losses.
         """
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
-        weights = list(self.net.parameters())
+        weights, update = list(self.net.parameters()), self._averaging()
         if self.resumed is not None:
             self._go_on(self.resumed)
         epoch = self.current_epoch * self.groups.steps
@@ -128,6 +141,7 @@ class Classifier(LightningModule):
                 part = "optimizer"
                 optimizer.step()
                 optimizer.zero_grad()
+                update(epoch + step)
             except StopIteration as stop:
                 raise exhausted(part, stop, self._when(step)) from stop
             except (Exception, SystemExit) as error:
@@ -139,6 +153,20 @@ class Classifier(LightningModule):
         loop.optim_step_progress.increment_by(len(losses) - before)
         if len(losses) - self.checked >= CHECK_STEPS:  # looking at them waits for the GPU
             self._finite_losses()
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """Set the mode of the net, but for what is at rest and for averaged weights."""
+        super().train(mode)
+        for module in self.at_rest:
+            module.training = False
+        if self.averaged is not None:
+            self.averaged.eval()
+        return self
+
+    def _averaging(self) -> Callable[[int], None]:
+        if self.averaged is None or self.ema is None:
+            return _alone
+        return averaging(self.averaged, self.net, self.ema)
 
     def _parts(
         self, images: Pixels, target: Tensor, weights: Tensor | None = None
@@ -157,6 +185,8 @@ class Classifier(LightningModule):
     def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
         """Keep the outputs: a metric is a function of the whole split."""
         images, labels, ids = batch
+        if self.averaged is not None and not self.val_outputs:
+            copy_counters(self.averaged, self.net)
         self.val_outputs.append((self.forward(images), labels, ids))
 
     def on_validation_epoch_end(self) -> None:
@@ -165,16 +195,28 @@ class Classifier(LightningModule):
         self.val_outputs.clear()
         train_loss = self._mean_train_loss()
         refuse_infinite_outputs(seen.logits, "val", self.current_epoch)
-        if self.logger is None:  # another process writes
-            return
-        expected = cast(Batches, self.trainer.val_dataloaders).split_ids
         curves = {"train/loss": train_loss}
-        with blaming("loss", self._when()):
-            curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
-        curves[SECONDS] = (
-            time.monotonic() - self.epoch_start
-        )  # the GPU has finished: outputs were read from it
-        self.logger.log_metrics(curves, step=self.current_epoch + 1)
+        if self.logger is not None:  # else another process writes
+            expected = cast(Batches, self.trainer.val_dataloaders).split_ids
+            with blaming("loss", self._when()):
+                curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
+            curves[SECONDS] = (
+                time.monotonic() - self.epoch_start
+            )  # the GPU has finished: outputs were read from it
+            self.logger.log_metrics(curves, step=self.current_epoch + 1)
+        if self.best_epoch is not None:
+            self.best_epoch.see(curves, self.evaluated)
+            self.trainer.should_stop = self.best_epoch.stops
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The net that is evaluated: that of the averaged weights, where they are averaged."""
+        return self.net if self.averaged is None else self.averaged
+
+    def use_best_epoch(self) -> None:
+        """Evaluate the best epoch from now on, where one is chosen; training has ended."""
+        if self.best_epoch is not None:
+            self.best_epoch.use(self.evaluated)
 
     def predict_step(self, batch: tuple[Pixels, Tensor, Index]) -> tuple[Tensor, ...]:
         """Outputs in float32, label and id of each example."""
@@ -183,7 +225,7 @@ class Classifier(LightningModule):
 
     def forward(self, images: Pixels) -> Logits:
         """Raw outputs in float32, whatever precision the net runs in."""
-        outputs = self._outputs(self.net, images)
+        outputs = self._outputs(self.evaluated, images)
         # NumPy has no bfloat16, which a net may cast to
         return outputs.float() if outputs.dtype is torch.bfloat16 else outputs
 
@@ -208,12 +250,17 @@ class Classifier(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of an unfinished epoch."""
+        """Keep the best epoch, and the state of an unfinished one."""
+        if self.best_epoch is not None:
+            self.best_epoch.keep(checkpoint)
         if self.train_losses:
             keep(checkpoint, self.train_losses, time.monotonic() - self.epoch_start)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Skip the steps that the epoch has taken; the next step restores the rest of its state."""
+        if self.best_epoch is not None:
+            self.best_epoch.restore(checkpoint)
+            self.trainer.should_stop = self.best_epoch.stops
         self.resumed = kept(checkpoint)
         if self.resumed is not None:
             self.groups.taken = len(self.resumed.losses)
@@ -255,5 +302,5 @@ def _set_rate(optimizer: Optimizer, factor: float) -> None:
         group["lr"] = group["initial_lr"] * factor
 
 
-def _alone(_: Tensor) -> None:
-    """Do nothing: no other process waits for the gradients."""
+def _alone(_: Tensor | int) -> None:
+    """Do nothing: no other process waits for the gradients, or no weights are averaged."""

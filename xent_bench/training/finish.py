@@ -38,9 +38,12 @@ def finish(
     if config.machine.save_weights:
         save_weights(folder)
     draw_pictures(evaluation, data.classes, begun.params, folder / PICTURES)
-    metrics = curves.last_val() | last_tenth(curves.steps) | evaluation.metrics
+    best = built.classifier.best_epoch
+    val = curves.val(None if best is None else best.evaluated)
+    metrics = val | last_tenth(curves.steps) | evaluation.metrics
     tags = record.tags | evaluation.words | _infinite(metrics)
-    tags["weights_sha256"] = weights_sha256(built.classifier.net)
+    tags |= {} if best is None else best.tags(config.epochs)
+    tags["weights_sha256"] = weights_sha256(built.classifier.evaluated)
     net = net_record(
         config,
         data,

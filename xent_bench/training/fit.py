@@ -55,6 +55,7 @@ def fit(
             trainer, loaders = built.trainer, built.loaders
             with _blaming(checkpoint, built.checkpointing):
                 trainer.fit(built.classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
+                built.classifier.use_best_epoch()
             calib, test = (_predict(built, split) for split in ("calib", "test"))
         if record is not None:
             finish(config, built, folder, record, calib, test)

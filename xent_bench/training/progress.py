@@ -73,6 +73,8 @@ class Progress(Callback):
 
     def _pace(self, trainer: Trainer, now: float) -> Pace:
         epoch, epochs = trainer.global_step / self.steps, cast(int, trainer.max_epochs)
+        if trainer.should_stop:  # by `patience`: this was the last epoch
+            epochs = max(1, round(epoch))
         done = epoch - self.begun
         left = (now - self.start) / done * (epochs - epoch) if done > 0 else None
         return Pace(round(epoch, 3), epochs, left, time.time())

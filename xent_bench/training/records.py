@@ -75,6 +75,7 @@ def recorded(
     tags |= {"compile": config.machine.compile.value}
     tags |= annotation_tags(config.notes, plain(config)["tags"])
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
+    tags |= _trained_weights(built, begun, is_new=checkpoint is None)
     tags |= {name: begun.tags[name] for name in PRETRAINED if name in begun.tags}
     if built.weights:
         tags["pretrained_fit"] = built.weights
@@ -82,6 +83,8 @@ def recorded(
     begun.tags["mlflow.note.content"] = _description(tags, folder, begun.command)
     lines = start_lines(begun.params, tags["hardware"], images)
     lines += [f"  weights: {built.weights}"] * bool(built.weights)
+    if "trained_weights" in tags:
+        lines.append(f"  {tags['trained_weights']} weights are trained")
     print(*lines, sep="\n", flush=True)
     machine = config.machine
     notice.listen()  # until now nothing is lost, and data may be long in coming
@@ -101,6 +104,23 @@ def _batch_statistics(
     if is_new:  # a run that goes on has printed it
         print(f"{begun.name}: {warning}", file=sys.stderr, flush=True)
     return {"batch_statistics": tag}
+
+
+def _trained_weights(built: Built, begun: Unfinished, *, is_new: bool) -> dict[str, str]:
+    """The tag of a net that is trained in part; warns once if its other layers are random."""
+    trainable = begun.params.get("model.trainable")
+    if trainable is None:
+        return {}
+    if is_new and "model.weights" not in begun.params:
+        print(
+            f"{begun.name}: model.trainable={trainable} without model.weights: the layers that are "
+            "not trained keep their random weights",
+            file=sys.stderr,
+            flush=True,
+        )
+    weights = [*built.classifier.net.parameters()]
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    return {"trained_weights": f"{trained:,} of {sum(weight.numel() for weight in weights):,}"}
 
 
 def _description(tags: dict[str, str], folder: Path, command: str) -> str:

@@ -64,14 +64,14 @@ class Checkpointing(Callback):
         self._save_if(trainer, time.monotonic() - self.saved > self.seconds)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after validation if it is time, and always after the last epoch.
+        """Save after validation if it is time, and always after the last epoch that is trained.
 
         DataError if the epoch lacks steps.
         """
         epoch, steps = trainer.current_epoch, cast(Groups, trainer.train_dataloader).steps
         refuse_lost_steps(trainer.global_step - epoch * steps, steps, epoch)
         worth = min(self.seconds, self.cost / MAX_SHARE)
-        last = trainer.current_epoch + 1 == trainer.max_epochs
+        last = trainer.current_epoch + 1 == trainer.max_epochs or trainer.should_stop
         self._save_if(trainer, last or time.monotonic() - self.saved > worth)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
