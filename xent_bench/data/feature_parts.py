@@ -28,6 +28,7 @@ FEATURES = (
     "vectors",
 )
 NAMES = ("names", "ids", "id", "files", "filenames", "file_names", "paths", "path", "image_id")
+GROUPS, WEIGHTS = ("groups", "group"), ("weights", "weight")
 SPLIT_COLUMNS = ("splits", "split")
 CLASSES = ("classes", "class_names", "classnames")
 SPLITS = {
@@ -56,6 +57,8 @@ class Part(NamedTuple):
     splits: np.ndarray | None  # of each row
     classes: tuple[str, ...] | None
     names: np.ndarray | None
+    groups: np.ndarray | None  # of each row, as numbers or text; never in two splits
+    weights: np.ndarray | None  # of each row in training
 
 
 def parts_of(split: str | None, arrays: Arrays, keys: Keys) -> list[Part]:
@@ -107,7 +110,7 @@ def _part(split: str | None, arrays: Arrays, keys: Keys, features: str, labels: 
         )
     splits = keys.splits or _chosen(arrays, SPLIT_COLUMNS)
     classes = keys.classes or _chosen(arrays, CLASSES)
-    names = _chosen(arrays, NAMES)
+    names, groups, weights = (_chosen(arrays, usual) for usual in (NAMES, GROUPS, WEIGHTS))
     return Part(
         split,
         rows,
@@ -115,7 +118,10 @@ def _part(split: str | None, arrays: Arrays, keys: Keys, features: str, labels: 
         _labels_of(arrays, keys, labels, len(rows)),
         None if splits is None else _texts(_read(arrays, splits, "splits")),
         _class_names(arrays, classes),
-        None if names is None else _fitting_names(arrays.small(names), len(rows)),
+        *(
+            None if name is None else _one_each(arrays.small(name), len(rows))
+            for name in (names, groups, weights)
+        ),
     )
 
 
@@ -189,7 +195,8 @@ def _class_names(arrays: Arrays, name: str | None) -> tuple[str, ...] | None:
     return tuple(str(value) for value in _texts(_read(arrays, name, "classes")).tolist())
 
 
-def _fitting_names(values: np.ndarray, n: int) -> np.ndarray | None:
+def _one_each(values: np.ndarray, n: int) -> np.ndarray | None:
+    """The values, if there is one for each row; text is rows of bytes in safetensors."""
     if values.dtype == np.uint8 and values.ndim == 2:
         values = np.ascontiguousarray(values).view(f"S{values.shape[1]}")[:, 0]
     return values if values.shape == (n,) else None

@@ -47,7 +47,7 @@ def features(
         _views(parts),
         tuple(file for _, arrays in sources for file in arrays.files),
         json.dumps(keys),
-        _row_names(parts),
+        _joined([part.names for part in parts]),
         normalise,
     )
     return ImageSet(
@@ -57,6 +57,8 @@ def features(
         test,
         listing=Listing(shown(place)),
         val=val,
+        groups=_groups(parts),
+        weights=_weights(parts),
     )
 
 
@@ -106,9 +108,26 @@ def _views(parts: Sequence[Part]) -> tuple[Tensor, ...]:
     return views
 
 
-def _row_names(parts: Sequence[Part]) -> np.ndarray | None:
-    names = [part.names for part in parts if part.names is not None]
-    return np.concatenate(names) if len(names) == len(parts) else None
+def _joined(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """The values of all parts; None unless each part has them."""
+    values = [column for column in columns if column is not None]
+    return np.concatenate(values) if len(values) == len(columns) else None
+
+
+def _groups(parts: Sequence[Part]) -> Tensor | None:
+    groups = _joined([part.groups for part in parts])
+    if groups is None:
+        return None
+    return torch.from_numpy(np.unique(groups, return_inverse=True)[1].astype(np.int64))
+
+
+def _weights(parts: Sequence[Part]) -> Tensor | None:
+    weights = _joined([part.weights for part in parts])
+    if weights is None:
+        return None
+    if weights.dtype.kind not in "fiu":
+        raise DataError(f"expected numbers as weights, got {weights.dtype}")
+    return torch.from_numpy(weights.astype(np.float64))
 
 
 def _official(parts: Sequence[Part]) -> tuple[Tensor | None, Tensor | None]:

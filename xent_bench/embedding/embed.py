@@ -19,6 +19,7 @@ from xent_bench.config.identity import choice, science
 from xent_bench.config.parts import resolve, settled
 from xent_bench.config.schema import Precision
 from xent_bench.data.batches import Normalisation, pixels
+from xent_bench.data.image_cache import kept
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
@@ -78,7 +79,7 @@ def embed(config: DictConfig, wanted: Wanted, command: str, report: Report) -> E
     parts = resolve(config)
     config, parts = as_weights_want(settled(config, parts), parts)
     device = build_trainer(config).strategy.root_device
-    data = load(parts)
+    data = kept(load(parts), config.machine.cache, 1 + wanted.views)
     splits = split(data, config.seed)
     _refuse_views_without_variation(data, wanted)
     net = build_net(config, parts, data).net.to(device).eval()
@@ -252,6 +253,10 @@ def _arrays(embedding: Embedding, stored: StoredParts) -> dict[str, Streamed]:
             if ids is not None:
                 splits[ids.numpy()] = name.encode()
         arrays["splits"] = Streamed.of(splits)
-    if isinstance(data.images, ImageFiles):
-        arrays["names"] = Streamed.of(data.images.names)
+    for name, values in (("groups", data.groups), ("weights", data.weights)):
+        if values is not None:
+            arrays[name] = Streamed.of(values.numpy())
+    files = data.images if isinstance(data.images, ImageFiles) else data.files
+    if files is not None:
+        arrays["names"] = Streamed.of(files.names)
     return arrays
