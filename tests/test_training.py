@@ -33,7 +33,7 @@ def built(config: DictConfig, device: torch.device = CPU) -> tuple[Loaders, Clas
     data = parts.data()
     splits = split(data, config.seed)
     loaders = build_loaders(config, parts, data, splits, device)
-    classifier, _ = build_classifier(config, parts, data, splits, loaders)
+    classifier, *_ = build_classifier(config, parts, data, splits, loaders)
     return loaders, classifier
 
 
