@@ -1,4 +1,4 @@
-"""The epoch that is evaluated, early stopping, and averaged weights: exact after an interruption."""
+"""The epoch that is evaluated, early stopping, and averaged weights: exact after a power cut."""
 
 import math
 

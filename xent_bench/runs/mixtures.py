@@ -84,6 +84,22 @@ def separated(runs: Sequence[Run]) -> list[str]:
         f"Compared separately, since runs of one experiment saw different {mixture}."
         for experiment in experiments
         for mixture in mixed_data([run for run in runs if run.experiment == experiment])
+    ] + _chosen_apart(runs)
+
+
+def _chosen_apart(runs: Sequence[Run]) -> list[str]:
+    """Say why runs whose epochs were chosen in several ways are in several comparisons."""
+    losses: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        keys = [key for key in ("choose", "choose_by", "patience") if key in run.params]
+        rule = " ".join(f"{key}={run.params[key]}" for key in keys) or "choose=last"
+        losses[rule].add(str(run.params["loss"]))
+    if len(losses) < 2:
+        return []
+    listed = "; ".join(f"{rule} for {', '.join(sorted(names))}" for rule, names in losses.items())
+    return [
+        f"Compared separately, since epochs were chosen in several ways: {listed}. Every loss has "
+        "val/top1 to choose by."
     ]
 
 
