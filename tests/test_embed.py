@@ -10,9 +10,11 @@ import torch
 from conftest import answer
 from PIL import Image
 from torch import nn
+from trained_run import weights
 
 from xent_bench.commands import embed as command
 from xent_bench.config.configure import ConfigError, configured
+from xent_bench.config.identity import run_folder
 from xent_bench.data.features import features
 from xent_bench.data.split import split
 from xent_bench.embedding import embed as embedding
@@ -22,7 +24,10 @@ from xent_bench.embedding.head import Headless, find_head
 from xent_bench.models.cnn import cnn
 from xent_bench.models.resnet import resnet18
 from xent_bench.randomness import derived_seed
+from xent_bench.runs.predictions import load
+from xent_bench.training.run import run
 
+TRAINING = ("epochs=3", "batch_size=32", "optimizer.lr=0.03")
 BASE = ("data=synthetic", "data.n=400", "model=cnn", "model.width=4")
 VARIED = ("data.flip=true", "data.crop=1")
 
@@ -225,3 +230,25 @@ def test_a_mistake_is_one_line_and_writes_nothing(place: Path, capsys, words, co
     assert errors.count("\n") == 1
     assert "Traceback" not in errors
     assert not list(place.iterdir())
+
+
+def test_a_head_on_features_is_the_head_of_the_frozen_net_fine_tuned(config, tmp_path: Path):
+    """Same weights at the start, same batches and splits, so the same outputs but for rounding."""
+    pretrained = config(*BASE, *TRAINING, "machine.save_weights=true", base=(), folder="pretrained")
+    run(pretrained)
+    start = ("seed=1", f"model.weights={run_folder(pretrained) / 'weights.pt'}")
+    other = (*BASE, "data.classes=7", *TRAINING)
+    tuned = config(*other, *start, "model.trainable=head", base=(), folder="tuned")
+    run(tuned)
+    file = tmp_path / "f.npz"
+    embed(config(*other, *start, base=()), Wanted(file), "", quietly)
+    linear = ("data=features", f"data.root={file}", "model=linear", *TRAINING)
+    head = config(*linear, "seed=1", base=(), folder="head")
+    run(head)
+
+    by_net, by_head = (load(run_folder(wanted) / "predictions.npz") for wanted in (tuned, head))
+    np.testing.assert_array_equal(by_net.test.id, by_head.test.id)
+    np.testing.assert_array_equal(by_net.test.target, by_head.test.target)
+    np.testing.assert_allclose(by_net.test.outputs, by_head.test.outputs, rtol=1e-3, atol=1e-4)
+    trained = weights(head)["net.1.weight"]
+    torch.testing.assert_close(weights(tuned)["net.8.weight"], trained, rtol=1e-3, atol=1e-4)
