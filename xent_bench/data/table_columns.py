@@ -34,7 +34,7 @@ class Columns(NamedTuple):
     weight: str | None
 
     def notes(self) -> dict[str, str]:
-        """What was read as what, in words."""
+        """The columns that were read and their use, in words."""
         votes = ", ".join(map(shown, self.votes[:NAMED])) + ", ..." * (len(self.votes) > NAMED)
         of_labels = f"{len(self.votes)} columns: {votes}" if self.votes else f"column {self.label}"
         others = [

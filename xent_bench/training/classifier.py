@@ -166,7 +166,7 @@ class Classifier(LightningModule):
     def _averaging(self) -> Callable[[int], None]:
         """The update of the averaged weights after a step; it does nothing where there are none."""
         if self.averaged is None or self.ema is None:
-            return _nothing_to_average
+            return _alone
         return averaging(self.averaged, self.net, self.ema)
 
     def _parts(
@@ -303,9 +303,5 @@ def _set_rate(optimizer: Optimizer, factor: float) -> None:
         group["lr"] = group["initial_lr"] * factor
 
 
-def _nothing_to_average(_: int) -> None:
-    """Do nothing: the weights of training are those that are evaluated."""
-
-
-def _alone(_: Tensor) -> None:
-    """Do nothing: no other process waits for the gradients."""
+def _alone(_: Tensor | int) -> None:
+    """Do nothing: no other process waits for the gradients, or no weights are averaged."""
