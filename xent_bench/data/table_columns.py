@@ -34,7 +34,7 @@ class Columns(NamedTuple):
     weight: str | None
 
     def notes(self) -> dict[str, str]:
-        """What was read as what, in words."""
+        """Say in words which column was read as what."""
         votes = ", ".join(map(shown, self.votes[:NAMED])) + ", ..." * (len(self.votes) > NAMED)
         of_labels = f"{len(self.votes)} columns: {votes}" if self.votes else f"column {self.label}"
         others = [
