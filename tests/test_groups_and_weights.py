@@ -54,9 +54,7 @@ def test_four_groups_are_four_splits_and_three_are_refused():
 def test_a_group_in_an_official_split_and_in_train_is_refused():
     data = image_set(40, groups=torch.arange(40) % 20, test=torch.arange(10))
 
-    with pytest.raises(
-        DataError, match="got 10 in two: of one group are image 0 in test and image"
-    ):
+    with pytest.raises(DataError, match="got 10 in two: of one group are"):
         split(data, 0)
     whole = replace(data, test=torch.cat((torch.arange(5), torch.arange(20, 25))))
     assert len(split(whole, 0).test) == 10
@@ -141,8 +139,8 @@ def test_the_gradient_is_that_of_the_mean_of_weighted_losses(parts):
         torch.nn.Linear(1, 1), *[lambda *_: None] * 4, 0,
         groups=Groups(weighted_batches()), encode=lambda labels: labels, batch_size=4, accumulate=parts,
     )  # fmt: skip
-    images = torch.arange(4)[:, None]
-    for some, _, mean_weights, _ in classifier._parts(images, images, weights):
-        losses[some[:, 0]].backward(mean_weights)
+    images, target = torch.zeros(4, 1, 1, 1), torch.arange(4)
+    for _, some, mean_weights, _ in classifier._parts(images, target, weights):
+        losses[some].backward(mean_weights)
 
     torch.testing.assert_close(losses.grad, weights / 4)

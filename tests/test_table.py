@@ -281,6 +281,6 @@ def test_a_column_that_is_misspelt_ends_a_command_with_the_code_of_data(composed
     wanted = composed("data=table", f"data.root={file}", "data.group=patient")
     check_top_level(wanted)
 
-    with pytest.raises(DataError, match="data.group=patient: no such column") as refusal:
+    with pytest.raises(DataError, match=r"data.group=patient: no such column") as refusal:
         configured(wanted, "data")()
     assert exit_code(refusal.value) == 3
