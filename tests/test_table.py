@@ -91,7 +91,7 @@ def test_a_parquet_file_is_read_with_the_types_that_it_has(photos):
     assert data.weights.tolist() == [1, 2, 0, 1.5]
     assert data.groups.tolist() == [0, 0, 1, 2]
     (photos / "torn.parquet").write_bytes((photos / "labels.parquet").read_bytes()[:-9])
-    with pytest.raises(DataError, match="cannot read .*torn.parquet"):
+    with pytest.raises(DataError, match=r"cannot read .*torn.parquet"):
         read(photos / "torn.parquet")
 
 
