@@ -91,7 +91,7 @@ def test_a_parquet_file_is_read_with_the_types_that_it_has(photos):
     assert data.weights.tolist() == [1, 2, 0, 1.5]
     assert data.groups.tolist() == [0, 0, 1, 2]
     (photos / "torn.parquet").write_bytes((photos / "labels.parquet").read_bytes()[:-9])
-    with pytest.raises(DataError, match="cannot read .*torn.parquet"):
+    with pytest.raises(DataError, match=r"cannot read .*torn.parquet"):
         read(photos / "torn.parquet")
 
 
@@ -281,6 +281,6 @@ def test_a_column_that_is_misspelt_ends_a_command_with_the_code_of_data(composed
     wanted = composed("data=table", f"data.root={file}", "data.group=patient")
     check_top_level(wanted)
 
-    with pytest.raises(DataError, match="data.group=patient: no such column") as refusal:
+    with pytest.raises(DataError, match=r"data.group=patient: no such column") as refusal:
         configured(wanted, "data")()
     assert exit_code(refusal.value) == 3
