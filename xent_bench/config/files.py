@@ -1,4 +1,7 @@
-"""Reading of the YAML files of a config: a file that is no config is refused by its name."""
+"""The sources of a config's choices: YAML files, and the empty choices for code of the user's own.
+
+A file that is no config is refused by its name.
+"""
 
 import os
 from collections.abc import Iterator
@@ -7,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins import file_config_source
+from hydra._internal.core_plugins import file_config_source, structured_config_source
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
 from xent_bench.config.choices import MAX_BYTES
 from xent_bench.config.configure import ConfigError
+from xent_bench.config.schema import GROUPS, OWN
 
 MAX_VALUES = 100_000  # that a file may stand for, with its aliases written out
 
@@ -35,9 +40,22 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return result
 
 
+class StoredConfigSource(structured_config_source.StructuredConfigSource):
+    """A source of choices that are no files, registered in the place of Hydra's.
+
+    It does not list the empty choice: `loss=glob(*)` and --help mean those that can be trained.
+    """
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """List the names of a group's choices, except for `own`."""
+        names = super().list(config_path, results_filter)
+        return [name for name in names if config_path.strip("/") not in GROUPS or name != OWN]
+
+
 def register_files() -> None:
-    """Let Hydra read YAML files by our source."""
+    """Let Hydra read YAML files, and choices that are no files, by our sources."""
     SourcesRegistry.instance().types["file"] = FileConfigSource
+    SourcesRegistry.instance().types["structured"] = StoredConfigSource
 
 
 @contextmanager
