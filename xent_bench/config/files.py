@@ -40,8 +40,8 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return result
 
 
-class StoredConfigSource(structured_config_source.StructuredConfigSource):
-    """A source of choices that are no files, registered in the place of Hydra's.
+class StructuredConfigSource(structured_config_source.StructuredConfigSource):
+    """A source of choices that are no files, registered in the place of Hydra's and under its name.
 
     It does not list the empty choice: `loss=glob(*)` and --help mean those that can be trained.
     """
@@ -55,7 +55,7 @@ class StoredConfigSource(structured_config_source.StructuredConfigSource):
 def register_files() -> None:
     """Let Hydra read YAML files, and choices that are no files, by our sources."""
     SourcesRegistry.instance().types["file"] = FileConfigSource
-    SourcesRegistry.instance().types["structured"] = StoredConfigSource
+    SourcesRegistry.instance().types["structured"] = StructuredConfigSource
 
 
 @contextmanager

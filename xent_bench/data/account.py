@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
-from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.grouped_split import number_of_groups
+from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
 from xent_bench.data.vectors import Vectors, content_bytes

@@ -32,7 +32,7 @@ from xent_bench.training.validation import (
     refuse_overflow,
     val_scores,
 )
-from xent_bench.training.within_epoch import WithinEpoch, keep, kept
+from xent_bench.training.within_epoch import LossBlock, WithinEpoch, keep, kept
 from xent_bench.types import Index, Logits, PerExample, Pixels
 
 CHECK_STEPS = 500  # after which the losses are checked for infinity
@@ -80,13 +80,11 @@ class Classifier(LightningModule):
         # the mean's gradient by each example's loss; to compute a mean would cost 30 us a step
         self.register_buffer("mean_weights", torch.ones(batch_size) / batch_size, persistent=False)
         self.trained: Callable[[Pixels], Logits] = net.forward
-        if (
-            compile_mode
-        ):  # only for training: the other shapes of evaluation would be compiled as well
+        if compile_mode:  # for training alone: other shapes of evaluation would be compiled too
             torch.compiler.reset()  # forget the graphs of an earlier run
             self.trained = torch.compile(net.forward, mode=compile_mode)
         self.train_losses: list[PerExample] = []  # one tensor for each step of the epoch
-        self.block: Tensor | None = None  # the memory of all losses of an epoch
+        self.block = LossBlock(groups.steps)
         self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
         self.resumed: WithinEpoch | None = None
         self.announce: Callable[[Tensor], None] = _alone
@@ -135,7 +133,7 @@ class Classifier(LightningModule):
                     value.backward(mean_weights)  # type: ignore[no-untyped-call]  # torch's
                     values.append(value.detach())
                 value = values[0] if len(values) == 1 else torch.cat(values)
-                losses.append(self._in_one_block(step, value))
+                losses.append(self.block.put(step, value))
                 if self.clip_norm is not None:
                     nn.utils.clip_grad_norm_(parameters, self.clip_norm)
                 part = "optimizer"
@@ -276,19 +274,6 @@ class Classifier(LightningModule):
         mean = self._finite_losses().double().mean().item()
         self.train_losses.clear()
         return mean
-
-    def _in_one_block(self, step: int, losses: PerExample) -> PerExample:
-        """The losses of a step, copied beside those of the other steps.
-
-        Small tensors that are kept among the large ones of each step keep the C library from
-        joining what is freed between them: 0.5 MB a step were lost with 2,000 classes.
-        """
-        if losses.device.type != "cpu":  # torch divides a GPU's memory otherwise
-            return losses
-        if self.block is None:
-            shape = self.groups.steps, len(losses)
-            self.block = torch.empty(shape, dtype=losses.dtype)
-        return self.block[step].copy_(losses)
 
     def _finite_losses(self) -> Tensor:
         """The mean loss of each step of the epoch. Diverged if one of them is not finite."""
