@@ -72,7 +72,8 @@ def prose(page: str) -> str:
 def commands(page: Path, script: str = "xent-[a-z]+") -> list[list[str]]:
     """The words of every command of ours, in blocks of code and between backticks."""
     content = page.read_text()
-    lines = [line for block in blocks(content, "bash") for line in block.splitlines()]
+    scripts = [re.sub(r"\\\n\s*", "", block) for block in blocks(content, "bash")]
+    lines = [line for script in scripts for line in script.splitlines()]
     inline = re.findall(r"`(xent-[a-z]+ [^`]+)`", re.sub(r"\s*\n\s*", " ", prose(content)))
     typed = [shlex.split(line, comments=True) for line in [*lines, *inline] if is_command(line)]
     return [words for words in typed if re.fullmatch(script, words[0])]
