@@ -264,6 +264,13 @@ def test_training_of_one_epoch_is_said_to_show_no_trend(tmp_path, epochs, is_sai
     assert ("Trained for one epoch: whether val/nll would fall further" in text) == is_said
 
 
+def test_a_comparison_names_the_net_of_a_library(tmp_path):
+    for loss in ("ce", "gce"):
+        write_loss(tmp_path, loss, 0.9, model="timm", **{"model.name": "test_vit"})
+
+    assert "digits with timm test_vit" in conclusion(compared(tmp_path))
+
+
 def test_a_diverged_run_is_a_row_with_its_reason_and_counts(tmp_path, capsys):
     write_loss(tmp_path, "ce", 0.90)
     write_loss(tmp_path, "gce", 0.91, seeds=(0, 1, 2))

@@ -6,6 +6,7 @@ from torch import nn
 
 from xent_bench.config.configure import ConfigError, configured
 from xent_bench.config.first_weights import refusing
+from xent_bench.config.identity import run_folder
 from xent_bench.config.parts import resolve
 from xent_bench.config.targets import encode, target_kind
 from xent_bench.models.timm import timm
@@ -173,3 +174,9 @@ def test_the_head_of_any_net_is_its_last_layer_with_an_output_for_each_class():
 
     assert list(head_of(net, 4)) == ["1"]
     assert head_of(net, 5) == {}
+
+
+def test_the_folder_of_a_run_names_the_net_and_not_its_library(composed):
+    config = composed("model=timm", "model.name=test_vit.r160_in1k")
+
+    assert run_folder(config).name.startswith("ce-digits-test_vit.r160_in1k-s0-")

@@ -9,6 +9,8 @@ from xent_bench.runs.result import Run
 
 Setting: TypeAlias = tuple[str, ...]
 
+NET = "model.name="  # which of a library's nets it is
+
 
 def setting_of(run: Run | Unfinished) -> Setting:
     """The setting of a run: experiment, data, model, the other parameters that `trials.SETTING`
@@ -35,10 +37,15 @@ def identity_of(run: Run | Unfinished) -> tuple[str, list[tuple[str, Natural]]]:
 
 
 def name_of(setting: Setting, settings: Sequence[Setting]) -> str:
-    """Name of a setting: data and model, and what differs from settings of the same two."""
+    """Name of a setting: data and model, and what differs from settings of the same two.
+
+    A library's net is named with its library.
+    """
     namesakes = {other for other in settings if other[:3] == setting[:3]}
     common = set.intersection(*map(set, namesakes))
-    distinguishing = [part for part in setting[3:-1] if part not in common]
+    net = next((part for part in setting[3:-1] if part.startswith(NET)), "")
+    distinguishing = [part for part in setting[3:-1] if part not in common and part != net]
     if len({other[:-1] for other in namesakes}) < len(namesakes):
         distinguishing.append(f"images {setting[-1][:8]}")
-    return ", ".join([f"{setting[1]} with {setting[2]}", *distinguishing])
+    model = f"{setting[2]} {net.removeprefix(NET)}" if net else setting[2]
+    return ", ".join([f"{setting[1]} with {model}", *distinguishing])

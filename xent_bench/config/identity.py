@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -50,6 +51,7 @@ NEUTRAL = {
 # hyper-parameters whose default gives other numbers than a version without them gave
 MOVED = ("data.shorter_side",)
 
+LIBRARIES = ("torchvision", "timm")  # choices of a net that have further names
 DIGITS = 16  # of a hash of weights, in a run's parameters
 
 
@@ -138,7 +140,7 @@ def run_folder(config: DictConfig) -> Path:
     A hyper-parameter that a YAML file leaves to the default of its function counts as if it was
     written there. Earlier versions did not count it: a folder that has their key is used again.
     """
-    names = [choice(config, group) for group in ("loss", "data", "model")]
+    names = [*(choice(config, group) for group in ("loss", "data")), _net(config)]
     prefix = "-".join([*names, f"s{config.seed}"])
     parent = Path(str(config.machine.runs), str(config.name))
     written = science(config)
@@ -150,6 +152,12 @@ def run_folder(config: DictConfig) -> Path:
     if implied and not moved and (earlier := parent / f"{prefix}-{_hash(written)}").is_dir():
         return earlier
     return folder
+
+
+def _net(config: DictConfig) -> str:
+    """The net in the name of a folder: its name in its library, if it is of one."""
+    name = choice(config, "model")
+    return re.sub(r"[^\w.-]", "_", str(config.model.name)) if name in LIBRARIES else name
 
 
 def command_of(hydra: HydraConf | DictConfig, overrides: Iterable[str]) -> str:

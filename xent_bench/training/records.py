@@ -19,7 +19,7 @@ from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.data_account import save_account
 from xent_bench.runs.files import CONFIG
 from xent_bench.runs.reading import sealed_config
-from xent_bench.runs.start import start_lines
+from xent_bench.runs.start import FIT, TRAINED, start_lines
 from xent_bench.runs.whole_files import write_lasting
 from xent_bench.tracking.logger import Tracking, open_run
 from xent_bench.training.batch_statistics import batch_statistics
@@ -78,14 +78,10 @@ def recorded(
     tags |= _trained_weights(built, begun, is_new=checkpoint is None)
     tags |= {name: begun.tags[name] for name in PRETRAINED if name in begun.tags}
     if built.weights:
-        tags["pretrained_fit"] = built.weights
+        tags[FIT] = built.weights
     begun.tags.update(tags, n_test=str(len(built.splits.test)))
     begun.tags["mlflow.note.content"] = _description(tags, folder, begun.command)
-    lines = start_lines(begun.params, tags["hardware"], images)
-    lines += [f"  weights: {built.weights}"] * bool(built.weights)
-    if "trained_weights" in tags:
-        lines.append(f"  {tags['trained_weights']} weights are trained")
-    print(*lines, sep="\n", flush=True)
+    print(*start_lines(begun.params, tags, images), sep="\n", flush=True)
     machine = config.machine
     notice.listen()  # until now nothing is lost, and data may be long in coming
     with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
@@ -120,7 +116,7 @@ def _trained_weights(built: Built, begun: Unfinished, *, is_new: bool) -> dict[s
         )
     weights = [*built.classifier.net.parameters()]
     trained = sum(weight.numel() for weight in weights if weight.requires_grad)
-    return {"trained_weights": f"{trained:,} of {sum(weight.numel() for weight in weights):,}"}
+    return {TRAINED: f"{trained:,} of {sum(weight.numel() for weight in weights):,}"}
 
 
 def _description(tags: dict[str, str], folder: Path, command: str) -> str:
