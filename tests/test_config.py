@@ -43,6 +43,8 @@ def xent_train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     [
         ("epoch=3", "epoch: no such key; did you mean epochs?"),
         ("lr=1", "lr: no such key; did you mean optimizer.lr?"),
+        ("optimizer.epochs=3", "optimizer.epochs: no such key; did you mean epochs?"),
+        ("data.cache=true", "data.cache: no such key; did you mean machine.cache?"),
         ("machine.acelerator=cpu", "did you mean machine.accelerator?"),
         ("loss=focl", "loss=focl: no such loss; did you mean focal?"),
         ("data=flowers", f"no such data; there is {', '.join(SETS)}"),

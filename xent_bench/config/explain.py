@@ -173,12 +173,14 @@ def _near_keys(key: str, parent: Any) -> str:
     if not isinstance(parent, DictConfig):
         return "see xent-train --help"
     above, dot, last = key.rpartition(".")
-    siblings = _names(parent)
-    if not above:  # lr, where optimizer.lr was meant
-        deeper = [f"{top}.{key}" for top in siblings if key in _names(parent._get_node(top))]
-        if deeper:
-            return f"did you mean {' or '.join(deeper)}?"
-    return nearest(last, siblings, prefix=above + dot)
+    # lr, where optimizer.lr was meant, data.cache for machine.cache, model.ema for ema
+    root = parent._get_root()
+    tops = _names(root)
+    elsewhere = [f"{top}.{last}" for top in tops if last in _names(root._get_node(top))]
+    elsewhere += [last] * (last in tops)
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere)}?"
+    return nearest(last, _names(parent), prefix=above + dot)
 
 
 def _names(node: Any) -> list[str]:
