@@ -218,7 +218,10 @@ def test_every_choice_composes(composed, group):
     nets = {"torchvision": "resnet18", "timm": "resnet18"}
     for file in (CONF / group).glob("*.yaml"):
         value = nets.get(file.stem, "given")
-        to_give = [f"{group}.{key}={value}" for key in OmegaConf.missing_keys(OmegaConf.load(file))]
+        values = OmegaConf.load(file)
+        to_give = [f"{group}.{key}={value}" for key in OmegaConf.missing_keys(values)]
+        if "train" in values:  # the folders of a set: one, or one for each split
+            to_give.append(f"{group}.root={value}")
         checked(composed(f"{group}={file.stem}", *to_give))
 
 

@@ -25,3 +25,4 @@ ThreadCount: TypeAlias = Annotated[int, Ge(1), Le(1024)]
 ImageSize: TypeAlias = PositiveInt | Literal["original"]  # pixels, or those of the files
 Moments: TypeAlias = tuple[float, ...]  # of each channel of the images
 NonEmpty: TypeAlias = Annotated[str, MinLen(1)]
+ColumnNames: TypeAlias = str | tuple[str, ...]  # of a table: one, or several

@@ -22,7 +22,7 @@ from xent_bench.data.split_folders import NAMES
 from xent_bench.data.table_columns import Columns, choose_columns, number_of
 from xent_bench.data.table_file import TextTable, read_table
 from xent_bench.failures import DataError
-from xent_bench.ranges import ImageSize, Moments, NaturalNumber
+from xent_bench.ranges import ColumnNames, ImageSize, Moments, NaturalNumber
 
 WRONG = 3  # wrong rows that a refusal names
 SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
@@ -33,7 +33,7 @@ def table(
     root: str,
     images: str | None = None,
     path: str | None = None,
-    label: str | tuple[str, ...] | None = None,
+    label: ColumnNames | None = None,
     split: str | None = None,
     group: str | None = None,
     weight: str | None = None,
