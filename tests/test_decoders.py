@@ -23,9 +23,6 @@ from xent_bench.data.preparation import Preparation
 from xent_bench.data.streamed import Streamed
 from xent_bench.failures import DataError, OutOfMemory, Unavailable, worth_another_try
 
-# Other tests compute their oracle with JAX, which warns of any fork; no decoder uses its threads.
-pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
-
 CPU = torch.device("cpu")
 N = 600  # images: more chunks than two workers decode ahead
 

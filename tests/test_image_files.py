@@ -207,7 +207,11 @@ def test_a_set_without_a_test_folder_has_a_test_split_drawn(root, tmp_path):
         ("elsewhere/a.jpg", image_folder, "no folder .*/train"),
         ("train/a.jpg", image_folder, "found no folder"),
         ("train/cat/a.txt", image_folder, "expected images in .*/train/cat, found none"),
-        ("train/cat/a.jpg test/cow/b.jpg", image_folder, "no class of train is called cow"),
+        (
+            "train/cat/a.jpg test/cow/b.jpg",
+            image_folder,
+            "no class of train with an image is called cow",
+        ),
         ("train/n1/a.jpg val/ILSVRC2012_val_00000001.JPEG", imagenet, "a folder for each class"),
     ],
 )

@@ -15,7 +15,7 @@ from xent_bench.data.stored_images import PIXELS, StoredWriter
 
 LINKS = 50_000  # names of one file: file systems allow 65,000 or so
 MANY, FEW, SHORT = 1_000_000, 2_000, 200
-TYPED = ("model=linear", "epochs=1", "batch_size=64", "data.size=16", "machine.workers=2")
+TYPED = ("model=linear", "epochs=1", "batch_size=32", "data.size=16", "machine.workers=2")
 SAMPLING = 0.25  # seconds between two looks at a run's memory
 MIB = 2**20
 

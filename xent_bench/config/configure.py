@@ -24,6 +24,7 @@ from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
 from xent_bench.config.net_arguments import ByName, passed_by_name
 from xent_bench.config.net_options import NAMES, NetOptions, complaint_of_trainable, taken_out
+from xent_bench.config.neutral_keys import without_neutral_keys
 from xent_bench.config.promises import broken_promise
 from xent_bench.config.rules import Rules, hyper_parameters, rules_for
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
@@ -212,7 +213,7 @@ def _target_and_values(config: DictConfig, group: str) -> tuple[str, dict[str, A
     target, values = _target_and_all_values(config, group)
     if group == "model":
         values, _ = taken_out(values, parameter_names(str(target)))
-    return target, values
+    return target, without_neutral_keys(group, values, parameter_names(str(target)))
 
 
 def _target_and_all_values(config: DictConfig, group: str) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from xent_bench.config.configure import defaults_in_source, net_options, values_in_use
 from xent_bench.config.first_weights import first_weights
 from xent_bench.config.net_options import UNHASHED, NetOptions
+from xent_bench.config.neutral_keys import RATES
 from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import GROUPS, plain
 
@@ -39,11 +40,7 @@ NEUTRAL = {
     **{
         f"{optimizer}.{key}": value
         for optimizer in ("adamw", "sgd")
-        for key, value in (
-            ("backbone_lr", 1.0),
-            ("layer_decay", 1.0),
-            ("decay_bias_and_norm", False),
-        )
+        for key, value in RATES.items()
     },
     "augmentation.cutout": 0,
     **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix"), 0.0),
