@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
+from xent_bench.data.arrow_images import ArrowImages
 from xent_bench.data.cropping import Draw, Pixels, crop
 from xent_bench.data.decoding import (
     BAD,
@@ -164,6 +165,8 @@ class ImageFiles:
     @cached_property
     def _looks(self) -> FileHashes:
         silence_pillow()
+        if isinstance(self.encoded, ArrowImages):
+            return FileHashes(*(part[self.rows] for part in self.encoded.looked_at(look_into)))
         if self.encoded is not None:
             return content_hashes(self._contents(), look_into)
         return file_hashes(self.root, self.names, look)
