@@ -85,8 +85,8 @@ def _as_data_error(root: str, error: Exception, *, is_local: bool, download: boo
 def _quiet_and_offline(*, is_offline: bool) -> Iterator[None]:
     """Keep the library from printing, and with `is_offline` from using the network."""
     import datasets
-    import huggingface_hub
     from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     held = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
     bars = datasets.is_progress_bar_enabled()
@@ -94,7 +94,7 @@ def _quiet_and_offline(*, is_offline: bool) -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     datasets.disable_progress_bars()
     with suppress(Warning):  # of an environment variable that asks for them
-        huggingface_hub.utils.disable_progress_bars()
+        disable_progress_bars()
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     if is_offline:

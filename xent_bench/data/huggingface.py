@@ -123,7 +123,7 @@ def _column(rows: Any, key: str, name: str | None, usual: tuple[str, ...]) -> st
             f"expected a column with the {key}s ({', '.join(usual[:4])}, ...); the set has "
             f"{_some(names)}; data.{key}=NAME names it"
         )
-    return likely[0]
+    return str(likely[0])
 
 
 def _some(names: list[str]) -> str:
@@ -146,8 +146,7 @@ def _is_unlabelled(rows: Any, label: str) -> bool:
     """Whether no row has a label, which is None or -1 where it is missing."""
     if label not in rows.column_names:
         return True
-    column = _arrow(rows, label)
-    return set(column.slice(0, 1).to_pylist()) <= {None, -1} and _is_missing(column).all()
+    return bool(_is_missing(_arrow(rows, label)).all())
 
 
 def _is_missing(column: Any) -> np.ndarray:
