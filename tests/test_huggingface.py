@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -167,7 +168,7 @@ def test_hashes_are_remembered_until_a_file_changes(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        ({"root": "no/such/folder"}, "no such folder or name|expected a folder or a name"),
+        ({"root": "no/such/folder"}, "expected a folder or a name of the hub"),
         ({"root": "nobody/nothing"}, r"nobody/nothing: no such folder.*data\.download=true"),
         ({"image": "pixels"}, r"data\.image=pixels: no such column; the set has image, label"),
         ({"label": "image"}, "expected classes or lists of numbers in image"),
@@ -184,5 +185,12 @@ def test_what_cannot_be_read_is_refused_in_one_line(saved, keys, reason):
 def test_rows_without_a_label_are_named(tmp_path):
     rows(0, 4, [0, -1, 1, -1]).save_to_disk(tmp_path)
 
-    with pytest.raises(DataError, match="got none in train row 1, train row 3$"):
+    with pytest.raises(DataError, match=r"got none in train row 1, train row 3$"):
         huggingface(root=str(tmp_path), size=8)
+
+
+def test_without_the_library_one_line_names_what_to_install(saved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+
+    with pytest.raises(DataError, match=r"pip install 'xent-bench\[huggingface\]'$"):
+        huggingface(root=str(saved / "disk"))
