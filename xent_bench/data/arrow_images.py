@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_whole
 
 
-class ArrowImages(Sequence[bytes]):
+class ArrowImages:
     """The contents of images in columns of bytes, of paths, or of both in a struct.
 
     A row that holds a path and no bytes is read from its file; a relative path begins at `folder`.
@@ -37,14 +37,8 @@ class ArrowImages(Sequence[bytes]):
         """Number of images."""
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    @overload
-    def __getitem__(self, row: int) -> bytes: ...
-    @overload
-    def __getitem__(self, row: slice) -> Sequence[bytes]: ...
-    def __getitem__(self, row: int | slice) -> bytes | Sequence[bytes]:
+    def __getitem__(self, row: int) -> bytes:
         """The bytes of one image; empty ones where its row holds none. OSError without its file."""
-        if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(len(self)))]
         content, path = self._cell(row)
         if content is None and path:
             return self._place(path).read_bytes()

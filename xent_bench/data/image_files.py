@@ -50,7 +50,9 @@ class ImageFiles:
     names: np.ndarray  # as bytes: paths relative to the root, or what errors call a content
     preparation: Preparation
     rows: np.ndarray  # int64 (n,): the places of these images in `encoded` and `stored`
-    encoded: Sequence[bytes] | None = None  # contents of files that are in no file of their own
+    encoded: Sequence[bytes] | ArrowImages | None = (
+        None  # contents of files that are in no file of their own
+    )
     stored: StoredImages | None = None  # the reduced images, if they are kept decoded
 
     @classmethod
@@ -59,7 +61,7 @@ class ImageFiles:
         root: Path,
         names: Sequence[str],
         preparation: Preparation | int,
-        encoded: Sequence[bytes] | None = None,
+        encoded: Sequence[bytes] | ArrowImages | None = None,
     ) -> "ImageFiles":
         """The images with these names, which are relative to the root.
 
