@@ -50,9 +50,8 @@ class ImageFiles:
     names: np.ndarray  # as bytes: paths relative to the root, or what errors call a content
     preparation: Preparation
     rows: np.ndarray  # int64 (n,): the places of these images in `encoded` and `stored`
-    encoded: Sequence[bytes] | ArrowImages | None = (
-        None  # contents of files that are in no file of their own
-    )
+    # contents of files that are in no file of their own
+    encoded: Sequence[bytes] | ArrowImages | None = None
     stored: StoredImages | None = None  # the reduced images, if they are kept decoded
 
     @classmethod
