@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
+from xent_bench.data.arrow_images import ArrowImages
 from xent_bench.data.cropping import Draw, Pixels, crop
 from xent_bench.data.decoding import (
     BAD,
@@ -49,7 +50,8 @@ class ImageFiles:
     names: np.ndarray  # as bytes: paths relative to the root, or what errors call a content
     preparation: Preparation
     rows: np.ndarray  # int64 (n,): the places of these images in `encoded` and `stored`
-    encoded: Sequence[bytes] | None = None  # contents of files that are in no file of their own
+    # contents of files that are in no file of their own
+    encoded: Sequence[bytes] | ArrowImages | None = None
     stored: StoredImages | None = None  # the reduced images, if they are kept decoded
 
     @classmethod
@@ -58,7 +60,7 @@ class ImageFiles:
         root: Path,
         names: Sequence[str],
         preparation: Preparation | int,
-        encoded: Sequence[bytes] | None = None,
+        encoded: Sequence[bytes] | ArrowImages | None = None,
     ) -> "ImageFiles":
         """The images with these names, which are relative to the root.
 
@@ -164,6 +166,8 @@ class ImageFiles:
     @cached_property
     def _looks(self) -> FileHashes:
         silence_pillow()
+        if isinstance(self.encoded, ArrowImages):
+            return FileHashes(*(part[self.rows] for part in self.encoded.looked_at(look_into)))
         if self.encoded is not None:
             return content_hashes(self._contents(), look_into)
         return file_hashes(self.root, self.names, look)
