@@ -182,7 +182,7 @@ def test_what_takes_long_says_so_once(root, monkeypatch, capsys):
     sha256(root)
     sha256(root)
 
-    assert capsys.readouterr().err == "reading 3 images once, to hash their content\n"
+    assert capsys.readouterr().err == "reading images once, to hash and check them: 1 of 3\n"
 
 
 def test_processes_that_begin_at_once_agree_and_leave_a_whole_memory(root, files_read):

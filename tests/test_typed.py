@@ -120,7 +120,7 @@ TYPED = {
     "machine.runs=/data/a#b": """'machine.runs="/data/a#b"'""",
     "data=image_folder data.root=/a,b": """as one value: 'data.root="/a,b"'""",
     "data=image_folder": "data.root: has to be given, as in data.root=/path/to/images",
-    "model=resnet18 data.size=3": "there is data.mean, data.std; data.size is a key of data=image",
+    "model=resnet18 data.size=3": "there is data.mean, data.std; data.size is a key of data=",
     "loss.gamma=2": "loss.gamma is a key of loss=dual_focal, loss=focal",
     "-m seed=0..5": "from 0 to 5: -m 'seed=range(0,6)'",
     "seed=range(0,3)": "seed=range(0,3): a sweep, which needs -m",

@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from xent_bench.config.nearest import nearest
@@ -41,3 +42,10 @@ class Parser(argparse.ArgumentParser):
     def _takes(self) -> str:
         names = [action.metavar or action.dest for action in self._get_positional_actions()]
         return " ".join(map(str, names)) or "no words but options"
+
+
+def existing_folder(text: str) -> Path:
+    """The folder that an option names; argparse's error if there is none."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"no folder {text} here")
+    return Path(text)

@@ -1,20 +1,16 @@
 """xent-embed: compute the features of a data set once, to train heads on them many times."""
 
-import argparse
-import os
 import shlex
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xent_bench.arguments import Parser
-from xent_bench.config.command_line import flags_first
+from xent_bench.arguments import Parser, existing_folder
+from xent_bench.config.composed import composed
 from xent_bench.config.configure import ConfigError, check_sources, check_top_level
-from xent_bench.config.explain import USER_ERRORS, composition_error, exit_code, explain
-from xent_bench.config.nearest import nearest
+from xent_bench.config.explain import exit_code, explain, of_user
 from xent_bench.exit_codes import Exit, exit_codes_help
-from xent_bench.failures import named
 from xent_bench.process.lost_output import outlive_output
 from xent_bench.process.signals import Preempted, raise_on_signal
 from xent_bench.process.streams import replace_what_cannot_be_shown
@@ -46,19 +42,11 @@ def main() -> None:
         print(f"{'Interrupted' if by_hand else 'Preempted'}. The same command goes on from here.")
         sys.exit(Exit.INTERRUPTED if by_hand else Exit.PREEMPTED)
     except Exception as error:
-        cause = _of_user(error)
+        cause = of_user(error)
         if cause is None:
             raise
         print(f"xent-embed: {explain(cause, sys.argv[1:])}", file=sys.stderr)
         sys.exit(exit_code(cause))
-
-
-def _of_user(error: Exception) -> Exception | None:
-    """The error, by a name that says what to do, if it is a user's; None if it is a bug of ours."""
-    by_name = named(error)
-    if isinstance(by_name, USER_ERRORS):
-        return by_name
-    return composition_error(error)
 
 
 def _embed(words: list[str], folder: Path | None) -> None:
@@ -66,7 +54,7 @@ def _embed(words: list[str], folder: Path | None) -> None:
     ours = [word for word in words if word.partition("=")[0] in OPTIONS]
     others = [word for word in words if word not in ours]
     options = _options({name: chosen[name] for name in OPTIONS if name in chosen})
-    config = _composed(others, folder)
+    config = composed(others, folder, KEYS, command="xent-embed", options=OPTIONS)
     check_top_level(config)
     check_sources(config)
     print("Loading PyTorch ...", flush=True)
@@ -112,30 +100,6 @@ def _options(typed: dict[str, str]) -> dict[str, Any]:
     if "dtype" in typed and typed["dtype"] not in DTYPES:
         raise ConfigError("dtype", f"expected float32 or float16, got {typed['dtype']}")
     return values
-
-
-def _composed(words: list[str], folder: Path | None) -> "DictConfig":
-    """The config of a run with these choices, of which only data and net are used."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import open_dict
-
-    from xent_bench.config.files import register_files
-    from xent_bench.config.schema import CONF, register_schema
-
-    for word in words:
-        key = word.lstrip("+~").partition("=")[0]
-        if key.partition(".")[0] not in KEYS and key.partition("@")[0] not in KEYS:
-            meant = nearest(key, (*KEYS, *OPTIONS))
-            raise ConfigError(key, f"no key of xent-embed, which trains nothing; {meant}")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    register_schema()
-    register_files()
-    added = [] if folder is None else [f"hydra.searchpath=['file://{folder.resolve()}']"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", [*flags_first(words), *added])
-    with open_dict(config):
-        config.pop("hydra", None)
-    return config
 
 
 class _Progress:
@@ -197,12 +161,8 @@ def _parser() -> Parser:
         "dtype=float16: half the size",
     )
     parser.add_argument(
-        "--config-dir", type=_folder, help="a folder with your own data/NAME.yaml, model/NAME.yaml"
+        "--config-dir",
+        type=existing_folder,
+        help="a folder with your own data/NAME.yaml, model/NAME.yaml",
     )
     return parser
-
-
-def _folder(text: str) -> Path:
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"no folder {text} here")
-    return Path(text)

@@ -22,6 +22,7 @@ from xent_bench.config.files import FileError
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import CONF, OWN
 from xent_bench.exit_codes import CODES, Exit, one_line
+from xent_bench.failures import named
 
 CONFIG_ERRORS: tuple[type[Exception], ...] = (
     ConfigError,
@@ -45,6 +46,12 @@ def exit_code(error: Exception) -> int:
     return next(
         (code for kind, code in CODES.items() if isinstance(error, kind)), Exit.NOT_AS_EXPECTED
     )
+
+
+def of_user(error: Exception) -> Exception | None:
+    """The error, by a name that says what to do, if it is a user's; None if it is a bug of ours."""
+    by_name = named(error)
+    return by_name if isinstance(by_name, USER_ERRORS) else composition_error(error)
 
 
 def composition_error(error: Exception) -> Exception | None:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
+from xent_bench.data.decoding import MODES
 from xent_bench.data.grouped_split import number_of_groups
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
@@ -19,9 +20,10 @@ Keys: TypeAlias = UInt64[np.ndarray, " n"]
 EXAMPLES = 3  # pairs of copies that are named
 
 
-def account(data: ImageSet, splits: Splits) -> DataAccount:
+def account(data: ImageSet, splits: Splits, most: int | None = EXAMPLES) -> DataAccount:
     """Count the images, and look for copies by their content: the bytes of a file, or the pixels.
 
+    At most so many pairs of copies are named; None: all of them.
     It costs one more hash of all pixels for a set in memory; files have been hashed already.
     """
     counts = {
@@ -29,7 +31,7 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         for name, ids in splits._asdict().items()
     }
     smallest = int(counts["train"].argmin())
-    copies = _Copies(data, splits)
+    copies = _Copies(data, splits, most)
     listing = data.listing
     return DataAccount(
         images=len(data.images),
@@ -55,6 +57,7 @@ def account(data: ImageSet, splits: Splits) -> DataAccount:
         groups=None if data.groups is None else number_of_groups(data.groups),
         weights=_extremes(data, splits),
         notes={} if listing is None else listing.notes,
+        **_seen(data),
     )
 
 
@@ -65,6 +68,27 @@ def _extremes(data: ImageSet, splits: Splits) -> tuple[float, float] | None:
     return float(weights.min()), float(weights.max())
 
 
+def _seen(data: ImageSet) -> dict[str, Any]:
+    """Sizes and modes of the files, where the images are files that can be read."""
+    files = data.images if isinstance(data.images, ImageFiles) else data.files
+    if files is None:
+        return {}
+    seen = files.seen
+    sizes, modes = seen.sizes[~seen.is_bad], seen.modes[~seen.is_bad]
+    if not len(sizes):
+        return {}
+    shorter = sizes.min(axis=1)
+    order = np.argsort(shorter, kind="stable")
+    of_order = {"smallest": order[0], "median": order[len(order) // 2], "largest": order[-1]}
+    named = {name: tuple(sizes[place].tolist()) for name, place in of_order.items()}
+    below = int((shorter < min(data.shape[1:])).sum())
+    counts = np.bincount(modes, minlength=len(MODES)).tolist()
+    return {
+        "sizes": named | {"below": below},
+        "modes": {mode: n for mode, n in zip(MODES, counts, strict=True) if n},
+    }
+
+
 def _crops(data: ImageSet) -> str | None:
     files = data.images if isinstance(data.images, ImageFiles) else data.files
     return None if files is None else files.preparation.crops
@@ -73,8 +97,8 @@ def _crops(data: ImageSet) -> str | None:
 class _Copies:
     """Images with the same content: sorted by content, then by split, then by id."""
 
-    def __init__(self, data: ImageSet, splits: Splits) -> None:
-        self.data, self.splits = data, splits._fields
+    def __init__(self, data: ImageSet, splits: Splits, most: int | None) -> None:
+        self.data, self.splits, self.most = data, splits._fields, most
         split_of = np.empty(len(data.images), np.int64)
         for number, ids in enumerate(splits):
             split_of[ids.numpy()] = number
@@ -119,10 +143,11 @@ class _Copies:
         return self._pairs(places)
 
     def _pairs(self, places: Int[np.ndarray, " m"]) -> Pairs:
+        places = places[: self.most]
         firsts, copies = self.ids[self.original[places]], self.ids[places]
         return tuple(
             (self.data.name_of(int(first)), self.data.name_of(int(copy)))
-            for first, copy in zip(firsts[:EXAMPLES], copies[:EXAMPLES], strict=True)
+            for first, copy in zip(firsts, copies, strict=True)
         )
 
 

@@ -37,6 +37,8 @@ METHODS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 LARGE = 2**25  # pixels: of such images one is decoded at a time when all files are looked at
 ONE_AT_A_TIME = Lock()
 UPRIGHT, LYING, BAD = 1, 2, 3  # how a file looks; 0: nobody has looked
+# modes of files, as Pillow calls them: grey, colour, with a palette, with transparency, for print
+MODES = ("another", "1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
 
 ORIENTATION = 274  # the number of EXIF's tag, 0x0112
 # values of the tag by where the first row and column of the file belong in the upright image
@@ -111,13 +113,21 @@ def is_upright(content: Content) -> bool:
     Raises as `decode` does.
     """
     with _opened(content) as image:
-        image.draft(None, (1, 1))
-        with ONE_AT_A_TIME if math.prod(image.size) > LARGE else nullcontext():
-            return _load(image) == 1
+        return _decodes_upright(image)
+
+
+def _decodes_upright(image: Any) -> bool:
+    image.draft(None, (1, 1))
+    with ONE_AT_A_TIME if math.prod(image.size) > LARGE else nullcontext():
+        return _load(image) == 1
 
 
 def look(path: bytes) -> int:
-    """Decode the whole image to see whether it is good: UPRIGHT, LYING or BAD."""
+    """Decode the whole image to see whether it is good, and how large: a number of several parts.
+
+    Bits 0 to 7: UPRIGHT, LYING or BAD; 8 to 15: the place of its mode in MODES; 16 to 39 and 40 to
+    63: width and height of the file, in pixels.
+    """
     return _look(path)
 
 
@@ -128,11 +138,15 @@ def look_into(content: bytes) -> int:
 
 def _look(content: Content) -> int:
     try:
-        return UPRIGHT if is_upright(content) else LYING
+        with _opened(content) as image:
+            w, h, mode = *map(int, image.size), str(image.mode)
+            is_turned = not _decodes_upright(image)
     except MemoryError:
         raise
     except Exception:  # each of Pillow's readers raises other errors
         return BAD
+    number = MODES.index(mode) if mode in MODES else 0
+    return (LYING if is_turned else UPRIGHT) | number << 8 | w << 16 | h << 40
 
 
 def complaint(error: Exception) -> str:

@@ -8,7 +8,6 @@ read again.
 
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,28 +20,29 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from filelock import FileLock
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, UInt8, UInt64
 
 from xent_bench.cache_folder import cache_folder
 from xent_bench.failures import DataError
+from xent_bench.process.counted import Counted
 from xent_bench.process.processors import processors
 from xent_bench.runs.whole_files import write_whole
 
 Hashes: TypeAlias = UInt8[np.ndarray, "n 32"]
-Looks: TypeAlias = UInt8[np.ndarray, " n"]
+Looks: TypeAlias = UInt64[np.ndarray, " n"]
 Stamps: TypeAlias = Int64[np.ndarray, "n 2"]  # size in bytes; time of change in ns
 
 # threads wait for the disk, hash and decode, none of which holds Python's lock
 THREADS = max(8, processors())
 CHUNK = 256  # files that a thread gets at a time
-QUIET = 3.0  # seconds of reading after which a line says what takes so long
+QUIET = 3.0  # seconds of reading after which a line says how far it is
 # in ns: a file that changed less than this before it was read is not remembered. On a file system
 # with a coarse clock a second change could leave it with the same time.
 SETTLED = 2 * 10**9
 
 
 class FileHashes(NamedTuple):
-    """The hash of each file, and whether its image is good and upright."""
+    """The hash of each file, and what was seen when its image was looked at."""
 
     hashes: Hashes
     looks: Looks  # UNSEEN where nobody has looked
@@ -62,7 +62,7 @@ NOTHING = Memory(
     np.array([], "S1"),
     np.empty((0, 2), np.int64),
     np.empty((0, 32), np.uint8),
-    np.empty(0, np.uint8),
+    np.empty(0, np.uint64),
 )
 
 
@@ -71,7 +71,7 @@ def file_hashes(
 ) -> FileHashes:
     """The SHA-256 of each named file below the root. DataError names a file that cannot be read.
 
-    `look` maps the path of a file to a number from 1 to 255, which is remembered with its hash.
+    `look` maps the path of a file to a number from 1 to 2^64 - 1, which is remembered too.
     """
     stamps = np.concatenate([NOTHING.stamps, *_in_threads(_stamps, root, names)])
     file = _memory_file(root)
@@ -107,23 +107,21 @@ def content_hashes(contents: Iterable[bytes], look: Callable[[bytes], int]) -> F
         while chunk := list(islice(contents, CHUNK)):  # not all at once: together they are large
             digests += pool.map(lambda item: (hashlib.sha256(item).digest(), look(item)), chunk)
     hashes = np.frombuffer(b"".join(digest for digest, _ in digests), np.uint8)
-    return FileHashes(hashes.reshape(-1, 32), np.array([look for _, look in digests], np.uint8))
+    return FileHashes(hashes.reshape(-1, 32), np.array([look for _, look in digests], np.uint64))
 
 
 def _in_threads(work: Any, root: Path, names: np.ndarray, *, report: bool = False) -> Iterator[Any]:
     """Do the work on chunks of names in threads; yield the results in the order of the names.
 
-    With `report` a line on stderr says, after `QUIET` seconds, that files are being read.
+    With `report` lines on stderr say, after `QUIET` seconds, how many files have been read.
     """
-    deadline = time.monotonic() + QUIET
+    counted = Counted("reading images once, to hash and check them", len(names), quiet=QUIET)
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     pool = ThreadPoolExecutor(THREADS)
     try:
         for result in pool.map(lambda chunk: work(root, chunk.tolist()), chunks):
-            if report and time.monotonic() > deadline:
-                report = False
-                line = f"reading {len(names):,} images once, to hash their content"
-                print(line, file=sys.stderr, flush=True)
+            if report:
+                counted.count(len(result.hashes))
             yield result
     finally:  # after an error or a signal to end, chunks that have not begun are not read
         pool.shutdown(cancel_futures=True)
@@ -137,7 +135,7 @@ def _stamps(root: Path, names: list[bytes]) -> Stamps:
 def _read(root: Path, names: list[bytes], look: Callable[[bytes], int] | None) -> FileHashes:
     digests = _each(lambda path: (_digest(path), look(path) if look else UNSEEN), root, names)
     hashes = np.frombuffer(b"".join(digest for digest, _ in digests), np.uint8)
-    return FileHashes(hashes.reshape(-1, 32), np.array([look for _, look in digests], np.uint8))
+    return FileHashes(hashes.reshape(-1, 32), np.array([look for _, look in digests], np.uint64))
 
 
 def _digest(path: bytes) -> bytes:
@@ -171,7 +169,7 @@ def _recall(
     With `looked_at` a file at which nobody has looked is not remembered.
     """
     hashes, is_remembered = np.zeros((len(names), 32), np.uint8), np.zeros(len(names), bool)
-    looks = np.full(len(names), UNSEEN, np.uint8)
+    looks = np.full(len(names), UNSEEN, np.uint64)
     if len(memory.names):
         place = np.searchsorted(memory.names, names).clip(max=len(memory.names) - 1)
         same_stamps = (memory.stamps[place] == stamps).all(axis=1)
@@ -203,6 +201,8 @@ def _load(file: Path | None) -> Memory:
         n = len(memory.names)
         kinds = [array.dtype.kind for array in memory], [array.shape for array in memory]
         if kinds != (["S", "i", "u", "u"], [(n,), (n, 2), (n, 32), (n,)]):
+            return NOTHING
+        if memory.looks.dtype != np.uint64:  # of a version that did not look at sizes
             return NOTHING
     except Exception:  # NumPy and zipfile raise many kinds of error for a damaged file
         return NOTHING

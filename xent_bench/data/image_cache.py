@@ -31,6 +31,7 @@ from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.stored_images import StoredImages, StoredWriter, is_damaged
 from xent_bench.failures import DataError
+from xent_bench.process.counted import Counted
 from xent_bench.process.processors import processors
 
 VERSION = 1  # of what is stored
@@ -152,7 +153,7 @@ def _room(parent: Path, files: ImageFiles, *, is_wanted: bool) -> int:
 
 def _write(part: Path, files: ImageFiles, room: int) -> None:
     part.mkdir()
-    report = _Report(len(files))
+    report = Counted("decoding images once, for all runs", len(files), quiet=QUIET, between=BETWEEN)
     with StoredWriter(part) as writer:
         for image in _reduced(files):
             writer.add(image)
@@ -168,20 +169,6 @@ def _reduced(files: ImageFiles) -> Iterator[Pixels]:
     with ThreadPoolExecutor(threads) as pool:
         while chunk := list(islice(numbers, 16 * threads)):
             yield from pool.map(files.reduced, chunk)
-
-
-class _Report:
-    """Lines on stderr that say how many images are decoded, where it takes long."""
-
-    def __init__(self, n: int) -> None:
-        self.done, self.n, self.next_line = 0, n, time.monotonic() + QUIET
-
-    def count(self) -> None:
-        self.done += 1
-        if time.monotonic() > self.next_line:
-            self.next_line = time.monotonic() + BETWEEN
-            line = f"decoding images once, for all runs: {self.done:,} of {self.n:,}"
-            print(line, file=sys.stderr, flush=True)
 
 
 def _remove_old(parent: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -36,6 +36,14 @@ Decoded: TypeAlias = UInt8[np.ndarray, "n size size channels"]
 NAMED = 3  # bad files that a refusal names
 # moments of the channels in ImageNet's train images, in units of uint8
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+class Seen(NamedTuple):
+    """Sizes and modes of files, as they were when each was looked at once."""
+
+    sizes: np.ndarray  # (n, 2): width and height in pixels; 0 where a file is bad
+    modes: np.ndarray  # (n,): places in decoding.MODES
+    is_bad: np.ndarray  # (n,)
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ class ImageFiles:
         """A hash of the names and of all bytes of the files. Unchanged files are read only once."""
         content = hashlib.sha256(b"\n".join(self.names.tolist()))
         content.update(self.hashes.tobytes())
-        is_turned = self._looks.looks == LYING
+        is_turned = self._states == LYING
         if is_turned.any():  # before they were turned upright their pixels were others
             content.update(b"turned upright" + np.packbits(is_turned).tobytes())
         chosen = self.preparation
@@ -119,11 +127,7 @@ class ImageFiles:
 
         Every file is decoded once; later only those that have changed since, and the bad ones.
         """
-        complaints = [
-            f"{self.place_of(number)}: {reason}"
-            for number in np.flatnonzero(self._looks.looks == BAD).tolist()
-            if (reason := self._complaint(number))
-        ]
+        complaints = self.complaints()
         if complaints:
             examples = "; ".join(complaints[:NAMED])
             others = f"; and {n:,} more" if (n := len(complaints) - NAMED) > 0 else ""
@@ -131,6 +135,14 @@ class ImageFiles:
                 f"cannot read {len(complaints):,} of {len(self):,} images, which have to be "
                 f"replaced or deleted: {examples}{others}"
             )
+
+    def complaints(self) -> list[str]:
+        """The place of each file that is no good image, and the reason."""
+        return [
+            f"{self.place_of(number)}: {reason}"
+            for number in np.flatnonzero(self._states == BAD).tolist()
+            if (reason := self._complaint(number))
+        ]
 
     def decode(self, wanted: list[tuple[int, Draw | None]]) -> Decoded:
         """Decode the images with these numbers, each cropped by its draw, or centrally without one.
@@ -162,6 +174,17 @@ class ImageFiles:
             raise
         except Exception as error:  # each of Pillow's readers raises other errors
             raise DataError(f"cannot read {self.place_of(number)}: {complaint(error)}") from error
+
+    @property
+    def seen(self) -> "Seen":
+        """The width, height and mode of each file, as they were when it was looked at."""
+        looks = self._looks.looks
+        sizes = np.stack((looks >> 16 & 0xFFFFFF, looks >> 40), axis=1).astype(np.int64)
+        return Seen(sizes, (looks >> 8 & 0xFF).astype(np.int64), self._states == BAD)
+
+    @property
+    def _states(self) -> np.ndarray:
+        return self._looks.looks & 0xFF
 
     @cached_property
     def _looks(self) -> FileHashes:

@@ -121,8 +121,10 @@ def account_rows(data: str, account: DataAccount) -> list[tuple[str, str]]:
     rows += [("left out", ", ".join(left_out))] * bool(left_out)
     leaks = ", ".join(f"{int(n):,} of {split}" for split, n in account.leaks.items())
     if leaks:
-        examples = _pairs(account.leak_examples, sum(account.leaks.values()))
-        rows.append(("also in an earlier split", f"{leaks}{examples}"))
+        n = sum(account.leaks.values())
+        examples = _pairs(account.leak_examples, n)
+        more = " (xent-data --all lists them)" * (n > len(account.leak_examples))
+        rows.append(("also in an earlier split", f"{leaks}{examples}{more}"))
     if account.repeated:
         rows.append(("twice in train", _images(account.repeated)))
     if account.conflicts:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -87,11 +87,17 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
 
 def load(parts: Parts) -> ImageSet:
     """Load the data set, and refuse images that cannot be read."""
+    data = load_unchecked(parts.data)
+    data.check_files()
+    return data
+
+
+def load_unchecked(function: "partial[Any]") -> ImageSet:
+    """Load the data set; its files, which may be damaged, are not looked at."""
     with blaming("data", "when it was loaded"):
-        data = parts.data()
+        data = function()
     if not isinstance(data, ImageSet):
         raise ConfigError("data._target_", f"expected it to return an ImageSet, got {type(data)}")
-    data.check_files()
     return data
 
 
