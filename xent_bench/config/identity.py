@@ -154,7 +154,9 @@ def run_folder(config: DictConfig) -> Path:
 def _net(config: DictConfig) -> str:
     """The net in the name of a folder: its name in its library, if it is of one."""
     name = choice(config, "model")
-    return re.sub(r"[^\w.-]", "_", str(config.model.name)) if name in LIBRARIES else name
+    if _full_choice(config, "model") not in LIBRARIES:  # a user's own net may be called timm too
+        return name
+    return re.sub(r"[^\w.-]", "_", str(config.model.name))
 
 
 def command_of(hydra: HydraConf | DictConfig, overrides: Iterable[str]) -> str:
