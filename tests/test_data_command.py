@@ -94,6 +94,17 @@ def test_files_that_cannot_be_read_do_not_hide_the_others(say, photos):
     assert "169 L" in out
 
 
+def test_the_size_of_a_photograph_is_that_of_the_upright_image(say, photos):
+    lying = Image.Exif()
+    lying[274] = 6
+    image = Image.fromarray(np.zeros((50, 90, 3), np.uint8))
+    image.save(photos / "train/dog/lying.jpg", exif=lying)
+    out, _, _ = say("data=image_folder", f"data.root={photos}", "data.size=16")
+
+    assert "files: 40 x 30 to 50 x 90 pixels" in out
+    assert "170 L, 1 RGB" in out
+
+
 def test_many_classes_are_summed(say):
     out, _, _ = say("data=synthetic", "data.n=4000", "data.classes=50")
 

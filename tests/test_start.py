@@ -63,7 +63,7 @@ def test_what_is_odd_in_a_set_is_told():
         "  no image of: 1 class in val",
         "  left out: 3 hidden, 1 no image (.txt), folder extra",
         "  also in an earlier split: 4 of test: train/cat/a.png = val/cat/b.png, ... "
-        "(xent-data --all lists them)",
+        "(xent-data data=... --all lists them)",
         "  twice in train: 2 images",
         "  with another label too: 2 images: train/cat/a.png = train/dog/a.png",
     ]

@@ -58,18 +58,21 @@ def _page(words: list[str], folder: Path | None, *, everything: bool) -> "Page":
 
 
 def _print(page: "Page", words: Sequence[str], *, everything: bool) -> None:
-    from xent_bench.runs.data_account import account_rows
+    from xent_bench.runs.data_account import COPIES, account_rows
 
     name = next((word.partition("=")[2] for word in words if word.startswith("data=")), "digits")
     for label, text in account_rows(name, page.account):
-        print_text([f"{label}: {text}"])
+        if label != COPIES:  # which are listed below
+            print_text([f"{label}: {text}"])
     print_text(_file_lines(page.account))
     print_heading("Images of each class")
     print(*_class_lines(page.counts), sep="\n")
     if page.account.leaks:
         shown = [f"{copy} is {first}" for first, copy in page.account.leak_examples]
-        print_heading("Copies of images of an earlier split")
-        print_text(_some(shown, sum(page.account.leaks.values())))
+        leaks = page.account.leaks
+        numbers = ", ".join(f"{n:,} of {split}" for split, n in leaks.items())
+        print_heading(f"Copies of images of an earlier split: {numbers}")
+        print_text(_some(shown, sum(leaks.values())))
     if page.unreadable:
         listed = page.unreadable if everything else page.unreadable[:MOST]
         print_heading("Not readable: replace or delete them")
@@ -77,7 +80,8 @@ def _print(page: "Page", words: Sequence[str], *, everything: bool) -> None:
     if page.hints:
         print_heading("Hints")
         print_text(page.hints)
-    print_text([f"Next: {page.next_command}"])
+    after = "When these files are replaced or deleted: " if page.unreadable else "Next: "
+    print_text([f"{after}{page.next_command}"])
 
 
 def _file_lines(account: "DataAccount") -> list[str]:
@@ -102,7 +106,9 @@ def _class_lines(counts: dict[str, dict[str, float]]) -> list[str]:
         if len(shown) < len(order) and place == FEW:
             lines.append(f"... {len(order) - 2 * FEW:,} classes between them")
         bar = "█" * round(WIDTH * train[name] / most)
-        numbers = ", ".join(f"{counts[split][name]:,.6g} {split}" for split in counts)
+        numbers = ", ".join(
+            f"{f'{counts[split][name]:,.1f}'.removesuffix('.0')} {split}" for split in counts
+        )
         lines.append(f"{name:{width}} {bar:{WIDTH}} {numbers}")
     return lines
 

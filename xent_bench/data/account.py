@@ -78,7 +78,7 @@ def _seen(data: ImageSet) -> dict[str, Any]:
     if not len(sizes):
         return {}
     shorter = sizes.min(axis=1)
-    order = np.argsort(shorter, kind="stable")
+    order = np.lexsort((sizes.max(axis=1), shorter))
     of_order = {"smallest": order[0], "median": order[len(order) // 2], "largest": order[-1]}
     named = {name: tuple(sizes[place].tolist()) for name, place in of_order.items()}
     below = int((shorter < min(data.shape[1:])).sum())

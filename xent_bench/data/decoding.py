@@ -113,20 +113,21 @@ def is_upright(content: Content) -> bool:
     Raises as `decode` does.
     """
     with _opened(content) as image:
-        return _decodes_upright(image)
+        return _orientation(image) == 1
 
 
-def _decodes_upright(image: Any) -> bool:
+def _orientation(image: Any) -> int:
+    """Decode the whole image, a JPEG at an eighth of its size; return how EXIF says it lies."""
     image.draft(None, (1, 1))
     with ONE_AT_A_TIME if math.prod(image.size) > LARGE else nullcontext():
-        return _load(image) == 1
+        return _load(image)
 
 
 def look(path: bytes) -> int:
     """Decode the whole image to see whether it is good, and how large: a number of several parts.
 
     Bits 0 to 7: UPRIGHT, LYING or BAD; 8 to 15: the place of its mode in MODES; 16 to 39 and 40 to
-    63: width and height of the file, in pixels.
+    63: width and height of the upright image, in pixels.
     """
     return _look(path)
 
@@ -140,13 +141,15 @@ def _look(content: Content) -> int:
     try:
         with _opened(content) as image:
             w, h, mode = *map(int, image.size), str(image.mode)
-            is_turned = not _decodes_upright(image)
+            orientation = _orientation(image)
     except MemoryError:
         raise
     except Exception:  # each of Pillow's readers raises other errors
         return BAD
     number = MODES.index(mode) if mode in MODES else 0
-    return (LYING if is_turned else UPRIGHT) | number << 8 | w << 16 | h << 40
+    if orientation in TURNED:
+        w, h = h, w
+    return (UPRIGHT if orientation == 1 else LYING) | number << 8 | w << 16 | h << 40
 
 
 def complaint(error: Exception) -> str:

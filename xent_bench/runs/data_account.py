@@ -12,6 +12,7 @@ from xent_bench.runs.reading import read_sealed
 
 # names of the folder that is the test split where none is called test, in small letters
 VALIDATION = ("val", "valid", "validation", "dev")
+COPIES = "also in an earlier split"  # the name of a row
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -123,8 +124,8 @@ def account_rows(data: str, account: DataAccount) -> list[tuple[str, str]]:
     if leaks:
         n = sum(account.leaks.values())
         examples = _pairs(account.leak_examples, n)
-        more = " (xent-data --all lists them)" * (n > len(account.leak_examples))
-        rows.append(("also in an earlier split", f"{leaks}{examples}{more}"))
+        more = " (xent-data data=... --all lists them)" * (n > len(account.leak_examples))
+        rows.append((COPIES, f"{leaks}{examples}{more}"))
     if account.repeated:
         rows.append(("twice in train", _images(account.repeated)))
     if account.conflicts:

@@ -72,7 +72,7 @@ def _hints(
     if account.leaks.get("test"):
         hints.append(
             f"{account.leaks['test']:,} images of test are in another split too, so scores on "
-            "test flatter: remove them, or keep copies together (data=table data.group=COLUMN)."
+            "test flatter: remove them, or keep copies together by a group (data=table)."
         )
     sizes, modes = account.sizes, account.modes
     if modes and set(modes) <= {"L", "LA", "1"} and data.shape[0] == 3:
