@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xent_bench.arguments import Parser, existing_folder
 from xent_bench.config.composed import composed
 from xent_bench.config.configure import check_sources, check_top_level
-from xent_bench.config.explain import exit_code, explain, of_user
+from xent_bench.config.explain import refuse_of_user
 from xent_bench.exit_codes import Exit, exit_codes_help, quiet_ending
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.tables import print_heading, print_text
@@ -34,11 +34,7 @@ def main() -> None:
         try:
             page = _page(options.settings, options.config_dir, everything=options.all)
         except Exception as error:
-            cause = of_user(error)
-            if cause is None:
-                raise
-            print(f"xent-data: {explain(cause, sys.argv[1:])}", file=sys.stderr)
-            sys.exit(exit_code(cause))
+            refuse_of_user(error, "xent-data")
         if options.json:
             print(json.dumps(asdict(page), indent=1))
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xent_bench.arguments import Parser, existing_folder
 from xent_bench.config.composed import composed
 from xent_bench.config.configure import ConfigError, check_sources, check_top_level
-from xent_bench.config.explain import exit_code, explain, of_user
+from xent_bench.config.explain import refuse_of_user
 from xent_bench.exit_codes import Exit, exit_codes_help
 from xent_bench.process.lost_output import outlive_output
 from xent_bench.process.signals import Preempted, raise_on_signal
@@ -42,11 +42,7 @@ def main() -> None:
         print(f"{'Interrupted' if by_hand else 'Preempted'}. The same command goes on from here.")
         sys.exit(Exit.INTERRUPTED if by_hand else Exit.PREEMPTED)
     except Exception as error:
-        cause = of_user(error)
-        if cause is None:
-            raise
-        print(f"xent-embed: {explain(cause, sys.argv[1:])}", file=sys.stderr)
-        sys.exit(exit_code(cause))
+        refuse_of_user(error, "xent-embed")
 
 
 def _embed(words: list[str], folder: Path | None) -> None:

@@ -33,9 +33,9 @@ CONFIG_ERRORS: tuple[type[Exception], ...] = (
 USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *CODES)
 
 
-def refuse(error: Exception) -> NoReturn:
+def refuse(error: Exception, program: str = "xent-train") -> NoReturn:
     """Print the line that explains the error to stderr, and exit with the error's code."""
-    print(f"xent-train: {explain(error, sys.argv[1:])}", file=sys.stderr)
+    print(f"{program}: {explain(error, sys.argv[1:])}", file=sys.stderr)
     sys.exit(exit_code(error))
 
 
@@ -48,10 +48,13 @@ def exit_code(error: Exception) -> int:
     )
 
 
-def of_user(error: Exception) -> Exception | None:
-    """The error, by a name that says what to do, if it is a user's; None if it is a bug of ours."""
+def refuse_of_user(error: Exception, program: str) -> NoReturn:
+    """Refuse a user's error, by a name that says what to do; raise one that is a bug of ours."""
     by_name = named(error)
-    return by_name if isinstance(by_name, USER_ERRORS) else composition_error(error)
+    cause = by_name if isinstance(by_name, USER_ERRORS) else composition_error(error)
+    if cause is None:
+        raise error
+    refuse(cause, program)
 
 
 def composition_error(error: Exception) -> Exception | None:
