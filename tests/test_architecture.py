@@ -53,6 +53,7 @@ OURS = {
     "runs": {"arrays", "config", "failures", "links", "metrics", "printable"},
     "calibrators": {"arrays", "links", "runs"},
     "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
+    "conditions": {"config", "data", "failures", "randomness", "ranges", "types"},
     "tracking": {"addresses", "cache_folder", "failures", "metrics", "printable", "runs"},
     "evaluation": {
         "arrays",
@@ -93,6 +94,7 @@ OURS = {
     },
     "training": {
         "arrays",
+        "conditions",
         "config",
         "data",
         "evaluation",

@@ -14,6 +14,7 @@ from xent_bench.runs.result import Run
 # parameter below it, belong to different comparisons. All other parameters may be tuned.
 SETTING = (
     *("data", "model", "schedule", "augmentation"),
+    *("noise", "imbalance", "train_fraction", "target"),
     *("epochs", "batch_size", "accumulate", "precision", "choose", "choose_by", "patience"),
 )
 

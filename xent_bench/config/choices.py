@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from xent_bench.config.nearest import nearest
-from xent_bench.config.schema import CONF, GROUPS, Machine, Recipe, Train
+from xent_bench.config.schema import CONF, GROUPS, Imbalance, Machine, Noise, Recipe, Shift, Train
 
 KEY = re.compile(r"^([A-Za-z]\w*):", re.MULTILINE)
 SHOWN = 5  # choices that a message names
@@ -72,7 +72,10 @@ def _choice(name: str) -> str:
 @cache
 def _keys() -> list[str]:
     """Every key that can be typed, those of all choices among them."""
-    parts = ((Train, ""), (Machine, "machine."), (Recipe, "augmentation."))
+    parts = (
+        *((Train, ""), (Machine, "machine."), (Recipe, "augmentation.")),
+        *((Noise, "noise."), (Imbalance, "imbalance."), (Shift, "shift.")),
+    )
     keys = [f"{prefix}{field.name}" for part, prefix in parts for field in fields(part)]
     of_choices = {
         f"{group}.{key}"

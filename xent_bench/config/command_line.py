@@ -25,6 +25,9 @@ EXAMPLES = {
     "model": "model=cnn",
     "optimizer": "optimizer=sgd",
     "schedule": "schedule=constant",
+    "noise": "noise=symmetric",
+    "imbalance": "imbalance=exponential",
+    "shift": "shift=all",
     "machine": "machine=cpu",
     "experiment": "experiment=quickstart",
 }

@@ -34,6 +34,8 @@ WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 EXAMPLES = {
     "root": ", as in data.root=/path/to/images",
     "name": ", as in model.name=resnet18",
+    "matrix": ", as in noise.matrix=matrix.npy",
+    "labels": ", as in noise.labels=labels.npy",
     "_target_": ", as in model._target_=my_module.MyNet",
 }
 

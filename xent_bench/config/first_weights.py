@@ -65,18 +65,18 @@ def refusing() -> Iterator[None]:
         raise ConfigError(f"model.{error.key}", error.complaint) from error
 
 
-def sha256_of(file: Path) -> str:
+def sha256_of(file: Path, key: str = KEY) -> str:
     """SHA-256 of a file's content, in hex; a file that has not changed is read once a process.
 
-    DataError if it cannot be read.
+    DataError, which names the key that the file was given to, if it cannot be read.
     """
     try:
         status = file.stat()
         if not file.is_file():
-            raise DataError(f"{KEY}: expected a file, got {file}, which is a folder or a device")
+            raise DataError(f"{key}: expected a file, got {file}, which is a folder or a device")
         return _digest(str(file.resolve()), status.st_size, status.st_mtime_ns)
     except OSError as error:
-        raise DataError(f"{KEY}: cannot read {file}: {error.strerror or error}") from error
+        raise DataError(f"{key}: cannot read {file}: {error.strerror or error}") from error
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
+from xent_bench.config.conditions import conditions
 from xent_bench.config.configure import defaults_in_source, net_options, values_in_use
 from xent_bench.config.first_weights import first_weights
 from xent_bench.config.net_options import UNHASHED, NetOptions
@@ -31,6 +32,8 @@ NEUTRAL = {
     **dict.fromkeys((f"image_folder.{split}" for split in ("train", "val", "test")), None),
     "image_folder.crop": 0,
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
+    "train_fraction": 1.0,
+    "target": "votes",
     "accumulate": 1,
     "clip_norm": None,
     "ema": None,
@@ -72,6 +75,7 @@ def science(config: DictConfig) -> dict[str, Any]:
     flat |= _net_options(config)
     flat |= {key: config[key] for key in ("seed", "epochs", "batch_size")}
     flat |= {key: value for key, value in _later(config).items() if value != NEUTRAL[key]}
+    flat |= conditions(config)
     return flat | {"precision": config.precision.name}
 
 
@@ -111,7 +115,8 @@ def _later(config: DictConfig) -> dict[str, Any]:
     by_val = {"choose": config.choose.name, "patience": config.patience}
     if any(value != NEUTRAL[key] for key, value in by_val.items()):
         by_val["choose_by"] = config.choose_by
-    return {key: config[key] for key in ("accumulate", "clip_norm", "ema")} | by_val | recipe
+    later = {key: config[key] for key in ("accumulate", "clip_norm", "ema", "train_fraction")}
+    return later | {"target": config.target.name} | by_val | recipe
 
 
 def run_key(config: DictConfig) -> str:

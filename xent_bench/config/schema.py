@@ -2,8 +2,8 @@
 
 Science or machine: a key that can change the numbers stands at the top and is hashed into the run's
 key; one that cannot stands under `machine`. Others that are not hashed: `name`, under which a run
-is filed (`experiment`, if none is given), `notes` and `tags`; `calibrator`, which adds numbers to a
-run and changes none; and `data.download`.
+is filed (`experiment`, if none is given), `notes` and `tags`; `calibrator`, `shift` and `foreign`,
+which add numbers to a run and change none; and `data.download`.
 """
 
 from dataclasses import dataclass, field
@@ -15,13 +15,17 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from xent_bench.ranges import (
+    Fraction,
+    FromOne,
     NaturalNumber,
     NonEmpty,
     NonNegative,
     OpenFraction,
     Positive,
+    PositiveFraction,
     PositiveInt,
     Seed,
+    Severity,
     ThreadCount,
     WorkerCount,
 )
@@ -74,6 +78,47 @@ class Choose(Enum):
     best = "best"  # on val, by choose_by
 
 
+class NoiseKind(Enum):
+    """The way in which wrong labels are drawn."""
+
+    none = "none"
+    symmetric = "symmetric"  # any other class, each as likely
+    asymmetric = "asymmetric"  # the class that a map names
+    pair = "pair"  # the next class
+    matrix = "matrix"  # by a matrix of transition probabilities
+    instance = "instance"  # by the pixels of the image
+    file = "file"  # labels that a file holds
+
+
+class NoisyOrClean(Enum):
+    """The labels of val and calib, where those of train are noisy."""
+
+    noisy = "noisy"
+    clean = "clean"
+
+
+class ImbalanceKind(Enum):
+    """The shape of the class sizes that are left in train."""
+
+    none = "none"
+    exponential = "exponential"
+    step = "step"
+
+
+class NaturalOrBalanced(Enum):
+    """The class sizes of val and calib, where train is imbalanced."""
+
+    natural = "natural"  # as in train
+    balanced = "balanced"  # as the data set has them
+
+
+class TrainingTarget(Enum):
+    """The label that training sees, where people voted on the class of an image."""
+
+    votes = "votes"  # the distribution
+    majority = "majority"  # the likeliest class
+
+
 # pydantic then refuses `+epoch=3` too, and infinite numbers
 STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
@@ -119,6 +164,46 @@ class Recipe:
 
 
 @dataclass
+class Noise:
+    """Wrong labels, drawn once from the clean ones; those of test are never touched."""
+
+    __pydantic_config__ = STRICT
+
+    kind: NoiseKind = NoiseKind.none
+    rate: Fraction = 0.0  # the share of labels to be changed
+    seed: Seed | None = None  # of the draws; null: the run's seed
+    val: NoisyOrClean = NoisyOrClean.noisy
+    map: Any = None  # for asymmetric: {cat: dog, dog: cat}; null: the one published for the data
+    matrix: NonEmpty | None = None  # a file: c x c, row i the probabilities of class i's new label
+    labels: NonEmpty | None = None  # a file of noisy labels
+    column: NonEmpty | None = None  # of that file, if it has several
+
+
+@dataclass
+class Imbalance:
+    """Classes made rare in train by leaving out images; test stays as it is."""
+
+    __pydantic_config__ = STRICT
+
+    kind: ImbalanceKind = ImbalanceKind.none
+    ratio: FromOne = 1.0  # of the largest class to the smallest
+    seed: Seed | None = None  # of the choice of images; null: the run's seed
+    val: NaturalOrBalanced = NaturalOrBalanced.natural
+    order: Any = None  # classes, from the largest to the smallest; null: as the data set lists them
+
+
+@dataclass
+class Shift:
+    """Corruptions under which test is scored again, after training."""
+
+    __pydantic_config__ = STRICT
+
+    names: list[NonEmpty] = field(default_factory=list)
+    severities: list[Severity] = field(default_factory=lambda: [1, 2, 3, 4, 5])
+    root: NonEmpty | None = None  # a folder of published corrupted images; null: computed here
+
+
+@dataclass
 class Train:
     """One training run."""
 
@@ -139,12 +224,18 @@ class Train:
     choose_by: NonEmpty = MISSING
     patience: PositiveInt | None = MISSING
     augmentation: Recipe = field(default_factory=Recipe)
+    noise: Noise = field(default_factory=Noise)
+    imbalance: Imbalance = field(default_factory=Imbalance)
+    train_fraction: PositiveFraction = MISSING
+    target: TrainingTarget = MISSING
     precision: Precision = MISSING
     experiment: str = MISSING
     name: str = MISSING
     notes: str | None = MISSING
     tags: Any = MISSING  # names and values; as a dict Hydra would refuse new names
     calibrator: Calibrator = MISSING
+    shift: Shift = field(default_factory=Shift)
+    foreign: list[NonEmpty] = MISSING
     machine: Machine = field(default_factory=Machine)
 
 

@@ -61,6 +61,7 @@ class ImageSet:
     groups: Tensor | None = None  # int64 (n,)
     weights: Tensor | None = None  # float (n,), at least 0
     files: ImageFiles | None = None  # those that the images in memory were read from, if any
+    clean: Tensor | None = None  # the labels before noise was added, if it was
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -124,13 +125,17 @@ class ImageSet:
         return checked_posterior(self.posterior, ids, len(self.classes))
 
     def sha256(self) -> str:
-        """A hash of all pixels and labels; for files, of names and bytes instead of pixels."""
+        """A hash of all pixels and clean labels; for files, of names and bytes instead of pixels.
+
+        Noise is no part of it: runs of several seeds, which draw it anew, are of one data set.
+        """
         content = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         if isinstance(self.images, Tensor):
             content.update(self.images.contiguous().numpy().tobytes())
         else:
             content.update(self.images.sha256().encode())
-        content.update(self.labels.contiguous().numpy().tobytes())
+        labels = self.labels if self.clean is None else self.clean
+        content.update(labels.contiguous().numpy().tobytes())
         if self.weights is not None:
             content.update(b"weights" + self.weights.double().contiguous().numpy().tobytes())
         return content.hexdigest()

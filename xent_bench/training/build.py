@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
+from xent_bench.conditions.conditioned import conditioned
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_name
 from xent_bench.config.parts import Parts
@@ -76,7 +77,7 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     checkpointing = Checkpointing(folder, config.machine, notice)
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
     data = kept(load(parts), config.machine.cache, config.epochs)
-    splits = split(data, config.seed)
+    data, splits = conditioned(data, split(data, config.seed), config)
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
     loaders = build_loaders(config, parts, data, splits, device, share)

@@ -1,0 +1,1 @@
+"""Conditions under which losses differ: rare classes, few labels and wrong labels."""

@@ -1,0 +1,25 @@
+"""The images and splits of a run after its conditions: imbalance, then few labels, then noise.
+
+Images are left out by their clean labels, and noise is added to the labels of those that remain.
+The images, labels and ids of test never change.
+"""
+
+from omegaconf import DictConfig
+
+from xent_bench.config.conditions import has_imbalance, has_noise
+from xent_bench.data.image_set import ImageSet
+from xent_bench.data.split import Splits
+
+
+def conditioned(data: ImageSet, splits: Splits, config: DictConfig) -> tuple[ImageSet, Splits]:
+    """Apply the conditions that a config asks for; without one both are returned as they are."""
+    if has_imbalance(config):
+        raise NotImplementedError("imbalance")
+
+    if config.train_fraction < 1:
+        raise NotImplementedError("train_fraction")
+
+    if has_noise(config):
+        raise NotImplementedError("noise")
+
+    return data, splits
