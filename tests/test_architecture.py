@@ -173,6 +173,7 @@ THEIRS = {
     "torch": {
         "certificates",
         "commands",
+        "conditions",
         "config",
         "data",
         "embedding",

@@ -6,7 +6,9 @@ The images, labels and ids of test never change.
 
 from omegaconf import DictConfig
 
+from xent_bench.conditions.noise import with_noise
 from xent_bench.config.conditions import has_imbalance, has_noise
+from xent_bench.config.schema import Noise, plain
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
 
@@ -20,6 +22,6 @@ def conditioned(data: ImageSet, splits: Splits, config: DictConfig) -> tuple[Ima
         raise NotImplementedError("train_fraction")
 
     if has_noise(config):
-        raise NotImplementedError("noise")
+        data = with_noise(data, splits, Noise(**plain(config.noise)), config.seed)
 
     return data, splits
