@@ -89,9 +89,27 @@ class ImageSet:
     def index(self) -> Index:
         """The class of each example, for stratified splits; for soft labels the likeliest class.
 
-        No metric uses it.
+        Of classes that are as likely it is the first. No metric uses it.
         """
         return self.labels.argmax(dim=1) if self.labels.is_floating_point() else self.labels
+
+    @property
+    def has_votes(self) -> bool:
+        """Whether labels are soft: rows of shares."""
+        return self.labels.is_floating_point()
+
+    def is_unanimous(self, ids: Index) -> bool:
+        """Whether the label of each of these images is one class, as a number or as a row."""
+        if not self.has_votes:
+            return True
+        return bool((self.labels[ids].max(dim=1).values == 1).all())
+
+    def tied(self, ids: Index) -> int:
+        """The number of these images whose likeliest class is as likely as another."""
+        if not self.has_votes:
+            return 0
+        first, second = self.labels[ids].topk(2, dim=1).values.unbind(dim=1)
+        return int((first == second).sum())
 
     def class_counts(self, ids: Index) -> ClassCounts:
         """The number of these images in each class (c,); for soft labels the sum of their rows."""
