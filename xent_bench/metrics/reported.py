@@ -67,6 +67,14 @@ METRICS = {
             *("kl", "nll minus label_entropy", "nats", SMALLER, 3),
             needs_soft_labels=True,
         ),
+        Metric(
+            *("total_variation", "distance of p and q, half the sum of |p - q|", "", SMALLER, 3),
+            needs_soft_labels=True,
+        ),
+        Metric(
+            *("entropy_correlation", "of the entropies of p and q (Pearson)", "", LARGER, 3),
+            needs_soft_labels=True,
+        ),
         Metric("true_kl", "KL(p(y|x) || p)", "nats", SMALLER, 3, prefixes=TESTED),
         Metric("brier", "squared error of p, 0 to 2", "", SMALLER, 3),
         Metric("ece", "calibration error, 15 bins", "%", SMALLER, 2),
