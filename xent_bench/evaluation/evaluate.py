@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xent_bench.arrays import Outputs, is_soft
+from xent_bench.arrays import Outputs, is_divided, is_soft
 from xent_bench.calibrators.temperature import (
     Temperature,
     dividend,
@@ -52,6 +52,8 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     if fitted.error is not None:
         metrics["test_ts_se/temperature"] = fitted.value * fitted.error
     words = {"link": link.func.__name__, "scaled_map": scaled_map(link, len(classes))}
+    if is_divided(predictions.test.target) and not is_divided(predictions.calib.target):
+        words["calib_labels"] = "one class each"
     by_prefix = {}
     for prefix, (outputs, reading) in _mapped(predictions, fitted, calibrators).items():
         by_prefix[prefix] = examine(outputs, predictions.test.target, reading)
