@@ -171,6 +171,7 @@ def _show(
     from xent_bench.report.conclusion import conclusion
     from xent_bench.report.notes import facts, legend, warnings
     from xent_bench.report.truth_table import label_notes, truth_table
+    from xent_bench.report.worst_group_table import worst_group_table
     from xent_bench.tables import TEXT
 
     if options.power is not None:
@@ -182,8 +183,8 @@ def _show(
     shown = [tables.levels(comparison)]
     if comparison.contrasts:
         shown.append(tables.differences(comparison))
-    if truth := truth_table(comparison):
-        shown.append(truth)
+    of_some = (truth_table(comparison), worst_group_table(comparison))
+    shown += [table for table in of_some if table is not None]
     in_brief = options.form == "table" and not options.legend
     for table in shown:
         show(table.in_brief() if in_brief else table)

@@ -53,9 +53,12 @@ def _rescore_all(options: argparse.Namespace) -> int:
 
 def _show(run: Run) -> None:
     from xent_bench.evaluation.scorecard import scorecard
+    from xent_bench.evaluation.subgroup_table import subgroup_table
     from xent_bench.tables import print_table
 
     print_table(scorecard(run))
+    if groups := subgroup_table(run):
+        print_table(groups)
 
 
 def _run_folders(place: Path) -> list[Path]:

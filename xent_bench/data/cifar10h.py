@@ -33,7 +33,8 @@ def cifar10h(
     """
     file = _usual(root) if votes is None else votes
     whole = cifar10(root=root, votes=file, download=download, flip=flip, crop=crop)
-    assert whole.test is not None and isinstance(whole.images, Tensor)
+    assert whole.test is not None
+    assert isinstance(whole.images, Tensor)
     return replace(
         whole,
         images=whole.images[whole.test],

@@ -19,6 +19,7 @@ USUAL = {
     "split": ("split", "subset", "partition"),
     "group": ("group", "groupid", "patient", "patientid"),
     "weight": ("weight", "sampleweight"),
+    "attribute": (),  # scores are told apart by it, so it is chosen by the user alone
 }
 NAMED = 6  # columns that a refusal names
 
@@ -32,6 +33,7 @@ class Columns(NamedTuple):
     split: str | None
     group: str | None
     weight: str | None
+    attribute: str | None
 
     def notes(self) -> dict[str, str]:
         """The columns that were read and their use, in words."""
@@ -39,7 +41,7 @@ class Columns(NamedTuple):
         of_labels = f"{len(self.votes)} columns: {votes}" if self.votes else f"column {self.label}"
         others = [
             f"{name} from column {shown(column)}"
-            for name in ("split", "group", "weight")
+            for name in ("split", "group", "weight", "attribute")
             if (column := getattr(self, name)) is not None
         ]
         return {

@@ -15,6 +15,7 @@ from xent_bench.calibrators.temperature import (
     scale,
     scales_outputs,
 )
+from xent_bench.evaluation.by_subgroup import by_subgroup
 from xent_bench.evaluation.recipe import recipe_draws
 from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
@@ -61,6 +62,9 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
         if predictions.posterior is not None:
             against = against_truth(outputs, predictions.posterior, reading)
             metrics |= {f"{prefix}/{key}": value for key, value in against.items()}
+    if predictions.subgroups is not None:
+        of_groups, names = by_subgroup(predictions.subgroups, by_prefix)
+        metrics, words = metrics | of_groups, words | names
     numbers, verdicts = judge(predictions, fitted, by_prefix)
     return Evaluation(metrics | numbers, words | verdicts, by_prefix)
 

@@ -97,6 +97,11 @@ METRICS = {
     )
 }
 
+# Images with an attribute: `test_group/VALUE/top1` and so on, `test_group_se`, `test_group_null`,
+# the same under `test_ts_group`; the worst group is `test/worst_group_top1`, and under `test_null`
+# what it would be by chance. See `subgroups.py`.
+OF_GROUPS, WORST_GROUP = "test_group/", "worst_group_top1"
+
 # under `PREFIX_null`: what a calibrated model shows on so many images, and a p-value
 BAND = ("ece_mean", "ece_low", "ece_high", "overconfidence_low", "overconfidence_high", "p")
 

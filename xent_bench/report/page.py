@@ -33,6 +33,7 @@ from xent_bench.report.page_tables import (
     ranks,
 )
 from xent_bench.report.truth_table import label_notes, truth_table
+from xent_bench.report.worst_group_table import worst_group_table
 from xent_bench.runs.mixtures import separated
 from xent_bench.runs.result import Run
 from xent_bench.tables import Best
@@ -92,6 +93,7 @@ def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) 
         "notes": [*explanations(comparison), *label_notes(comparison)],
         "contrasts": contrasts_table(comparison, evidence),
         "truth": truth_table(comparison),
+        "worst_group": worst_group_table(comparison),
         "ranks": ranks(comparison),
         "trials": trials(comparison) if len(comparison.trials) > len(comparison.rows) else None,
         "costs": costs(comparison),

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from xent_bench.data.image_set import ImageSet
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
 from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.files import PICTURES, PREDICTIONS, RUN_ID
-from xent_bench.runs.predictions import Predicted, Predictions, save
+from xent_bench.runs.predictions import Predicted, Predictions, Subgroups, save
 from xent_bench.runs.result import Run, save_run
 from xent_bench.trained_net.record import net_record, save_record
 from xent_bench.trained_net.weights import save_weights, weights_sha256
@@ -30,7 +31,9 @@ def finish(
     """Evaluate what was predicted, and write the folder's files, `result.json` last."""
     data, curves, begun = built.data, record.tracking.curves, record.begun
     link = built.classifier.link
-    predictions = Predictions(calib, test, link, data.classes, record.true_posterior)
+    predictions = Predictions(
+        calib, test, link, data.classes, record.true_posterior, _subgroups(data, calib, test)
+    )
     save(predictions, folder / PREDICTIONS)
     with blaming("loss", "when its link read the predictions"):
         evaluation = evaluate(predictions, [config.calibrator.name])
@@ -69,6 +72,14 @@ def finish(
         examples_per_second=speed,
     )
     save_run(result, folder)  # done: what follows is MLflow's
+
+
+def _subgroups(data: ImageSet, calib: Predicted, test: Predicted) -> Subgroups | None:
+    if data.attribute is None:
+        return None
+    name, values, of_image = data.attribute
+    places = of_image.numpy()
+    return Subgroups(name, values, places[calib.id], places[test.id])
 
 
 def _infinite(metrics: dict[str, float]) -> dict[str, str]:
