@@ -12,6 +12,7 @@ from scipy.stats import hypergeom, sem
 
 from xent_bench.config.identity import run_folder
 from xent_bench.data.attribute import Attribute, check_attribute
+from xent_bench.data.features import features
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.table import table
 from xent_bench.evaluation.evaluate import evaluate
@@ -235,6 +236,31 @@ def test_a_table_gives_the_attribute_and_keeps_groups_apart_from_it(photographs)
     assert torch.equal(data.groups, plain.groups)
     with pytest.raises(DataError, match=r"data\.attribute=skin: no such column"):
         table(root=str(photographs / "labels.csv"), attribute="skin")
+
+
+@pytest.mark.parametrize("by_split", [False, True])
+def test_features_have_an_attribute_by_the_name_of_an_array(tmp_path, by_split):
+    rng = np.random.default_rng(0)
+    values = np.array(["a", "b", "a", "c", "a", "b"])
+    vectors, labels = rng.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 2
+    arrays = {"features": vectors, "labels": labels, "hospital": values}
+    if by_split:
+        arrays = {
+            f"{name}_{split}": rows[part]
+            for name, rows in arrays.items()
+            for split, part in (("train", slice(4)), ("test", slice(4, 6)))
+        }
+    file = tmp_path / "vectors.npz"
+    np.savez(file, **arrays)
+    read = partial(features, root=str(file))
+
+    data = read(attribute="hospital")
+    assert [data.attribute.values[i] for i in data.attribute.ids] == values.tolist()
+    assert read().attribute is None
+    with pytest.raises(DataError, match=r"expected data\.attribute as an array of .*, got ward"):
+        read(attribute="ward")
+    with pytest.raises(DataError, match=r"with a value for each of \d rows"):
+        read(attribute="features_train" if by_split else "features")
 
 
 def test_a_run_on_a_table_has_scores_of_its_groups_and_shows_them(config, photographs):
