@@ -1,15 +1,19 @@
 """Files of votes: those of CIFAR-10H in their published form, and tables with a row for a vote."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from conftest import answer
+from PIL import Image
 from test_cifar import N, drawn, read, write_pickles
 
 from xent_bench.commands.train import main
 from xent_bench.config.identity import run_folder, run_key
 from xent_bench.data.cifar import cifar10
 from xent_bench.data.cifar10h import cifar10h
+from xent_bench.data.table import table
 from xent_bench.evaluation.scorecard import scorecard
 from xent_bench.failures import DataError
 from xent_bench.runs.files import RESULT
@@ -176,3 +180,80 @@ def test_a_wrong_file_of_votes_ends_the_command_with_3(place, capsys):
     assert answer(main, "data=cifar10", "data.root=.", "data.votes=votes.npy", *QUICK) == 3
     assert "expected votes on 20 images for 10 classes" in capsys.readouterr().err
     assert not [*place.glob("runs/*/*")]
+
+
+# --- a table with a row for each vote
+
+
+def vote_rows(root, *lines: str, header: str = "file,annotator,label"):
+    for name in "abcd":
+        Image.new("RGB", (8, 8), (60 * "abcd".index(name), 0, 0)).save(root / f"{name}.png")
+    (root / "votes.csv").write_text("\n".join([header, *lines]))
+    return partial(table, root=str(root / "votes.csv"), size=8, annotator="annotator")
+
+
+def test_rows_are_counted_as_votes_in_the_order_of_the_images(tmp_path):
+    read = vote_rows(
+        tmp_path,
+        *("b.png,ann,cat", "a.png,ann,dog", "b.png,bob,dog", "a.png,bob,dog"),
+        *("b.png,cid,cat", "c.png,,path", "c.png,,cat", "b.png,dan,path"),
+    )
+    data = read()
+
+    assert [data.name_of(image) for image in range(3)] == ["b.png", "a.png", "c.png"]
+    assert data.classes == ("cat", "dog", "path")  # a class may be called as a column
+    expected = [[1 / 2, 1 / 4, 1 / 4], [0, 1, 0], [1 / 2, 0, 1 / 2]]
+    np.testing.assert_allclose(data.labels, expected)
+    assert "a row for each vote of column annotator" in data.listing.notes["read"]
+
+
+def test_votes_that_agree_are_labels_and_other_columns_are_those_of_the_image(tmp_path):
+    read = vote_rows(
+        tmp_path,
+        *("a.png,ann,10,x,2", "a.png,bob,10,x,2", "b.png,ann,9,,1", "c.png,ann,9,x,1"),
+        header="file,annotator,label,camera,weight",
+    )
+    data = read(attribute="camera")
+
+    assert data.labels.tolist() == [1, 0, 0]
+    assert data.classes == ("9", "10")
+    assert data.attribute.values == ("empty", "x")
+    assert data.attribute.name == "camera"
+    assert data.weights.tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (("a.png,ann,cat", "a.png,bob,"), "1 of 2 rows of .*: line 3: expected a label, got none"),
+        (
+            ("a.png,ann,cat", "b.png,ann,cat", "a.png,ann,dog"),
+            "line 4: ann has voted on a.png in line 2 too",
+        ),
+        (("a.png,ann,cat", "a.png,bob", "e.png,ann,dog"), "1 of 3 rows .* line 3: 2 cells"),
+        (("a.png,a,cat", "a.png,b,dog", "e.png,a,dog"), "1 of 3 rows of .*: line 4: no file"),
+        (("a.png,a,cat", "b.png,a,cat"), "at least two classes, got 1"),
+    ],
+)
+def test_wrong_rows_of_votes_are_named(tmp_path, lines, complaint):
+    with pytest.raises(DataError, match=complaint):
+        vote_rows(tmp_path, *lines)()
+
+
+def test_rows_of_an_image_have_to_agree_in_its_split(tmp_path):
+    lines = ("a.png,ann,cat,train", "a.png,bob,cat,test")
+    read = vote_rows(tmp_path, *lines, header="file,annotator,label,split")
+
+    with pytest.raises(DataError, match=r"line 3: a\.png has another split in line 2"):
+        read()
+
+
+def test_a_table_of_votes_is_told_how_its_rows_are_counted(tmp_path):
+    read = vote_rows(tmp_path, "a.png,ann,cat", "a.png,bob,dog")
+
+    with pytest.raises(DataError, match=r"in line 2 \(data.annotator=annotator counts rows as v"):
+        read(annotator=None)
+    with pytest.raises(DataError, match=r"expected one column of labels in .*data\.label=NAME"):
+        read(label=("label", "file"))
+    with pytest.raises(DataError, match=r"data\.annotator=who: no such column"):
+        read(annotator="who")

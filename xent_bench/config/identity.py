@@ -33,6 +33,7 @@ NEUTRAL = {
     "image_folder.crop": 0,
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
     "cifar10.votes": None,
+    "table.annotator": None,
     "table.attribute": None,
     "features.attribute": None,
     "train_fraction": 1.0,

@@ -13,6 +13,7 @@ from xent_bench.data.root_folder import root_folder
 from xent_bench.data.table_columns import choose_columns
 from xent_bench.data.table_file import read_table
 from xent_bench.data.table_rows import TableRows
+from xent_bench.data.table_votes import counted
 from xent_bench.failures import DataError
 from xent_bench.ranges import ColumnNames, ImageSize, Moments, NaturalNumber
 
@@ -27,6 +28,7 @@ def table(
     group: str | None = None,
     weight: str | None = None,
     attribute: str | None = None,
+    annotator: str | None = None,
     ending: str | None = None,
     size: ImageSize | None = None,
     shorter_side: NaturalNumber | None = None,
@@ -41,7 +43,8 @@ def table(
 
     `path`, `label`, `split`, `group` and `weight` name its columns; those of a usual name need not
     be named. `attribute` names a column by whose values scores on test are told apart; there is no
-    usual name. Paths begin at the folder `images`, else at the table's; `ending` (.jpg) is added to
+    usual name. With `annotator`, a column too, each row is one vote, and the votes on an image are
+    counted. Paths begin at the folder `images`, else at the table's; `ending` (.jpg) is added to
     them. Several columns as `label` hold a class's votes or probabilities each; a row is divided by
     its sum, and where each row names one class alone, these are the labels. Splits are train, val
     and test, as in `image_folder`. Images of one group are never in two splits. The loss of an
@@ -65,13 +68,22 @@ def table(
             "folders"
         )
     content = read_table(file)
-    named = {"split": split, "group": group, "weight": weight, "attribute": attribute}
+    named = {
+        "split": split,
+        "group": group,
+        "weight": weight,
+        "attribute": attribute,
+        "annotator": annotator,
+    }
     columns = choose_columns(content, path, label, named)
+    notes = columns.notes()
+    if annotator is not None:
+        content, columns = counted(content, columns)
     folder = file.parent if images is None else root_folder(images)
     rows = TableRows(content, columns, Path(os.path.abspath(folder)), ending or "")
     rows.refuse_wrong()
     labels, classes = rows.labels()
-    listing = Listing(shown(file), notes=columns.notes())
+    listing = Listing(shown(file), notes=notes)
     files = ImageFiles.of(rows.folder, rows.paths, preparation)
     return prepared_set(
         files,
@@ -80,6 +92,6 @@ def table(
         listing=listing,
         groups=rows.groups(),
         weights=rows.weights(),
-        attribute=rows.attribute(),
+        attribute=rows.attribute(attribute),
         **rows.official(),
     )

@@ -14,11 +14,10 @@ from xent_bench.data.decoding import ENDINGS
 from xent_bench.data.image_checks import can_be_written
 from xent_bench.data.image_files import shown
 from xent_bench.data.split_folders import NAMES
-from xent_bench.data.table_columns import Columns, number_of
-from xent_bench.data.table_file import TextTable
+from xent_bench.data.table_columns import Columns, in_order, number_of
+from xent_bench.data.table_file import TextTable, refuse_rows
 from xent_bench.failures import DataError
 
-WRONG = 3  # wrong rows that a refusal names
 SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 
 
@@ -38,16 +37,7 @@ class TableRows:
 
     def refuse_wrong(self) -> None:
         """Raise a DataError that counts the wrong rows, and names some by their numbers."""
-        if not self.wrong:
-            return
-        unit, numbers = self.table.unit, sorted(self.wrong)
-        examples = "; ".join(f"{unit} {number}: {self.wrong[number]}" for number in numbers[:WRONG])
-        others = f"; and {len(numbers) - WRONG:,} more" if len(numbers) > WRONG else ""
-        total = len(self.table.numbers) + len(self.table.ragged)
-        raise DataError(
-            f"cannot use {len(numbers):,} of {total:,} rows of {shown(self.table.file)}: "
-            f"{examples}{others}"
-        )
+        refuse_rows(self.table, self.wrong)
 
     def labels(self) -> tuple[Tensor, tuple[str, ...]]:
         """The labels, hard or soft, and the classes: whole numbers in their order, texts sorted."""
@@ -58,11 +48,9 @@ class TableRows:
             return torch.from_numpy(rows), self.columns.votes
         assert self.columns.label is not None
         texts = self.table.columns[self.columns.label]
-        names = sorted(set(texts))
-        if all(name.removeprefix("-").isdecimal() for name in names):
-            names.sort(key=lambda name: (int(name), name))
+        names = in_order(set(texts))
         number = {name: place for place, name in enumerate(names)}
-        return torch.tensor([number[text] for text in texts]), tuple(names)
+        return torch.tensor([number[text] for text in texts]), names
 
     def official(self) -> dict[str, Tensor]:
         """The ids of the official test and val; without test, those of val are test."""
@@ -94,10 +82,12 @@ class TableRows:
         texts = self.table.columns[self.columns.weight]
         return torch.tensor([float(text) for text in texts], dtype=torch.float64)
 
-    def attribute(self) -> Attribute | None:
-        """The value of each image, by which scores are told apart."""
+    def attribute(self, name: str | None) -> Attribute | None:
+        """The value of each image, by which scores are told apart; `name` is what was asked for."""
         column = self.columns.attribute
-        return None if column is None else Attribute.of(column, self.table.columns[column])
+        if column is None or name is None:
+            return None
+        return Attribute.of(name, self.table.columns[column])
 
     def _complain(self, row: int, reason: str) -> None:
         self.wrong.setdefault(self.table.numbers[row], reason)
@@ -167,7 +157,8 @@ class TableRows:
             if before != row and self._differ(before, row):
                 number = self.table.numbers[before]
                 there = f"{self.table.unit} {number}"
-                self._complain(row, f"{shown(path)} has another label or split in {there}")
+                votes = self.columns.votes_hint(self.table)
+                self._complain(row, f"{shown(path)} has another label or split in {there}{votes}")
 
     def _differ(self, one: int, other: int) -> bool:
         names = [self.columns.label, self.columns.split, *self.columns.votes]
