@@ -104,3 +104,42 @@ def test_a_majority_of_hard_labels_is_those_labels(config):
 
     assert one["metrics"]["test/nll"] == other["metrics"]["test/nll"]
     assert "tied_majorities" not in other["tags"]
+
+
+# --- weights of examples
+
+
+def weighted(*, repeated: bool) -> ImageSet:
+    """Training images with weights of 1 to 3, or each of them so often; the same val and test."""
+    data = voted(n=150, majority=True)
+    others = torch.arange(60, 150)
+    weights = torch.arange(60) % 3 + 1
+    train = torch.arange(60).repeat_interleave(weights) if repeated else torch.arange(60)
+    order, n = torch.cat([train, others]), len(train)
+    return ImageSet(
+        data.images[order],
+        data.labels[order],
+        data.classes,
+        test=torch.arange(n + 40, n + 90),
+        val=torch.arange(n, n + 40),
+        mean=(0.5,),  # else the moments of train, which repeated images change
+        std=(0.25,),
+        weights=None if repeated else torch.cat([weights, torch.ones(90)]).double(),
+    )
+
+
+@pytest.mark.parametrize("loss", ["ce", "focal"])
+def test_training_on_weighted_images_is_training_on_repeated_images(config, loss):
+    """One batch an epoch holds all of train: 60 weighted images, or 120 with repetitions."""
+    words = ("model=linear", "epochs=4", "optimizer=sgd", "optimizer.lr=0.05", f"loss={loss}")
+    base = ("data=own", "data._target_=test_votes.weighted", *words, "machine.offline=true")
+    runs = [
+        config(f"+data.repeated={repeated}", f"batch_size={size}", base=base)
+        for repeated, size in (("false", 60), ("true", 120))
+    ]
+    for asked_config in runs:
+        run(asked_config)
+    by_weight, by_copies = (arrays(asked_config)["test_logits"] for asked_config in runs)
+
+    np.testing.assert_allclose(by_weight, by_copies, atol=2e-5)
+    assert np.ptp(by_weight) > 0.1
