@@ -53,7 +53,7 @@ OURS = {
     "runs": {"arrays", "config", "failures", "links", "metrics", "printable"},
     "calibrators": {"arrays", "links", "runs"},
     "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
-    "conditions": {"config", "data", "failures", "randomness", "ranges", "types"},
+    "conditions": {"config", "data", "failures", "randomness", "ranges", "runs", "types"},
     "tracking": {"addresses", "cache_folder", "failures", "metrics", "printable", "runs"},
     "evaluation": {
         "arrays",
@@ -197,7 +197,10 @@ THEIRS = {
     "jinja2": {"report"},
     "torchvision": {"data", "models"},
     "sklearn": {"calibrators", "data"},
-    "scipy": {"calibrators", "certificates", "comparison", "evaluation", "links", "metrics"},
+    "scipy": {
+        *("calibrators", "certificates", "comparison", "conditions", "evaluation", "links"),
+        "metrics",
+    },
     "safetensors": {"data", "pretrained"},
     "datasets": {"data"},
     "huggingface_hub": {"data", "models"},

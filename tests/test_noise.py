@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 from xent_bench.conditions.class_maps import CIFAR10, CIFAR100, FASHION, class_map
 from xent_bench.conditions.noise import with_noise
+from xent_bench.conditions.noise_count import least_p
 from xent_bench.conditions.transition import transition
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.schema import Noise, NoiseKind, NoisyOrClean
@@ -318,6 +319,22 @@ def test_label_files_that_do_not_fit_are_refused(tmp_path, data, splits):
         from_file(data, splits, tmp_path / "two.pt")
     with pytest.raises(ConfigError, match="no 'c' in"):
         from_file(data, splits, tmp_path / "two.pt", "c")
+
+
+def test_the_p_of_a_realised_matrix_is_small_in_as_many_cases_as_it_says(data, splits):
+    matrix = transition(noise("symmetric", 0.3), data.classes).numpy()
+    ps = [
+        least_p(
+            counts(with_noise(data, splits, noise("symmetric", 0.3), seed), splits.train), matrix
+        )
+        for seed in range(200)
+    ]
+    assert (np.array(ps) < 0.05).mean() <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+    # noise that flips labels which it has flipped before is noticed
+    twice = with_noise(data, splits, noise("pair", 0.4), 0)
+    again = with_noise(replace(twice, clean=None), splits, noise("pair", 0.4), 1)
+    realised = counts(replace(again, clean=data.labels), splits.train)
+    assert least_p(realised, transition(noise("pair", 0.4), data.classes).numpy()) < 1e-6
 
 
 def test_real_digits_keep_their_test_labels():

@@ -25,6 +25,7 @@ def facts(comparison: Comparison) -> list[str]:
         *[NOT_RANKED] * bool(comparison.unranked),
         *_chosen(comparison),
         *_epochs(comparison.runs),
+        *_noise(comparison.runs),
         *_seeds_and_images(rows),
         *_holes(rows),
         *_flips(comparison),
@@ -188,6 +189,27 @@ def _epochs(runs: Sequence[Run]) -> list[str]:
         f"stopped early (patience)."
         + f" Scores on val are too good, since {by} chose the epoch."
         * (kind == "best")
+    ]
+
+
+def _noise(runs: Sequence[Run]) -> list[str]:
+    """Notes on noisy labels: how many, and what val and calib, noisy or clean, do to the scores."""
+    rates = sorted(float(run.tags["noise_rate"]) for run in runs if "noise_rate" in run.tags)
+    if not rates:
+        return []
+    share = f"{100 * rates[0]:.1f} %"
+    if rates[-1] > rates[0]:
+        share = f"{100 * rates[0]:.1f} to {100 * rates[-1]:.1f} %"
+    if any(run.params.get("noise.val") == "clean" for run in runs):
+        return [
+            f"Noise: {share} of the labels of train were changed. Val and calib are clean "
+            "(noise.val=clean): the choice of epochs and hyper-parameters, and the temperature, "
+            "saw clean labels, which whoever has noisy ones lacks."
+        ]
+    return [
+        f"Noise: {share} of the labels of train were changed, and those of val and calib alike; "
+        "test is clean. So the temperature is fitted to noisy labels, and scaled probabilities are "
+        "as unsure as these; accuracy (--primary test/top1) is free of that."
     ]
 
 

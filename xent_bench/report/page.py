@@ -15,7 +15,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence, folder_of, load_evidence
 from xent_bench.palette import colours_of
 from xent_bench.report.across_table import across_sentence, across_tables
-from xent_bench.report.charts.curves import curves
+from xent_bench.report.charts.curves import curves, noise_curves
 from xent_bench.report.charts.forest import forest
 from xent_bench.report.charts.pareto import pareto
 from xent_bench.report.charts.reliability import diagrams
@@ -112,6 +112,7 @@ def _charts(comparison: Comparison, evidence: Evidence, colours: dict[str, str])
         "diagrams": diagrams(comparison, evidence, colours),
         "risk_coverage": risk_coverage(evidence, colours),
         "curves": curves(evidence, colours),
+        "noise_curves": noise_curves(evidence, colours),
         "best_of_k": best_of_k(comparison, colours),
     }
     charts: dict[str, Any] = {name: _html(figure) for name, figure in figures.items()}

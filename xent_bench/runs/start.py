@@ -14,7 +14,10 @@ SHOWN = (
 )
 FIT, TRAINED = "pretrained_fit", "trained_weights"  # tags of a run
 # keys that are among the parameters of a run only where they do something
-IF_SET = ("accumulate", "clip_norm", "ema", "choose", "patience", "augmentation.", "model.")
+IF_SET = (
+    *("noise", "imbalance", "train_fraction", "target"),
+    *("accumulate", "clip_norm", "ema", "choose", "patience", "augmentation.", "model."),
+)
 
 
 def start_lines(
