@@ -129,7 +129,7 @@ def test_curves_account_and_mlflow_say_what_the_noise_did(config, monkeypatch):
     asked = np.full((10, 10), 0.3 / 9) + np.eye(10) * (0.7 - 0.3 / 9)
     tails = np.minimum(binom.cdf(counts, n, asked), binom.sf(counts - 1, n, asked))
     assert noise["p"] == pytest.approx(min(1, 100 * 2 * tails.min()))
-    assert "30 % asked for" in load_account(folder).notes["noise"]
+    assert "symmetric at a rate of 0.3" in load_account(folder).notes["noise"]
 
     stored = mlflow_run(chosen)
     assert stored.data.tags["noise_sha256"] == noise["changed_sha256"]

@@ -45,9 +45,9 @@ class NoiseAccount:
         return self.changed["train"] / self.images["train"]
 
     def line(self) -> str:
-        """The account in a line: '40.2 % of the labels of train changed (402 of 1,000); ...'."""
+        """The account in a line: 'pair at a rate of 0.4: 40.2 % of train changed (...)'."""
         changed, images = self.changed["train"], self.images["train"]
-        asked = self.kind if self.rate is None else f"{self.kind}, {100 * self.rate:g} % asked for"
+        asked = self.kind if self.rate is None else f"{self.kind} at a rate of {self.rate:g}"
         text = f"{asked}: {100 * self.realised:.1f} % of train changed ({changed:,} of {images:,})"
         if self.p is not None:
             text += f", p = {self.p:.2g} for the matrix that is asked for (binomial, corrected)"
