@@ -15,6 +15,7 @@ BEGUN = "begun.json"  # how the run began, and why it ended where it has no resu
 IMAGES = "images.json"  # the account of its images
 CURVES = "curves.json"  # what was measured after each epoch
 PREDICTIONS = "predictions.npz"  # outputs, labels and ids of calib and test
+CLASSES = "classes.csv"  # recalls, where classes of train differ in size
 PICTURES = "pictures"  # a folder
 RUN_ID = "mlflow_run_id"  # of the run in MLflow that mirrors the folder
 RESULT = "result.json"  # moved in when the run is done

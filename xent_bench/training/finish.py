@@ -7,6 +7,7 @@ import torch
 from omegaconf import DictConfig
 
 from xent_bench.config.schema import Calibrator
+from xent_bench.evaluation.classes_file import write_classes
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
 from xent_bench.metrics.accuracy import PerClass
@@ -44,6 +45,7 @@ def finish(
     if config.machine.save_weights:
         save_weights(folder)
     draw_pictures(evaluation, data.classes, begun.params, folder / PICTURES)
+    write_classes(evaluation, data.classes, predictions.train_counts, folder)
     best = built.classifier.best_epoch
     val = curves.val(None if best is None else best.evaluated)
     metrics = val | last_tenth(curves.steps) | evaluation.metrics
