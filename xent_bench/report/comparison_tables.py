@@ -31,7 +31,7 @@ def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
         by
         for by in comparison.options.yardsticks
         if by.key in keys
-        and (by.key in BRIEF or any(by.key in row.estimates for row in comparison.rows))
+        and (by.below != "corrected" or any(by.key in row.estimates for row in comparison.rows))
     ]
     headings = ["loss", "n", *(f"{by.above}\n{by.below}" for by in shown)]
     rows = [
