@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from xent_bench.calibrators.temperature import fit_temperature
+from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS
 from xent_bench.evaluation.evaluate import judge, readings
@@ -138,6 +139,30 @@ def at_the_margin(rng: np.random.Generator, number: int, seeds: int) -> Comparis
     ]
     (comparison,) = compare(runs)
     return comparison
+
+
+def orders_that_hold(
+    rng: np.random.Generator, number: int, seeds: int, conditions: int
+) -> list[Comparison]:
+    """Compare losses that surely differ from the baseline on the data as it is, and not at all
+    under each of several conditions: then no order is turned round.
+    """
+    runs = []
+    for place, loss in enumerate(losses(number)):
+        for rate in range(conditions + 1):
+            for seed in range(seeds):
+                sure = 0.0 if rate else 0.1 * place
+                noisy = {key: score + sure for key, score in scores(rng).items()}
+                run = run_of(loss, seed, noisy)
+                noise = {"noise": "symmetric", "noise.rate": rate / 10} if rate else {}
+                runs.append(replace(run, params=run.params | noise))
+    return compare(runs)
+
+
+def changed_places(comparisons: list[Comparison]) -> list[bool]:
+    """Whether a loss is said to have changed places with the baseline."""
+    (conditions,) = across(comparisons)
+    return [bool(conditions.changes)]
 
 
 def marks(comparison: Comparison) -> list[bool]:
@@ -322,6 +347,13 @@ def claims(share: float = 1.0) -> list[Claim]:
             partial(scaled_alike, number=5, seeds=5),
             false_order,
             2000,
+        ),
+        Claim(
+            "a loss and the baseline change places",
+            "5 losses that differ as the data is and are equal under 4 conditions, 3 seeds",
+            partial(orders_that_hold, number=5, seeds=3, conditions=4),
+            changed_places,
+            1000,
         ),
         Claim(
             "not trained to the end",

@@ -144,9 +144,24 @@ def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> 
 
     for comparison in comparisons:
         _show(comparison, options, SHOW[options.form])
+    _show_across(comparisons, options)
     runs = [run for comparison in comparisons for run in comparison.runs]
     swept = sorted({run.folder.parent for run in runs if run.folder is not None})
     TEXT[options.form]([f"\n{line}" for line in [*separated(runs), *without_result(swept)]])
+
+
+def _show_across(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> None:
+    """Print how the order of losses changes, where comparisons differ in noise or imbalance."""
+    from xent_bench.comparison.across import across
+    from xent_bench.report.across_table import across_sentence, across_tables
+    from xent_bench.tables import FORMS, TEXT
+
+    if options.power is not None or options.trials:
+        return
+    for conditions in across(comparisons):
+        for table in across_tables(conditions):
+            FORMS[options.form](table)
+        TEXT[options.form]([across_sentence(conditions)])
 
 
 def _show(

@@ -108,7 +108,7 @@ def _family(field: Field, baseline: str, yardsticks: Sequence[Yardstick]) -> lis
         if label != baseline and (pairs := field.paired(label, baseline, by.key))
     ]
     differences = [field.difference(pairs, by) for _, by, pairs in members]
-    same = [all(_same(*pair) for pair in pairs) for _, _, pairs in members]
+    same = [all(same_weights(*pair) for pair in pairs) for _, _, pairs in members]
     tested = list(zip(differences, same, strict=True))
     ps = holm([None if is_same else delta.p for delta, is_same in tested])
     ties = holm([None if is_same else delta.p_tie for delta, is_same in tested])
@@ -120,7 +120,7 @@ def _family(field: Field, baseline: str, yardsticks: Sequence[Yardstick]) -> lis
     ]
 
 
-def _same(run: Run, other: Run) -> bool:
+def same_weights(run: Run, other: Run) -> bool:
     """Whether both runs ended with the same weights, bit for bit."""
     weights = run.tags.get("weights_sha256")
     return weights is not None and weights == other.tags.get("weights_sha256")
@@ -203,7 +203,7 @@ def _alike(runs: Runs) -> dict[str, str]:
         twins = (
             other
             for other in dict.fromkeys(first.values())
-            if all(map(_same, runs[label], runs[other]))
+            if all(map(same_weights, runs[label], runs[other]))
         )
         first[label] = next(twins, label)
     return first

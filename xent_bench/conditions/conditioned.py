@@ -7,9 +7,10 @@ The images, labels and ids of test never change.
 from omegaconf import DictConfig
 
 from xent_bench.conditions.imbalance import imbalanced
+from xent_bench.conditions.noise import with_noise
 from xent_bench.conditions.train_fraction import with_fewer_images
 from xent_bench.config.conditions import has_imbalance, has_noise
-from xent_bench.config.schema import Imbalance, plain
+from xent_bench.config.schema import Imbalance, Noise, plain
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
 
@@ -23,6 +24,6 @@ def conditioned(data: ImageSet, splits: Splits, config: DictConfig) -> tuple[Ima
         splits = with_fewer_images(data, splits, config.train_fraction, config.seed)
 
     if has_noise(config):
-        raise NotImplementedError("noise")
+        data = with_noise(data, splits, Noise(**plain(config.noise)), config.seed)
 
     return data, splits

@@ -10,9 +10,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence, folder_of, load_evidence
 from xent_bench.palette import colours_of
+from xent_bench.report.across_table import across_sentence, across_tables
 from xent_bench.report.charts.class_sizes import class_sizes
 from xent_bench.report.charts.curves import curves
 from xent_bench.report.charts.forest import forest
@@ -65,6 +67,10 @@ def page(comparisons: Sequence[Comparison], find_folder: Callable[[Run], Path] =
         comparisons=[
             _parts(comparison, load_evidence(comparison, find_folder), colours)
             for comparison in comparisons
+        ],
+        across=[
+            {"tables": across_tables(conditions), "sentence": across_sentence(conditions)}
+            for conditions in across(comparisons)
         ],
         separated=separated([run for comparison in comparisons for run in comparison.runs]),
         plotly=Markup(get_plotlyjs()),

@@ -1,0 +1,165 @@
+"""The order of losses under several conditions of the data: noise, imbalance and few labels.
+
+Comparisons belong together if their settings differ in nothing but such conditions. The one without
+any condition is the reference. A loss and the baseline change places if one is shown to be better
+in the reference and the other is shown to be better under a condition.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.contrasts import Field, Pairs, same_weights
+from xent_bench.comparison.setting import setting_of
+from xent_bench.comparison.stats import LEVEL, Difference, holm
+from xent_bench.comparison.yardsticks import Yardstick, by_key
+
+CONDITIONS = ("noise", "imbalance", "train_fraction", "target")
+TOP1 = "test/top1"
+NO_CONDITION = "as it is"
+
+
+class Condition(NamedTuple):
+    """A comparison under a condition, and the condition in words: 'symmetric noise 0.4'."""
+
+    words: str
+    comparison: Comparison
+
+
+class Change(NamedTuple):
+    """A loss and the baseline that change places between the reference and a condition."""
+
+    loss: str
+    condition: str  # in words
+    metric: str  # the yardstick's key
+    better_in_reference: bool  # whether the loss is better than the baseline there
+    p: float  # corrected over all losses, conditions and metrics (Holm)
+
+
+class Across(NamedTuple):
+    """The comparisons of one setting under several conditions, the reference first."""
+
+    title: str  # the setting without its conditions
+    conditions: list[Condition]
+    has_reference: bool  # whether the first condition is none
+    yardsticks: list[Yardstick]  # the primary metric and top-1
+    baseline: str | None  # None if one of the comparisons lacks it
+    changes: list[Change]
+
+    @property
+    def losses(self) -> list[str]:
+        """Labels of the losses that any of the comparisons has, in the order of the first."""
+        return list(
+            dict.fromkeys(
+                row.label for condition in self.conditions for row in condition.comparison.rows
+            )
+        )
+
+
+def across(comparisons: Sequence[Comparison]) -> list[Across]:
+    """Find the comparisons that differ in nothing but conditions; two at least make a group."""
+    groups: dict[tuple[str, ...], list[Comparison]] = {}
+    for comparison in comparisons:
+        if comparison.runs:
+            groups.setdefault(_without_conditions(comparison), []).append(comparison)
+    return [_across(group) for group in groups.values() if len(group) > 1]
+
+
+def words_of(params: Mapping[str, Any]) -> str:
+    """The conditions of a run in words: 'symmetric noise 0.4', 'as it is' without any."""
+    words = []
+    if "noise" in params:
+        words.append(_words(f"{params['noise']} noise", params, "noise.", first="rate"))
+    if "imbalance" in params:
+        words.append(_words(f"{params['imbalance']} tail", params, "imbalance.", first="ratio"))
+    if "train_fraction" in params:
+        words.append(f"{100 * float(params['train_fraction']):g} % of train")
+    if "target" in params:
+        words.append(f"{params['target']} labels")
+    return ", ".join(words) or NO_CONDITION
+
+
+def _words(name: str, params: Mapping[str, Any], prefix: str, first: str) -> str:
+    """A condition's name, its most telling value, and its other values as key=value."""
+    others = [
+        f"{key.removeprefix(prefix)}={value}"
+        for key, value in sorted(params.items())
+        if key.startswith(prefix) and key != prefix + first
+    ]
+    rate = [str(params[prefix + first])] if prefix + first in params else []
+    return " ".join([name, *rate, *others])
+
+
+def _is_condition(part: str) -> bool:
+    return part.partition("=")[0].partition(".")[0] in CONDITIONS
+
+
+def _without_conditions(comparison: Comparison) -> tuple[str, ...]:
+    """The setting without conditions; groups with other yardsticks' options do not occur."""
+    return tuple(part for part in setting_of(comparison.runs[0]) if not _is_condition(part))
+
+
+def _across(group: Sequence[Comparison]) -> Across:
+    conditions = [
+        Condition(words_of(comparison.runs[0].params), comparison) for comparison in group
+    ]
+    conditions.sort(key=lambda condition: condition.words != NO_CONDITION)  # stable: others stay
+    first = group[0]
+    primary = first.options.primary
+    yardsticks = [by_key(first.options.yardsticks)[key] for key in dict.fromkeys((primary, TOP1))]
+    has_reference = conditions[0].words == NO_CONDITION
+    baselines = {condition.comparison.baseline for condition in conditions}
+    baseline = baselines.pop() if len(baselines) == 1 else None
+    changes = []
+    if has_reference and baseline is not None:
+        changes = _changes(conditions, yardsticks, baseline)
+    title = f"{first.experiment}: {conditions[0].comparison.runs[0].params['data']}"
+    return Across(title, conditions, has_reference, yardsticks, baseline, changes)
+
+
+def _changes(
+    conditions: Sequence[Condition], yardsticks: Sequence[Yardstick], baseline: str
+) -> list[Change]:
+    """Find the losses that are shown to change places with the baseline.
+
+    For each loss, condition and metric: p is the larger of the two p values, that of the reference
+    and that of the condition (an intersection-union test; Berger, 1982), and 1 where both
+    differences have one sign. These p are corrected over all losses, conditions and metrics (Holm).
+    """
+    reference, *others = conditions
+    tests = []
+    for by in yardsticks:
+        before = dict(_differences(reference.comparison, baseline, by))
+        for condition in others:
+            for label, delta in _differences(condition.comparison, baseline, by):
+                if label in before:
+                    tests.append((label, condition.words, by, before[label], delta))
+    ps = holm([_p_of_change(first, second) for *_, first, second in tests])
+    return [
+        Change(label, words, by.key, by.better * first.mean > 0, p)
+        for (label, words, by, first, _), p in zip(tests, ps, strict=True)
+        if p is not None and p < LEVEL
+    ]
+
+
+def _differences(
+    comparison: Comparison, baseline: str, by: Yardstick
+) -> Iterable[tuple[str, Difference]]:
+    """The difference of each other loss to the baseline; none where losses are not ranked."""
+    if comparison.unranked:
+        return
+    rows = {row.label: row for row in comparison.rows if row.n}
+    field = Field(
+        {label: row.runs for label, row in rows.items()},
+        max(row.trials for row in comparison.rows),
+    )
+    for label in rows:
+        pairs: Pairs = [] if label == baseline else field.paired(label, baseline, by.key)
+        if pairs and not all(same_weights(*pair) for pair in pairs):
+            yield label, field.difference(pairs, by)
+
+
+def _p_of_change(first: Difference, second: Difference) -> float:
+    if first.p is None or second.p is None or first.mean * second.mean >= 0:
+        return 1.0
+    return max(first.p, second.p)
