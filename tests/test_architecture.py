@@ -51,15 +51,17 @@ OURS = {
     "metrics": {"arrays", "links"},
     "certificates": {"cache_folder", "config", "links", "offer", "tables", "types"},
     "runs": {"arrays", "config", "failures", "links", "metrics", "printable"},
-    "calibrators": {"arrays", "links", "runs"},
+    "calibrators": {"arrays", "links", "metrics", "runs"},
     "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
     "conditions": {"config", "data", "failures", "randomness", "ranges", "runs", "types"},
     "tracking": {"addresses", "cache_folder", "failures", "metrics", "printable", "runs"},
     "evaluation": {
         "arrays",
         "calibrators",
+        "failures",
         "links",
         "metrics",
+        "offer",  # class sizes, to the calibrators that need them
         "palette",
         "runs",
         "tables",

@@ -100,11 +100,12 @@ class _Copies:
 
     def __init__(self, data: ImageSet, splits: Splits, most: int | None) -> None:
         self.data, self.splits, self.most = data, splits._fields, most
-        split_of = np.empty(len(data.images), np.int64)
+        split_of = np.full(len(data.images), -1)  # of images that are left out of all splits
         for number, ids in enumerate(splits):
             split_of[ids.numpy()] = number
         keys = _content_keys(data)
         self.ids = np.lexsort((split_of, keys))
+        self.ids = self.ids[split_of[self.ids] >= 0]
         keys = keys[self.ids]
         self.split = split_of[self.ids]
         is_first = np.r_[True, keys[1:] != keys[:-1]]

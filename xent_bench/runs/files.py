@@ -18,6 +18,7 @@ TRANSITIONS = "noise.csv"  # how often each class of train became each
 AT_START = (CONFIG, IMAGES, NOISE, TRANSITIONS)  # written before training
 CURVES = "curves.json"  # what was measured after each epoch
 PREDICTIONS = "predictions.npz"  # outputs, labels and ids of calib and test
+CLASSES = "classes.csv"  # recalls, where classes of train differ in size
 PICTURES = "pictures"  # a folder
 RUN_ID = "mlflow_run_id"  # of the run in MLflow that mirrors the folder
 RESULT = "result.json"  # moved in when the run is done

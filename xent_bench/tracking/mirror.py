@@ -21,6 +21,7 @@ from xent_bench.runs.data_account import DataAccount, account_rows, load_account
 from xent_bench.runs.files import (
     AT_START,
     BEGUN,
+    CLASSES,
     NET,
     PICTURES,
     PREDICTIONS,
@@ -192,7 +193,7 @@ def contents(folder: Path) -> Contents:
         run = load_run(result)
         scores = points(_final_metrics(run), 0, ended)
         tags = {key: value for key, value in run.tags.items() if key != RUN_ID}
-        names = (PREDICTIONS, NET, WEIGHTS)
+        names = (PREDICTIONS, NET, CLASSES, WEIGHTS)
         files = [folder / name for name in names if (folder / name).is_file()]
         pictures = sorted(file for file in (folder / PICTURES).glob("*") if file.is_file())
         return Contents(
