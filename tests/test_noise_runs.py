@@ -180,14 +180,15 @@ def test_copies_with_another_label_are_those_of_the_data_and_not_of_the_noise(co
 def test_the_report_says_what_noisy_and_clean_calib_mean(tmp_path):
     noisy = {"noise": "symmetric", "noise.rate": 0.4}
     for seed in (0, 1):
-        tags = {"noise_rate": f"0.{40 + seed}"}
+        tags = {"noise_rate": f"0.{40 + seed}", "noise_rate_val": "0.38"}
         write_run(tmp_path, "ce", seed, tags=tags, **noisy)
-        write_run(tmp_path, "ce", seed, tags=tags, **noisy, **{"noise.val": "clean"})
+        clean = tags | {"noise_rate_val": "0.0000"}
+        write_run(tmp_path, "ce", seed, tags=clean, **noisy, **{"noise.val": "clean"})
         write_run(tmp_path, "ce", seed)
     clean, alike, clean_val = compare(load_runs(tmp_path))
     assert not any(note.startswith("Noise:") for note in facts(clean))
     (note,) = [note for note in facts(alike) if note.startswith("Noise:")]
-    assert "40.0 to 41.0 % of the labels of train" in note
+    assert "40.0 to 41.0 % of the labels of train were changed, and 38.0 % of those of val" in note
     assert "fitted to noisy labels" in note
     (note,) = [note for note in facts(clean_val) if note.startswith("Noise:")]
     assert "whoever has noisy ones lacks" in note

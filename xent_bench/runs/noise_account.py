@@ -39,16 +39,25 @@ class NoiseAccount:
     changed_sha256: str
     p: float | None
 
-    @property
-    def realised(self) -> float:
-        """The share of the labels of train that changed."""
-        return self.changed["train"] / self.images["train"]
+    def realised(self, *splits: str) -> float:
+        """The share of the labels of these splits that changed."""
+        images = sum(self.images[split] for split in splits)
+        return sum(self.changed[split] for split in splits) / images
+
+    def tags(self) -> dict[str, str]:
+        """The tags of the run: realised rates of train, and of val and calib, and the hash."""
+        return {
+            "noise_rate": f"{self.realised('train'):.4f}",
+            "noise_rate_val": f"{self.realised('val', 'calib'):.4f}",
+            "noise_sha256": self.changed_sha256,
+        }
 
     def line(self) -> str:
         """The account in a line: 'pair at a rate of 0.4: 40.2 % of train changed (...)'."""
         changed, images = self.changed["train"], self.images["train"]
         asked = self.kind if self.rate is None else f"{self.kind} at a rate of {self.rate:g}"
-        text = f"{asked}: {100 * self.realised:.1f} % of train changed ({changed:,} of {images:,})"
+        share = f"{100 * self.realised('train'):.1f} %"
+        text = f"{asked}: {share} of train changed ({changed:,} of {images:,})"
         if self.p is not None:
             text += f", p = {self.p:.2g} for the matrix that is asked for (binomial, corrected)"
         others = [split for split in ("val", "calib") if self.changed[split]]

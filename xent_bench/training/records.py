@@ -83,7 +83,7 @@ def recorded(
     tags |= annotation_tags(config.notes, plain(config)["tags"])
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
     if noise is not None:
-        tags |= {"noise_rate": f"{noise[0].realised:.4f}", "noise_sha256": noise[0].changed_sha256}
+        tags |= noise[0].tags()
     tags |= _trained_weights(built, begun, is_new=checkpoint is None)
     tags |= {name: begun.tags[name] for name in PRETRAINED if name in begun.tags}
     if built.weights:
