@@ -119,7 +119,7 @@ def build_loaders(
     if share.of > least:
         raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
-        raise ConfigError("batch_size", _too_large(config.batch_size, len(splits.train), data))
+        raise ConfigError("batch_size", _too_large(config.batch_size, splits, data))
     if isinstance(data.images, Tensor):
         lengths = [len(ids.tensor_split(share.of)[share.number]) for ids in splits[1:]]
         lengths.insert(0, len(splits.train))
@@ -152,12 +152,16 @@ def build_loaders(
     return Loaders(Groups(train, agreed if share.of > 1 else int), *evaluated)
 
 
-def _too_large(batch_size: int, n: int, data: ImageSet) -> str:
+def _too_large(batch_size: int, splits: Splits, data: ImageSet) -> str:
     """The refusal of a batch larger than train, with a size that leaves a few steps an epoch."""
+    n = len(splits.train)
+    others = "val, calib and test"
+    if sum(map(len, splits)) < len(data.images):
+        others += ", or left out by imbalance or train_fraction"
     proposed = 2 ** max(0, (n // 4).bit_length() - 1)
     return (
         f"expected at most the {n} images of train (of {len(data.images)} images; the others are "
-        f"val, calib and test), got {batch_size}: batch_size={proposed} gives {n // proposed} "
+        f"{others}), got {batch_size}: batch_size={proposed} gives {n // proposed} "
         "steps an epoch"
     )
 
