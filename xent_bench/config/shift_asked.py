@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from xent_bench.config.choices import choices_of
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import plain
-from xent_bench.failures import UsageError
+from xent_bench.failures import DataError
 from xent_bench.metrics.shifts import ALL, COMPUTED, FIFTEEN, FOUR, PUBLISHED, condition
 
 NOISE = "noise"  # stands for both kinds of it
@@ -52,7 +52,7 @@ def complaint_of_shift(config: DictConfig) -> tuple[str, str] | None:
 
 
 def refuse_other_images(asked: ShiftAsked, tags: Mapping[str, str]) -> None:
-    """Raise a UsageError where a run has scores of the same names on other images.
+    """Raise a DataError where a run has scores of the same names on other images.
 
     `tags` are those of its result: whether images were computed or published, and which images a
     foreign set has.
@@ -61,7 +61,7 @@ def refuse_other_images(asked: ShiftAsked, tags: Mapping[str, str]) -> None:
     earlier = tags.get("shift_images", wanted)
     if asked.conditions and earlier != wanted:
         root = "with shift.root" if earlier == PUBLISHED else "without shift.root"
-        raise UsageError(
+        raise DataError(
             f"shift.root: the run has scores on {earlier} images, and those on {wanted} ones would "
             f"have the same names; expected it {root}, or another name=NAME for another run"
         )
@@ -70,7 +70,7 @@ def refuse_other_images(asked: ShiftAsked, tags: Mapping[str, str]) -> None:
         if origin is not None and is_folder(entry):
             folder = Path(entry).expanduser().resolve()
             if f" of {folder}," not in f"{origin},":
-                raise UsageError(
+                raise DataError(
                     f"foreign: {name} of this run is {origin}, and not {folder}; expected a folder "
                     "of another name"
                 )

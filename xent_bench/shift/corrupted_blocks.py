@@ -21,6 +21,7 @@ from xent_bench.corruptions import __file__ as corruptions_file
 from xent_bench.corruptions import corrupted
 from xent_bench.process.provenance import version_of
 from xent_bench.shift.images_of_test import Block, ImagesOfTest
+from xent_bench.shift.published import Published
 from xent_bench.types import Images
 
 FOLDER = "corrupted"  # in the user's cache folder
@@ -36,9 +37,8 @@ class CorruptedBlocks:
         self, tested: ImagesOfTest, root: str | None, conditions: Sequence[str], cache: bool | None
     ) -> None:
         """`conditions` are all that will be asked for; `cache` is machine.cache."""
-        self.published = None
-        if root is not None:
-            self.published = _published(tested, root, conditions)
+        folder = None if root is None else Path(root).expanduser()
+        self.published = None if folder is None else Published(tested, folder, conditions)
         self.cache = None if root is not None or cache is False else _cache(tested, conditions)
 
     def images(self, block: Block, condition: str) -> Images:
@@ -126,7 +126,3 @@ def _code() -> str:
     modules = sorted(Path(str(corruptions_file)).parent.rglob("*.py"))
     digests = [hashlib.sha256(module.read_bytes()).hexdigest() for module in modules]
     return " ".join([*digests, *(version_of(library) for library in LIBRARIES)])
-
-
-def _published(tested, root, conditions):
-    raise NotImplementedError

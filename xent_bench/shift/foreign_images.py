@@ -31,7 +31,24 @@ from xent_bench.types import Images
 
 KEY = "foreign"
 MOST_NOISE = 10_000  # images
+LOOKED_AT = 100  # files of a folder whose modes are looked at before a training
 GREY_MODES = ("1", "L", "LA", "I", "I;16")  # of files, as Pillow calls them
+
+
+class Wanted(NamedTuple):
+    """Images that a net takes: their shape, and how many at a time."""
+
+    shape: tuple[int, int, int]  # channels, height, width
+    batch_size: int
+    preparation: Preparation | None = None  # of files, where the net was trained on such
+
+    @classmethod
+    def by(cls, record: NetRecord) -> "Wanted":
+        """The images that a trained net takes."""
+        preprocessing = record.preprocessing
+        is_of_files = preprocessing.crop in ("centre", "centre square")
+        preparation = preprocessing.preparation if is_of_files else None
+        return cls(record.shape, record.batch_size, preparation)
 
 
 class ForeignImages(NamedTuple):
@@ -45,30 +62,26 @@ class ForeignImages(NamedTuple):
     batches: Callable[[], Iterator[Images]]
 
 
-def foreign_images(name: str, entry: str, record: NetRecord, n_test: int) -> ForeignImages:
+def foreign_images(name: str, entry: str, wanted: Wanted, n_test: int) -> ForeignImages:
     """Find the images of a set by its name and its entry in `foreign`.
 
-    ConfigError in one line for vectors, other channels, a set whose values are not all there, and a
+    ConfigError in one line for other channels, a set whose values are not all there, and a
     folder without images; DataError for a set or a file that cannot be read.
     """
-    if record.preprocessing.vectors is not None:
-        raise ConfigError(
-            KEY, "are images, and the run's data are vectors; expected data of images"
-        )
     if entry == NOISE:
-        return _noise(name, record, min(n_test, MOST_NOISE))
+        return _noise(name, wanted, min(n_test, MOST_NOISE))
     if is_folder(entry):
-        return _folder(Path(entry).expanduser().resolve(), record)
-    return _set(entry, record)
+        return _folder(Path(entry).expanduser().resolve(), wanted)
+    return _set(entry, wanted)
 
 
-def _noise(name: str, record: NetRecord, n: int) -> ForeignImages:
+def _noise(name: str, wanted: Wanted, n: int) -> ForeignImages:
     """Pixels drawn independently, as Liang et al. draw them.  2018, arXiv:1706.02690."""
-    shape = record.shape
+    shape = wanted.shape
 
     def batches() -> Iterator[Images]:
-        for number, start in enumerate(range(0, n, record.batch_size)):
-            size = (min(record.batch_size, n - start), *shape)
+        for number, start in enumerate(range(0, n, wanted.batch_size)):
+            size = (min(wanted.batch_size, n - start), *shape)
             rng = generator(0, name, number)
             if name.endswith("uniform"):
                 yield torch.randint(256, size, generator=rng, dtype=torch.uint8)
@@ -84,7 +97,7 @@ def _noise(name: str, record: NetRecord, n: int) -> ForeignImages:
     return ForeignImages(n, f"{n} images of independent pixels, {kind}", batches)
 
 
-def _set(choice: str, record: NetRecord) -> ForeignImages:
+def _set(choice: str, wanted: Wanted) -> ForeignImages:
     """The test split of a data choice with the values of its file in conf."""
     config = OmegaConf.create({"data": OmegaConf.load(CONF / "data" / f"{choice}.yaml")})
     if missing := sorted(OmegaConf.missing_keys(config)):
@@ -99,44 +112,47 @@ def _set(choice: str, record: NetRecord) -> ForeignImages:
         ) from error
     if not isinstance(data, ImageSet) or isinstance(data.images, Vectors):
         raise ConfigError(KEY, f"{choice} has vectors; expected a set of images")
-    _refuse_other_channels(choice, data.shape[0], record)
+    _refuse_other_channels(choice, data.shape[0], wanted)
     ids = split(data, 0).test  # the same for every seed
 
     def batches() -> Iterator[Images]:
         source = data.source(ids, torch.device("cpu"), processors())
-        for rows in source.batches(torch.arange(len(ids)), record.batch_size):
-            yield _brought_to(pixels(rows, source.shape), record.shape[1:])
+        for rows in source.batches(torch.arange(len(ids)), wanted.batch_size):
+            yield _brought_to(pixels(rows, source.shape), wanted.shape[1:])
 
-    origin = f"{len(ids)} images of test of data={choice}{_words(data.shape[1:], record)}"
+    origin = f"{len(ids)} images of test of data={choice}{_words(data.shape[1:], wanted)}"
     return ForeignImages(len(ids), origin, batches)
 
 
-def _folder(folder: Path, record: NetRecord) -> ForeignImages:
+def _folder(folder: Path, wanted: Wanted) -> ForeignImages:
     """All image files at or below a folder, whatever its layout, in the order of their paths."""
     names = sorted(_image_names(folder))
     if not names:
         raise ConfigError(KEY, f"expected images in {folder}, found none")
-    preprocessing, channels = record.preprocessing, record.shape[0]
-    as_test = preprocessing.crop in ("centre", "centre square")
-    preparation = preprocessing.preparation if as_test else Preparation(None, 0, channels=channels)
+    channels, as_test = wanted.shape[0], wanted.preparation is not None
+    if channels not in (1, 3):
+        raise ConfigError(KEY, f"files have 1 or 3 channels, and test's images {channels}")
+    if channels == 1:
+        _refuse_colour(folder, names[:LOOKED_AT])
+    preparation = wanted.preparation or Preparation(None, 0, channels=channels)
     files = ImageFiles.of(folder, names, preparation)
 
     def batches() -> Iterator[Images]:
         silence_pillow()
-        for start in range(0, len(names), record.batch_size):
-            numbers = range(start, min(start + record.batch_size, len(names)))
+        for start in range(0, len(names), wanted.batch_size):
+            numbers = range(start, min(start + wanted.batch_size, len(names)))
             if channels == 1:
-                _refuse_colour(folder, names, numbers)
+                _refuse_colour(folder, names[numbers.start : numbers.stop])
             decoded = (
                 files.decode_one(number, None) if as_test else files.reduced(number)
                 for number in numbers
             )
-            yield torch.stack([_resized(image, record.shape[1:]) for image in decoded])
+            yield torch.stack([_resized(image, wanted.shape[1:]) for image in decoded])
 
     how = (
         ", cropped and resized as test's were"
         if as_test
-        else f", {_how(record)} where their size is another"
+        else f", {_how(wanted)} where their size is another"
     )
     return ForeignImages(len(names), f"{len(names)} image files of {folder}{how}", batches)
 
@@ -149,25 +165,25 @@ def _image_names(folder: Path) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(place, name), folder)
 
 
-def _refuse_colour(folder: Path, names: list[str], numbers: range) -> None:
+def _refuse_colour(folder: Path, names: list[str]) -> None:
     """Refuse files in colour where the net takes grey images."""
-    for number in numbers:
+    for name in names:
         try:
-            with Image.open(folder / names[number]) as image:
+            with Image.open(folder / name) as image:
                 mode = image.mode
         except Exception:
             continue
         if mode not in GREY_MODES:
             raise ConfigError(
-                KEY, f"expected grey images, as test's are, got {folder / names[number]} in {mode}"
+                KEY, f"expected grey images, as test's are, got {folder / name} in {mode}"
             )
 
 
-def _refuse_other_channels(name: str, channels: int, record: NetRecord) -> None:
-    if channels != record.shape[0]:
+def _refuse_other_channels(name: str, channels: int, wanted: Wanted) -> None:
+    if channels != wanted.shape[0]:
         raise ConfigError(
             KEY,
-            f"expected images of {record.shape[0]} channels, as test's have, got {name} with "
+            f"expected images of {wanted.shape[0]} channels, as test's have, got {name} with "
             f"{channels}",
         )
 
@@ -190,12 +206,12 @@ def _brought_to(images: Images, size: tuple[int, ...]) -> Images:
     return resized.round().clamp(0, 255).to(torch.uint8)
 
 
-def _words(size: tuple[int, ...], record: NetRecord) -> str:
-    return "" if tuple(size) == tuple(record.shape[1:]) else f", {_how(record, size)}"
+def _words(size: tuple[int, ...], wanted: Wanted) -> str:
+    return "" if tuple(size) == tuple(wanted.shape[1:]) else f", {_how(wanted, size)}"
 
 
-def _how(record: NetRecord, size: tuple[int, ...] | None = None) -> str:
-    h, w = record.shape[1:]
+def _how(wanted: Wanted, size: tuple[int, ...] | None = None) -> str:
+    h, w = wanted.shape[1:]
     before = f" from {size[0]} x {size[1]}" if size else ""
     return f"their central part resized{before} to {h} x {w} pixels (bilinear, antialiased)"
 

@@ -15,16 +15,13 @@ from xent_bench.data.batches import pixels
 from xent_bench.data.image_cache import kept
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
-from xent_bench.data.vectors import Vectors
-from xent_bench.failures import DataError, UsageError
+from xent_bench.failures import DataError
 from xent_bench.process.processors import processors
 from xent_bench.runs.files import CONFIG, RESULT
 from xent_bench.runs.reading import read_config
 from xent_bench.runs.result import load_run
 from xent_bench.trained_net.code import resolved
 from xent_bench.types import Images, Index
-
-NOT_VECTORS = "corrupts pixels, and {} has vectors; expected data of images"
 
 
 class Block(NamedTuple):
@@ -63,13 +60,10 @@ class ImagesOfTest(NamedTuple):
 def images_of_test(folder: Path, ids: np.ndarray) -> ImagesOfTest:
     """Load the data that a run's folder names, as it was when the run was trained.
 
-    DataError if the images or labels are others now; UsageError for vectors.
+    DataError if the images or labels are others now.
     """
     config = stored_config(folder)
     data = load_stored(config, folder)
-    if isinstance(data.images, Vectors):
-        name = str(config.data["_target_"]).rpartition(".")[2]
-        raise UsageError(f"shift.names: {NOT_VECTORS.format(name)}")
     expected = load_run(folder / RESULT).tags.get("data_sha256")
     if expected is not None and data.sha256() != expected:
         data, _ = conditioned(data, split(data, config.seed), config)

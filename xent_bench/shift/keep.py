@@ -43,8 +43,9 @@ from xent_bench.runs.kept_outputs import (
 from xent_bench.runs.predictions import load as load_predictions
 from xent_bench.runs.result import load_run
 from xent_bench.shift.corrupted_blocks import CorruptedBlocks
-from xent_bench.shift.foreign_images import foreign_images
+from xent_bench.shift.foreign_images import Wanted, foreign_images
 from xent_bench.shift.images_of_test import ImagesOfTest, images_of_test, stored_config
+from xent_bench.shift.refusals import refuse_vectors
 from xent_bench.trained_net import TrainedNet
 from xent_bench.trained_net import load as load_net
 from xent_bench.trained_net.weights import CHECKPOINTS
@@ -66,6 +67,8 @@ def keep_outputs(
     """
     with FileLock(folder / LOCKED), _threads(processors(processes)):
         net = _load_net(folder)
+        if net.record.preprocessing.vectors is not None:
+            refuse_vectors(asked)
         test_ids = load_predictions(folder / files.PREDICTIONS).test.id
         if asked.conditions:
             _keep_shift(folder, net, lambda: images_of_test(folder, test_ids), asked, cache)
@@ -189,7 +192,7 @@ def _keep_foreign(folder: Path, net: TrainedNet, asked: ShiftAsked, n_test: int)
         kept = _usable(file, net)
         if name in kept.names:
             continue
-        foreign = foreign_images(name, entry, net.record, n_test)
+        foreign = foreign_images(name, entry, Wanted.by(net.record), n_test)
         report = Counted(f"scoring {name}: images", foreign.n)
         outputs = np.concatenate([*_on_foreign(net, foreign.batches(), name, report)])
         texts = kept.texts | {
