@@ -170,6 +170,7 @@ def _show(
     from xent_bench.report import comparison_tables as tables
     from xent_bench.report.conclusion import conclusion
     from xent_bench.report.notes import facts, legend, warnings
+    from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
     from xent_bench.tables import TEXT
 
@@ -184,6 +185,7 @@ def _show(
         shown.append(tables.differences(comparison))
     if truth := truth_table(comparison):
         shown.append(truth)
+    shown += filter(None, [shift_table(comparison), foreign_table(comparison)])
     in_brief = options.form == "table" and not options.legend
     for table in shown:
         show(table.in_brief() if in_brief else table)

@@ -1,4 +1,4 @@
-"""Refusals before the training: a shift or a foreign set that the run's net could not be scored on."""
+"""Refusals before a training: shifts and foreign sets that the net could not be scored on."""
 
 from pathlib import Path
 
