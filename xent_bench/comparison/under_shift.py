@@ -66,6 +66,7 @@ class ForeignRow(NamedTuple):
 def under_shift(comparison: Comparison) -> UnderShift | None:
     """Collect what all scored runs have under shift; None where no loss was scored."""
     scored = [row for row in comparison.rows if row.n and all(map(_conditions, row.runs))]
+    labels = {row.label for row in scored}
     runs = [run for row in scored for run in row.runs]
     if not runs:
         return None
@@ -85,7 +86,7 @@ def under_shift(comparison: Comparison) -> UnderShift | None:
         severities,
         images,
         [_shifted(row, baseline, names, severities) for row in scored],
-        [row.label for row in comparison.rows if row.n and row not in scored],
+        [row.label for row in comparison.rows if row.n and row.label not in labels],
     )
 
 

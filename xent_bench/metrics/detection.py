@@ -4,11 +4,15 @@ A test image should be the more certain one. Equal certainties are taken togethe
 accepts all or none of them, as scikit-learn does.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from jaxtyping import Float
 
 from xent_bench.arrays import Values
+
+Others: TypeAlias = Float[np.ndarray, " m"]  # certainties of the other images
+Counts: TypeAlias = Float[np.ndarray, " thresholds"]
 
 ACCEPTED = 0.95  # the share of test's images that the threshold of `fpr95_test` accepts
 
@@ -22,7 +26,7 @@ class Detection(NamedTuple):
     fpr95_test: float  # share of foreign images accepted where 95 % of test's images are
 
 
-def detection(test: Values, foreign: Values) -> Detection:
+def detection(test: Values, foreign: Others) -> Detection:
     """Compare the certainties of test's images (n,) with those of foreign images (m,)."""
     accepted_test, accepted_foreign = _accepted(test, foreign)
     recall = np.append(0, accepted_test) / len(test)
@@ -38,7 +42,7 @@ def detection(test: Values, foreign: Values) -> Detection:
     )
 
 
-def _accepted(positive: Values, negative: Values) -> tuple[Values, Values]:
+def _accepted(positive: Values, negative: Others) -> tuple[Counts, Counts]:
     """The number of each kind at or above each distinct value, from the largest value down."""
     values = np.unique(np.concatenate((positive, negative)))[::-1]
     counts = (
@@ -49,7 +53,7 @@ def _accepted(positive: Values, negative: Values) -> tuple[Values, Values]:
     return above_positive, above_negative
 
 
-def _average_precision(true: Values, false: Values) -> float:
+def _average_precision(true: Counts, false: Counts) -> float:
     precision = true / (true + false)
     steps = np.diff(true, prepend=0) / true[-1]
     return float(precision @ steps)

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from xent_bench.config.configure import ConfigError, configured
 from xent_bench.config.schema import CONF
 from xent_bench.config.shift_asked import NOISE, is_folder
-from xent_bench.data.batches import pixels
 from xent_bench.data.class_folders import is_image_name
 from xent_bench.data.cropping import Pixels
 from xent_bench.data.decoding import silence_pillow
@@ -26,6 +25,7 @@ from xent_bench.data.vectors import Vectors
 from xent_bench.failures import DataError
 from xent_bench.process.processors import processors
 from xent_bench.randomness import generator
+from xent_bench.shift.images_of_test import as_images
 from xent_bench.trained_net.record import NetRecord
 from xent_bench.types import Images
 
@@ -118,7 +118,7 @@ def _set(choice: str, wanted: Wanted) -> ForeignImages:
     def batches() -> Iterator[Images]:
         source = data.source(ids, torch.device("cpu"), processors())
         for rows in source.batches(torch.arange(len(ids)), wanted.batch_size):
-            yield _brought_to(pixels(rows, source.shape), wanted.shape[1:])
+            yield _brought_to(as_images(rows, source.shape), wanted.shape[1:])
 
     origin = f"{len(ids)} images of test of data={choice}{_words(data.shape[1:], wanted)}"
     return ForeignImages(len(ids), origin, batches)

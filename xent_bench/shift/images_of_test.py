@@ -11,7 +11,6 @@ from torch import Tensor
 
 from xent_bench.conditions.conditioned import conditioned
 from xent_bench.config.schema import Train
-from xent_bench.data.batches import pixels
 from xent_bench.data.image_cache import kept
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import split
@@ -21,7 +20,7 @@ from xent_bench.runs.files import CONFIG, RESULT
 from xent_bench.runs.reading import read_config
 from xent_bench.runs.result import load_run
 from xent_bench.trained_net.code import resolved
-from xent_bench.types import Images, Index
+from xent_bench.types import Images, Index, Rows
 
 
 class Block(NamedTuple):
@@ -49,12 +48,18 @@ class ImagesOfTest(NamedTuple):
         rows = source.batches(torch.arange(len(self.ids)), size)
         for start, batch in zip(range(0, len(self.ids), size), rows, strict=True):
             places = slice(start, start + len(batch))
-            images = pixels(batch, source.shape).contiguous()
+            images = as_images(batch, source.shape)
             yield Block(images, self.ids[places], places)
 
     def labels(self) -> Tensor:
         """The labels of test, classes or distributions."""
         return self.data.labels[self.ids]
+
+
+def as_images(rows: Rows, shape: tuple[int, int, int]) -> Images:
+    """Rows of bytes as images (n, channels, h, w), which are a copy in this order."""
+    channels, h, w = shape
+    return rows.view(-1, h, w, channels).permute(0, 3, 1, 2).contiguous()
 
 
 def images_of_test(folder: Path, ids: np.ndarray) -> ImagesOfTest:
