@@ -141,6 +141,7 @@ OURS = {
     "report": {
         "addresses",
         "arguments",
+        "arrays",
         "comparison",
         "exit_codes",
         "failures",

@@ -91,7 +91,7 @@ def under_shift(comparison: Comparison) -> UnderShift | None:
 
 
 def foreign_rows(comparison: Comparison) -> dict[str, list[ForeignRow]]:
-    """The detection of each foreign set that a run of each shown loss was scored on, by its name."""
+    """The detection of each foreign set on which every run of a loss was scored, by its name."""
     sets: dict[str, list[ForeignRow]] = {}
     for row in comparison.rows:
         names = [key.split("/")[1] for key in row.estimates if key.startswith(f"{FOREIGN}/")]
@@ -169,7 +169,7 @@ def _shifted(row: Row, baseline: Row | None, names: list[str], severities: list[
 
 
 def _curve(run: Run, key: str, names: list[str], severities: list[int]) -> list[float] | None:
-    """The clean score, then the mean over corruptions at each severity; None where one is absent."""
+    """The clean score, then means over corruptions by severity; None where one is absent."""
     prefix, _, score = key.partition("/")
     by_severity = [
         [_key(prefix, name, severity, score) for name in names] for severity in severities

@@ -110,10 +110,10 @@ def _name(entry: str) -> str:
 
 
 def _complaint_of_foreign(entries: Sequence[str], data: dict[str, Any]) -> tuple[str, str] | None:
-    own = str(data.get("_target_", "")).rpartition(".")[2]
+    data_of_run = str(data.get("_target_", "")).rpartition(".")[2]
     names: dict[str, str] = {}
     for entry in entries:
-        if complaint := _complaint_of_entry(entry, own):
+        if complaint := _complaint_of_entry(entry, data_of_run):
             return "foreign", complaint
         for name in foreign_of([entry]):
             if names.setdefault(name, entry) != entry:
@@ -122,8 +122,8 @@ def _complaint_of_foreign(entries: Sequence[str], data: dict[str, Any]) -> tuple
     return None
 
 
-def _complaint_of_entry(entry: str, own: str) -> str:
-    """The complaint about one foreign set; empty without one. `own` is the run's data."""
+def _complaint_of_entry(entry: str, data_of_run: str) -> str:
+    """The complaint about one foreign set; empty without one."""
     choices = choices_of("data")
     if is_folder(entry):
         name = _name(entry)
@@ -134,6 +134,6 @@ def _complaint_of_entry(entry: str, own: str) -> str:
     elif entry not in (NOISE, *choices):
         a_folder = f"; a folder is typed as ./{entry}" if Path(entry).is_dir() else ""
         return f"no such data as {entry}; {nearest(entry, (NOISE, *choices))}{a_folder}"
-    elif entry == own:
+    elif entry == data_of_run:
         return f"{entry} is the run's own data; expected images that are foreign to it"
     return ""

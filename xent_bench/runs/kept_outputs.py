@@ -39,7 +39,7 @@ NOTHING = Kept((), {})
 
 
 def kept_in(file: Path) -> Kept:
-    """What a file holds, without its outputs; NOTHING if it is not there. DataError if damaged."""
+    """List what a file holds, without its outputs; NOTHING without a file. DataError if damaged."""
     if not file.exists():
         return NOTHING
     with _opened(file) as stored:

@@ -24,7 +24,7 @@ from xent_bench.types import Images, Index, Rows
 
 
 class Block(NamedTuple):
-    """Some images of test, with their ids and their places in test."""
+    """A block of test's images, with their ids and their places in test."""
 
     images: Images
     ids: Index

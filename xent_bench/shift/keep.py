@@ -109,7 +109,7 @@ def _load_net(folder: Path) -> TrainedNet:
 
 
 def _usable(file: Path, net: TrainedNet) -> Kept:
-    """What a file holds of this net; nothing where it is of the weights of an earlier training."""
+    """List what a file holds of this net; nothing where it is of an earlier training's weights."""
     kept = kept_in(file)
     return kept if kept.texts.get(WEIGHTS) == net.record.weights_sha256 else NOTHING
 
