@@ -220,6 +220,8 @@ def test_every_choice_composes(composed, group):
         value = nets.get(file.stem, "given")
         values = OmegaConf.load(file)
         to_give = [f"{group}.{key}={value}" for key in OmegaConf.missing_keys(values)]
+        if group == "noise" and file.stem in ("matrix", "file"):
+            to_give.append("noise.matrix=given" if file.stem == "matrix" else "noise.labels=given")
         if "train" in values:  # the folders of a set: one, or one for each split
             to_give.append(f"{group}.root={value}")
         checked(composed(f"{group}={file.stem}", *to_give))

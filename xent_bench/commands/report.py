@@ -168,6 +168,7 @@ def _show(
     comparison: "Comparison", options: argparse.Namespace, show: Callable[["Table"], None]
 ) -> None:
     from xent_bench.report import comparison_tables as tables
+    from xent_bench.report.class_size_tables import class_size_tables
     from xent_bench.report.conclusion import conclusion
     from xent_bench.report.notes import facts, legend, warnings
     from xent_bench.report.shift_tables import foreign_table, shift_table
@@ -186,6 +187,7 @@ def _show(
     if truth := truth_table(comparison):
         shown.append(truth)
     shown += filter(None, [shift_table(comparison), foreign_table(comparison)])
+    shown += class_size_tables(comparison)
     in_brief = options.form == "table" and not options.legend
     for table in shown:
         show(table.in_brief() if in_brief else table)

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from xent_bench.config.condition_keys import BY_RATE
 from xent_bench.config.first_weights import sha256_of
 from xent_bench.config.schema import (
     ImbalanceKind,
@@ -14,7 +15,6 @@ from xent_bench.config.schema import (
     plain,
 )
 
-BY_RATE = (NoiseKind.symmetric, NoiseKind.asymmetric, NoiseKind.pair, NoiseKind.instance)
 DIGITS = 16  # of a hash of a file
 
 

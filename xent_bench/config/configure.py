@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
 from xent_bench.config.choice_of_epoch import complaint_of_metric
+from xent_bench.config.condition_keys import complaint_of_conditions
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
 from xent_bench.config.net_arguments import ByName, passed_by_name
@@ -75,6 +76,8 @@ def check_top_level(config: DictConfig) -> None:
         raise ConfigError("choose_by", complaint)
     if of_shift := complaint_of_shift(config):
         raise ConfigError(*of_shift)
+    if idle := complaint_of_conditions(config):
+        raise ConfigError(idle.key, idle.text)
     _check_annotations(config)
     _check_tracking(config.machine.tracking or "")
 

@@ -6,8 +6,12 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from xent_bench.config.schema import Calibrator
+from xent_bench.evaluation.classes_file import write_classes
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
+from xent_bench.metrics.accuracy import PerClass
+from xent_bench.metrics.class_sizes import class_counts, differ, is_uneven
 from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.files import PICTURES, PREDICTIONS, RUN_ID
 from xent_bench.runs.predictions import Predicted, Predictions, save
@@ -30,7 +34,10 @@ def finish(
     """Evaluate what was predicted, and write the folder's files, `result.json` last."""
     data, curves, begun = built.data, record.tracking.curves, record.begun
     link = built.classifier.link
-    predictions = Predictions(calib, test, link, data.classes, record.true_posterior)
+    predictions = Predictions(
+        *(calib, test, link, data.classes, record.true_posterior),
+        train_counts=_train_counts(built, asked=config.calibrator is Calibrator.prior_correction),
+    )
     save(predictions, folder / PREDICTIONS)
     with blaming("loss", "when its link read the predictions"):
         evaluation = evaluate(predictions, [config.calibrator.name])
@@ -38,6 +45,7 @@ def finish(
     if config.machine.save_weights:
         save_weights(folder)
     draw_pictures(evaluation, data.classes, begun.params, folder / PICTURES)
+    write_classes(evaluation, data.classes, predictions.train_counts, folder)
     best = built.classifier.best_epoch
     val = curves.val(None if best is None else best.evaluated)
     metrics = val | last_tenth(curves.steps) | evaluation.metrics
@@ -69,6 +77,22 @@ def finish(
         examples_per_second=speed,
     )
     save_run(result, folder)  # done: what follows is MLflow's
+
+
+def _train_counts(built: Built, *, asked: bool) -> PerClass | None:
+    """The number of images of each class in train, by the labels that were trained on.
+
+    None where class sizes are of no interest: nobody asked for the correction that needs them, the
+    classes of train are about equally large, and about as frequent as in test. Noise of labels,
+    which changes their counts too, makes no class rare: the clean labels decide.
+    """
+    data, splits = built.data, built.splits
+    labels = data.labels if data.clean is None else data.clean
+    c = len(data.classes)
+    train, test = (class_counts(labels[ids].numpy(), c) for ids in (splits.train, splits.test))
+    if not (asked or is_uneven(train) or differ(train, test)):
+        return None
+    return class_counts(data.labels[splits.train].numpy(), c)
 
 
 def _infinite(metrics: dict[str, float]) -> dict[str, str]:
