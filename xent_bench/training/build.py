@@ -17,6 +17,7 @@ from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_name
 from xent_bench.config.parts import Parts
 from xent_bench.config.schema import GROUPS, Compile, Precision, plain
+from xent_bench.config.shift_asked import shift_asked
 from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import WHOLE, Batches, Share, ShuffledBatches, pixels
@@ -31,6 +32,7 @@ from xent_bench.offer import offer
 from xent_bench.pretrained.build import Begun, begin
 from xent_bench.process.gather import agreed
 from xent_bench.process.signals import Notice
+from xent_bench.shift.refusals import refuse_unfit
 from xent_bench.training.best_epoch import best_epoch, check_metric
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.decoders_of import decoders_of
@@ -79,6 +81,7 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
     data = kept(load(parts), config.machine.cache, config.epochs)
     data, splits = conditioned(data, split(data, config.seed), config)
+    refuse_unfit(shift_asked(config), data, splits.test)
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
     loaders = build_loaders(config, parts, data, splits, device, share)
