@@ -53,7 +53,10 @@ OURS = {
     "runs": {"arrays", "config", "failures", "links", "metrics", "printable"},
     "calibrators": {"arrays", "links", "metrics", "runs"},
     "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
-    "corruptions": {"failures", "randomness", "types"},
+    "corruptions": {
+        "config",  # how the files of published sets are called
+        *("data", "failures", "randomness", "types"),
+    },
     "conditions": {"config", "data", "failures", "randomness", "ranges", "runs", "types"},
     "tracking": {"addresses", "cache_folder", "failures", "metrics", "printable", "runs"},
     "evaluation": {
