@@ -261,5 +261,7 @@ def test_what_losses_are_compared_by():
         "test_ts/brier": (*square, -1, 0.005),
         "test/ece": (*share, -1, 0.005),
         "test_ts/ece": (*share, -1, 0.005),
+        "test_pc/top1": (*share, 1, 0.005),
+        "test_pc/nll": (*nats, -1, 0.01),
     }
     assert quoted(PRIMARY) == ("test_ts/nll", "test/top1", "test/nll", "test_ts/ece")

@@ -10,9 +10,11 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from xent_bench.links import margin, sigmoid, simplex, softmax
+from xent_bench.metrics.by_class import by_class_size
 from xent_bench.metrics.examples import BLOCK, examine, hits
 from xent_bench.metrics.reported import BAND, METRICS, PREFIXES, TESTED
 from xent_bench.metrics.score import score
+from xent_bench.metrics.train_prior import under_train_prior
 from xent_bench.metrics.truth import against_truth
 from xent_bench.metrics.uncertainty import NullBand, standard_errors
 
@@ -35,8 +37,11 @@ def test_every_metric_that_is_computed_has_a_row_and_every_row_is_computed(outpu
     soft = np.exp(softmax(logits / 2))
     of_hard_labels, of_soft_labels = score(logits, target), score(logits, soft)
     truth = against_truth(logits, soft, softmax)
+    examples, tail = examine(logits, target, softmax), 2.0 ** np.arange(10)
+    by_size = by_class_size(examples, tail) | under_train_prior(examples, tail)
 
-    assert of_soft_labels.keys() | truth.keys() == METRICS.keys()
+    assert of_soft_labels.keys() | truth.keys() | by_size.keys() == METRICS.keys()
+    assert {k for k, row in METRICS.items() if row.needs_class_sizes} == by_size.keys()
     of_val = {name: row for name, row in METRICS.items() if "val" in row.prefixes}
     assert of_val.keys() == of_soft_labels.keys()
     assert {k for k, row in of_val.items() if not row.needs_soft_labels} == of_hard_labels.keys()

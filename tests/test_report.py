@@ -235,7 +235,7 @@ def test_a_picture_is_drawn(tmp_path):
 
 def test_the_yardsticks_are_metrics_that_are_reported():
     assert {each.key for each in YARDSTICKS} <= {
-        f"{split}/{key}" for split in ("test", "test_ts") for key in METRICS
+        f"{split}/{key}" for split in ("test", "test_ts", "test_pc") for key in METRICS
     }
     assert {choice.partition("/")[2] for choice in CHOICES} < METRICS.keys()
 

@@ -168,8 +168,10 @@ def _show(
     comparison: "Comparison", options: argparse.Namespace, show: Callable[["Table"], None]
 ) -> None:
     from xent_bench.report import comparison_tables as tables
+    from xent_bench.report.class_size_tables import class_size_tables
     from xent_bench.report.conclusion import conclusion
     from xent_bench.report.notes import facts, legend, warnings
+    from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
     from xent_bench.report.worst_group_table import worst_group_table
     from xent_bench.tables import TEXT
@@ -185,6 +187,8 @@ def _show(
         shown.append(tables.differences(comparison))
     of_some = (truth_table(comparison), worst_group_table(comparison))
     shown += [table for table in of_some if table is not None]
+    shown += filter(None, [shift_table(comparison), foreign_table(comparison)])
+    shown += class_size_tables(comparison)
     in_brief = options.form == "table" and not options.legend
     for table in shown:
         show(table.in_brief() if in_brief else table)

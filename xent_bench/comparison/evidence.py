@@ -14,6 +14,9 @@ from xent_bench.arrays import Labels, Values
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.compare import Comparison
 from xent_bench.evaluation.evaluate import readings
+from xent_bench.metrics.accuracy import PerClass
+from xent_bench.metrics.by_class import recalls as class_recalls
+from xent_bench.metrics.class_sizes import is_uneven
 from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranking import risks
 from xent_bench.metrics.reliability import Reliability, reliability
@@ -29,6 +32,16 @@ BY_IMAGE = ("test/top1", "test/nll", "test/brier", "test_ts/nll", "test_ts/brier
 
 
 @dataclass
+class ClassRecalls:
+    """Recall of each class on test, of runs whose classes differ in size."""
+
+    classes: tuple[str, ...]
+    train_counts: PerClass  # images in train, of one run
+    # by reading and loss label: (runs, classes), NaN for a class without an image in test
+    by_prefix: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass
 class Evidence:
     """Curves and predictions of a comparison's losses; every dictionary is keyed by loss label."""
 
@@ -37,6 +50,7 @@ class Evidence:
     risks: dict[str, Values] = field(default_factory=dict)  # at COVERAGES, mean over seeds
     by_image: dict[str, dict[str, Values]] = field(default_factory=dict)  # mean over seeds
     images: dict[str, Labels] = field(default_factory=dict)  # ids of the test images
+    recalls: ClassRecalls | None = None  # where classes of train differ in size
     account: DataAccount | None = None  # of the images of one of the runs
     absent: list[str] = field(default_factory=list)  # files that cannot be read
 
@@ -99,6 +113,8 @@ def _add_curves(evidence: Evidence, label: str, folders: Mapping[str, Path]) -> 
 
 def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]) -> None:
     runs: list[dict[str, Examples]] = []  # for each run its test examples by reading
+    train_counts: list[PerClass | None] = []
+    classes: tuple[str, ...] = ()
     for name, folder in folders.items():
         try:
             predictions = load(folder / PREDICTIONS)
@@ -110,9 +126,14 @@ def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]
         if not np.array_equal(images, predictions.test.id):
             evidence.absent.append(f"{name}: {PREDICTIONS}, which is of other images")
             continue
+        classes = predictions.classes
+        train_counts.append(predictions.train_counts)
         runs.append(readings(predictions, fit_temperature(predictions.calib, predictions.link)))
     if not runs:
         return
+    if classes and (counts := train_counts[0]) is not None and is_uneven(counts):
+        evidence.recalls = evidence.recalls or ClassRecalls(classes, counts)
+        _add_recalls(evidence.recalls, label, runs)
     evidence.reliability[label] = {
         prefix: reliability(examples.ranked)
         for prefix, examples in runs[0].items()
@@ -126,6 +147,13 @@ def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]
     evidence.by_image[label] = {
         key: np.mean(by_run, axis=0) for key, by_run in defined.items() if by_run
     }
+
+
+def _add_recalls(recalls: ClassRecalls, label: str, runs: list[dict[str, Examples]]) -> None:
+    for prefix in ("test", "test_pc"):
+        if all(prefix in run for run in runs):
+            values = [class_recalls(run[prefix], len(recalls.classes)).recall for run in runs]
+            recalls.by_prefix.setdefault(prefix, {})[label] = np.stack(values)
 
 
 def _risks(examples: Examples) -> Values:

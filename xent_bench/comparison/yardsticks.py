@@ -35,7 +35,11 @@ class Yardstick(NamedTuple):
     @property
     def name(self) -> str:
         """Name of the metric in a sentence: 'NLL after temperature scaling'."""
-        reading = {"raw": " as trained", "scaled": " after temperature scaling"}
+        reading = {
+            "raw": " as trained",
+            "scaled": " after temperature scaling",
+            "corrected": " after prior correction",
+        }
         return self.above.removesuffix(" %") + reading.get(self.below, "")
 
     def shown(self, value: float, sign: str = "") -> str:
@@ -64,6 +68,9 @@ YARDSTICKS = (
     _yardstick("test_ts/brier", "Brier", "scaled", 3, 0.005),
     _yardstick("test/ece", "ECE %", "raw", 1, 0.005),
     _yardstick("test_ts/ece", "ECE %", "scaled", 1, 0.005),
+    # where class frequencies of train and test differ
+    _yardstick("test_pc/top1", "top-1 %", "corrected", 1, 0.005),
+    _yardstick("test_pc/nll", "NLL", "corrected", 3, 0.01),
 )
 METRICS = tuple(dict.fromkeys(yardstick.key.partition("/")[2] for yardstick in YARDSTICKS))
 

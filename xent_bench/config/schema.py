@@ -69,6 +69,7 @@ class Calibrator(Enum):
     temperature = "temperature"
     vector_scaling = "vector_scaling"
     isotonic = "isotonic"
+    prior_correction = "prior_correction"  # by itself, where train has other class sizes than test
 
 
 class Choose(Enum):

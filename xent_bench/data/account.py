@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
+from torch import Tensor
 
 from xent_bench.data.decoding import MODES
 from xent_bench.data.grouped_split import number_of_groups
@@ -99,11 +100,12 @@ class _Copies:
 
     def __init__(self, data: ImageSet, splits: Splits, most: int | None) -> None:
         self.data, self.splits, self.most = data, splits._fields, most
-        split_of = np.empty(len(data.images), np.int64)
+        split_of = np.full(len(data.images), -1)  # of images that are left out of all splits
         for number, ids in enumerate(splits):
             split_of[ids.numpy()] = number
         keys = _content_keys(data)
         self.ids = np.lexsort((split_of, keys))
+        self.ids = self.ids[split_of[self.ids] >= 0]
         keys = keys[self.ids]
         self.split = split_of[self.ids]
         is_first = np.r_[True, keys[1:] != keys[:-1]]
@@ -115,7 +117,7 @@ class _Copies:
     def _conflicts(self) -> Bool[np.ndarray, " n"]:
         if self.data.labels.is_floating_point():  # people may well disagree about one image
             return np.zeros(len(self.ids), bool)
-        label = self.data.labels.numpy()[self.ids]
+        label = _clean_labels(self.data).numpy()[self.ids]
         differs = label != label[self.original]
         return np.isin(self.group, self.group[differs])
 
@@ -135,7 +137,7 @@ class _Copies:
         return int(self.is_conflict.sum())
 
     def conflict_examples(self) -> Pairs:
-        label = self.data.labels
+        label = _clean_labels(self.data)
         places = np.flatnonzero(self.is_conflict)
         if len(places):
             first = label[self.ids[self.original[places]]]
@@ -149,6 +151,11 @@ class _Copies:
             (self.data.name_of(int(first)), self.data.name_of(int(copy)))
             for first, copy in zip(firsts, copies, strict=True)
         )
+
+
+def _clean_labels(data: ImageSet) -> Tensor:
+    """The labels of the data set itself, in which noise that was added is no conflict."""
+    return data.labels if data.clean is None else data.clean
 
 
 def _content_keys(data: ImageSet) -> Keys:

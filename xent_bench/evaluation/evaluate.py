@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import import_module
+from inspect import signature
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,14 +18,25 @@ from xent_bench.calibrators.temperature import (
     scales_outputs,
 )
 from xent_bench.evaluation.by_subgroup import by_subgroup
+from xent_bench.evaluation.class_sizes import by_class_sizes, counts_of_test, has_other_prior
 from xent_bench.evaluation.recipe import recipe_draws
+from xent_bench.failures import DataError
 from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
 from xent_bench.metrics.reported import PREFIXES, RECIPE
 from xent_bench.metrics.score import summary
 from xent_bench.metrics.truth import against_truth
 from xent_bench.metrics.uncertainty import NullDraws, null_draws, standard_errors, verdict
+from xent_bench.offer import offer
 from xent_bench.runs.predictions import Predictions
+
+
+class Mapped(NamedTuple):
+    """The outputs on test, the link that reads them, and what was fitted for it."""
+
+    outputs: Outputs
+    link: Link
+    fitted: Mapping[str, float] = MappingProxyType({})  # by the key that follows the prefix
 
 
 class Evaluation(NamedTuple):
@@ -42,7 +55,9 @@ class Evaluation(NamedTuple):
 def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Evaluation:
     """Compute every number on test: as trained, after temperature scaling, after `calibrators`.
 
-    Calibrators are fitted on calib. Where p(y|x) is known, the metrics against it are added.
+    Calibrators are fitted on calib. Where p(y|x) is known, the metrics against it are added. The
+    prior correction is among the calibrators wherever class frequencies of train and test differ.
+    DataError if a calibrator needs the class sizes of train, and the predictions lack them.
     """
     link, classes = predictions.link, predictions.classes
     fitted = fit_temperature(predictions.calib, link)
@@ -56,9 +71,11 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     if is_divided(predictions.test.target) and not is_divided(predictions.calib.target):
         words["calib_labels"] = "one class each"
     by_prefix = {}
-    for prefix, (outputs, reading) in _mapped(predictions, fitted, calibrators).items():
+    for prefix, (outputs, reading, values) in _mapped(predictions, fitted, calibrators).items():
+        metrics |= {f"{prefix}{key}": value for key, value in values.items()}
         by_prefix[prefix] = examine(outputs, predictions.test.target, reading)
         metrics |= _measure(by_prefix[prefix], prefix)
+        metrics |= by_class_sizes(by_prefix[prefix], prefix, predictions)
         if predictions.posterior is not None:
             against = against_truth(outputs, predictions.posterior, reading)
             metrics |= {f"{prefix}/{key}": value for key, value in against.items()}
@@ -97,28 +114,43 @@ def readings(
     """The numbers of each test example, as trained and after each calibrator; by prefix."""
     return {
         prefix: examine(outputs, predictions.test.target, link)
-        for prefix, (outputs, link) in _mapped(predictions, fitted, calibrators).items()
+        for prefix, (outputs, link, _) in _mapped(predictions, fitted, calibrators).items()
     }
 
 
 def _mapped(
     predictions: Predictions, fitted: Temperature, calibrators: Collection[str]
-) -> dict[str, tuple[Outputs, Link]]:
+) -> dict[str, Mapped]:
     """The outputs on test, and the link that turns them into log-probabilities; by prefix."""
-    calib, test, link = predictions.calib, predictions.test, predictions.link
+    test, link = predictions.test, predictions.link
     scaled = partial(scale, link=link, temperature=fitted.value)
-    maps: dict[str, tuple[Outputs, Link]] = {
-        "test": (test.outputs, link),
-        "test_ts": (test.outputs, scaled),
-    }
-    for name in calibrators:
+    maps = {"test": Mapped(test.outputs, link), "test_ts": Mapped(test.outputs, scaled)}
+    by_itself = ["prior_correction"] if has_other_prior(predictions) else []
+    for name in dict.fromkeys([*calibrators, *by_itself]):
         if name != "temperature":
-            # imported here: scikit-learn takes a second
-            module = import_module(f"xent_bench.calibrators.{name}")
-            log_p = module.fit(calib, link)(test.outputs.astype(np.float64))
-            # a calibrator may reorder the classes: its answers count, not those of the outputs
-            maps[PREFIXES[name]] = (log_p, softmax)
+            maps[PREFIXES[name]] = _calibrated(predictions, name)
     return maps
+
+
+def _calibrated(predictions: Predictions, name: str) -> Mapped:
+    """Fit a calibrator on calib, and apply it to test."""
+    # imported here: scikit-learn takes a second
+    module = import_module(f"xent_bench.calibrators.{name}")
+    if "train_counts" in signature(module.fit).parameters and predictions.train_counts is None:
+        raise DataError(
+            f"{name} needs the number of images of each class in train, and predictions.npz has "
+            "no train_counts: its run was trained by an earlier version, or on classes of about "
+            "one size, where there is nothing to correct; to have it all the same, train the run "
+            f"again under another name, with calibrator={name}"
+        )
+    fit = offer(
+        module.fit, train_counts=predictions.train_counts, test_counts=counts_of_test(predictions)
+    )
+    calibrated = fit(predictions.calib, predictions.link)
+    numbers = getattr(module, "numbers", None)  # of those that have some to report
+    # a calibrator may reorder the classes: its answers count, not those of the outputs
+    log_p = calibrated(predictions.test.outputs.astype(np.float64))
+    return Mapped(log_p, softmax, numbers(calibrated) if numbers else {})
 
 
 def scaled_map(link: BoundLink, classes: int) -> str:

@@ -14,7 +14,15 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from xent_bench.metrics.reported import OF_VAL, calibrators_in
-from xent_bench.runs.files import LOCK, PICTURES, PREDICTIONS, RESULT, is_pending, set_pending
+from xent_bench.runs.files import (
+    CLASSES,
+    LOCK,
+    PICTURES,
+    PREDICTIONS,
+    RESULT,
+    is_pending,
+    set_pending,
+)
 from xent_bench.runs.result import Run, load_run, save_run
 from xent_bench.tracking.send import send_added
 
@@ -44,14 +52,17 @@ def rescore(
     It is kept in the folder, and unless offline in MLflow. DataError if the folder cannot be read,
     Unavailable if MLflow does not take it.
     """
+    from xent_bench.evaluation.classes_file import write_classes
     from xent_bench.evaluation.evaluate import evaluate  # SciPy takes half a second
+    from xent_bench.evaluation.shifted import shifted
     from xent_bench.runs.predictions import load
 
     run = load_run(folder / RESULT)
     predictions = load(folder / PREDICTIONS)
     fitted = calibrators_in(run.metrics)
     evaluation = evaluate(predictions, dict.fromkeys([*fitted, *calibrators]))
-    metrics, tags, _ = evaluation
+    others = shifted(folder, predictions, evaluation.metrics["test_ts/temperature"])
+    metrics, tags = evaluation.metrics | others.metrics, evaluation.words | others.tags
     unequal = [key for key in metrics if run.metrics.get(key, metrics[key]) != metrics[key]]
     rounded = [key for key in unequal if math.isclose(run.metrics[key], metrics[key], **ROUNDING)]
     changed = [key for key in unequal if key not in rounded]
@@ -68,6 +79,8 @@ def rescore(
         from xent_bench.evaluation.draw import draw_pictures  # matplotlib takes half a second
 
         files = draw_pictures(evaluation, predictions.classes, run.params, folder / PICTURES)
+    if added or files or not (folder / CLASSES).exists():
+        files += write_classes(evaluation, predictions.classes, predictions.train_counts, folder)
     if added or files:
         run = _keep(folder, added, tags, offline=offline)
     return Rescored(run, same, list(added), retired, rounded, [])

@@ -73,11 +73,33 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
     scaled_map = run.tags.get("scaled_map", "softmax(z / T)")
     value = run.metrics["test_ts/temperature"]
     notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {accuracy}.")
+    notes += _on_class_sizes(run, scaled_map)
     recipe = run.tags.get(f"{RECIPE}_verdict")
     if recipe is not None:
         notes.append(
             f"The verdict on temperature scaling is of this net with this T, error and all; "
             f"of the recipe, with T fitted anew on so many images: {recipe}."
+        )
+    return notes
+
+
+def _on_class_sizes(run: Run, scaled_map: str) -> list[str]:
+    """Notes on the prior correction and on the groups of classes, where the run has them."""
+    notes = []
+    exponent = run.metrics.get("test_pc/prior_exponent")
+    if exponent is not None:
+        t, error = run.metrics["test_pc/temperature"], run.metrics["test_pc_se/prior_exponent"]
+        divided = scaled_map.removeprefix("softmax(").removesuffix(")")
+        notes.append(
+            f"prior correction: softmax({divided} + (a - 1) log pi_train + log pi_test), T = "
+            f"{t:.3g}, a = {exponent:.2f} ± {error:.2g} (SE over calib), with pi the class "
+            "frequencies. a is near 0 where outputs contain those of train, as with ce, and near 1 "
+            "where the loss takes them out, as balanced_softmax does."
+        )
+    if "test/worst_class_top1" in run.metrics:
+        notes.append(
+            "many, medium, few: the classes with most, with fewer and with fewest images in train, "
+            "about a third each; classes of one size stay together. classes.csv has every class."
         )
     return notes
 

@@ -6,23 +6,32 @@ the tests read the rows. Nothing is imported here, so that whoever needs a name 
 """
 
 from collections.abc import Container
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 # the prefix of a calibrator's numbers
-PREFIXES = {"temperature": "test_ts", "vector_scaling": "test_vs", "isotonic": "test_iso"}
+PREFIXES = {
+    "temperature": "test_ts",
+    "vector_scaling": "test_vs",
+    "isotonic": "test_iso",
+    "prior_correction": "test_pc",
+}
 # how a person reads a prefix
 TITLES = {
     "test": "as trained",
     "test_ts": "temperature scaling",
     "test_vs": "vector scaling",
     "test_iso": "isotonic regression",
+    "test_pc": "prior correction",
 }
 # temperature scaling with T fitted anew, where `test_ts` is one fitted T; it has a band only
 RECIPE = "test_ts_recipe"
 
 TESTED = tuple(TITLES)
 EVERYWHERE = ("val", *TESTED)
+# a prior correction is made for the class frequencies of test: at those of train it is no use
+UNCORRECTED = tuple(prefix for prefix in TESTED if prefix != "test_pc")
 
+Unit: TypeAlias = Literal["%", "nats", ""]
 LARGER, SMALLER = 1, -1  # the sign of a change for the better
 
 
@@ -31,11 +40,12 @@ class Metric(NamedTuple):
 
     name: str  # what follows the slash of a key
     meaning: str  # in a few words, at most 46 characters
-    unit: Literal["%", "nats", ""]  # "%": a share in [0, 1], or a difference of two, times 100
+    unit: Unit  # "%": a share in [0, 1], or a difference of two, times 100
     better: int | None  # LARGER, SMALLER or None: neither is an improvement
     decimals: int  # as shown, in per cent if it is a share
     prefixes: tuple[str, ...] = EVERYWHERE
     needs_soft_labels: bool = False
+    needs_class_sizes: bool = False  # classes of train, or train and test, differ in their sizes
 
     @property
     def scale(self) -> int:
@@ -43,6 +53,12 @@ class Metric(NamedTuple):
         return 100 if self.unit == "%" else 1
 
 
+AT_TRAIN_PRIOR: tuple[tuple[str, Unit, int, int], ...] = (
+    ("top1", "%", LARGER, 2),
+    ("nll", "nats", SMALLER, 3),
+    ("brier", "", SMALLER, 3),
+    ("ece", "%", SMALLER, 2),
+)
 METRICS = {
     metric.name: metric
     for metric in (
@@ -57,6 +73,15 @@ METRICS = {
         ),
         Metric("top5", "true class among the first five", "%", LARGER, 2),
         Metric("balanced_top1", "right answers, mean over classes", "%", LARGER, 2),
+        *(
+            Metric(name, meaning, "%", LARGER, 2, prefixes=TESTED, needs_class_sizes=True)
+            for name, meaning in (
+                ("top1_many", "right answers, classes with most images"),
+                ("top1_medium", "right answers, classes in between"),
+                ("top1_few", "right answers, classes with fewest images"),
+                ("worst_class_top1", "right answers of the worst class"),
+            )
+        ),
         Metric("ties", "answers that a tie decides", "%", None, 2),
         Metric("nll", "-log p of the true class", "nats", SMALLER, 3),
         Metric(
@@ -94,6 +119,18 @@ METRICS = {
         Metric("aurc", "mean risk over coverages", "%", SMALLER, 3),
         Metric("eaurc", "aurc above the best order's", "%", SMALLER, 3),
         Metric("auroc_correct", "are right answers more certain?", "%", LARGER, 2),
+        *(
+            Metric(
+                f"{name}_train_prior",
+                f"{name} at train's class frequencies",
+                unit,
+                better,
+                decimals,
+                prefixes=UNCORRECTED,
+                needs_class_sizes=True,
+            )
+            for name, unit, better, decimals in AT_TRAIN_PRIOR
+        ),
     )
 }
 
@@ -112,8 +149,16 @@ LAST_TENTH = FALL, NOISE, FREEDOM, REACHED = (
     "val_last_tenth/degrees_of_freedom",
     "val_last_tenth/value",
 )
-# how the keys begin that cannot be computed from a run's files: its outputs on val are not kept
-OF_VAL = ("val/", "val_last_tenth/")
+# what a net learns from noisy labels, after each epoch: see `training/noise_curves.py`
+NOISE_CURVES = KEPT_LABELS, MEMORISED, CORRECTED, CLEAN_VAL = (
+    "train_clean/top1",
+    "train_noisy/memorised",
+    "train_noisy/top1",
+    "val_clean/top1",
+)
+# how the keys begin that cannot be computed from a run's files: outputs on train and val are not
+# kept
+OF_VAL = ("val/", "val_last_tenth/", *NOISE_CURVES)
 
 
 def calibrators_in(metrics: Container[str]) -> list[str]:

@@ -27,7 +27,12 @@ VERDICT_WORDS = {  # any other verdict is a tie
 
 def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
     """Table with one row for each loss: mean and interval over seeds, for these metric keys."""
-    shown = [by for by in comparison.options.yardsticks if by.key in keys]
+    shown = [
+        by
+        for by in comparison.options.yardsticks
+        if by.key in keys
+        and (by.below != "corrected" or any(by.key in row.estimates for row in comparison.rows))
+    ]
     headings = ["loss", "n", *(f"{by.above}\n{by.below}" for by in shown)]
     rows = [
         [row.label, _seeds(row), *(_level(comparison, row, by) for by in shown)]

@@ -120,6 +120,9 @@ def account_rows(data: str, account: DataAccount) -> list[tuple[str, str]]:
     left_out = [f"{int(n):,} {reason}" for reason, n in account.left_out.items()]
     left_out += [f"folder {name}" for name in account.unread]
     rows += [("left out", ", ".join(left_out))] * bool(left_out)
+    unused = int(account.images) - sum(int(n) for n in account.splits.values())
+    if unused > 0:
+        rows.append(("in no split", f"{_images(unused)}, by imbalance or train_fraction"))
     leaks = ", ".join(f"{int(n):,} of {split}" for split, n in account.leaks.items())
     if leaks:
         n = sum(account.leaks.values())

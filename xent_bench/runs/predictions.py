@@ -3,10 +3,11 @@
 `predictions.npz` holds, for each of the two splits, a net's outputs as they were (float32), the
 labels (int64 classes, or the float rows of soft labels) and the ids of the examples; the names of
 the classes; the name of the link that reads the outputs, with its hyper-parameters; and, where it
-is known, p(y|x) of the test images, as `test_posterior`. Where images have an attribute, the name
-of it is `attribute`, those of its values `attribute_values`, and `calib_attribute` and
-`test_attribute` are the places of the images' values among them (int64). PyTorch is not needed to
-read it.
+is known, p(y|x) of the test images, as `test_posterior`; and, where classes differ in size or a
+prior correction was asked for, the number of images of each class in train, as `train_counts`, by
+the labels that were trained on. Where images have an attribute, the name of it is `attribute`,
+those of its values `attribute_values`, and `calib_attribute` and `test_attribute` are the places of
+the images' values among them (int64). PyTorch is not needed to read it.
 """
 
 import json
@@ -23,12 +24,13 @@ from jaxtyping import Int64
 from xent_bench.arrays import Labels, Outputs, SoftLabels, Target
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink, name_of, named_link
+from xent_bench.metrics.accuracy import PerClass
 from xent_bench.printable import printable
 from xent_bench.runs.reading import check_archive
 from xent_bench.runs.whole_files import write_lasting
 
 ARRAYS = ("logits", "target", "id")  # of each split, in the file
-POSTERIOR = "test_posterior"
+POSTERIOR, TRAIN_COUNTS = "test_posterior", "train_counts"
 ATTRIBUTE, VALUES = "attribute", "attribute_values"
 SUM_TOLERANCE = 1e-3  # the sum of a row of soft labels may be off 1 by this, as in float16
 
@@ -62,6 +64,7 @@ class Predictions(NamedTuple):
     link: BoundLink
     classes: tuple[str, ...]
     posterior: SoftLabels | None = None  # p(y|x) of the test images, where it is known
+    train_counts: PerClass | None = None  # images of each class in train
     subgroups: Subgroups | None = None  # where images have an attribute
 
 
@@ -92,12 +95,13 @@ def required(split: str, given: Predicted) -> Predicted:
 
 def save(predictions: Predictions, file: Path) -> None:
     """Write the predictions; the file appears whole and is flushed, as a result follows it."""
-    calib, test, link, classes, posterior, subgroups = predictions
+    calib, test, link, classes = predictions[:4]
     arrays: dict[str, Any] = {"link": np.array(_name(link)), "classes": np.array(classes)}
     for split, *columns in (calib, test):
         arrays |= {f"{split}_{name}": values for name, values in zip(ARRAYS, columns, strict=True)}
-    if posterior is not None:
-        arrays[POSTERIOR] = posterior
+    optional = {POSTERIOR: predictions.posterior, TRAIN_COUNTS: predictions.train_counts}
+    arrays |= {name: values for name, values in optional.items() if values is not None}
+    subgroups = predictions.subgroups
     if subgroups is not None:
         arrays |= {ATTRIBUTE: np.array(subgroups.attribute), VALUES: np.array(subgroups.values)}
         arrays |= {f"calib_{ATTRIBUTE}": subgroups.calib, f"test_{ATTRIBUTE}": subgroups.test}
@@ -125,9 +129,12 @@ def load(file: Path) -> Predictions:
             posterior = stored.get(POSTERIOR)
             if posterior is not None:
                 _check_rows(POSTERIOR, posterior, test.outputs.shape)
+            train_counts = stored.get(TRAIN_COUNTS)
+            if train_counts is not None:
+                _check_counts(train_counts, len(classes))
             link = _link(str(stored["link"]), len(classes))
             subgroups = _subgroups(stored) if ATTRIBUTE in stored else None
-            return Predictions(calib, test, link, classes, posterior, subgroups)
+            return Predictions(calib, test, link, classes, posterior, train_counts, subgroups)
     except FileNotFoundError:
         raise DataError(f"expected the predictions of a run: no {file}") from None
     except Exception as error:  # NumPy and zipfile raise many kinds of error for a damaged file
@@ -194,6 +201,14 @@ def _check_rows(name: str, rows: np.ndarray, shape: tuple[int, ...]) -> None:
         rows.min() >= 0 and np.abs(rows.astype(np.float64).sum(axis=1) - 1).max() < SUM_TOLERANCE
     ):
         raise ValueError(f"{name}: expected rows of at least 0 that sum to 1")
+
+
+def _check_counts(counts: np.ndarray, classes: int) -> None:
+    if counts.dtype != np.float64 or counts.shape != (classes,):
+        got = f"{counts.dtype} of shape {counts.shape}"
+        raise ValueError(f"{TRAIN_COUNTS}: expected float64 of shape ({classes},), got {got}")
+    if not (np.isfinite(counts).all() and counts.min() >= 0 and counts.max() > 0):
+        raise ValueError(f"{TRAIN_COUNTS}: expected numbers of images, of at least 0, got others")
 
 
 def _first_difference(ids: Labels, expected: Ids) -> str:

@@ -15,6 +15,7 @@ SHOWN = (
 FIT, TRAINED = "pretrained_fit", "trained_weights"  # tags of a run
 # keys that are among the parameters of a run only where they do something
 IF_SET = ("accumulate", "clip_norm", "ema", "choose", "patience", "augmentation.", "model.")
+CONDITIONS = ("noise", "imbalance", "train_fraction", "target")
 
 
 def start_lines(
@@ -28,7 +29,9 @@ def start_lines(
     Of weights there are lines where they begin with a file's, or where only some are trained.
     Parameters in `varied` are left out: a sweep has several values of them.
     """
-    chosen = dict.fromkeys([*SHOWN, *(key for key in params if key.startswith(IF_SET))])
+    chosen = dict.fromkeys(
+        [*SHOWN, *(key for key in params if key.startswith((*CONDITIONS, *IF_SET)))]
+    )
     typed = [f"{key}={params[key]}" for key in chosen if key in params and key not in varied]
     precision = params.get("precision", "fp32")
     typed += [f"precision={precision}"] * (precision != "fp32" and "precision" not in varied)

@@ -6,9 +6,13 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from xent_bench.config.schema import Calibrator, TrainingTarget
 from xent_bench.data.image_set import ImageSet
+from xent_bench.evaluation.classes_file import write_classes
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
+from xent_bench.metrics.accuracy import PerClass
+from xent_bench.metrics.class_sizes import class_counts, differ, is_uneven
 from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.files import PICTURES, PREDICTIONS, RUN_ID
 from xent_bench.runs.predictions import Predicted, Predictions, Subgroups, save
@@ -32,7 +36,9 @@ def finish(
     data, curves, begun = built.data, record.tracking.curves, record.begun
     link = built.classifier.link
     predictions = Predictions(
-        calib, test, link, data.classes, record.true_posterior, _subgroups(data, calib, test)
+        *(calib, test, link, data.classes, record.true_posterior),
+        train_counts=_train_counts(config, built),
+        subgroups=_subgroups(data, calib, test),
     )
     save(predictions, folder / PREDICTIONS)
     with blaming("loss", "when its link read the predictions"):
@@ -41,6 +47,7 @@ def finish(
     if config.machine.save_weights:
         save_weights(folder)
     draw_pictures(evaluation, data.classes, begun.params, folder / PICTURES)
+    write_classes(evaluation, data.classes, predictions.train_counts, folder)
     best = built.classifier.best_epoch
     val = curves.val(None if best is None else best.evaluated)
     metrics = val | last_tenth(curves.steps) | evaluation.metrics
@@ -80,6 +87,24 @@ def _subgroups(data: ImageSet, calib: Predicted, test: Predicted) -> Subgroups |
     name, values, of_image = data.attribute
     places = of_image.numpy()
     return Subgroups(name, values, places[calib.id], places[test.id])
+
+
+def _train_counts(config: DictConfig, built: Built) -> PerClass | None:
+    """The number of images of each class in train, by the labels that were trained on.
+
+    None where class sizes are of no interest: nobody asked for the correction that needs them, the
+    classes of train are about equally large, and about as frequent as in test. Noise of labels,
+    which changes their counts too, makes no class rare: the clean labels decide.
+    """
+    data, splits = built.data, built.splits
+    labels = data.labels if data.clean is None else data.clean
+    c = len(data.classes)
+    train, test = (class_counts(labels[ids].numpy(), c) for ids in (splits.train, splits.test))
+    asked = config.calibrator is Calibrator.prior_correction
+    if not (asked or is_uneven(train) or differ(train, test)):
+        return None
+    seen = data.index if config.target is TrainingTarget.majority else data.labels
+    return class_counts(seen[splits.train].numpy(), c)
 
 
 def _infinite(metrics: dict[str, float]) -> dict[str, str]:

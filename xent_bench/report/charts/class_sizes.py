@@ -1,0 +1,120 @@
+"""Chart of the recall of each class, from the largest class of train to the smallest."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from xent_bench.comparison.evidence import ClassRecalls, Evidence
+from xent_bench.metrics.accuracy import PerClass
+from xent_bench.palette import faint
+from xent_bench.report.charts.style import Colours, styled
+
+MOST_POINTS = 25  # with more classes, each point is the mean of neighbours in the order of size
+LONGEST = 14  # letters of a class's name
+READINGS = {"test": "as trained", "test_pc": "after prior correction"}
+
+
+class Points(NamedTuple):
+    """The points of the x axis: their classes, and a text on each."""
+
+    members: list[np.ndarray]  # numbers of classes
+    texts: list[str]
+
+
+def class_sizes(evidence: Evidence, colours: Colours) -> go.Figure | None:
+    """Draw recall by class size: the mean over seeds, in a band from the lowest to the highest."""
+    if evidence.recalls is None:
+        return None
+    prefixes = [prefix for prefix in READINGS if prefix in evidence.recalls.by_prefix]
+    points = _points(evidence.recalls)
+    figure = make_subplots(
+        len(prefixes),
+        1,
+        shared_xaxes=True,
+        subplot_titles=[f"recall (%), {READINGS[prefix]}" for prefix in prefixes],
+        vertical_spacing=0.08,
+    )
+    for line, prefix in enumerate(prefixes, 1):
+        for label, recalls in evidence.recalls.by_prefix[prefix].items():
+            values = 100 * np.stack(
+                [_mean(recalls[:, members]) for members in points.members], axis=1
+            )
+            _band(figure, values, points.texts, label, colours[label], line)
+    figure.update_yaxes(range=[0, 102])
+    figure.update_xaxes(
+        tickvals=list(range(len(points.texts))), ticktext=points.texts, tickangle=-45
+    )
+    styled(figure, 130 + 280 * len(prefixes))
+    figure.update_layout(legend_y=1.06, margin_t=80, margin_b=110)
+    return figure
+
+
+def _points(recalls: ClassRecalls) -> Points:
+    order = np.argsort(-recalls.train_counts, kind="stable")
+    members = np.array_split(order, min(len(order), MOST_POINTS))
+    if len(members) == len(order):
+        texts = [
+            f"{_short(recalls.classes[place])} ({recalls.train_counts[place]:,.0f})"
+            for place in order
+        ]
+        return Points(members, texts)
+    sizes = [recalls.train_counts[group] for group in members]
+    return Points(members, [_range(size) for size in sizes])
+
+
+def _range(sizes: PerClass) -> str:
+    """Numbers of images in train, from the largest class to the smallest: '500 to 420', or '5'."""
+    ends = dict.fromkeys(f"{size:,.0f}" for size in (sizes.max(), sizes.min()))
+    return " to ".join(ends)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the classes of a point for each run, without those that test has no image of."""
+    is_seen = ~np.isnan(values).all(axis=0)
+    if not is_seen.any():
+        return np.full(len(values), np.nan)
+    mean: np.ndarray = values[:, is_seen].mean(axis=1)
+    return mean
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _band(
+    figure: go.Figure,
+    values: np.ndarray,
+    texts: Sequence[str],
+    label: str,
+    colour: str,
+    line: int,
+) -> None:
+    """Draw one loss; `values` has shape (runs, points)."""
+    x = np.flatnonzero(~np.isnan(values).any(axis=0))
+    values = values[:, x]
+    place = {"row": line, "col": 1, "legendgroup": label}
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([values.max(axis=0), values.min(axis=0)[::-1]]),
+        fill="toself",
+        fillcolor=faint(colour),
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        **place,
+    )
+    figure.add_scatter(
+        x=x,
+        y=values.mean(axis=0),
+        name=label,
+        mode="lines+markers",
+        marker={"size": 5},
+        line={"color": colour, "width": 2},
+        showlegend=line == 1,
+        customdata=[texts[int(place)] for place in x],
+        hovertemplate=f"{label}<br>%{{customdata}}: %{{y:.1f}} %<extra></extra>",
+        **place,
+    )
