@@ -40,7 +40,7 @@ def predictions(sizes=(200, 100, 60), link=softmax, names=NAMES) -> Predictions:
         logits = rng.normal(size=(len(group), 4)) + np.eye(4)[target] * (3 - group[:, None] % 3)
         parts.append(predicted(split, logits.astype(np.float32), target, np.arange(len(group))))
     subgroups = Subgroups("camera", tuple(names), group, group)
-    return Predictions(*parts, partial(link), tuple("abcd"), None, subgroups)
+    return Predictions(*parts, partial(link), tuple("abcd"), subgroups=subgroups)
 
 
 def test_scores_of_a_group_are_the_scores_of_its_images_alone():
