@@ -121,3 +121,13 @@ def test_a_mistake_is_one_line(say, tmp_path):
         assert (out, got) == ("", code)
         assert expected in err.splitlines()[-1]
         assert "Traceback" not in err
+
+
+def test_noise_is_counted_as_a_run_would_have_it(say):
+    out, _, code = say("data=digits", "noise=pair", "noise.rate=0.5")
+    clean, _, _ = say("data=digits")
+
+    assert code == 0
+    assert "noise: pair at a rate of 0.5: " in out
+    assert "noise:" not in clean
+    assert "Next: xent-train -m data=digits noise=pair noise.rate=0.5 loss=ce,focal" in out

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom
+from scipy.optimize import brentq
+from scipy.stats import binom, truncnorm
 
 from xent_bench.conditions.class_maps import CIFAR10, CIFAR100, FASHION, class_map
+from xent_bench.conditions.instance_noise import rates_of_images
 from xent_bench.conditions.noise import with_noise
+from xent_bench.conditions.noise_count import least_p
 from xent_bench.conditions.transition import transition
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.schema import Noise, NoiseKind, NoisyOrClean
@@ -98,14 +101,41 @@ def test_realised_matrices_are_those_asked_for_within_their_binomial_bands(
 def test_noise_by_instance_has_its_rate_and_never_leaves_a_label_that_it_changes(data, splits):
     noisy = [with_noise(data, splits, noise("instance", 0.3), seed) for seed in range(20)]
     changed = torch.stack([(one.labels != one.clean)[splits.train] for one in noisy]).double()
-    # rates of images are normal about 0.3 with a deviation of 0.1, cut to [0, 1]: mean 0.3004
-    assert changed.mean().item() == pytest.approx(0.3004, abs=4 * 0.5 / changed.numel() ** 0.5)
+    assert changed.mean().item() == pytest.approx(0.3, abs=4 * 0.5 / changed.numel() ** 0.5)
     same_pixels = replace(data, images=data.images[:1].expand(N, 1, 4, 4).clone())
     one_image = with_noise(same_pixels, splits, noise("instance", 1.0), 0)
     becomes = counts(one_image, splits.train)
     flipped = (one_image.labels != one_image.clean)[splits.train]
-    assert flipped.double().mean() > 0.85  # cut to [0, 1] the rates have a mean of 0.92
+    assert flipped.all()
     assert not ((becomes.argmax(axis=1) == np.arange(C)).any())
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.005, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99])
+def test_rates_of_images_are_a_normal_cut_to_0_and_1_with_the_mean_that_is_asked_for(rate):
+    quantiles = (torch.arange(100_000).double() + 0.5) / 100_000
+    rates = rates_of_images(rate, quantiles)
+    assert rates.mean().item() == pytest.approx(rate, rel=1e-3)
+    assert 0 <= rates.min() <= rates.max() <= 1
+    assert (rates.diff() >= 0).all()
+    assert (rates_of_images(min(1, rate + 0.02), quantiles) >= rates).all()
+    if 0.01 <= rate <= 0.99:  # the mean of the normal, found from scipy's own truncated normal
+
+        def cut(mean):
+            return truncnorm((0 - mean) / 0.1, (1 - mean) / 0.1, loc=mean, scale=0.1)
+
+        mean = brentq(lambda mean: cut(mean).mean() - rate, -2, 3)
+        expected = cut(mean).ppf([0.1, 0.5, 0.9])
+        assert rates[[9_999, 49_999, 89_999]].tolist() == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_noise_of_an_image_does_not_depend_on_other_images(data, splits):
+    pixels = data.images.clone()
+    pixels[splits.test] = 255 - pixels[splits.test]
+    one, other = (
+        with_noise(replace(data, images=images), splits, noise("instance", 0.4), 0)
+        for images in (data.images, pixels)
+    )
+    assert torch.equal(one.labels, other.labels)
 
 
 def test_the_instance_decides_where_noise_by_instance_leads(data, splits):
@@ -318,6 +348,22 @@ def test_label_files_that_do_not_fit_are_refused(tmp_path, data, splits):
         from_file(data, splits, tmp_path / "two.pt")
     with pytest.raises(ConfigError, match="no 'c' in"):
         from_file(data, splits, tmp_path / "two.pt", "c")
+
+
+def test_the_p_of_a_realised_matrix_is_small_in_as_many_cases_as_it_says(data, splits):
+    matrix = transition(noise("symmetric", 0.3), data.classes).numpy()
+    ps = [
+        least_p(
+            counts(with_noise(data, splits, noise("symmetric", 0.3), seed), splits.train), matrix
+        )
+        for seed in range(200)
+    ]
+    assert (np.array(ps) < 0.05).mean() <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+    # noise that flips labels which it has flipped before is noticed
+    twice = with_noise(data, splits, noise("pair", 0.4), 0)
+    again = with_noise(replace(twice, clean=None), splits, noise("pair", 0.4), 1)
+    realised = counts(replace(again, clean=data.labels), splits.train)
+    assert least_p(realised, transition(noise("pair", 0.4), data.classes).numpy()) < 1e-6
 
 
 def test_real_digits_keep_their_test_labels():

@@ -112,7 +112,7 @@ def test_every_command_that_trains_composes(page, composed):
         # the files of weights that a reader has are not here
         elsewhere = ("hydra", "model.weights=")
         ours = [override for override in overrides if not override.startswith(elsewhere)]
-        checked(composed(*(re.sub(r"=([^,\[]+),.*", r"=\1", override) for override in ours)))
+        checked(composed(*(re.sub(r"=([^,\[{]+),.*", r"=\1", override) for override in ours)))
 
 
 def test_the_class_of_a_net_in_the_page_is_built_by_the_command_below_it(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xent_bench.runs.data_account import DataAccount
     from xent_bench.training.look_through import Page
 
-KEYS = ("data", "seed")
+KEYS = ("data", "seed", "noise", "imbalance", "train_fraction")
 MOST = 10  # unreadable files and pairs of copies that are named without --all
 BARS = 30  # classes that get a bar each; of more, the largest and the smallest few
 FEW = 5
@@ -119,11 +119,15 @@ def _parser() -> Parser:
         prog="xent-data",
         description="Looks through a data set: splits, class balance, sizes, copies, files that "
         "cannot be read. Every file is read once, which later runs remember.",
-        epilog="xent-data data=image_folder data.root=PHOTOS. data and seed are as in xent-train "
-        "--help. " + exit_codes_help(Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
+        epilog="xent-data data=image_folder data.root=PHOTOS. The keys are those of xent-train "
+        "--help; with noise=..., imbalance=... or train_fraction=... the counts are what a run "
+        "would be trained on. " + exit_codes_help(Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
     parser.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE", help="data=NAME, its keys, seed=N"
+        "settings",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="data=NAME, its keys, seed=N, noise=NAME, imbalance=NAME, train_fraction=SHARE",
     )
     parser.add_argument("--all", action="store_true", help="name all copies and unreadable files")
     parser.add_argument("--json", action="store_true", help="print the same as JSON")

@@ -3,17 +3,19 @@
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from xent_bench.data.image_set import ImageSet
 from xent_bench.failures import DataError
 from xent_bench.randomness import generator
-from xent_bench.types import Index
+from xent_bench.types import Images, Index
 
 Shares: TypeAlias = Float64[Tensor, " n"]
 
 SPREAD = 0.1  # standard deviation of the rates of the images, before they are cut to [0, 1]
+LEAST_RATE = 0.005  # for which the cut normal has a mean within the search
+GRID = 10_000  # quantiles whose mean is that of a cut normal
 BLOCK = 10_000  # images at a time
 MOST_WEIGHTS = 2**28  # of all projections together: 1 GiB in float32
 
@@ -30,11 +32,12 @@ def instance_noise(
 ) -> InstanceNoise:
     """Draw the rate of each image, and the class that its label would change to.
 
-    Rates are normal with mean `rate` and standard deviation 0.1, cut to [0, 1]; `quantiles` draw
-    them, so that the rate of every image grows with `rate`. The scores of an image x of class y are
-    x W_y, with standard normal W_y (d, c), and the new class is drawn by softmax over all classes
-    but y; `places` draw it. x is the vector of d pixels, with each channel at mean 0 and standard
-    deviation 1 over the images that are not in test. DataError for images in files.
+    Rates are normal with standard deviation 0.1, cut to [0, 1], and have the mean `rate`;
+    `quantiles` draw them, so that the rate of every image grows with `rate`. The scores of an image
+    x of class y are x W_y, with standard normal W_y (d, c), and the new class is drawn by softmax
+    over all classes but y; `places` draw it. x is the vector of its d pixels, of mean 0 and
+    standard deviation 1 within the image, so that no image depends on another. DataError for images
+    in files.
     """
     if not isinstance(data.images, Tensor):
         raise DataError(
@@ -48,43 +51,58 @@ def instance_noise(
             f"{MOST_WEIGHTS:,}; another noise needs none"
         )
     draws = generator(seed, "projections of instance noise")
-    mean, std = _moments(data)
     others = torch.empty(n, dtype=torch.int64)
     for number in range(c):
         weights = torch.randn(d, c, generator=draws)
         ids = (data.labels == number).nonzero()[:, 0]
         for block in torch.split(ids, BLOCK):
-            pixels = ((data.images[block].float() - mean) / std).flatten(1)
-            scores = (pixels @ weights).double()
+            scores = (_standardised(data.images[block]) @ weights).double()
             scores[:, number] = -torch.inf
             cumulated = scores.softmax(dim=1).cumsum(dim=1)
             cumulated[:, -1] = 1  # not a rounding error less
             others[block] = torch.searchsorted(cumulated, places[block, None], right=True)[:, 0]
     last = others == data.labels  # where the class itself is the last one, whose share is 0
     others[last] -= 1
-    return InstanceNoise(_rates(rate, quantiles), others)
+    return InstanceNoise(rates_of_images(rate, quantiles), others)
 
 
-def _rates(rate: float, quantiles: Shares) -> Shares:
-    low, high = torch.special.ndtr(torch.tensor([-rate, 1 - rate]).double() / SPREAD)
-    shares = low + (high - low) * quantiles
-    rates: Shares = (rate + SPREAD * torch.special.ndtri(shares)).clamp(0, 1)
-    return rates
+def _standardised(images: Images) -> Float32[Tensor, "b d"]:
+    """The pixels of each image as a vector of mean 0 and standard deviation 1; at least 1 grey."""
+    pixels = images.flatten(1).float()
+    mean, std = pixels.mean(dim=1, keepdim=True), pixels.std(dim=1, keepdim=True)
+    standardised: Tensor = (pixels - mean) / std.clamp(min=1)
+    return standardised
 
 
-def _moments(data: ImageSet) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over the images that are not in test."""
-    assert isinstance(data.images, Tensor)
-    others = torch.ones(len(data.images), dtype=torch.bool)
-    if data.test is not None:
-        others[data.test] = False
-    sums = torch.zeros(2, data.shape[0], dtype=torch.float64)
-    count = 0
-    for block in torch.split(others.nonzero()[:, 0], BLOCK):
-        pixels = data.images[block].double()
-        sums[0] += pixels.sum(dim=(0, 2, 3))
-        sums[1] += pixels.square().sum(dim=(0, 2, 3))
-        count += pixels[:, 0].numel()
-    mean, square = sums / max(count, 1)
-    std = (square - mean.square()).clamp(min=1e-12).sqrt()
-    return mean.float()[:, None, None], std.float()[:, None, None]
+def rates_of_images(rate: float, quantiles: Shares) -> Shares:
+    """The rate of each image: at its quantile of a normal that is cut to [0, 1], with mean `rate`.
+
+    The normal has a standard deviation of 0.1. Its own mean is not `rate`, since the cut moves it,
+    and is searched for. It would be far below 0 for a rate below 0.005, whose values are those of
+    0.005, scaled; those of a rate above 1/2 are mirrored.
+    """
+    if rate > 0.5:
+        return 1 - rates_of_images(1 - rate, 1 - quantiles)
+    if rate < LEAST_RATE:
+        return rate / LEAST_RATE * rates_of_images(LEAST_RATE, quantiles)
+    grid = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    low, high = -3.0, 0.5  # between these lies the mean of the normal
+    for _ in range(50):
+        middle = (low + high) / 2
+        if _cut_normal(middle, grid).mean() < rate:
+            low = middle
+        else:
+            high = middle
+    return _cut_normal(low, quantiles)
+
+
+def _cut_normal(mean: float, quantiles: Shares) -> Shares:
+    """Quantiles of a normal with this mean, at most 1/2, that is cut to [0, 1].
+
+    They are taken from the upper tails, which have a small probability and so no loss of digits.
+    """
+    ends = torch.tensor([-mean, 1 - mean], dtype=torch.float64) / SPREAD
+    above_0, above_1 = torch.special.erfc(ends / 2**0.5) / 2  # torch's ndtr is 0 in far tails
+    tail = above_0 + (above_1 - above_0) * quantiles
+    values: Shares = (mean - SPREAD * torch.special.ndtri(tail)).clamp(0, 1)
+    return values

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
+from torch import Tensor
 
 from xent_bench.data.decoding import MODES
 from xent_bench.data.grouped_split import number_of_groups
@@ -116,7 +117,7 @@ class _Copies:
     def _conflicts(self) -> Bool[np.ndarray, " n"]:
         if self.data.labels.is_floating_point():  # people may well disagree about one image
             return np.zeros(len(self.ids), bool)
-        label = self.data.labels.numpy()[self.ids]
+        label = _clean_labels(self.data).numpy()[self.ids]
         differs = label != label[self.original]
         return np.isin(self.group, self.group[differs])
 
@@ -136,7 +137,7 @@ class _Copies:
         return int(self.is_conflict.sum())
 
     def conflict_examples(self) -> Pairs:
-        label = self.data.labels
+        label = _clean_labels(self.data)
         places = np.flatnonzero(self.is_conflict)
         if len(places):
             first = label[self.ids[self.original[places]]]
@@ -150,6 +151,11 @@ class _Copies:
             (self.data.name_of(int(first)), self.data.name_of(int(copy)))
             for first, copy in zip(firsts, copies, strict=True)
         )
+
+
+def _clean_labels(data: ImageSet) -> Tensor:
+    """The labels of the data set itself, in which noise that was added is no conflict."""
+    return data.labels if data.clean is None else data.clean
 
 
 def _content_keys(data: ImageSet) -> Keys:

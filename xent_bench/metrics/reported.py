@@ -136,8 +136,16 @@ LAST_TENTH = FALL, NOISE, FREEDOM, REACHED = (
     "val_last_tenth/degrees_of_freedom",
     "val_last_tenth/value",
 )
-# how the keys begin that cannot be computed from a run's files: its outputs on val are not kept
-OF_VAL = ("val/", "val_last_tenth/")
+# what a net learns from noisy labels, after each epoch: see `training/noise_curves.py`
+NOISE_CURVES = KEPT_LABELS, MEMORISED, CORRECTED, CLEAN_VAL = (
+    "train_clean/top1",
+    "train_noisy/memorised",
+    "train_noisy/top1",
+    "val_clean/top1",
+)
+# how the keys begin that cannot be computed from a run's files: outputs on train and val are not
+# kept
+OF_VAL = ("val/", "val_last_tenth/", *NOISE_CURVES)
 
 
 def calibrators_in(metrics: Container[str]) -> list[str]:

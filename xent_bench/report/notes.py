@@ -25,6 +25,7 @@ def facts(comparison: Comparison) -> list[str]:
         *[NOT_RANKED] * bool(comparison.unranked),
         *_chosen(comparison),
         *_epochs(comparison.runs),
+        *_noise(comparison.runs),
         *_seeds_and_images(rows),
         *_holes(rows),
         *_flips(comparison),
@@ -189,6 +190,31 @@ def _epochs(runs: Sequence[Run]) -> list[str]:
         + f" Scores on val are too good, since {by} chose the epoch."
         * (kind == "best")
     ]
+
+
+def _noise(runs: Sequence[Run]) -> list[str]:
+    """Notes on noisy labels: how many, and what val and calib, noisy or clean, do to the scores."""
+    noisy = [run for run in runs if "noise_rate" in run.tags]
+    if not noisy:
+        return []
+    changed = f"Noise: {_shares(noisy, 'noise_rate')} of the labels of train were changed"
+    if not any(float(run.tags["noise_rate_val"]) for run in noisy):
+        return [
+            f"{changed}. Val and calib are clean: the choice of epochs and hyper-parameters, and "
+            "the temperature, saw clean labels, which whoever has noisy ones lacks."
+        ]
+    return [
+        f"{changed}, and {_shares(noisy, 'noise_rate_val')} of those of val and calib; test is "
+        "clean. So the temperature is fitted to noisy labels, and scaled probabilities are as "
+        "unsure as these; accuracy (--primary test/top1) is free of that."
+    ]
+
+
+def _shares(runs: Sequence[Run], tag: str) -> str:
+    """The smallest and the largest share that a tag holds: '40.0 to 41.0 %'."""
+    shares = sorted(100 * float(run.tags[tag]) for run in runs)
+    ends = dict.fromkeys(f"{share:.1f}" for share in (shares[0], shares[-1]))
+    return f"{' to '.join(ends)} %"
 
 
 def _reported(comparison: Comparison) -> str:

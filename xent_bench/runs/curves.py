@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from xent_bench.failures import DataError
+from xent_bench.metrics.reported import NOISE_CURVES
 from xent_bench.runs.begun import LATEST
 from xent_bench.runs.files import CURVES
 from xent_bench.runs.reading import read_sealed, sealed
 from xent_bench.runs.whole_files import write_lasting
 
-DRAWN = ("val/nll", "val/top1")  # the curves that a report draws
+DRAWN = ("val/nll", "val/top1", *NOISE_CURVES)  # the curves that a report draws
 SECONDS = "time/epoch_seconds"
 WRITTEN = "time/written"  # when the step was written, in unix seconds: no curve
 MOST_STEPS = 2**31  # epochs: more than anybody trains, and MLflow takes
@@ -58,10 +59,12 @@ class Curves:
     def val(self, epoch: int | None = None) -> dict[str, float]:
         """Scores on val after an epoch, counted from 1, or after the last one.
 
-        The trained loss is left out: its unit differs.
+        Those on noisy and clean labels of train are with them, where labels are noisy. The trained
+        loss is left out: its unit differs.
         """
         scores = self.steps.get(epoch or max(self.steps, default=0), {})
-        return {k: v for k, v in scores.items() if k.startswith("val/") and k != "val/loss"}
+        kept = ("val/", *NOISE_CURVES)
+        return {k: v for k, v in scores.items() if k.startswith(kept) and k != "val/loss"}
 
 
 def _untimed(values: Mapping[str, float]) -> dict[str, float]:

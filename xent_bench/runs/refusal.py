@@ -11,12 +11,12 @@ from pathlib import Path
 
 from xent_bench.config.explain import USER_ERRORS
 from xent_bench.failures import Diverged, ProcessEnded, worth_another_try
-from xent_bench.runs.files import BEGUN, CONFIG, IMAGES, JOB, LOCK, LOG, NOT_IN_MLFLOW
+from xent_bench.runs.files import AT_START, BEGUN, JOB, LOCK, LOG, NOT_IN_MLFLOW
 
 LAUNCHERS = {LOG, JOB}  # a launcher writes these before the run starts, and removes them
 # files that a run writes before its MLflow run is created; each is a `.part` first
 BEFORE_MLFLOW = {
-    f"{name}{part}" for name in (BEGUN, CONFIG, IMAGES, NOT_IN_MLFLOW) for part in ("", ".part")
+    f"{name}{part}" for name in (BEGUN, *AT_START, NOT_IN_MLFLOW) for part in ("", ".part")
 }
 
 

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished, load_begun
-from xent_bench.runs.files import CONFIG, IMAGES, PICTURES
+from xent_bench.runs.files import AT_START, PICTURES
 from xent_bench.runs.result import mlflow_run_id
 from xent_bench.tracking.mirror import OUT_OF_REACH, Contents, artifact_place, contents, is_same
 from xent_bench.tracking.own_run import KEY, PAGE, SUPERSEDED, USER
@@ -174,7 +174,7 @@ def _of_curves(client: MlflowClient, run: StoredRun, wanted: Contents) -> list[s
 
 def _of_files(client: MlflowClient, run: StoredRun, folder: Path, wanted: Contents) -> list[str]:
     """Differing files: compared by size, and by their bytes if both are on this machine."""
-    config = [file for file in (folder / CONFIG, folder / IMAGES) if file.is_file()]
+    config = [folder / name for name in AT_START if (folder / name).is_file()]
     lacks = []
     for artifact_folder, files in (("", [*config, *wanted.files]), (PICTURES, wanted.pictures)):
         if not files:

@@ -19,10 +19,9 @@ from xent_bench.runs.begun import Unfinished, load_begun, was_stopped
 from xent_bench.runs.curves import WRITTEN, Curves
 from xent_bench.runs.data_account import DataAccount, account_rows, load_account
 from xent_bench.runs.files import (
+    AT_START,
     BEGUN,
     CLASSES,
-    CONFIG,
-    IMAGES,
     NET,
     PICTURES,
     PREDICTIONS,
@@ -150,7 +149,7 @@ def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
     started = begun.started or time.time()
     mirror = Mirror(client, own_run(client, experiment_id, folder, begun.name, begun.tags, started))
     mirror.send(tags=begun.tags, params=begun.params)
-    for file in (folder / CONFIG, folder / IMAGES):
+    for file in (folder / name for name in AT_START):
         if file.is_file():  # reading a pipe would have no end
             mirror.send_file(file)
     if not mirror.run.has_dataset and (account := load_account(folder)) is not None:

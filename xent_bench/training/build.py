@@ -17,6 +17,7 @@ from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_name
 from xent_bench.config.parts import Parts
 from xent_bench.config.schema import GROUPS, Compile, Precision, plain
+from xent_bench.config.shift_asked import shift_asked
 from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import WHOLE, Batches, Share, ShuffledBatches, pixels
@@ -30,11 +31,13 @@ from xent_bench.links import link_of
 from xent_bench.offer import offer
 from xent_bench.pretrained.build import Begun, begin
 from xent_bench.process.gather import agreed
-from xent_bench.process.processors import processors
 from xent_bench.process.signals import Notice
+from xent_bench.shift.refusals import refuse_unfit
 from xent_bench.training.best_epoch import best_epoch, check_metric
 from xent_bench.training.classifier import Classifier
+from xent_bench.training.decoders_of import decoders_of
 from xent_bench.training.nets_of_images import refuse_convolutions, refused_for_vectors
+from xent_bench.training.noise_curves import noise_curves
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
@@ -78,6 +81,7 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
     data = kept(load(parts), config.machine.cache, config.epochs)
     data, splits = conditioned(data, split(data, config.seed), config)
+    refuse_unfit(shift_asked(config), data, splits.test)
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
     loaders = build_loaders(config, parts, data, splits, device, share)
@@ -124,9 +128,7 @@ def build_loaders(
         lengths.insert(0, len(splits.train))
         refuse_larger_than_gpu(lengths, data.shape, data.augmentation, device)
     normalise = data.normalisation(splits.train)
-    workers, timeout = config.machine.workers, config.machine.worker_timeout or None
-    if workers is None:
-        workers = processors(config.machine.jobs * config.machine.devices)
+    workers, timeout = decoders_of(config.machine), config.machine.worker_timeout or None
     train = ShuffledBatches(
         data.source(splits.train, device, workers, varied=True, timeout=timeout),
         data.labels[splits.train],
@@ -244,6 +246,7 @@ def build_classifier(
         ema=config.ema,
         best_epoch=best_epoch(config),
         at_rest=[module for name, module in net.named_modules() if name in training.at_rest],
+        noise_curves=noise_curves(config, data, splits, evaluation_batch(data), loaders.val),
     )
     # read by a source of its own: the workers of train would begin an epoch for them
     few = splits.train[: min(2, config.batch_size // config.accumulate // train.share.of)]

@@ -24,6 +24,7 @@ from xent_bench.randomness import derived_seed
 from xent_bench.runs.curves import SECONDS
 from xent_bench.training.averaging import averaged_copy, averaging, copy_counters
 from xent_bench.training.best_epoch import BestEpoch
+from xent_bench.training.noise_curves import NoiseCurves
 from xent_bench.training.user_code import add_notes, blaming, exhausted, refuse_lost_steps
 from xent_bench.training.validation import (
     Seen,
@@ -62,6 +63,7 @@ class Classifier(LightningModule):
         ema: float | None = None,
         best_epoch: BestEpoch | None = None,
         at_rest: Sequence[nn.Module] = (),
+        noise_curves: NoiseCurves | None = None,
     ) -> None:
         """`factor` multiplies the learning rate at a step; `encode` makes targets of labels.
 
@@ -75,6 +77,7 @@ class Classifier(LightningModule):
         self.encode, self.accumulate = encode, accumulate
         self.clip_norm, self.bf16 = clip_norm, bf16
         self.ema, self.best_epoch, self.at_rest = ema, best_epoch, tuple(at_rest)
+        self.noise_curves = noise_curves
         with blaming("model", "when it was copied"):
             self.averaged = None if ema is None else averaged_copy(net)
         # the mean's gradient by each example's loss; to compute a mean would cost 30 us a step
@@ -199,6 +202,8 @@ class Classifier(LightningModule):
             expected = cast(Batches, self.trainer.val_dataloaders).split_ids
             with blaming("loss", self._when()):
                 curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
+            if self.noise_curves is not None:
+                curves |= self.noise_curves.scores(self.forward, seen)
             curves[SECONDS] = (
                 time.monotonic() - self.epoch_start
             )  # the GPU has finished: outputs were read from it

@@ -2,12 +2,15 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from xent_bench.conditions.conditioned import conditioned
+from xent_bench.conditions.noise_count import count_noise
 from xent_bench.config.configure import configured
+from xent_bench.config.schema import Noise, plain
 from xent_bench.data.account import account
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
@@ -43,9 +46,12 @@ def look_through(
     that follow do not look again. `words` and `folder` are what was typed, for the next command.
     """
     data = load_unchecked(configured(config, "data"))
-    splits = split(data, config.seed)
+    data, splits = conditioned(data, split(data, config.seed), config)
     unreadable = data.images.complaints() if isinstance(data.images, ImageFiles) else []
     counted = account(data, splits, None if everything else MOST)
+    noise = count_noise(data, splits, Noise(**plain(config.noise)))
+    if noise is not None:
+        counted = replace(counted, notes=counted.notes | {"noise": noise[0].line()})
     counts = {
         name: dict(zip(data.classes, data.class_counts(ids).tolist(), strict=True))
         for name, ids in splits._asdict().items()

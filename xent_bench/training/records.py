@@ -4,20 +4,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.arrays import SoftLabels
+from xent_bench.conditions.noise_count import count_noise
 from xent_bench.config.annotations import NOTES, PRETRAINED, annotation_tags
-from xent_bench.config.schema import plain
+from xent_bench.config.schema import Noise, plain
 from xent_bench.data.account import account
 from xent_bench.process.provenance import provenance
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.data_account import save_account
 from xent_bench.runs.files import CONFIG
+from xent_bench.runs.noise_account import save_noise
 from xent_bench.runs.reading import sealed_config
 from xent_bench.runs.start import FIT, TRAINED, start_lines
 from xent_bench.runs.whole_files import write_lasting
@@ -69,12 +72,18 @@ def recorded(
         refuse_changes(load_origin(checkpoint), origin, checkpoint)
     built.checkpointing.origin = origin._asdict()
     images = account(built.data, built.splits)
+    noise = count_noise(built.data, built.splits, Noise(**plain(config.noise)))
+    if noise is not None:
+        images = replace(images, notes=images.notes | {"noise": noise[0].line()})
+        save_noise(*noise, built.data.classes, folder)
     save_account(images, folder)
     write_lasting(folder / CONFIG, sealed_config(OmegaConf.to_yaml(config, resolve=True)))
     tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
     tags |= annotation_tags(config.notes, plain(config)["tags"])
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
+    if noise is not None:
+        tags |= noise[0].tags()
     tags |= _trained_weights(built, begun, is_new=checkpoint is None)
     tags |= {name: begun.tags[name] for name in PRETRAINED if name in begun.tags}
     if built.weights:

@@ -1,28 +1,54 @@
-"""Chart of the course of training: metrics on val after each epoch."""
+"""Charts of the course of training: metrics on val, and on noisy labels, after each epoch."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from xent_bench.comparison.evidence import Evidence
+from xent_bench.metrics.reported import CORRECTED, KEPT_LABELS, MEMORISED
 from xent_bench.palette import faint
 from xent_bench.report.charts.style import Colours, styled
+
+SHARES = ("/top1", "/memorised")  # metrics that are shown in per cent
 
 
 def curves(evidence: Evidence, colours: Colours) -> go.Figure | None:
     """Draw val NLL and top-1 after each epoch: the mean over seeds, in a band of all seeds."""
-    keys = {"val/nll": "val NLL, as trained", "val/top1": "val top-1 (%)"}
-    figure = make_subplots(1, 2, subplot_titles=list(keys.values()), horizontal_spacing=0.1)
+    titles = {"val/nll": "val NLL, as trained", "val/top1": "val top-1 (%)"}
+    # the legend is that of the metric that every loss has
+    return _panels(evidence, colours, titles, named="val/top1") if evidence.curves else None
+
+
+def noise_curves(evidence: Evidence, colours: Colours) -> go.Figure | None:
+    """Draw what is learnt from noisy labels, and what by heart; None where no label is noisy."""
+    titles = {
+        KEPT_LABELS: "kept labels, answered (%)",
+        MEMORISED: "wrong labels, memorised (%)",
+        CORRECTED: "wrong labels, put right (%)",
+    }
+    if not any(key in by_metric for by_metric in evidence.curves.values() for key in titles):
+        return None
+    return _panels(evidence, colours, titles, named=KEPT_LABELS)
+
+
+def _panels(
+    evidence: Evidence, colours: Colours, titles: Mapping[str, str], *, named: str
+) -> go.Figure:
+    """Draw a panel for each metric; the legend lists the losses that have the one `named`."""
+    figure = make_subplots(
+        1, len(titles), subplot_titles=list(titles.values()), horizontal_spacing=0.1
+    )
     for label, by_metric in evidence.curves.items():
-        for column, key in enumerate(keys, 1):
+        for column, key in enumerate(titles, 1):
             if key in by_metric and np.isfinite(by_metric[key]).all():
-                values = by_metric[key] * (100 if key == "val/top1" else 1)
-                named = key == "val/top1"  # the metric that every loss has
-                _band(figure, values, label, colours[label], column, named=named)
+                values = by_metric[key] * (100 if key.endswith(SHARES) else 1)
+                _band(figure, values, label, colours[label], column, named=key == named)
     figure.update_xaxes(title="epoch")
     styled(figure, 430)
-    figure.update_layout(legend_y=1.1, margin_t=80)  # above the titles of both panels
-    return figure if evidence.curves else None
+    figure.update_layout(legend_y=1.1, margin_t=80)  # above the titles of the panels
+    return figure
 
 
 def _band(
