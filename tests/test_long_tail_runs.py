@@ -167,6 +167,22 @@ def test_few_labels_alone_bring_no_new_number(config):
     assert images["splits"] == {"train": 170, "val": 72, "calib": 72, "test": 120}
 
 
+def test_noise_makes_no_class_rare_and_rare_classes_count_by_the_labels_trained_on(config):
+    """Three quarters of a class become another: the one has a quarter of its images, by label."""
+    noisy = config("noise=asymmetric", "noise.rate=0.75", "noise.map={class 0: class 1}")
+    metrics = run(noisy)["metrics"]
+    rare = config("noise=asymmetric", "noise.rate=0.75", "noise.map={class 0: class 1}", *TAIL)
+    run(rare)
+    counts = load(run_folder(rare) / "predictions.npz").train_counts
+
+    assert load(run_folder(noisy) / "predictions.npz").train_counts is None
+    assert not [key for key in metrics if "prior" in key or "few" in key]
+    assert counts.sum() == sum(SIZES)
+    assert counts[:2].sum() == sum(SIZES[:2])
+    assert counts[1] > 1.5 * SIZES[1]
+    assert counts[2:].tolist() == SIZES[2:]
+
+
 def test_a_run_that_is_asked_for_the_correction_has_it_and_one_that_was_not_says_why(config):
     asked = config("calibrator=prior_correction", folder="asked")
     assert "test_pc/nll" in run(asked)["metrics"]
