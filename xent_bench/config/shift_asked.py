@@ -11,11 +11,21 @@ from xent_bench.config.choices import choices_of
 from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import plain
 from xent_bench.failures import DataError
-from xent_bench.metrics.shifts import ALL, COMPUTED, FIFTEEN, FOUR, PUBLISHED, condition
+from xent_bench.metrics.shifts import (
+    ALL,
+    COMPUTED,
+    FIFTEEN,
+    FOUR,
+    MEAN,
+    PUBLISHED,
+    condition,
+)
 
 NOISE = "noise"  # stands for both kinds of it
 NOISES = ("noise_uniform", "noise_gaussian")
 NAME = re.compile(r"[\w. -]{1,100}")  # of a set, as it stands in keys
+PUBLISHED_NAME = re.compile(r"\w{1,100}")
+COMPUTABLE = (ALL, *FIFTEEN, *FOUR)
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -42,8 +52,8 @@ def shift_asked(config: DictConfig) -> ShiftAsked:
 def complaint_of_shift(config: DictConfig) -> tuple[str, str] | None:
     """The key at fault and the complaint about it; None without one. Only names are looked at."""
     shift = config.shift
-    if wrong := [name for name in shift.names if name not in (ALL, *FIFTEEN, *FOUR)]:
-        return "shift.names", f"no such corruption as {wrong[0]}; {nearest(wrong[0], _names())}"
+    if wrong := [name for name in shift.names if not _is_name(name, shift.root)]:
+        return "shift.names", f"no such corruption as {wrong[0]}; {nearest(wrong[0], COMPUTABLE)}"
     if shift.names and not shift.severities:
         return "shift.severities", "expected one of 1 to 5 at least, got none"
     if shift.root is not None and not Path(shift.root).expanduser().is_dir():
@@ -79,7 +89,8 @@ def refuse_other_images(asked: ShiftAsked, tags: Mapping[str, str]) -> None:
 def conditions_of(names: Iterable[str], severities: Iterable[int]) -> tuple[str, ...]:
     """The corruptions at their severities, each once, in the order of the published tables."""
     wanted = {other for name in names for other in (FIFTEEN if name == ALL else (name,))}
-    ordered = [name for name in (*FIFTEEN, *FOUR) if name in wanted]
+    computable = [name for name in (*FIFTEEN, *FOUR) if name in wanted]
+    ordered = [*computable, *sorted(wanted.difference(computable))]
     return tuple(condition(name, level) for name in ordered for level in sorted(set(severities)))
 
 
@@ -99,8 +110,11 @@ def is_folder(entry: str) -> bool:
     return "/" in entry or entry.startswith(("~", "."))
 
 
-def _names() -> Sequence[str]:
-    return (ALL, *FIFTEEN, *FOUR)
+def _is_name(name: str, root: str | None) -> bool:
+    """Whether a corruption can be computed; a published set may have others of its own."""
+    if root is None:
+        return name in COMPUTABLE
+    return name != MEAN and PUBLISHED_NAME.fullmatch(name) is not None
 
 
 def _name(entry: str) -> str:
