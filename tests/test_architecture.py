@@ -54,6 +54,7 @@ OURS = {
     "calibrators": {"arrays", "links", "metrics", "runs"},
     "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
     "conditions": {"config", "data", "failures", "randomness", "ranges", "runs", "types"},
+    "corruptions": {"data", "failures", "randomness", "types"},  # data: reads published files
     "tracking": {"addresses", "cache_folder", "failures", "metrics", "printable", "runs"},
     "evaluation": {
         "arrays",
@@ -177,6 +178,7 @@ THEIRS = {
         "commands",
         "conditions",
         "config",
+        "corruptions",
         "data",
         "embedding",
         "losses",
@@ -200,8 +202,8 @@ THEIRS = {
     "torchvision": {"data", "models"},
     "sklearn": {"calibrators", "data"},
     "scipy": {
-        *("calibrators", "certificates", "comparison", "conditions", "evaluation", "links"),
-        "metrics",
+        *("calibrators", "certificates", "comparison", "conditions", "corruptions", "evaluation"),
+        *("links", "metrics"),
     },
     "safetensors": {"data", "pretrained"},
     "datasets": {"data"},

@@ -1,4 +1,4 @@
-"""What processing does: contrast, elastic deformation, pixelation, JPEG, saturation.
+"""Digital processing: contrast, elastic deformation, pixelation, JPEG, saturation.
 
 Each function takes pixels in [0, 1], (n, channels, h, w) in float64, and returns such; values
 outside of [0, 1] are cut later.
@@ -111,7 +111,7 @@ def elastic_transform(
 def _affine_sources(
     moves: Float64[np.ndarray, "n 3 2"], rows: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel of the stretched images comes from: rows and columns (n, h, w).
+    """Rows and columns (n, h, w) from which each pixel of the stretched images comes.
 
     The affine map takes three corners of the central square to these plus their moves (across,
     down); it is inverted here.

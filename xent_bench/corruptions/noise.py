@@ -31,4 +31,5 @@ def impulse_noise(pixels: Values, draws: Draws, share: float) -> Values:
 
 def speckle_noise(pixels: Values, draws: Draws, deviation: float) -> Values:
     """x + deviation x N(0, 1)."""
-    return pixels + deviation * pixels * draws.normal(*pixels.shape[1:])
+    noisy: Values = pixels + deviation * pixels * draws.normal(*pixels.shape[1:])
+    return noisy
