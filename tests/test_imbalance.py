@@ -149,7 +149,9 @@ def test_a_ratio_at_which_a_class_would_vanish_is_refused_with_one_that_is_possi
     splits = split(data, seed=0)
     assert sizes(data, splits.train) == [56] * 6
 
-    with pytest.raises(ConfigError, match=r"got 57, at which fox keeps none of 56; 56 is possible"):
+    with pytest.raises(
+        ConfigError, match=r"got 57, at which class fox keeps none of its 56 images; 56 is"
+    ):
         imbalanced(data, splits, Imbalance(EXPONENTIAL, 57), seed=0)
     possible = imbalanced(data, splits, Imbalance(EXPONENTIAL, 56), seed=0)
     assert sizes(data, possible.train)[-1] == 1

@@ -178,7 +178,7 @@ def test_a_run_that_is_asked_for_the_correction_has_it_and_one_that_was_not_says
     [
         (("imbalance=step", "imbalance.ratio=1000"), "imbalance.ratio: expected one at which"),
         (("imbalance=step", "imbalance.order=[1,2]"), "imbalance.order: expected all 10 classes"),
-        (("train_fraction=0.1",), "batch_size: expected at most the 30 images of train"),
+        (("train_fraction=0.1",), "val, calib and test, or left out by"),
     ],
 )
 def test_what_the_images_cannot_give_is_refused_and_leaves_nothing(config, words, complaint):

@@ -154,6 +154,13 @@ def test_equal_classes_in_train_and_test_leave_temperature_scaling():
     np.testing.assert_allclose(np.exp(found(calib.outputs)), np.exp(tempered), atol=0.02)
 
 
+def test_where_nothing_tells_the_exponent_its_error_is_that_of_not_knowing():
+    fitted = fit_correction(calib_of(CE), softmax, np.full(C, 300.0))
+
+    assert fitted.exponent == pytest.approx(0.5)
+    assert fitted.exponent_error == pytest.approx(1)
+
+
 def test_a_class_without_an_image_keeps_a_finite_probability():
     calib = calib_of(CE, n=100)
     assert 0 in np.bincount(calib.target, minlength=C)

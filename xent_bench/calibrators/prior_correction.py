@@ -119,9 +119,10 @@ def fit_correction(calib: Predicted, link: Link, train_counts: PerClass) -> Prio
 def _error(p: Outputs, v: Outputs, log_train: PerClass, target: Target, free: list[int]) -> float:
     """Standard error of a for the class sizes of calib as they are: the sandwich of Huber, 1967.
 
-    It is the root of the last entry of H^-1 S H^-1, with H the curvature of the objective and S the
-    sum of the squared slopes of the examples, each less the mean of its class: since the class
-    frequencies of calib are put into the objective as counted, how they fell out adds no error. An
+    It is the root of the last entry of H^-1 (S + 1) H^-1, with H the curvature of the objective and
+    S the sum of the squared slopes of the examples, each less the mean of its class: since the
+    class frequencies of calib are put into the objective as counted, how they fell out adds no
+    error. The 1 is the pull of the prior: without any evidence the error is the prior's own, 1. An
     example with a soft label counts for its likeliest class. `free` are the parameters fitted.
     """
     means = np.stack([np.einsum("ij,ij->i", p, v), p @ log_train], axis=1)
@@ -137,4 +138,5 @@ def _error(p: Outputs, v: Outputs, log_train: PerClass, target: Target, free: li
     for column in slopes.T:
         column -= (np.bincount(label, column, minlength=len(counts)) / counts)[label]
     inverse = np.linalg.inv(curvature)
-    return math.sqrt((inverse @ slopes.T @ slopes @ inverse)[-1, -1])
+    spread = slopes.T @ slopes + np.eye(len(free))
+    return math.sqrt((inverse @ spread @ inverse)[-1, -1])

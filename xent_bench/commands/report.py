@@ -171,6 +171,7 @@ def _show(
     from xent_bench.report.class_size_tables import class_size_tables
     from xent_bench.report.conclusion import conclusion
     from xent_bench.report.notes import facts, legend, warnings
+    from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
     from xent_bench.tables import TEXT
 
@@ -185,6 +186,7 @@ def _show(
         shown.append(tables.differences(comparison))
     if truth := truth_table(comparison):
         shown.append(truth)
+    shown += filter(None, [shift_table(comparison), foreign_table(comparison)])
     shown += class_size_tables(comparison)
     in_brief = options.form == "table" and not options.legend
     for table in shown:

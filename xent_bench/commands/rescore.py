@@ -9,6 +9,7 @@ from xent_bench.evaluation.rescore import Rescored, rescore
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.metrics.reported import PREFIXES
+from xent_bench.metrics.shifts import SEVERITIES
 from xent_bench.printable import printable
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import RESULT, run_folders
@@ -35,6 +36,7 @@ def _rescore_all(options: argparse.Namespace) -> int:
     folders = [folder for place in options.runs for folder in _run_folders(place)]
     for folder in folders:
         try:
+            _keep_outputs(folder, options)
             rescored = rescore(folder, options.calibrator, pictures=options.pictures)
         except (ValueError, OSError, Unavailable) as error:
             print(printable(f"xent-rescore: {folder}: {error}"), file=sys.stderr)
@@ -49,6 +51,15 @@ def _rescore_all(options: argparse.Namespace) -> int:
         print(f"xent-rescore: no finished run, with a result.json, in {places}", file=sys.stderr)
         codes.append(Exit.DATA)
     return next((code for code in codes if code), Exit.DONE)
+
+
+def _keep_outputs(folder: Path, options: argparse.Namespace) -> None:
+    """Compute what the folder lacks of the outputs that the options ask for, with its net."""
+    if not options.shift and not options.foreign:
+        return
+    from xent_bench.shift.keep import complete  # PyTorch takes seconds
+
+    complete(folder, options.shift, options.severities, options.shift_root, options.foreign)
 
 
 def _show(run: Run) -> None:
@@ -80,11 +91,23 @@ def _names(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + ", ..." * (len(keys) > 3)
 
 
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _numbers(text: str) -> list[int]:
+    numbers = [int(word) if word.isdecimal() else 0 for word in text.split(",")]
+    if not set(numbers) <= set(SEVERITIES):
+        raise argparse.ArgumentTypeError(f"expected numbers from 1 to 5, as in 1,3,5, got {text}")
+    return numbers
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
-        "compare with what was logged, and add what is new. For a single run, show all metrics.",
+        "compare with what was logged, and add what is new. With --shift or --foreign, first "
+        "score the trained net on further images. For a single run, show all metrics.",
         epilog=exit_codes_help(Exit.NOT_AS_EXPECTED, Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
     parser.add_argument(
@@ -96,6 +119,31 @@ def _parser() -> Parser:
         choices=[name for name in PREFIXES if name != "temperature"],
         default=[],
         help="also report the metrics after this calibrator, fitted on calib",
+    )
+    parser.add_argument(
+        "--shift",
+        type=_words,
+        default=[],
+        metavar="NAME,...",
+        help="also score the net on test's images under these corruptions; all: fifteen of them",
+    )
+    parser.add_argument(
+        "--severities",
+        type=_numbers,
+        default=list(SEVERITIES),
+        metavar="N,...",
+        help="of the corruptions, from 1 to 5; without it all five",
+    )
+    parser.add_argument(
+        "--shift-root", metavar="FOLDER", help="read the corrupted images that were published"
+    )
+    parser.add_argument(
+        "--foreign",
+        type=_words,
+        default=[],
+        metavar="SET,...",
+        help="also score how the net tells test's images from those of a choice of data, of a "
+        "folder of images (./NAME), or from noise",
     )
     add_trust(parser)
     parser.add_argument(

@@ -137,6 +137,6 @@ def _refuse_none(
         raise ConfigError(
             "imbalance.ratio",
             f"expected one at which every class keeps an image of train, got {ratio:g}, at which "
-            f"{data.classes[emptied]} keeps none of {int(counts[emptied])}; "
+            f"class {data.classes[emptied]} keeps none of its {int(counts[emptied])} images; "
             f"{int(counts.min())} is possible",
         )

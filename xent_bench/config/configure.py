@@ -29,6 +29,7 @@ from xent_bench.config.neutral_keys import without_neutral_keys
 from xent_bench.config.promises import broken_promise
 from xent_bench.config.rules import Rules, hyper_parameters, rules_for
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
+from xent_bench.config.shift_asked import complaint_of_shift
 from xent_bench.config.signatures import parameter_names, read_parameters
 
 WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
@@ -73,6 +74,8 @@ def check_top_level(config: DictConfig) -> None:
     _check_batches(config)
     if complaint := complaint_of_metric(config.choose_by):
         raise ConfigError("choose_by", complaint)
+    if of_shift := complaint_of_shift(config):
+        raise ConfigError(*of_shift)
     if idle := complaint_of_conditions(config):
         raise ConfigError(idle.key, idle.text)
     _check_annotations(config)
@@ -282,5 +285,8 @@ def _validate(rules: Rules, values: Any, prefix: str) -> Any:
 def _key(place: Sequence[int | str]) -> str:
     """The key at fault, without what pydantic adds to name one of several kinds of a value."""
     return ".".join(
-        str(part) for part in place if not str(part).startswith(("constrained-", "literal["))
+        str(part)
+        for part in place
+        # nor the place of an item in a list, which is no key
+        if isinstance(part, str) and not part.startswith(("constrained-", "literal["))
     )

@@ -1,4 +1,4 @@
-"""Digital processing: contrast, elastic deformation, pixelation, JPEG, saturation.
+"""Faults of processing: contrast, elastic deformation, pixelation, JPEG, saturation.
 
 Each function takes pixels in [0, 1], (n, channels, h, w) in float64, and returns such; values
 outside of [0, 1] are cut later.
@@ -111,7 +111,7 @@ def elastic_transform(
 def _affine_sources(
     moves: Float64[np.ndarray, "n 3 2"], rows: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns (n, h, w) from which each pixel of the stretched images comes.
+    """The place that each pixel of the stretched images comes from: rows and columns (n, h, w).
 
     The affine map takes three corners of the central square to these plus their moves (across,
     down); it is inverted here.

@@ -54,13 +54,15 @@ def rescore(
     """
     from xent_bench.evaluation.classes_file import write_classes
     from xent_bench.evaluation.evaluate import evaluate  # SciPy takes half a second
+    from xent_bench.evaluation.shifted import shifted
     from xent_bench.runs.predictions import load
 
     run = load_run(folder / RESULT)
     predictions = load(folder / PREDICTIONS)
     fitted = calibrators_in(run.metrics)
     evaluation = evaluate(predictions, dict.fromkeys([*fitted, *calibrators]))
-    metrics, tags, _ = evaluation
+    others = shifted(folder, predictions, evaluation.metrics["test_ts/temperature"])
+    metrics, tags = evaluation.metrics | others.metrics, evaluation.words | others.tags
     unequal = [key for key in metrics if run.metrics.get(key, metrics[key]) != metrics[key]]
     rounded = [key for key in unequal if math.isclose(run.metrics[key], metrics[key], **ROUNDING)]
     changed = [key for key in unequal if key not in rounded]

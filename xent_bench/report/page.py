@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence, folder_of, load_evidence
+from xent_bench.comparison.under_shift import under_shift
 from xent_bench.palette import colours_of
 from xent_bench.report.across_table import across_sentence, across_tables
 from xent_bench.report.charts.class_sizes import class_sizes
@@ -21,6 +22,7 @@ from xent_bench.report.charts.forest import forest
 from xent_bench.report.charts.pareto import pareto
 from xent_bench.report.charts.reliability import diagrams
 from xent_bench.report.charts.risk_coverage import risk_coverage
+from xent_bench.report.charts.severity import severity_chart
 from xent_bench.report.charts.tuning import best_of_k, sensitivities
 from xent_bench.report.class_size_tables import class_size_tables
 from xent_bench.report.comparison_tables import levels, trials
@@ -34,6 +36,7 @@ from xent_bench.report.page_tables import (
     origins,
     ranks,
 )
+from xent_bench.report.shift_tables import foreign_in_full, shift_table
 from xent_bench.report.truth_table import label_notes, truth_table
 from xent_bench.runs.mixtures import separated
 from xent_bench.runs.result import Run
@@ -96,6 +99,8 @@ def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) 
         "truth": truth_table(comparison),
         "class_size_tables": class_size_tables(comparison),
         "ranks": ranks(comparison),
+        "shift": shift_table(comparison),
+        "foreign": foreign_in_full(comparison),
         "trials": trials(comparison) if len(comparison.trials) > len(comparison.rows) else None,
         "costs": costs(comparison),
         "configurations": configurations(comparison),
@@ -115,6 +120,7 @@ def _charts(comparison: Comparison, evidence: Evidence, colours: dict[str, str])
         "diagrams": diagrams(comparison, evidence, colours),
         "risk_coverage": risk_coverage(evidence, colours),
         "curves": curves(evidence, colours),
+        "severity": severity_chart(under_shift(comparison), colours),
         "noise_curves": noise_curves(evidence, colours),
         "class_sizes": class_sizes(evidence, colours),
         "best_of_k": best_of_k(comparison, colours),

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from xent_bench.failures import DataError
 from xent_bench.metrics.reported import calibrators_in
-from xent_bench.runs.files import RESULT, WEIGHTS, is_pending
+from xent_bench.metrics.shifts import FOREIGN as FOREIGN_KEYS
+from xent_bench.metrics.shifts import SHIFT as SHIFT_KEYS
+from xent_bench.runs.files import FOREIGN, RESULT, SHIFT, WEIGHTS, is_pending
 from xent_bench.runs.result import load_run
 
 
@@ -16,6 +18,8 @@ class Asked(NamedTuple):
     calibrator: str = "temperature"  # whose numbers its result is to hold; every run fits this one
     weights: bool = False  # in its folder
     offline: bool = True  # else MLflow is to have all of it
+    shift: tuple[str, ...] = ()  # corruptions under which test is to be scored, as 'fog/3'
+    foreign: tuple[str, ...] = ()  # names of foreign sets
 
 
 class Lack(Flag):
@@ -24,6 +28,8 @@ class Lack(Flag):
     RESULT = auto()  # or it cannot be read
     CALIBRATOR = auto()  # the numbers of the calibrator
     WEIGHTS = auto()
+    SHIFT = auto()  # scores under a corruption
+    FOREIGN = auto()  # scores on a foreign set
     UPLOAD = auto()  # MLflow may lack something of the folder
 
 
@@ -41,6 +47,13 @@ def lacking(folder: Path, asked: Asked) -> Lack:
         lacks |= Lack.CALIBRATOR
     if asked.weights and not (folder / WEIGHTS).exists():
         lacks |= Lack.WEIGHTS
+    # the scores, and the outputs from which they can be computed again
+    scores = {f"{SHIFT_KEYS}/{condition}/top1" for condition in asked.shift}
+    if asked.shift and not (scores <= metrics.keys() and (folder / SHIFT).exists()):
+        lacks |= Lack.SHIFT
+    scores = {f"{FOREIGN_KEYS}/{name}/auroc_margin" for name in asked.foreign}
+    if asked.foreign and not (scores <= metrics.keys() and (folder / FOREIGN).exists()):
+        lacks |= Lack.FOREIGN
     if not asked.offline and is_pending(folder):
         lacks |= Lack.UPLOAD
     return lacks

@@ -16,7 +16,12 @@ from xent_bench.runs.removed import folder_name, removed_from
 from xent_bench.runs.result import Run, load_run
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep
 
-PARTS = {Lack.CALIBRATOR: "calibrator's numbers", Lack.WEIGHTS: "weights"}
+PARTS = {
+    Lack.CALIBRATOR: "calibrator's numbers",
+    Lack.WEIGHTS: "weights",
+    Lack.SHIFT: "scores under shift",
+    Lack.FOREIGN: "scores on foreign images",
+}
 MARKS = (RESULT, BEGUN)  # a folder with one of these is a run's
 
 

@@ -27,11 +27,13 @@ class Planned(NamedTuple):
     calibrator: str
     weights: bool
     offline: bool
+    shift: tuple[str, ...] = ()  # corruptions at severities
+    foreign: tuple[str, ...] = ()  # names of foreign sets
 
     @property
     def asked(self) -> Asked:
         """Requests to the run beside its training."""
-        return Asked(self.calibrator, self.weights, self.offline)
+        return Asked(self.calibrator, self.weights, self.offline, self.shift, self.foreign)
 
     def is_done(self) -> bool:
         """Whether its folder lacks nothing of what is asked."""
@@ -95,9 +97,14 @@ def _read(
     calibrator: str,
     weights: Any,
     offline: Any,
+    shift: Any = (),
+    foreign: Any = (),
 ) -> Planned:
     PREFIXES[calibrator]  # a KeyError: it was edited
     typed = [str(override) for override in overrides]
     return Planned(
-        str(name), str(command), typed, Path(folder), calibrator, bool(weights), bool(offline)
+        *(str(name), str(command), typed, Path(folder)),
+        *(calibrator, bool(weights), bool(offline)),
+        shift=tuple(map(str, shift)),
+        foreign=tuple(map(str, foreign)),
     )

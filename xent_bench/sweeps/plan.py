@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from xent_bench.config.configure import check_sources, check_top_level
 from xent_bench.config.identity import command_of, run_folder, run_name
 from xent_bench.config.own_code import without_own
+from xent_bench.config.shift_asked import shift_asked
 from xent_bench.failures import Unavailable
 from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
@@ -86,6 +87,7 @@ def planned_run(
     """A run as the sweep's record keeps it; `varied` are the overrides that not every run has."""
     in_name = ("loss=", "seed=")  # run_name has them
     shown = [word for word in overrides if word in varied and not word.startswith(in_name)]
+    further = shift_asked(run)
     return Planned(
         " ".join([run_name(run), *without_own(shown)]),
         command_of(sweep.hydra, overrides),
@@ -94,6 +96,8 @@ def planned_run(
         run.calibrator.name,
         bool(run.machine.save_weights),
         bool(run.machine.offline),
+        further.conditions,
+        tuple(further.foreign),
     )
 
 

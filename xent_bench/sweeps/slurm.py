@@ -136,8 +136,14 @@ class Slurm(SweepLauncher):
 
 
 def _say_end(run: Planned, tally: Tally) -> None:
-    if Lack.CALIBRATOR in lacking(run.folder, run.asked):  # asked for after the job was submitted
-        why = f"trained without {run.calibrator}, which the same command adds"
+    lacks = lacking(run.folder, run.asked)  # of what was asked for after the job was submitted
+    parts = {
+        Lack.CALIBRATOR: run.calibrator,
+        Lack.SHIFT: "its scores under shift",
+        Lack.FOREIGN: "its scores on foreign images",
+    }
+    if missing := [words for lack, words in parts.items() if lack in lacks]:
+        why = f"trained without {' and '.join(missing)}, which the same command adds"
         tally.failed(run.name, why, Exit.NOT_AS_EXPECTED)
         return
     try:

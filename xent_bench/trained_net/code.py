@@ -24,7 +24,7 @@ from xent_bench.trained_net.record import NetRecord
 
 def build_model(record: NetRecord, folder: Path) -> Any:
     """Build the record's model as a config's is built. ConfigError where it cannot be used."""
-    return _resolved("model", record.model, folder)(record.shape, len(record.classes))
+    return resolved("model", record.model, folder)(record.shape, len(record.classes))
 
 
 def build_link(record: NetRecord, folder: Path) -> BoundLink:
@@ -37,7 +37,7 @@ def build_link(record: NetRecord, folder: Path) -> BoundLink:
     if module == links.__name__:
         function = getattr(links, function_name, None)
     else:
-        function = getattr(_resolved("loss", record.loss, folder).func, "link", softmax)
+        function = getattr(resolved("loss", record.loss, folder).func, "link", softmax)
     if not isfunction(function) or name_of(function) != name:
         raise ValueError(f"expected a link of ours or of the loss, got {name}")
     values = {
@@ -52,7 +52,11 @@ def build_link(record: NetRecord, folder: Path) -> BoundLink:
     return link
 
 
-def _resolved(group: str, chosen: dict[str, Any], folder: Path) -> "partial[Any]":
+def resolved(group: str, chosen: dict[str, Any], folder: Path) -> "partial[Any]":
+    """Find the callable that a run's file names for a group, with its values bound.
+
+    ValueError for a name of Python's library, or of code in the run's folder.
+    """
     if "${" in json.dumps(chosen):  # a config fills it in, from the environment too
         raise ValueError(f"{group}: expected plain values, got an interpolation")
     target = str(chosen.get("_target_"))

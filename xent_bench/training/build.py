@@ -17,6 +17,7 @@ from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_name
 from xent_bench.config.parts import Parts
 from xent_bench.config.schema import GROUPS, Compile, Precision, plain
+from xent_bench.config.shift_asked import shift_asked
 from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import WHOLE, Batches, Share, ShuffledBatches, pixels
@@ -31,6 +32,7 @@ from xent_bench.offer import offer
 from xent_bench.pretrained.build import Begun, begin
 from xent_bench.process.gather import agreed
 from xent_bench.process.signals import Notice
+from xent_bench.shift.refusals import refuse_unfit
 from xent_bench.training.best_epoch import best_epoch, check_metric
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.decoders_of import decoders_of
@@ -79,6 +81,7 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
     data = kept(load(parts), config.machine.cache, config.epochs)
     data, splits = conditioned(data, split(data, config.seed), config)
+    refuse_unfit(shift_asked(config), data, splits.test)
     share = Share(trainer.global_rank, trainer.world_size)
     device = trainer.strategy.root_device
     loaders = build_loaders(config, parts, data, splits, device, share)
@@ -119,7 +122,7 @@ def build_loaders(
     if share.of > least:
         raise ConfigError("machine.devices", f"expected at most {least}, images of a split")
     if config.batch_size > len(splits.train):
-        raise ConfigError("batch_size", _too_large(config.batch_size, len(splits.train), data))
+        raise ConfigError("batch_size", _too_large(config.batch_size, splits, data))
     if isinstance(data.images, Tensor):
         lengths = [len(ids.tensor_split(share.of)[share.number]) for ids in splits[1:]]
         lengths.insert(0, len(splits.train))
@@ -152,12 +155,16 @@ def build_loaders(
     return Loaders(Groups(train, agreed if share.of > 1 else int), *evaluated)
 
 
-def _too_large(batch_size: int, n: int, data: ImageSet) -> str:
+def _too_large(batch_size: int, splits: Splits, data: ImageSet) -> str:
     """The refusal of a batch larger than train, with a size that leaves a few steps an epoch."""
+    n = len(splits.train)
+    others = "val, calib and test"
+    if sum(map(len, splits)) < len(data.images):
+        others += ", or left out by imbalance or train_fraction"
     proposed = 2 ** max(0, (n // 4).bit_length() - 1)
     return (
         f"expected at most the {n} images of train (of {len(data.images)} images; the others are "
-        f"val, calib and test), got {batch_size}: batch_size={proposed} gives {n // proposed} "
+        f"{others}), got {batch_size}: batch_size={proposed} gives {n // proposed} "
         "steps an epoch"
     )
 

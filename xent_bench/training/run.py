@@ -13,6 +13,7 @@ from xent_bench.config.configure import check_top_level
 from xent_bench.config.first_weights import FirstWeights
 from xent_bench.config.identity import run_folder, run_key, run_name, science
 from xent_bench.config.schema import plain
+from xent_bench.config.shift_asked import refuse_other_images, shift_asked
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import DataError, Unavailable, named, reason
 from xent_bench.process.signals import Notice
@@ -70,14 +71,26 @@ def run(
     machine = config.machine
     # a run that has just been trained has sent itself to MLflow, or said why it could not
     offline = machine.offline or not done_before
-    _complete(folder, Asked(config.calibrator.name, machine.save_weights, offline), config)
+    _complete(folder, config, offline=offline)
     return load_run(folder / RESULT).content()
 
 
-def _complete(folder: Path, asked: Asked, config: DictConfig) -> None:
+def _complete(folder: Path, config: DictConfig, *, offline: bool) -> None:
     """Add what the folder lacks of a run that was finished when less was asked of it."""
+    further = shift_asked(config)
+    asked = Asked(
+        *(config.calibrator.name, config.machine.save_weights, offline),
+        shift=further.conditions,
+        foreign=tuple(further.foreign),
+    )
+    refuse_other_images(further, load_run(folder / RESULT).tags)
     lacks = lacking(folder, asked)
-    if Lack.CALIBRATOR in lacks:
+    if lacks & (Lack.SHIFT | Lack.FOREIGN):
+        from xent_bench.shift.keep import keep_outputs  # PyTorch takes seconds
+
+        machine = config.machine
+        keep_outputs(folder, further, machine.cache, machine.jobs * machine.devices)
+    if lacks & (Lack.CALIBRATOR | Lack.SHIFT | Lack.FOREIGN):
         _declare_link(config)
         rescored = rescore(folder, [asked.calibrator], offline=config.machine.offline)
         if rescored.changed:

@@ -1,5 +1,6 @@
 """Chart of the recall of each class, from the largest class of train to the smallest."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from xent_bench.comparison.evidence import ClassRecalls, Evidence
+from xent_bench.metrics.accuracy import PerClass
 from xent_bench.palette import faint
 from xent_bench.report.charts.style import Colours, styled
 
@@ -40,7 +42,7 @@ def class_sizes(evidence: Evidence, colours: Colours) -> go.Figure | None:
             values = 100 * np.stack(
                 [_mean(recalls[:, members]) for members in points.members], axis=1
             )
-            _band(figure, values, label, colours[label], line)
+            _band(figure, values, points.texts, label, colours[label], line)
     figure.update_yaxes(range=[0, 102])
     figure.update_xaxes(
         tickvals=list(range(len(points.texts))), ticktext=points.texts, tickangle=-45
@@ -60,7 +62,13 @@ def _points(recalls: ClassRecalls) -> Points:
         ]
         return Points(members, texts)
     sizes = [recalls.train_counts[group] for group in members]
-    return Points(members, [f"{size.max():,.0f} to {size.min():,.0f}" for size in sizes])
+    return Points(members, [_range(size) for size in sizes])
+
+
+def _range(sizes: PerClass) -> str:
+    """Numbers of images in train, from the largest class to the smallest: '500 to 420', or '5'."""
+    ends = dict.fromkeys(f"{size:,.0f}" for size in (sizes.max(), sizes.min()))
+    return " to ".join(ends)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -76,7 +84,14 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
-def _band(figure: go.Figure, values: np.ndarray, label: str, colour: str, line: int) -> None:
+def _band(
+    figure: go.Figure,
+    values: np.ndarray,
+    texts: Sequence[str],
+    label: str,
+    colour: str,
+    line: int,
+) -> None:
     """Draw one loss; `values` has shape (runs, points)."""
     x = np.flatnonzero(~np.isnan(values).any(axis=0))
     values = values[:, x]
@@ -99,6 +114,7 @@ def _band(figure: go.Figure, values: np.ndarray, label: str, colour: str, line: 
         marker={"size": 5},
         line={"color": colour, "width": 2},
         showlegend=line == 1,
-        hovertemplate=f"{label}<br>%{{x}}: %{{y:.1f}} %<extra></extra>",
+        customdata=[texts[int(place)] for place in x],
+        hovertemplate=f"{label}<br>%{{customdata}}: %{{y:.1f}} %<extra></extra>",
         **place,
     )
