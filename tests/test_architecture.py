@@ -55,6 +55,7 @@ OURS = {
     "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
     "corruptions": {"failures", "randomness", "types"},
     "conditions": {"config", "data", "failures", "randomness", "ranges", "runs", "types"},
+    "corruptions": {"data", "failures", "randomness", "types"},  # data: reads published files
     "tracking": {"addresses", "cache_folder", "failures", "metrics", "printable", "runs"},
     "evaluation": {
         "arrays",
