@@ -41,7 +41,7 @@ def scores(config):
     return of
 
 
-def test_the_scores_are_those_of_the_same_images_computed_here(scores, root, config, tmp_path):
+def test_the_scores_are_those_of_the_same_images_computed_here(scores, root, config):
     words = ("shift.names=[fog]", "shift.severities=[2,5]")
     published = scores(*words, f"shift.root={root}")
     computed = run(config(*TINY, *words, base=(), folder="beside"), "xent-train")["metrics"]
@@ -79,7 +79,7 @@ def test_other_labels_than_those_of_test_are_refused_before_the_training(scores,
 
 
 def test_a_corruption_that_is_not_there_is_named(scores, root):
-    with pytest.raises(DataError, match="no snow in shift.root"):
+    with pytest.raises(DataError, match=r"no snow in shift\.root"):
         scores("shift.names=[snow]", f"shift.root={root}")
 
 
