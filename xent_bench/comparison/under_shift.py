@@ -20,6 +20,7 @@ from xent_bench.metrics.shifts import (
     FIFTEEN,
     FOREIGN,
     FOUR,
+    MEAN,
     SCALED,
     SEVERITIES,
     SHIFT,
@@ -72,9 +73,10 @@ def under_shift(comparison: Comparison) -> UnderShift | None:
         return None
     shared = set.intersection(*map(_conditions, runs))
     severities = [s for s in SEVERITIES if any(key.endswith(f"/{s}") for key in shared)]
+    others = sorted({key.partition("/")[0] for key in shared}.difference(FIFTEEN, FOUR))
     names = [
         name
-        for name in (*FIFTEEN, *FOUR)
+        for name in (*FIFTEEN, *FOUR, *others)
         if severities and all(condition(name, severity) in shared for severity in severities)
     ]
     if not names:
@@ -130,8 +132,7 @@ def relative_error(
 def _conditions(run: Run) -> set[str]:
     """The corruptions at severities under which a run was scored, as 'fog/3'."""
     keys = [key.split("/") for key in run.metrics if key.startswith(f"{SHIFT}/")]
-    named = (*FIFTEEN, *FOUR)
-    return {f"{parts[1]}/{parts[2]}" for parts in keys if len(parts) == 4 and parts[1] in named}
+    return {f"{parts[1]}/{parts[2]}" for parts in keys if len(parts) == 4 and parts[1] != MEAN}
 
 
 def _key(prefix: str, name: str, severity: int, score: str) -> str:
