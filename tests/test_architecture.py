@@ -53,8 +53,11 @@ OURS = {
     "runs": {"arrays", "config", "failures", "links", "metrics", "printable"},
     "calibrators": {"arrays", "links", "metrics", "runs"},
     "data": {"cache_folder", "failures", "process", "randomness", "ranges", "runs", "types"},
+    "corruptions": {
+        "config",  # how the files of published sets are called
+        *("data", "failures", "randomness", "types"),
+    },
     "conditions": {"config", "data", "failures", "randomness", "ranges", "runs", "types"},
-    "corruptions": {"data", "failures", "randomness", "types"},  # data: reads published files
     "tracking": {"addresses", "cache_folder", "failures", "metrics", "printable", "runs"},
     "evaluation": {
         "arrays",

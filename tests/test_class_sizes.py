@@ -17,6 +17,7 @@ from xent_bench.losses.ldam import ldam
 from xent_bench.losses.logit_adjustment import logit_adjustment
 from xent_bench.losses.weighted_ce import weighted_ce
 from xent_bench.metrics.by_class import by_class_size, by_class_size_errors, recalls
+from xent_bench.metrics.calibration import ece
 from xent_bench.metrics.class_sizes import (
     differ,
     frequencies,
@@ -137,7 +138,7 @@ def test_scores_at_the_frequencies_of_train_are_those_of_scikit_learn(test_examp
     weights = (COUNTS / COUNTS.sum() / (np.bincount(target) / len(target)))[target]
     p = np.exp(softmax(z))
     confidence, correct = p.max(axis=1), p.argmax(axis=1) == target
-    ece = sum(
+    gaps = sum(
         abs((weights * (confidence - correct))[inside].sum())
         for k in range(15)
         for inside in [(confidence > k / 15) & (confidence <= (k + 1) / 15)]
@@ -149,17 +150,33 @@ def test_scores_at_the_frequencies_of_train_are_those_of_scikit_learn(test_examp
             "top1_train_prior": accuracy_score(target, z.argmax(axis=1), sample_weight=weights),
             "nll_train_prior": log_loss(target, p, sample_weight=weights),
             "brier_train_prior": brier / weights.sum(),
-            "ece_train_prior": ece / weights.sum(),
+            "ece_train_prior": gaps / weights.sum(),
         }
     )
 
 
-def test_at_the_frequencies_of_test_they_are_the_usual_scores(test_examples):
-    z, target = answered()
+def test_at_the_frequencies_of_test_they_are_the_usual_scores():
+    rng = np.random.default_rng(0)
+    z, target = 2 * rng.normal(size=(2000, 30)), rng.integers(30, size=2000)
     usual = score(z, target)
+    examples, counts = examine(z, target, softmax), np.bincount(target).astype(float)
 
-    for name, value in under_train_prior(test_examples, np.bincount(target).astype(float)).items():
+    assert np.ptp(np.exp(softmax(z)).max(axis=1)) > 0.8  # every bin has some
+    for name, value in under_train_prior(examples, counts).items():
         assert value == pytest.approx(usual[name.removesuffix("_train_prior")])
+
+
+def test_the_bins_are_those_of_the_usual_ece():
+    """Answers in neighbouring bins, at whose shared edge one lies, wrong and right by turns."""
+    confidence = np.array([1 / 15, 0.1, 0.5, 0.55, 14 / 15, 0.99])
+    p = np.repeat((1 - confidence)[:, None] / 29, 30, axis=1)
+    p[:, 0] = confidence
+    target = np.array([0, 1, 0, 1, 0, 1])
+    examples = examine(np.log(p), target, softmax)
+
+    found = under_train_prior(examples, np.bincount(target, minlength=30).astype(float))
+    assert found["ece_train_prior"] == pytest.approx(ece(examples.ranked))
+    assert ece(examples.ranked) > 0.4
 
 
 def test_scores_without_probabilities_are_accuracies_alone():

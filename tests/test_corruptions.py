@@ -154,6 +154,16 @@ def test_motion_is_a_weighted_sum_along_a_line(severity):
     assert_alike("motion_blur", severity, expected, images)
 
 
+def test_the_zooms_are_those_that_numpys_arange_makes_of_the_published_ends():
+    ends = {
+        "small": ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
+        "large": ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
+    }
+    for size, of_severities in ends.items():
+        expected = [(len(np.arange(1, end, step)), step) for end, step in of_severities]
+        assert list(CONSTANTS["zoom_blur"][size]) == expected
+
+
 @pytest.mark.parametrize("severity", [1, 5])
 def test_zoom_blur_is_the_mean_of_scipys_zooms(severity):
     images, (number, step) = pictures(), constants("zoom_blur", severity)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from xent_bench.conditions.imbalance import class_sizes, imbalanced, order_of
+from xent_bench.conditions.kept import kept_of_each_class
 from xent_bench.conditions.train_fraction import with_fewer_images
 from xent_bench.config.configure import ConfigError, check_top_level
 from xent_bench.config.identity import run_key, science
@@ -103,6 +104,16 @@ def test_the_images_of_a_higher_ratio_are_among_those_of_a_lower_one():
 
     for more, fewer in pairwise(at):
         assert all(torch.isin(fewer[part], more[part]).all() for part in range(4))
+
+
+def test_whether_an_image_stays_depends_on_its_id_and_not_on_which_others_there_are():
+    data, ids = images(), torch.arange(600)
+    wanted = torch.full((6,), 20)
+    kept = kept_of_each_class(data, ids, wanted, seed=0, purpose="test")
+    among_half = kept_of_each_class(data, ids[::2], wanted, seed=0, purpose="test")
+
+    assert sizes(data, kept) == [20] * 6
+    assert torch.isin(kept[kept % 2 == 0], among_half).all()
 
 
 def test_another_seed_leaves_out_other_images_and_the_key_fixes_them():

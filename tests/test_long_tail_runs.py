@@ -25,6 +25,7 @@ from xent_bench.failures import DataError
 from xent_bench.process.signals import Notice
 from xent_bench.runs.predictions import load
 from xent_bench.runs.result import load_run
+from xent_bench.tracking.mirror import artifact_place
 from xent_bench.training.build import build
 from xent_bench.training.checkpoint_files import LastingCheckpointIO
 from xent_bench.training.run import run
@@ -107,13 +108,16 @@ def test_a_rescored_run_has_the_same_numbers_and_gets_its_table_of_classes_back(
     folder = Path(shutil.copytree(folders["ce"], tmp_path / "copy"))
     table = (folder / "classes.csv").read_text()
     (folder / "classes.csv").unlink()
+    run_id = (folder / "mlflow_run_id").read_text()
+    stored = artifact_place(MlflowClient(store).get_run(run_id).info.artifact_uri) / "classes.csv"
+    assert stored.read_text() == table
+    stored.unlink()
     rescored = rescore(folder)
 
     assert (rescored.added, rescored.rounded, rescored.changed) == ([], [], [])
     assert (folder / "classes.csv").read_text() == table
     assert [int(row["train_images"]) for row in csv.DictReader(table.splitlines())] == SIZES
-    run_id = (folder / "mlflow_run_id").read_text()
-    assert "classes.csv" in {file.path for file in MlflowClient(store).list_artifacts(run_id)}
+    assert stored.read_text() == table
 
 
 def test_an_interrupted_run_ends_with_the_same_images_and_numbers(config, monkeypatch):
@@ -161,6 +165,22 @@ def test_few_labels_alone_bring_no_new_number(config):
     assert few["params"]["train_fraction"] == 0.5
     images = json.loads((run_folder(wanted) / "images.json").read_text())
     assert images["splits"] == {"train": 170, "val": 72, "calib": 72, "test": 120}
+
+
+def test_noise_makes_no_class_rare_and_rare_classes_count_by_the_labels_trained_on(config):
+    """Three quarters of a class become another: the one has a quarter of its images, by label."""
+    noisy = config("noise=asymmetric", "noise.rate=0.75", "noise.map={class 0: class 1}")
+    metrics = run(noisy)["metrics"]
+    rare = config("noise=asymmetric", "noise.rate=0.75", "noise.map={class 0: class 1}", *TAIL)
+    run(rare)
+    counts = load(run_folder(rare) / "predictions.npz").train_counts
+
+    assert load(run_folder(noisy) / "predictions.npz").train_counts is None
+    assert not [key for key in metrics if "prior" in key or "few" in key]
+    assert counts.sum() == sum(SIZES)
+    assert counts[:2].sum() == sum(SIZES[:2])
+    assert counts[1] > 1.5 * SIZES[1]
+    assert counts[2:].tolist() == SIZES[2:]
 
 
 def test_a_run_that_is_asked_for_the_correction_has_it_and_one_that_was_not_says_why(config):

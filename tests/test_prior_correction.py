@@ -68,6 +68,18 @@ def test_it_finds_the_truth_whatever_the_loss_and_whatever_calib_has(kind, prior
     assert np.mean(found.argmax(axis=1) == truth.argmax(axis=1)) > 0.98
 
 
+@pytest.mark.parametrize("kind", [CE, BALANCED])
+def test_its_probabilities_hold_for_whatever_frequencies_test_has(kind):
+    reversed_tail = TAIL[::-1]
+    target, log_likelihood = world(20_000, reversed_tail, 2)
+    fitted = prior_correction.fit(
+        calib_of(kind), softmax, train_counts=COUNTS, test_counts=20_000 * reversed_tail
+    )
+    truth = log_softmax(log_likelihood + np.log(reversed_tail), axis=1)
+
+    assert nll(fitted(outputs(log_likelihood, kind)), target) < nll(truth, target) + 0.003
+
+
 def test_the_plain_formula_corrects_twice_what_a_loss_has_corrected():
     target, log_likelihood = world(20_000, EVEN, 2)
     truth = nll(log_softmax(log_likelihood, axis=1), target)

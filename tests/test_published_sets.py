@@ -1,4 +1,4 @@
-"""Published sets of corrupted images, read from small files in their real layouts."""
+"""Published sets of corrupted images: small files in the real layouts, and what is refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,265 +8,276 @@ import pytest
 import torch
 from PIL import Image
 
-from xent_bench.corruptions import EXTRA, NAMES
-from xent_bench.corruptions.expected import Expected
 from xent_bench.corruptions.published import PublishedSet, published_set
+from xent_bench.corruptions.published_arrays import PublishedArrays
+from xent_bench.corruptions.published_files import File, PublishedFiles
 from xent_bench.failures import DataError
 
-N = 6
-LABELS = torch.tensor([2, 0, 1, 1, 0, 2])
-CLASSES = ("n01440764", "n01443537", "n01484850")
-COLOUR, GREY = (Expected(LABELS, CLASSES, shape) for shape in ((3, 8, 8), (1, 8, 8)))
+N = 4  # images of test
+CLEAN = [File("n01", "a.JPEG"), File("n01", "b.JPEG"), File("n02", "c.JPEG")]
 
 
-def pixels(n: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+def pixels(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 @pytest.fixture
 def cifar_c(tmp_path: Path) -> Path:
-    folder = tmp_path / "CIFAR-10-C"
-    folder.mkdir()
-    for seed, name in enumerate(NAMES + EXTRA):
-        np.save(folder / f"{name}.npy", pixels(5 * N, (8, 8, 3), seed))
-    np.save(folder / "labels.npy", np.tile(LABELS.numpy(), 5).astype(np.uint8))
-    return folder
+    """CIFAR-10-C: five severities one after another in each file, and the labels five times."""
+    for seed, name in enumerate(("fog", "contrast")):
+        np.save(tmp_path / f"{name}.npy", pixels(5 * N, 32, 32, 3, seed=seed))
+    np.save(tmp_path / "labels.npy", np.tile(np.array([3, 8, 8, 0], np.uint8), 5))
+    return tmp_path
 
 
 @pytest.fixture
 def mnist_c(tmp_path: Path) -> Path:
-    folder = tmp_path / "mnist_c"
-    for seed, name in enumerate(("identity", "zigzag", "fog")):
-        (folder / name).mkdir(parents=True)
-        np.save(folder / name / "test_images.npy", pixels(N, (8, 8, 1), seed))
-        np.save(folder / name / "test_labels.npy", LABELS.numpy())
-        np.save(folder / name / "train_images.npy", pixels(2 * N, (8, 8, 1)))
-        np.save(folder / name / "train_labels.npy", np.tile(LABELS.numpy(), 2))
-    return folder
+    """MNIST-C: train and test files in a folder for each corruption."""
+    for seed, name in enumerate(("fog", "zigzag")):
+        folder = tmp_path / name
+        folder.mkdir()
+        for split, n in (("train", 6), ("test", N)):
+            np.save(folder / f"{split}_images.npy", pixels(n, 28, 28, 1, seed=seed))
+            np.save(folder / f"{split}_labels.npy", np.arange(n))
+    return tmp_path
 
 
-FILES = [f"val/{CLASSES[label]}/ILSVRC2012_val_{i:08}.JPEG" for i, label in enumerate(LABELS)]
-IN_FILES = Expected(LABELS, CLASSES, (3, 8, 8), FILES)
+def write_files(root: Path, severities: tuple[int, ...] = (1, 2)) -> None:
+    for severity in severities:
+        for file in CLEAN:
+            folder = root / str(severity) / file.class_name
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels(8, 8, 3)).save(folder / file.name)
 
 
 @pytest.fixture
 def imagenet_c(tmp_path: Path) -> Path:
-    """Two of the archives side by side: blur with one corruption, noise with another."""
-    folder = tmp_path / "ImageNet-C"
-    for group, name, level in (("blur", "defocus_blur", 40), ("noise", "shot_noise", 80)):
-        for severity in range(1, 6):
-            for i, file in enumerate(FILES):
-                path = folder / group / name / str(severity) / Path(*Path(file).parts[1:])
-                path.parent.mkdir(parents=True, exist_ok=True)
-                value = level + 10 * i + severity
-                Image.new("RGB", (8, 8), (value, value, value)).save(path, quality=95)
-    return folder
+    """ImageNet-C: a corruption by itself, and one in the folder that an archive unpacks to."""
+    write_files(tmp_path / "fog")
+    write_files(tmp_path / "noise/shot_noise", (3,))
+    return tmp_path
 
 
-EVERY = ("cifar_c", "mnist_c", "imagenet_c")
+def arrays(root: Path) -> PublishedArrays:
+    opened = published_set(root)
+    assert isinstance(opened, PublishedArrays)
+    return opened
 
 
-def opened(request: pytest.FixtureRequest, layout: str) -> tuple[PublishedSet, Expected]:
-    tested = {"cifar_c": COLOUR, "mnist_c": GREY, "imagenet_c": IN_FILES}[layout]
-    return published_set(request.getfixturevalue(layout)), tested
+def files(root: Path) -> PublishedFiles:
+    opened = published_set(root)
+    assert isinstance(opened, PublishedFiles)
+    return opened
 
 
-def test_a_file_holds_its_five_severities_one_after_the_other(cifar_c):
-    published = published_set(cifar_c)
-    part = published.part("fog", 3, COLOUR)
-    file = np.load(cifar_c / "fog.npy")
+def test_cifar_c_has_its_severities_in_a_row(cifar_c):
+    opened = arrays(cifar_c)
 
-    assert published.names == tuple(sorted(NAMES + EXTRA))
-    assert published.severities("fog") == (1, 2, 3, 4, 5)
-    assert torch.equal(part.labels, LABELS)
-    expected = file[[2 * N + 4, 2 * N + 0]].transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(part.images(torch.tensor([4, 0])).numpy(), expected)
-
-
-def test_a_folder_of_mnist_c_holds_one_severity(mnist_c):
-    published = published_set(mnist_c)
-    part = published.part("zigzag", 1, GREY)
-
-    assert published.names == ("fog", "identity", "zigzag")
-    assert published.severities("zigzag") == (1,)
-    stored = np.load(mnist_c / "zigzag" / "test_images.npy")
-    np.testing.assert_array_equal(part.images(torch.arange(N)).numpy()[:, 0], stored[..., 0])
+    assert opened.names == ("contrast", "fog")
+    assert opened.severities("fog") == (1, 2, 3, 4, 5)
+    whole = np.load(cifar_c / "fog.npy")
+    for severity in range(1, 6):
+        images = opened.images("fog", severity)
+        np.testing.assert_array_equal(images, whole[(severity - 1) * N : severity * N])
+        assert opened.labels("fog", severity).tolist() == [3, 8, 8, 0]
 
 
-def test_files_are_read_in_the_order_of_test(imagenet_c):
-    published = published_set(imagenet_c)
-    part = published.part("shot_noise", 5, IN_FILES)
-    images = part.images(torch.tensor([3, 1, 5]))
+def test_arrays_stay_in_their_files(cifar_c):
+    images = arrays(cifar_c).images("fog", 5)
 
-    assert published.names == ("defocus_blur", "shot_noise")
-    assert torch.equal(part.labels, LABELS)
-    assert images[:, :, 0, 0].tolist() == [[value] * 3 for value in (115, 95, 135)]
+    assert isinstance(images, np.memmap)
+    assert not images.flags.writeable
 
 
-def test_files_without_names_to_match_are_in_the_order_of_classes_and_names(imagenet_c):
-    in_order = COLOUR._replace(labels=LABELS.sort().values)
-    part = published_set(imagenet_c / "noise").part("shot_noise", 1, in_order)
+def test_labels_of_one_severity_do_for_all(cifar_c):
+    np.save(cifar_c / "labels.npy", np.arange(N))
 
-    assert part.images(torch.arange(N))[:, 0, 0, 0].tolist() == [91, 121, 101, 111, 81, 131]
-
-
-def test_files_may_be_in_another_format_than_those_of_test(imagenet_c):
-    renamed = [file.replace(".JPEG", ".png") for file in FILES]
-    part = published_set(imagenet_c).part("shot_noise", 1, IN_FILES._replace(files=renamed))
-
-    assert torch.equal(part.labels, LABELS)
+    assert arrays(cifar_c).labels("fog", 4).tolist() == [0, 1, 2, 3]
 
 
-def test_grey_images_are_read_of_files_in_colour(imagenet_c):
-    part = published_set(imagenet_c).part("shot_noise", 1, IN_FILES._replace(shape=(1, 8, 8)))
+def test_mnist_c_is_read_from_its_test_files_at_one_severity(mnist_c):
+    opened = arrays(mnist_c)
 
-    assert part.images(torch.tensor([0])).shape == (1, 1, 8, 8)
-
-
-@pytest.mark.parametrize("layout", EVERY)
-def test_every_part_of_a_layout_has_images_as_test_has_them(request, layout):
-    published, tested = opened(request, layout)
-
-    for name in published.names:
-        for severity in published.severities(name):
-            images = published.part(name, severity, tested).images(torch.arange(N))
-            assert images.dtype == torch.uint8
-            assert images.shape == (N, *tested.shape)
-            assert images.is_contiguous()
+    assert opened.names == ("fog", "zigzag")
+    assert opened.severities("zigzag") == (1,)
+    np.testing.assert_array_equal(
+        opened.images("zigzag", 1), np.load(mnist_c / "zigzag/test_images.npy")
+    )
+    assert opened.labels("zigzag", 1).tolist() == [0, 1, 2, 3]
 
 
-def test_arrays_are_mapped_and_not_read(cifar_c):
-    part = published_set(cifar_c).part("fog", 2, COLOUR)
+def test_images_without_an_axis_for_channels_are_grey(mnist_c):
+    np.save(mnist_c / "fog/test_images.npy", pixels(N, 28, 28))
 
-    assert isinstance(part.pixels, np.memmap)
+    assert arrays(mnist_c).images("fog", 1).shape == (N, 28, 28, 1)
 
 
-@pytest.mark.parametrize("layout", EVERY)
+def test_files_are_found_by_the_class_and_name_of_the_clean_image(imagenet_c):
+    opened = files(imagenet_c)
+
+    assert opened.names == ("fog", "shot_noise")
+    assert opened.severities("fog") == (1, 2)
+    assert opened.severities("shot_noise") == (3,)
+    assert opened.folder("shot_noise", 3) == imagenet_c / "noise/shot_noise/3"
+    assert list(opened.files("fog", 2)) == CLEAN
+    order = [CLEAN[2], CLEAN[0], File("n01", "b.png")]  # clean files may have another format
+    assert opened.names_of("fog", 2, order) == ["n02/c.JPEG", "n01/a.JPEG", "n01/b.JPEG"]
+
+
+def test_the_labels_of_test_are_accepted(cifar_c):
+    arrays(cifar_c).check("fog", 3, torch.tensor([3, 8, 8, 0]))
+
+
 @pytest.mark.parametrize(
-    ("name", "severity", "message"),
-    [("rain", 1, r"no rain in shift\.root=.*expected shift\.names of "), ("", 9, "at severity 9")],
+    ("labels", "words"),
+    [
+        ([3, 8, 8], "expected 3 images in .*fog.npy at severity 3, as test has, got 4"),
+        ([3, 8, 8, 1], "others for 1 of 4 images: these are corrupted images of another data set"),
+    ],
 )
-def test_what_is_not_there_is_refused_with_what_is(request, layout, name, severity, message):
-    published, tested = opened(request, layout)
-
-    with pytest.raises(DataError, match=message):
-        published.part(name or published.names[0], severity, tested)
+def test_another_test_split_is_refused(cifar_c, labels, words):
+    with pytest.raises(DataError, match=words):
+        arrays(cifar_c).check("fog", 3, torch.tensor(labels))
 
 
-@pytest.mark.parametrize("layout", EVERY)
-def test_labels_of_another_split_are_refused(request, layout):
-    published, tested = opened(request, layout)
-    others = LABELS.clone()
-    others[0] = 1
+def test_severities_whose_labels_differ_are_each_checked(cifar_c):
+    labels = np.load(cifar_c / "labels.npy")
+    labels[4 * N] = 9
+    np.save(cifar_c / "labels.npy", labels)
 
-    with pytest.raises(DataError, match=r"1 of 6 differ: image 0 is n01484850 there and n0144"):
-        published.part(published.names[0], 1, tested._replace(labels=others))
-
-
-@pytest.mark.parametrize("layout", EVERY)
-def test_another_number_of_images_is_refused(request, layout):
-    published, tested = opened(request, layout)
-    fewer = tested._replace(labels=LABELS[:5], files=tested.files[:5])
-
-    with pytest.raises(DataError, match=r"expected 5 .*(got 6|got 30)"):
-        published.part(published.names[0], 1, fewer)
+    arrays(cifar_c).check("fog", 4, torch.tensor([3, 8, 8, 0]))
+    with pytest.raises(DataError, match="others for 1 of 4"):
+        arrays(cifar_c).check("fog", 5, torch.tensor([3, 8, 8, 0]))
 
 
-def damage(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-100])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (pixels(5 * N + 1, 32, 32, 3), "n a multiple of 5"),
+        (pixels(5 * N, 32, 32, 3).astype(np.float32), "expected uint8 images .* got float32"),
+        (pixels(5 * N, 32, 32, 4), r"got uint8 \(20, 32, 32, 4\)"),
+        (pixels(5 * N, 3072), r"got uint8 \(20, 3072\)"),
+        (pixels(0, 32, 32, 3), r"got uint8 \(0, 32, 32, 3\)"),
+        (np.array(5), r"got int64 \(\)"),
+        (np.array([{}], object), "cannot read .*fog.npy"),
+    ],
+    ids=["cut off", "floats", "four channels", "flat", "empty", "a number", "objects"],
+)
+def test_an_array_of_another_form_is_refused(cifar_c, content, words):
+    np.save(cifar_c / "fog.npy", content, allow_pickle=True)
+
+    with pytest.raises(DataError, match=words):
+        arrays(cifar_c).images("fog", 1)
 
 
-def as_text(file: Path) -> None:
-    file.write_text("fog")
+@pytest.mark.parametrize("length", [0, 5, 100, 3000])
+def test_a_file_that_is_cut_off_is_refused(cifar_c, length):
+    file = cifar_c / "fog.npy"
+    file.write_bytes(file.read_bytes()[:length])
+
+    with pytest.raises(DataError, match=r"cannot read .*fog\.npy"):
+        arrays(cifar_c).images("fog", 1)
 
 
-def as_float(file: Path) -> None:
-    np.save(file, np.load(file) / 255)
+@pytest.mark.parametrize(
+    "labels", [np.arange(N + 1), np.zeros(5 * N), np.zeros((5 * N, 10), np.int64)]
+)
+def test_labels_of_another_form_are_refused(cifar_c, labels):
+    np.save(cifar_c / "labels.npy", labels)
+
+    with pytest.raises(DataError, match=r"expected 20 whole numbers in .*labels\.npy"):
+        arrays(cifar_c).labels("fog", 1)
 
 
-def as_objects(file: Path) -> None:
-    np.save(file, np.array([{}, {}], dtype=object), allow_pickle=True)
+def test_missing_labels_are_refused(mnist_c):
+    (mnist_c / "fog/test_labels.npy").unlink()
+
+    with pytest.raises(DataError, match=r"cannot read .*test_labels\.npy: No such file"):
+        arrays(mnist_c).labels("fog", 1)
 
 
-def as_larger_images(file: Path) -> None:
-    np.save(file, pixels(5 * N, (9, 9, 3)))
+def test_a_name_or_severity_that_there_is_none_of_is_refused(cifar_c):
+    opened = arrays(cifar_c)
+
+    with pytest.raises(DataError, match=r"expected a corruption of contrast, fog in .*, got snow"):
+        opened.images("snow", 1)
+    with pytest.raises(DataError, match=r"fog in .* has severity 1 to 5, got 6"):
+        opened.labels("fog", 6)
 
 
-@pytest.mark.parametrize("change", [damage, as_text, as_float, as_objects, as_larger_images])
-def test_a_file_of_other_content_is_refused_by_its_name(cifar_c, change: Callable[[Path], None]):
-    change(cifar_c / "fog.npy")
+def test_files_that_there_are_none_of_are_refused(imagenet_c):
+    opened = files(imagenet_c)
 
-    with pytest.raises(DataError, match=r"fog\.npy") as refusal:
-        published_set(cifar_c).part("fog", 1, COLOUR)
+    with pytest.raises(
+        DataError, match=r"expected a corruption of fog, shot_noise in .*, got snow"
+    ):
+        opened.severities("snow")
+    with pytest.raises(DataError, match=r"shot_noise in .* has severity 3, got 1"):
+        opened.files("shot_noise", 1)
+
+
+def test_a_clean_image_without_a_corrupted_one_is_refused(imagenet_c):
+    clean = [*CLEAN, File("n02", "d.JPEG")]
+
+    with pytest.raises(DataError, match=r"got none of 1 of 4, such as n02/d\.JPEG"):
+        files(imagenet_c).names_of("fog", 1, clean)
+
+
+def test_corrupted_images_of_more_than_test_are_refused(imagenet_c):
+    with pytest.raises(DataError, match=r"got 1 others, such as n02/c\.JPEG"):
+        files(imagenet_c).names_of("fog", 1, CLEAN[:2])
+
+
+def nothing(root: Path) -> None:
+    """Leave the folder empty."""
+
+
+def no_labels(root: Path) -> None:
+    np.save(root / "fog.npy", pixels(5, 8, 8, 3))
+
+
+def only_labels(root: Path) -> None:
+    np.save(root / "labels.npy", np.zeros(5, np.int64))
+
+
+def archive(root: Path) -> None:
+    (root / "CIFAR-10-C.tar").touch()
+
+
+def one_level_up(root: Path) -> None:
+    (root / "CIFAR-10-C").mkdir()
+    only_labels(root / "CIFAR-10-C")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (nothing, "but the folder is empty"),
+        (no_labels, r"there is fog\.npy, but no labels\.npy"),
+        (only_labels, r"expected NAME\.npy beside .*labels\.npy, got none"),
+        (archive, r"CIFAR-10-C\.tar is an archive, so unpack it first"),
+        (one_level_up, "there is such a set in .*CIFAR-10-C"),
+    ],
+)
+def test_a_folder_of_another_layout_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], words: str
+):
+    make(tmp_path)
+
+    with pytest.raises(DataError, match=words) as refusal:
+        published_set(tmp_path)
     assert "\n" not in str(refusal.value)
 
 
-def test_labels_that_are_no_whole_numbers_are_refused(cifar_c):
-    np.save(cifar_c / "labels.npy", np.zeros((5 * N, 3)))
-
-    with pytest.raises(DataError, match=r"labels\.npy as a row of whole numbers, got float64"):
-        published_set(cifar_c).part("fog", 1, COLOUR)
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read shift\.root=.*nowhere: No such file"):
+        published_set(tmp_path / "nowhere")
 
 
-def test_labels_beyond_the_classes_are_shown_by_number(cifar_c):
-    np.save(cifar_c / "labels.npy", np.full(5 * N, 77))
+def test_every_kind_of_set_lists_its_names_and_severities(cifar_c):
+    opened: PublishedSet = published_set(str(cifar_c))
 
-    with pytest.raises(DataError, match="6 of 6 differ: image 0 is of class 77 there"):
-        published_set(cifar_c).part("fog", 1, COLOUR)
-
-
-def test_a_missing_file_is_named_by_test_s_name(imagenet_c):
-    missing = "n01440764/ILSVRC2012_val_00000001"
-    (imagenet_c / "noise/shot_noise/2" / f"{missing}.JPEG").rename(
-        imagenet_c / "noise/shot_noise/2/n01440764/other.JPEG"
-    )
-
-    with pytest.raises(DataError, match=f"1 of 6 are missing, such as {missing}"):
-        published_set(imagenet_c).part("shot_noise", 2, IN_FILES)
-
-
-def test_a_class_that_test_has_not_is_named(imagenet_c):
-    other = IN_FILES._replace(classes=("n01440764", "n01443537", "cat"))
-
-    with pytest.raises(DataError, match=r"classes of test in .*none of them is called n01484850"):
-        published_set(imagenet_c).part("shot_noise", 2, other)
-
-
-def test_a_damaged_image_is_named_when_it_is_read(imagenet_c):
-    file = "n01440764/ILSVRC2012_val_00000001.JPEG"
-    (imagenet_c / "noise/shot_noise/2" / file).write_bytes(b"no image")
-    part = published_set(imagenet_c).part("shot_noise", 2, IN_FILES)
-
-    with pytest.raises(DataError, match=file):
-        part.images(torch.tensor([1]))
-
-
-def test_a_corruption_in_two_folders_is_refused(imagenet_c):
-    (imagenet_c / "blur" / "defocus_blur").rename(imagenet_c / "blur" / "shot_noise")
-
-    with pytest.raises(DataError, match="expected one folder of each corruption"):
-        published_set(imagenet_c)
-
-
-def test_images_that_are_no_squares_cannot_be_read_from_files(imagenet_c):
-    with pytest.raises(DataError, match=r"expected data\.size=N, got images of 8 x 9"):
-        published_set(imagenet_c).part("shot_noise", 1, IN_FILES._replace(shape=(3, 8, 9)))
-
-
-def test_a_folder_that_is_no_published_set_is_refused_with_a_way_out(cifar_c, mnist_c):
-    with pytest.raises(DataError, match=r"expected a folder as shift\.root, got .*nowhere"):
-        published_set(cifar_c / "nowhere")
-    with pytest.raises(DataError, match=r"SEVERITY/CLASS/FILE\.JPEG.*try shift\.root=.*CIFAR-10-C"):
-        published_set(cifar_c.parent)
-    (cifar_c / "labels.npy").unlink()
-    with pytest.raises(DataError, match=r"but there is no labels\.npy"):
-        published_set(cifar_c)
-    for file in mnist_c.glob("*/test_images.npy"):
-        file.unlink()
-    with pytest.raises(DataError, match=r"no folder in it has a test_images\.npy"):
-        published_set(mnist_c)
-
-
-def test_an_empty_folder_is_no_published_set(tmp_path):
-    with pytest.raises(DataError, match="got no folder"):
-        published_set(tmp_path)
+    assert {name: opened.severities(name) for name in opened.names} == {
+        "contrast": (1, 2, 3, 4, 5),
+        "fog": (1, 2, 3, 4, 5),
+    }

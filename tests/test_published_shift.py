@@ -1,88 +1,128 @@
-"""Published corrupted images are scored as computed ones are, and never mixed with them."""
+"""Nets scored on published corrupted images, which lie in files: the same scores as computed."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from PIL import Image
 
 from xent_bench.config.configure import ConfigError, check_top_level
 from xent_bench.config.identity import run_folder
+from xent_bench.config.schema import CONF, register_schema
+from xent_bench.config.shift_asked import shift_asked
 from xent_bench.corruptions import corrupted
 from xent_bench.data.digits import digits
 from xent_bench.data.split import split
 from xent_bench.failures import DataError
-from xent_bench.runs.result import load_run
+from xent_bench.trained_net import load as load_net
 from xent_bench.training.run import run
 
-TINY = ("data=digits", "model=mlp", "model.width=16", "epochs=1", "machine.offline=true")
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+def config_of(root: Path, *words: str) -> DictConfig:
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["machine=cpu", "machine.threads=1", "epochs=1", *words])
+    config.machine.runs, config.machine.offline = str(root / "runs"), True
+    return config
 
 
 @pytest.fixture
-def root(tmp_path):
-    """A set in CIFAR-10-C's layout: fog as computed here, and a corruption that only it has."""
+def cifar_c(tmp_path: Path) -> Path:
+    """The corrupted test images of the digits in the layout of CIFAR-10-C."""
+    data = digits()
+    test = split(data, 0).test
     folder = tmp_path / "digits-c"
     folder.mkdir()
-    data = digits()
-    ids = split(data, 0).test
-    foggy = [corrupted(data.images[ids], "fog", severity, ids) for severity in range(1, 6)]
-    for name, images in (("fog", foggy), ("zigzag", foggy[::-1])):
+    for name in ("fog", "contrast"):
+        images = [corrupted(data.images[test], name, level, test) for level in SEVERITIES]
         np.save(folder / f"{name}.npy", torch.cat(images).permute(0, 2, 3, 1).numpy())
-    np.save(folder / "labels.npy", data.labels[ids].repeat(5).numpy())
+    np.save(folder / "labels.npy", np.tile(data.labels[test].numpy(), 5))
     return folder
 
 
-@pytest.fixture
-def scores(config):
-    """The scores under shift of a run, which is trained when it is asked for the first time."""
-
-    def of(*words):
-        metrics = run(config(*TINY, *words, base=()), "xent-train")["metrics"]
-        return {key: value for key, value in metrics.items() if key.startswith("shift")}
-
-    return of
+def scores(metrics: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in metrics.items() if key.startswith("shift")}
 
 
-def test_the_scores_are_those_of_the_same_images_computed_here(scores, root, config):
-    words = ("shift.names=[fog]", "shift.severities=[2,5]")
-    published = scores(*words, f"shift.root={root}")
-    computed = run(config(*TINY, *words, base=(), folder="beside"), "xent-train")["metrics"]
-
-    assert published == {key: computed[key] for key in published}
-    assert len(published) == 2 * 8
-    folder = run_folder(config(*TINY, base=()))
-    assert load_run(folder / "result.json").tags["shift_images"] == "published"
-
-
-def test_a_set_may_have_corruptions_of_its_own(scores, root):
-    published = scores("shift.names=[fog,zigzag]", "shift.severities=[1,5]", f"shift.root={root}")
-
-    assert published["shift/zigzag/1/nll"] == published["shift/fog/5/nll"]
-    assert published["shift/zigzag/5/nll"] == published["shift/fog/1/nll"]
+def test_published_images_give_the_scores_of_computed_ones(tmp_path, cifar_c):
+    digits_run = ("model=mlp", "model.width=16")
+    asked = ("shift.names=[fog,contrast]", "shift.severities=[2,5]")
+    computed = run(config_of(tmp_path / "one", *digits_run, *asked))
+    published = run(config_of(tmp_path / "two", *digits_run, *asked, f"shift.root={cifar_c}"))
+    assert scores(published["metrics"]) == scores(computed["metrics"])
+    assert len(scores(published["metrics"])) == 2 * 2 * 8
+    assert published["tags"]["shift_images"] == "published"
 
 
-def test_published_and_computed_images_are_not_mixed(scores, root):
-    scores("shift.names=[fog]", "shift.severities=[1]")
-
-    with pytest.raises(DataError, match=r"the run has scores on computed images.*without shift"):
-        scores("shift.names=[fog]", "shift.severities=[1,2]", f"shift.root={root}")
-    with pytest.raises(DataError, match=r"the run has scores on computed images.*without shift"):
-        scores("shift.names=[fog]", "shift.severities=[1]", f"shift.root={root}")
+def test_all_are_those_of_the_folder_where_it_lacks_one_of_the_fifteen(tmp_path, cifar_c):
+    config = config_of(tmp_path, "shift=all", f"shift.root={cifar_c}")
+    conditions = shift_asked(config).conditions
+    assert conditions == tuple(f"{name}/{s}" for name in ("fog", "contrast") for s in SEVERITIES)
 
 
-def test_other_labels_than_those_of_test_are_refused_before_the_training(scores, root, tmp_path):
-    labels = np.load(root / "labels.npy")
-    labels[3] = (labels[3] + 1) % 10
-    np.save(root / "labels.npy", labels)
+def test_names_and_severities_of_a_folder_are_its_own(tmp_path):
+    folder = tmp_path / "mnist-c" / "zigzag"
+    folder.mkdir(parents=True)
+    np.save(folder / "test_images.npy", np.zeros((3, 28, 28, 1), np.uint8))
+    root = f"shift.root={folder.parent}"
+    zigzag = config_of(tmp_path, "shift.names=[zigzag]", root)
+    check_top_level(zigzag)
+    assert shift_asked(zigzag).conditions == ("zigzag/1",)
+    for words, complaint in (
+        (("shift.names=[zigzag]",), "no such corruption as zigzag"),
+        (("shift.names=[fog]", root), "no such corruption as fog; there is all, zigzag"),
+        (("shift.names=[zigzag]", "shift.severities=[2,3]", root), "has severity 1 alone"),
+        (("shift=all", f"shift.root={folder}"), r"NAME\.npy and labels\.npy .* got none"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            check_top_level(config_of(tmp_path, *words))
 
-    with pytest.raises(DataError, match=r"expected the labels of test in .*labels\.npy"):
-        scores("shift.names=[fog]", f"shift.root={root}")
-    assert not (tmp_path / "runs").exists()
+
+def test_published_images_of_other_labels_or_shapes_are_refused_before_training(tmp_path, cifar_c):
+    words = ("model=mlp", "shift.names=[fog]", f"shift.root={cifar_c}")
+    labels = np.load(cifar_c / "labels.npy")
+    np.save(cifar_c / "labels.npy", (labels + 1) % 10)
+    with pytest.raises(DataError, match="corrupted images of another data set"):
+        run(config_of(tmp_path, *words))
+    np.save(cifar_c / "labels.npy", labels)
+    np.save(cifar_c / "fog.npy", np.zeros((5 * 359, 9, 8, 1), np.uint8))
+    with pytest.raises(DataError, match=r"expected images of 8 x 8 x 1 .* got 9 x 8 x 1"):
+        run(config_of(tmp_path, *words))
+    assert not (tmp_path / "runs").exists()  # nothing is left behind
 
 
-def test_a_corruption_that_is_not_there_is_named(scores, root):
-    with pytest.raises(DataError, match=r"no snow in shift\.root"):
-        scores("shift.names=[snow]", f"shift.root={root}")
-
-
-def test_a_corruption_that_nobody_can_compute_needs_a_root(composed):
-    with pytest.raises(ConfigError, match="no such corruption as zigzag"):
-        check_top_level(composed("shift.names=[zigzag]"))
+def test_published_files_are_matched_with_those_of_test(tmp_path):
+    """ImageNet-C's layout: a file of the same class and name, which has the size of the crop."""
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 24), ("val", 4)):
+        for name in ("n01", "n02"):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for number in range(n):
+                pixels = rng.integers(0, 256, (20, 30, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / f"photos/{part}/{name}/{number}.png")
+    for name in ("n01", "n02"):
+        folder = tmp_path / f"photos-c/blur/motion_blur/3/{name}"
+        folder.mkdir(parents=True)
+        for number in range(4):
+            grey = np.full((16, 16, 3), 40 * number + 100 * (name == "n02"), np.uint8)
+            Image.fromarray(grey).save(folder / f"{number}.png")
+    words = (
+        *("data=imagenet", f"data.root={tmp_path}/photos", "data.size=16", "data.shorter_side=16"),
+        *("model=linear", "batch_size=8", "machine.workers=0"),
+        *("shift.names=[motion_blur]", f"shift.root={tmp_path}/photos-c"),
+    )
+    config = config_of(tmp_path, *words)
+    metrics = run(config)["metrics"]
+    levels = [40 * number + 100 * n02 for n02 in (0, 1) for number in range(4)]
+    images = torch.tensor(levels, dtype=torch.uint8)[:, None, None, None].expand(8, 3, 16, 16)
+    answers = load_net(run_folder(config)).outputs(images.contiguous()).argmax(dim=1)
+    right = (answers == torch.tensor([0] * 4 + [1] * 4)).double().mean().item()
+    assert metrics["shift/motion_blur/3/top1"] == right
+    (tmp_path / "photos-c/blur/motion_blur/3/n02/3.png").unlink()
+    with pytest.raises(DataError, match=r"none of 1 of 8, such as n02/3\.png"):
+        run(config_of(tmp_path, *words, "seed=1"))

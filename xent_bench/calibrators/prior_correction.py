@@ -113,7 +113,7 @@ def fit_correction(calib: Predicted, link: Link, train_counts: PerClass) -> Prio
         raise ValueError(f"prior correction found no optimum: {optimum.message}")
     p = np.exp(log_softmax(sharpness * v + (exponent * log_train + offset), axis=1))
     error = _error(p, v, log_train, calib.target, free)
-    return PriorCorrection(scaled.value / sharpness, float(exponent), error)
+    return PriorCorrection(float(scaled.value / sharpness), float(exponent), error)
 
 
 def _error(p: Outputs, v: Outputs, log_train: PerClass, target: Target, free: list[int]) -> float:

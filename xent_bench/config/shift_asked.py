@@ -9,23 +9,18 @@ from omegaconf import DictConfig
 
 from xent_bench.config.choices import choices_of
 from xent_bench.config.nearest import nearest
+from xent_bench.config.published_names import FIVE, published_severities
 from xent_bench.config.schema import plain
 from xent_bench.failures import DataError
-from xent_bench.metrics.shifts import (
-    ALL,
-    COMPUTED,
-    FIFTEEN,
-    FOUR,
-    MEAN,
-    PUBLISHED,
-    condition,
-)
+from xent_bench.metrics.shifts import ALL, COMPUTED, FIFTEEN, FOUR, PUBLISHED, condition
 
 NOISE = "noise"  # stands for both kinds of it
 NOISES = ("noise_uniform", "noise_gaussian")
 NAME = re.compile(r"[\w. -]{1,100}")  # of a set, as it stands in keys
-PUBLISHED_NAME = re.compile(r"\w{1,100}")
-COMPUTABLE = (ALL, *FIFTEEN, *FOUR)
+LAYOUTS = (
+    "NAME.npy and labels.npy (CIFAR-10-C), NAME/test_images.npy (MNIST-C) or NAME/1/CLASS/FILE "
+    "(ImageNet-C)"
+)
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -44,20 +39,30 @@ class ShiftAsked(NamedTuple):
 def shift_asked(config: DictConfig) -> ShiftAsked:
     """Read the requests of a config that `complaint_of_shift` has nothing against."""
     shift = config.shift
-    return ShiftAsked(
-        conditions_of(shift.names, shift.severities), shift.root, foreign_of(config.foreign)
-    )
+    conditions = conditions_of(shift.names, shift.severities, shift.root)
+    return ShiftAsked(conditions, shift.root, foreign_of(config.foreign))
 
 
 def complaint_of_shift(config: DictConfig) -> tuple[str, str] | None:
     """The key at fault and the complaint about it; None without one. Only names are looked at."""
     shift = config.shift
-    if wrong := [name for name in shift.names if not _is_name(name, shift.root)]:
-        return "shift.names", f"no such corruption as {wrong[0]}; {nearest(wrong[0], COMPUTABLE)}"
-    if shift.names and not shift.severities:
-        return "shift.severities", "expected one of 1 to 5 at least, got none"
     if shift.root is not None and not Path(shift.root).expanduser().is_dir():
         return "shift.root", f"expected a folder of published images, got no folder {shift.root}"
+    there = severities_of_each(shift.root)
+    if shift.root is not None and shift.names and not there:
+        return "shift.root", f"expected {LAYOUTS}, got none in {shift.root}"
+    if wrong := [name for name in shift.names if name not in (ALL, *there)]:
+        return (
+            "shift.names",
+            f"no such corruption as {wrong[0]}; {nearest(wrong[0], (ALL, *there))}",
+        )
+    if shift.names and not shift.severities:
+        return "shift.severities", "expected one of 1 to 5 at least, got none"
+    for name in shift.names:
+        levels = there.get(name, tuple(level for levels in there.values() for level in levels))
+        if not set(shift.severities) & set(levels):
+            listed = ", ".join(map(str, sorted(set(levels))))
+            return "shift.severities", f"{name} of {shift.root} has severity {listed} alone"
     return _complaint_of_foreign(config.foreign, plain(config)["data"])
 
 
@@ -86,12 +91,29 @@ def refuse_other_images(asked: ShiftAsked, tags: Mapping[str, str]) -> None:
                 )
 
 
-def conditions_of(names: Iterable[str], severities: Iterable[int]) -> tuple[str, ...]:
-    """The corruptions at their severities, each once, in the order of the published tables."""
-    wanted = {other for name in names for other in (FIFTEEN if name == ALL else (name,))}
-    computable = [name for name in (*FIFTEEN, *FOUR) if name in wanted]
-    ordered = [*computable, *sorted(wanted.difference(computable))]
-    return tuple(condition(name, level) for name in ordered for level in sorted(set(severities)))
+def conditions_of(
+    names: Iterable[str], severities: Iterable[int], root: str | None = None
+) -> tuple[str, ...]:
+    """The corruptions at their severities, each once, in the order of the published tables.
+
+    `all` are the fifteen; where a folder of published images lacks one of these, all it has. Of
+    its severities those that it has are taken.
+    """
+    there = severities_of_each(root)
+    every = FIFTEEN if set(FIFTEEN) <= there.keys() else tuple(there)
+    wanted = {other for name in names for other in (every if name == ALL else (name,))}
+    ordered = [name for name in dict.fromkeys((*FIFTEEN, *FOUR, *there)) if name in wanted]
+    levels = sorted(set(severities))
+    return tuple(
+        condition(name, level) for name in ordered for level in levels if level in there[name]
+    )
+
+
+def severities_of_each(root: str | None) -> Mapping[str, tuple[int, ...]]:
+    """The severities of each corruption: computed ones without a folder, else those in it."""
+    if root is None:
+        return dict.fromkeys((*FIFTEEN, *FOUR), FIVE)
+    return published_severities(Path(root).expanduser())
 
 
 def foreign_of(entries: Iterable[str]) -> dict[str, str]:
@@ -108,13 +130,6 @@ def foreign_of(entries: Iterable[str]) -> dict[str, str]:
 def is_folder(entry: str) -> bool:
     """Whether an entry of `foreign` is the path of a folder, by the look of it."""
     return "/" in entry or entry.startswith(("~", "."))
-
-
-def _is_name(name: str, root: str | None) -> bool:
-    """Whether a corruption can be computed; a published set may have others of its own."""
-    if root is None:
-        return name in COMPUTABLE
-    return name != MEAN and PUBLISHED_NAME.fullmatch(name) is not None
 
 
 def _name(entry: str) -> str:

@@ -18,7 +18,7 @@ def size_of(height: int, width: int) -> Size:
     return "small" if shorter <= SMALL else "medium" if shorter <= MEDIUM else "large"
 
 
-_ZOOM_BY_HUNDREDTHS = ((6, 0.01), (11, 0.01), (16, 0.01), (21, 0.01), (26, 0.01))
+_ZOOM_BY_HUNDREDTHS = ((7, 0.01), (12, 0.01), (16, 0.01), (21, 0.01), (26, 0.01))
 _SNOW = (
     (0.1, 0.2, 1, 0.6, 8, 3),
     (0.1, 0.2, 1, 0.5, 10, 4),
@@ -80,7 +80,7 @@ CONSTANTS: dict[str, dict[Size, tuple[Any, ...]]] = {
     "zoom_blur": {
         "small": _ZOOM_BY_HUNDREDTHS,
         "medium": _ZOOM_BY_HUNDREDTHS,
-        "large": ((11, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)),
+        "large": ((12, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)),
     },
     # mean and deviation of the flakes, zoom, least value, radius and deviation of their motion;
     # last the share that stays of the image

@@ -1,91 +1,57 @@
-"""Published sets of corrupted images, read where they lie.
+"""Published sets of corrupted images, read where they lie: their layout says which kind one is.
 
-CIFAR-10-C, CIFAR-100-C, Tiny-ImageNet-C and ImageNet-C: Hendrycks and Dietterich, 2019,
-arXiv:1903.12261. MNIST-C: Mu and Gilmer, 2019, arXiv:1906.02337.
+| set | layout |
+|---|---|
+| CIFAR-10-C, CIFAR-100-C | `NAME.npy`: test at severity 1, then at 2, up to 5; `labels.npy` |
+| MNIST-C | `NAME/test_images.npy` and `NAME/test_labels.npy`: one severity |
+| Tiny-ImageNet-C, ImageNet-C | `NAME/SEVERITY/CLASS/FILE.JPEG`, or `noise/NAME/...` and so on |
 """
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
-from xent_bench.corruptions.expected import Expected
-from xent_bench.corruptions.published_arrays import (
-    LABELS,
-    TEST_IMAGES,
-    array_folders,
-    arrays_by_severity,
-)
-from xent_bench.corruptions.published_files import class_trees
+from xent_bench.config.published_names import LABELS, TEST_IMAGES
+from xent_bench.corruptions.published_arrays import PublishedArrays, five_in_a_row, one_severity
+from xent_bench.corruptions.published_files import PublishedFiles, folders_of_severities
 from xent_bench.data.image_files import shown
-from xent_bench.data.root_folder import root_folder
 from xent_bench.failures import DataError
-from xent_bench.types import Images, Index, Places
 
-LAYOUTS = (
+PublishedSet: TypeAlias = PublishedArrays | PublishedFiles
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+EXPECTED = (
     "NAME.npy and labels.npy (CIFAR-10-C, CIFAR-100-C), NAME/test_images.npy (MNIST-C) or "
-    "NAME/SEVERITY/CLASS/FILE.JPEG (Tiny-ImageNet-C, ImageNet-C)"
+    "NAME/1/CLASS/FILE.JPEG (Tiny-ImageNet-C, ImageNet-C)"
 )
-
-
-class Part(Protocol):
-    """The images under one corruption at one severity, in the order of test."""
-
-    @property
-    def labels(self) -> Index:
-        """The classes of all images, which are those of test."""
-        ...
-
-    def images(self, places: Places) -> Images:
-        """Read the images at these places in the order of test; only these are read."""
-        ...
-
-
-class PublishedSet(Protocol):
-    """Images that others have corrupted. Nothing but headers is read before it is asked for."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The corruptions that are there, sorted."""
-        ...
-
-    def severities(self, name: str) -> tuple[int, ...]:
-        """The severities at which a corruption is there."""
-        ...
-
-    def part(self, name: str, severity: int, expected: Expected) -> Part:
-        """Open the images under a corruption at a severity.
-
-        DataError unless it is there, and there is one image for each of test, of the same shape
-        and label.
-        """
-        ...
 
 
 def published_set(root: str | Path) -> PublishedSet:
-    """List the corruptions in a folder, in any of the published layouts.
+    """List a folder's corruptions and severities. DataError if it is none of these sets.
 
-    DataError if the folder cannot be read or is of another layout.
+    Few files are opened: an array is mapped and checked when it is asked for.
     """
-    folder = root_folder(str(root))
-    if not folder.is_dir():
-        raise DataError(f"expected a folder as shift.root, got {shown(folder)}")
-    layouts = (arrays_by_severity, array_folders, class_trees)
-    for layout in layouts:
-        published: PublishedSet | None = layout(folder)
-        if published is not None:
-            return published
-    raise DataError(f"expected {LAYOUTS} in shift.root={shown(folder)}{_nearby(folder)}")
+    folder = Path(root).expanduser()
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f"cannot read shift.root={shown(folder)}: {error.strerror}") from error
+    if LABELS in entries:
+        return five_in_a_row(folder)
+    if any((folder / name / TEST_IMAGES).is_file() for name in entries):
+        return one_severity(folder)
+    if corruptions := folders_of_severities(folder):
+        return PublishedFiles(folder, corruptions)
+    raise DataError(f"expected in shift.root={shown(folder)}: {EXPECTED}{_hint(folder, entries)}")
 
 
-def _nearby(folder: Path) -> str:
-    """How the error goes on: what is missing, or a folder inside that has a layout."""
-    if any(folder.glob("*.npy")) and not (folder / LABELS).is_file():
-        return f", but there is no {LABELS}"
-    if any(folder.glob("*/train_images.npy")):
-        return f", but no folder in it has a {TEST_IMAGES}"
-    with os.scandir(folder) as entries:
-        inside = sorted(Path(entry) for entry in entries if entry.is_dir())
-    for place in inside:
-        if (place / LABELS).is_file() or any(place.glob(f"*/{TEST_IMAGES}")):
-            return f": try shift.root={shown(place)}"
-    return f", got {len(inside)} folders of other content" if inside else ", got no folder"
+def _hint(folder: Path, entries: list[str]) -> str:
+    archives = [name for name in entries if name.endswith(ARCHIVES)]
+    if archives:
+        return f"; {shown(archives[0])} is an archive, so unpack it first"
+    if arrays := [name for name in entries if name.endswith(".npy")]:
+        return f"; there is {shown(arrays[0])}, but no {LABELS}"
+    inner = [name for name in entries if (folder / name / LABELS).is_file()]
+    if inner:
+        return f"; there is such a set in {shown(folder / inner[0])}"
+    return "" if entries else ", but the folder is empty"

@@ -1,150 +1,126 @@
-"""Published corrupted images in NumPy's format, mapped into memory: CIFAR-10-C and MNIST-C."""
+"""Published corrupted images in .npy files: CIFAR-10-C, CIFAR-100-C and MNIST-C."""
 
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from xent_bench.corruptions.expected import (
-    Expected,
-    as_index,
-    check_labels,
-    check_number,
-    whole_numbers,
-)
+from xent_bench.config.published_names import LABELS, TEST_IMAGES
 from xent_bench.data.array_files import reading
 from xent_bench.data.image_files import shown
 from xent_bench.failures import DataError
-from xent_bench.types import Images, Index, Places
+from xent_bench.types import Index
 
-SEVERITIES = (1, 2, 3, 4, 5)
-LABELS, TEST_IMAGES, TEST_LABELS = "labels.npy", "test_images.npy", "test_labels.npy"
+TEST_LABELS = "test_labels.npy"
+SEVERITIES = 5
 
-
-class ArrayPart(NamedTuple):
-    """Rows of a mapped array: the images under one corruption at one severity."""
-
-    pixels: UInt8[np.ndarray, "n h w channels"]
-    labels: Index
-
-    def images(self, places: Places) -> Images:
-        """Read the images at these places in the order of test."""
-        rows = self.pixels[places.numpy()]
-        return torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 3, 1, 2)))
+Mapped: TypeAlias = UInt8[np.ndarray, "n h w channels"]
 
 
-class ArraysBySeverity:
-    """NAME.npy with all severities one after the other, and one labels.npy: CIFAR-10-C.
+class Place(NamedTuple):
+    """The files of a corruption; each of its severities has the same number of rows, in turn."""
 
-    Each severity has the images of test in their order.
-    """
-
-    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
-        """Remember where the files are."""
-        self.folder, self.names = folder, names
-
-    def severities(self, name: str) -> tuple[int, ...]:
-        """1 to 5: each file has them all."""
-        check_name(self.folder, name, self.names)
-        return SEVERITIES
-
-    def part(self, name: str, severity: int, expected: Expected) -> ArrayPart:
-        """The images of a severity; `PublishedSet.part` says what is refused."""
-        check_severity(self.folder, name, severity, self.severities(name))
-        file, n = self.folder / f"{name}.npy", len(expected.labels)
-        pixels, labels = _images(file, expected), self._labels
-        for place, number in ((file, len(pixels)), (self.folder / LABELS, len(labels))):
-            if number != n * len(SEVERITIES):
-                raise DataError(
-                    f"expected {len(SEVERITIES)} x {n:,} images in {shown(place)}, all of test at "
-                    f"each severity, got {number:,}: shift.root has to be the corrupted copy of "
-                    "the data set that is tested"
-                )
-        rows = slice((severity - 1) * n, severity * n)
-        check_labels(self.folder / LABELS, labels[rows], expected)
-        return ArrayPart(pixels[rows], as_index(labels[rows]))
-
-    @cached_property
-    def _labels(self) -> np.ndarray:
-        file = self.folder / LABELS
-        return whole_numbers(file, _mapped(file))
+    images: Path
+    labels: Path
+    severities: int
 
 
-class ArrayFolders:
-    """NAME/test_images.npy and NAME/test_labels.npy, at one severity, called 1: MNIST-C."""
+@dataclass(frozen=True)
+class PublishedArrays:
+    """Corrupted images of test, in the order of test, by the name of a corruption."""
 
-    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
-        """Remember where the files are."""
-        self.folder, self.names = folder, names
+    root: Path
+    places: dict[str, Place]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The corruptions that there are."""
+        return tuple(self.places)
 
     def severities(self, name: str) -> tuple[int, ...]:
-        """Only 1."""
-        check_name(self.folder, name, self.names)
-        return (1,)
+        """The severities of a corruption that there are."""
+        return tuple(range(1, 1 + self._place(name).severities))
 
-    def part(self, name: str, severity: int, expected: Expected) -> ArrayPart:
-        """The images of a corruption; `PublishedSet.part` says what is refused."""
-        check_severity(self.folder, name, severity, self.severities(name))
-        images, labels = (self.folder / name / file for file in (TEST_IMAGES, TEST_LABELS))
-        pixels = _images(images, expected)
-        check_number(images, len(pixels), len(expected.labels))
-        classes = whole_numbers(labels, _mapped(labels))
-        check_labels(labels, classes, expected)
-        return ArrayPart(pixels, as_index(classes))
+    def images(self, name: str, severity: int) -> Mapped:
+        """Map the images into memory, 1 or 3 channels. DataError for an array of another form."""
+        place = self._place_at(name, severity)
+        array = _mapped(place.images)
+        if array.ndim == 3:
+            array = array[..., None]
+        n, left = divmod(len(array), place.severities) if array.ndim == 4 else (0, 0)
+        if array.dtype != np.uint8 or n == 0 or left or array.shape[3] not in (1, 3):
+            raise DataError(
+                f"expected uint8 images (n, h, w) or (n, h, w, 1 or 3) in {shown(place.images)}, "
+                f"with n a multiple of {place.severities}, got {array.dtype} {array.shape}"
+            )
+        return array[(severity - 1) * n : severity * n]
+
+    def labels(self, name: str, severity: int) -> Index:
+        """Read the classes of these images. DataError if there are not as many as images."""
+        place, n = self._place_at(name, severity), len(self.images(name, severity))
+        array = _mapped(place.labels)
+        if array.dtype.kind not in "iu" or array.shape not in ((n,), (n * place.severities,)):
+            raise DataError(
+                f"expected {n * place.severities} whole numbers in {shown(place.labels)}, a label "
+                f"for each image of {shown(place.images)}, got {array.dtype} {array.shape}"
+            )
+        first = (severity - 1) * n if len(array) > n else 0  # some copies have one severity's
+        return torch.from_numpy(array[first : first + n].astype(np.int64))
+
+    def check(self, name: str, severity: int, labels: Index) -> None:
+        """Raise a DataError unless these are corrupted images of a test split of these labels."""
+        place, published = self._place_at(name, severity), self.labels(name, severity)
+        if len(published) != len(labels):
+            raise DataError(
+                f"expected {len(labels)} images in {shown(place.images)} at severity {severity}, "
+                f"as test has, got {len(published)}"
+            )
+        if different := int((published != labels).sum()):
+            raise DataError(
+                f"expected the labels of test in {shown(place.labels)}, got others for {different} "
+                f"of {len(labels)} images: these are corrupted images of another data set"
+            )
+
+    def _place(self, name: str) -> Place:
+        if name not in self.places:
+            raise DataError(
+                f"expected a corruption of {', '.join(self.names)} in shift.root={shown(self.root)}"
+                f", got {name}"
+            )
+        return self.places[name]
+
+    def _place_at(self, name: str, severity: int) -> Place:
+        place = self._place(name)
+        if not 1 <= severity <= place.severities:
+            has = "1" if place.severities == 1 else f"1 to {place.severities}"
+            raise DataError(
+                f"{name} in shift.root={shown(self.root)} has severity {has}, got {severity}"
+            )
+        return place
 
 
-def arrays_by_severity(folder: Path) -> ArraysBySeverity | None:
-    """CIFAR-10-C's layout, if the folder has it."""
-    names = sorted(file.stem for file in folder.glob("*.npy") if file.name != LABELS)
-    is_complete = names and (folder / LABELS).is_file()
-    return ArraysBySeverity(folder, tuple(names)) if is_complete else None
+def five_in_a_row(folder: Path) -> PublishedArrays:
+    """List the corruptions of a folder like CIFAR-10-C. DataError if there is none."""
+    files = sorted(file for file in folder.glob("*.npy") if file.name != LABELS)
+    if not files:
+        raise DataError(f"expected NAME.npy beside {shown(folder / LABELS)}, got none")
+    labels = folder / LABELS
+    return PublishedArrays(folder, {file.stem: Place(file, labels, SEVERITIES) for file in files})
 
 
-def array_folders(folder: Path) -> ArrayFolders | None:
-    """MNIST-C's layout, if the folder has it."""
-    names = sorted(file.parent.name for file in folder.glob(f"*/{TEST_IMAGES}"))
-    return ArrayFolders(folder, tuple(names)) if names else None
-
-
-def check_severity(folder: Path, name: str, severity: int, severities: tuple[int, ...]) -> None:
-    """DataError unless a corruption is there at this severity."""
-    if severity not in severities:
-        there = ", ".join(map(str, severities)) or "none"
-        raise DataError(
-            f"no {shown(name)} at severity {severity} in shift.root={shown(folder)}: expected "
-            f"shift.severities of {there}"
-        )
-
-
-def check_name(folder: Path, name: str, names: tuple[str, ...]) -> None:
-    """DataError unless a corruption of this name is there."""
-    if name not in names:
-        raise DataError(
-            f"no {shown(name)} in shift.root={shown(folder)}: expected shift.names of "
-            f"{', '.join(map(shown, names))}"
-        )
-
-
-def _images(file: Path, expected: Expected) -> UInt8[np.ndarray, "n h w channels"]:
-    """A mapped array of images. DataError unless they have the shape of test's images."""
-    pixels = _mapped(file)
-    channels, height, width = expected.shape
-    if pixels.ndim == 3 and channels == 1:  # grey images without an axis for the channel
-        pixels = pixels[..., None]
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, channels):
-        shape = f"(n, {height}, {width}, {channels})"
-        raise DataError(
-            f"expected images in uint8 of shape {shape} in {shown(file)}, got {pixels.dtype} of "
-            f"shape {pixels.shape}"
-        )
-    return pixels
+def one_severity(folder: Path) -> PublishedArrays:
+    """List the corruptions of a folder like MNIST-C."""
+    files = sorted(folder.glob(f"*/{TEST_IMAGES}"))
+    return PublishedArrays(
+        folder,
+        {file.parent.name: Place(file, file.with_name(TEST_LABELS), 1) for file in files},
+    )
 
 
 def _mapped(file: Path) -> np.ndarray:
-    """The array of a .npy file, mapped and not read. DataError if it is no such file."""
     with reading(file):
         array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-        return array
+    return array

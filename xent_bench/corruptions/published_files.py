@@ -1,146 +1,118 @@
-"""Published corrupted images in a folder for each class: ImageNet-C and Tiny-ImageNet-C."""
+"""Published corrupted images in files: Tiny-ImageNet-C and ImageNet-C."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-
-from xent_bench.corruptions.expected import Expected, as_index, check_labels, check_number
-from xent_bench.corruptions.published_arrays import check_name, check_severity
-from xent_bench.data.class_folders import class_folders, listed, visible
-from xent_bench.data.image_files import ImageFiles, shown
-from xent_bench.data.preparation import Preparation
+from xent_bench.data.class_folders import is_image_name
+from xent_bench.data.image_files import shown
 from xent_bench.failures import DataError
-from xent_bench.types import Images, Index, Places
-
-SEVERITIES = {str(number): number for number in range(1, 6)}  # by the names of their folders
 
 
-class FilePart(NamedTuple):
-    """Image files: those under one corruption at one severity, in the order of test."""
+class File(NamedTuple):
+    """An image file of a class: the class's name, and the file's name without its folders."""
 
-    files: ImageFiles
-    labels: Index
-
-    def images(self, places: Places) -> Images:
-        """Decode the images at these places in the order of test.
-
-        A file whose sides differ from those of test's images is cropped to its central square and
-        resized. DataError names a file that cannot be read.
-        """
-        pixels = self.files.decode([(place, None) for place in places.tolist()])
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    class_name: str
+    name: str
 
 
-class ClassTrees:
-    """NAME/SEVERITY/CLASS/FILE.JPEG, as ImageNet-C has them.
+@dataclass(frozen=True)
+class PublishedFiles:
+    """Corrupted images of test, each in a file of the same name as the clean one."""
 
-    ImageNet-C is published in archives that each unpack to some corruptions, such as
-    blur/defocus_blur: a folder above NAME is allowed.
-    """
-
-    def __init__(self, folder: Path, places: dict[str, Path]) -> None:
-        """Remember where the corruptions are: `places` are their folders by name."""
-        self.folder, self.places = folder, places
+    root: Path
+    folders: dict[str, dict[int, Path]]  # of a corruption, by severity
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The corruptions that are there, sorted."""
-        return tuple(sorted(self.places))
+        """The corruptions that there are."""
+        return tuple(self.folders)
 
     def severities(self, name: str) -> tuple[int, ...]:
-        """The severities that have a folder."""
-        check_name(self.folder, name, self.names)
-        return _severities(self.places[name])
+        """The severities of a corruption that there are."""
+        return tuple(self._folders(name))
 
-    def part(self, name: str, severity: int, expected: Expected) -> FilePart:
-        """The files of a severity; `PublishedSet.part` says what is refused.
-
-        Where names of test's files are known, files are matched with these by class and name, the
-        ending aside; without them they are in the order of classes and names.
-        """
-        check_severity(self.folder, name, severity, self.severities(name))
-        folder = self.places[name] / str(severity)
-        left_out: Counter[str] = Counter()
-        folders = class_folders(folder, visible(folder, left_out), left_out)
-        unknown = sorted(set(folders) - set(expected.classes))
-        if unknown:
+    def folder(self, name: str, severity: int) -> Path:
+        """The folder that holds one folder for each class."""
+        folders = self._folders(name)
+        if severity not in folders:
             raise DataError(
-                f"expected the classes of test in {shown(folder)}, but none of them is called "
-                f"{shown(unknown[0])}"
+                f"{name} in shift.root={shown(self.root)} has severity "
+                f"{', '.join(map(str, folders))}, got {severity}"
             )
-        names, labels = listed("", folders, expected.classes, left_out)
-        check_number(folder, len(names), len(expected.labels))
-        order = _order(folder, names, expected.files)
-        names, classes = [names[i] for i in order], np.array(labels)[order]
-        check_labels(folder, classes, expected)
-        return FilePart(
-            ImageFiles.of(folder, names, _preparation(folder, expected)), as_index(classes)
+        return folders[severity]
+
+    def files(self, name: str, severity: int) -> tuple[File, ...]:
+        """List all image files, sorted by class and name. The class of a file is its label."""
+        folder = self.folder(name, severity)
+        return tuple(
+            File(class_name, file)
+            for class_name in _names(folder)
+            if (folder / class_name).is_dir()
+            for file in _names(folder / class_name)
+            if is_image_name(file)
         )
 
+    def names_of(self, name: str, severity: int, clean: Sequence[File]) -> list[str]:
+        """Find the corrupted version of each clean file, as a name relative to `folder`.
 
-def class_trees(folder: Path) -> ClassTrees | None:
-    """ImageNet-C's layout, if the folder has it."""
-    places: dict[str, Path] = {}
-    for entry in _folders(folder):
-        inner = [entry] if _severities(entry) else _folders(entry)
-        for place in inner:
-            if not _severities(place):
-                continue
-            if place.name in places:
-                raise DataError(
-                    f"expected one folder of each corruption in shift.root={shown(folder)}, got "
-                    f"{shown(places[place.name])} and {shown(place)}"
-                )
-            places[place.name] = place
-    return ClassTrees(folder, places) if places else None
+        Files are the same if their class is and their name, but for its ending. DataError unless
+        there is one for each, and none besides.
+        """
+        corrupted = {_key(file): file for file in self.files(name, severity)}
+        folder = shown(self.folder(name, severity))
+        missing = [file for file in clean if _key(file) not in corrupted]
+        if missing:
+            raise DataError(
+                f"expected a corrupted version of each image of test in {folder}, got none of "
+                f"{len(missing)} of {len(clean)}, such as {shown('/'.join(missing[0]))}"
+            )
+        if left := corrupted.keys() - map(_key, clean):
+            raise DataError(
+                f"expected corrupted images of test alone in {folder}, got {len(left)} others, "
+                f"such as {shown('/'.join(corrupted[min(left)]))}"
+            )
+        return ["/".join(corrupted[_key(file)]) for file in clean]
 
-
-def _severities(folder: Path) -> tuple[int, ...]:
-    """The severities that have a folder with folders in it."""
-    return tuple(
-        number
-        for name, number in SEVERITIES.items()
-        if (folder / name).is_dir() and _folders(folder / name)
-    )
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(Path(entry) for entry in visible(folder, Counter()) if os.path.isdir(entry))
-
-
-def _order(folder: Path, names: list[str], files: Sequence[str]) -> list[int]:
-    """The places in `names` of the files of test; as they are if test is not in files."""
-    if not files:
-        return list(range(len(names)))
-    place_of = {_key(name): place for place, name in enumerate(names)}
-    order = [place_of.get(_key(file), -1) for file in files]
-    missing = [file for file, place in zip(files, order, strict=True) if place < 0]
-    if missing:
-        raise DataError(
-            f"expected a file for each of test's in {shown(folder)}, of the same class and name: "
-            f"{len(missing):,} of {len(files):,} are missing, such as {shown(_key(missing[0]))}"
-        )
-    if len(set(order)) < len(names):
-        raise DataError(f"expected one file of each name in {shown(folder)}, got more")
-    return order
+    def _folders(self, name: str) -> dict[int, Path]:
+        if name not in self.folders:
+            raise DataError(
+                f"expected a corruption of {', '.join(self.names)} in shift.root={shown(self.root)}"
+                f", got {name}"
+            )
+        return self.folders[name]
 
 
-def _key(file: str) -> str:
-    """CLASS/NAME, without folders above the class and without the ending."""
-    path = PurePath(file)
-    return f"{path.parent.name}/{path.stem}"
+def folders_of_severities(root: Path) -> dict[str, dict[int, Path]]:
+    """The folders root/NAME/1 to 5, or root/noise/NAME/1 and so on, as far as they are there."""
+    corruptions = {}
+    for outer in _folders_in(root):
+        if severities := _severities(outer):
+            corruptions[outer.name] = severities
+            continue
+        for inner in _folders_in(outer):
+            if severities := _severities(inner):
+                corruptions[inner.name] = severities
+    return corruptions
 
 
-def _preparation(folder: Path, expected: Expected) -> Preparation:
-    channels, height, width = expected.shape
-    if height != width:
-        raise DataError(
-            f"{shown(folder)} can be tested on with square images only: expected data.size=N, got "
-            f"images of {height} x {width} pixels"
-        )
-    return Preparation(height, 0, "bilinear", channels)
+def _severities(folder: Path) -> dict[int, Path]:
+    places = {severity: folder / str(severity) for severity in range(1, 6)}
+    return {severity: place for severity, place in places.items() if place.is_dir()}
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [folder / name for name in _names(folder) if (folder / name).is_dir()]
+
+
+def _key(file: File) -> tuple[str, str]:
+    return file.class_name, os.path.splitext(file.name)[0]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError as error:
+        raise DataError(f"cannot read {shown(folder)}: {error.strerror}") from error

@@ -33,9 +33,10 @@ def _relief(levels: np.ndarray) -> np.ndarray:
     edges = canny(levels)
     distance = distance_transform_edt(~edges) if edges.any() else np.full(levels.shape, FARTHEST)
     distance = np.minimum(distance, FARTHEST)
-    even = _equalised(np.rint(uniform_filter(distance.astype(float), 3, mode="mirror")))
+    # cut off, but for what is below a whole number by rounding
+    even = _equalised(np.floor(uniform_filter(distance.astype(float), 3, mode="mirror") + 1e-9))
     relief = np.clip(correlate(even, RELIEF.astype(float), mode="mirror"), 0, 255)
-    return np.asarray(uniform_filter(relief, 3, mode="mirror"))
+    return np.asarray(np.rint(uniform_filter(relief, 3, mode="mirror")))
 
 
 def canny(levels: np.ndarray) -> np.ndarray:

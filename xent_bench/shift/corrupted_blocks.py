@@ -45,7 +45,7 @@ class CorruptedBlocks:
         """The block's images under a corruption at a severity, such as 'fog/3'."""
         name, _, severity = condition.partition("/")
         if self.published is not None:
-            return self.published.images(condition, block)
+            return self.published.images(name, int(severity), block)
         if self.cache is None:
             return corrupted(block.images, name, int(severity), block.ids)
         return self.cache.images(block, name, int(severity))

@@ -118,7 +118,7 @@ def _set(choice: str, wanted: Wanted) -> ForeignImages:
     def batches() -> Iterator[Images]:
         source = data.source(ids, torch.device("cpu"), processors())
         for rows in source.batches(torch.arange(len(ids)), wanted.batch_size):
-            yield _brought_to(as_images(rows, source.shape), wanted.shape[1:])
+            yield brought_to(as_images(rows, source.shape), wanted.shape[1:])
 
     origin = f"{len(ids)} images of test of data={choice}{_words(data.shape[1:], wanted)}"
     return ForeignImages(len(ids), origin, batches)
@@ -190,10 +190,10 @@ def _refuse_other_channels(name: str, channels: int, wanted: Wanted) -> None:
 
 def _resized(image: Pixels, size: tuple[int, ...]) -> Images:
     batch = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    return _brought_to(batch, size)[0]
+    return brought_to(batch, size)[0]
 
 
-def _brought_to(images: Images, size: tuple[int, ...]) -> Images:
+def brought_to(images: Images, size: tuple[int, ...]) -> Images:
     """Cut the largest central part of the wanted proportions, and resize it, with antialiasing."""
     h, w = images.shape[2:]
     if (h, w) == tuple(size):
