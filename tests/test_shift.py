@@ -166,7 +166,7 @@ def test_only_what_is_missing_is_computed(typed, monkeypatch):
 
 def test_a_run_that_is_killed_half_way_goes_on_to_the_same_file(typed, root, monkeypatch):
     result = (folder_of(root) / "result.json").read_bytes()
-    folder, metrics = typed(*FEW, "machine.cache=false")
+    folder, metrics = typed(*FEW)
     straight = (folder / SHIFT).read_bytes()
     (folder / SHIFT).unlink()
     (folder / "result.json").write_bytes(result)
@@ -180,9 +180,9 @@ def test_a_run_that_is_killed_half_way_goes_on_to_the_same_file(typed, root, mon
 
     monkeypatch.setattr(corrupted_blocks, "corrupted", cut)
     with pytest.raises(KeyboardInterrupt):
-        typed(*FEW, "machine.cache=false")
+        typed(*FEW)
     half = len(calls) - 1
-    assert typed(*FEW, "machine.cache=false")[1] == metrics
+    assert typed(*FEW)[1] == metrics
 
     assert (folder / SHIFT).read_bytes() == straight
     assert half < len(calls) - 1 < half + BLOCKS * len(CONDITIONS)  # some were there
@@ -234,27 +234,26 @@ def test_means_are_over_the_fifteen_at_each_severity_that_all_have(typed):
 
 
 def test_another_run_reads_the_corrupted_images_from_the_cache(typed, monkeypatch, tmp_path):
-    typed(*FEW)
+    typed(*FEW, "machine.cache=true")
     cached = list((tmp_path / "cache" / "corrupted").rglob("*.npy"))
     monkeypatch.setattr(corrupted_blocks, "corrupted", None)
-    typed("loss=hinge", *FEW)
+    typed("loss=hinge", *FEW, "machine.cache=true")
 
     assert len(cached) == BLOCKS * len(CONDITIONS)
 
 
 def test_a_cached_block_that_is_damaged_is_computed_again(typed, tmp_path):
-    typed(*FEW)
+    typed(*FEW, "machine.cache=true")
     for file in (tmp_path / "cache" / "corrupted").rglob("*.npy"):
         file.write_bytes(file.read_bytes()[:-100])
-    folder, hinge = typed("loss=hinge", *FEW)
-    shutil.rmtree(tmp_path / "cache")
+    folder, hinge = typed("loss=hinge", *FEW, "machine.cache=true")
     (folder / SHIFT).unlink()
 
     assert typed("loss=hinge", *FEW)[1] == hinge
 
 
-def test_without_a_cache_nothing_is_kept_there(typed, tmp_path):
-    typed(*FEW, "machine.cache=false")
+def test_without_being_asked_nothing_is_kept_in_the_cache(typed, tmp_path):
+    typed(*FEW)
 
     assert not (tmp_path / "cache" / "corrupted").exists()
 

@@ -54,8 +54,8 @@ def shift_table(comparison: Comparison) -> Table | None:
         for row in shift.rows
     ]
     headings = ["loss", "n", *(COLUMNS[key][0] for key in keys), *paired]
-    pairing = ", differences paired by seed" if is_paired else ""
-    brief = f"{_scope(shift)} Mean ± 95 % interval over n seeds{pairing}."
+    pairing = " Differences are paired by seed." if is_paired else ""
+    brief = f"{_scope(shift)} {_interval(rows)}{pairing}"
     notes = [
         brief,
         "Scaled: after temperature scaling, with the temperature fitted on clean calib.",
@@ -88,8 +88,8 @@ def foreign_table(comparison: Comparison) -> Table | None:
             ]
             cells.append([name, label, str(n), *aurocs])
     brief = (
-        "AUROC in % of each certainty as trained, to tell test's images from foreign ones. Mean ± "
-        "95 % interval over n seeds."
+        "AUROC in % of each certainty as trained, to tell test's images from foreign ones. "
+        f"{_interval(cells)}"
     )
     headings = ["images", "loss", "n", *shown]
     return Table("Foreign images", headings, cells, [brief, MEANINGS], 2, [brief])
@@ -112,11 +112,18 @@ def _full(name: str, rows: Sequence[ForeignRow]) -> Table:
     ]
     headings = ["loss", "by", "n", *(HEADINGS[key] for key in DETECTION)]
     notes = [
-        "Mean ± 95 % interval over n seeds. AUROC: probability that a test image is more certain "
-        "than a foreign one. AUPR: average precision; the positive images are named. FPR95: share "
-        f"of foreign images that are accepted where 95 % of test's are. {MEANINGS}"
+        f"{_interval(cells)} AUROC: probability that a test image is more certain "
+        "than a foreign one. AUPR: average precision; it depends on how many images there are of "
+        "either kind. FPR95: share of foreign images that are accepted where 95 % of test's are. "
+        f"{MEANINGS}"
     ]
     return Table(f"Foreign images: {name}", headings, cells, notes, text=2)
+
+
+def _interval(rows: Sequence[Sequence[str]]) -> str:
+    """The meaning of the cells, in a sentence, with an interval where they have one."""
+    has_interval = any("±" in cell for row in rows for cell in row)
+    return f"Mean{' ± 95 % interval' * has_interval} over n seeds."
 
 
 def _scope(shift: UnderShift) -> str:

@@ -1,7 +1,8 @@
 """Blocks of corrupted images: computed, read from the cache of an earlier run, or published.
 
-A sweep over losses tests every net on the same images. So corrupted blocks are kept in the user's
-cache folder, under a hash of the clean pixels, of their ids and of the code that corrupts them.
+A sweep over losses tests every net on the same images. With machine.cache=true corrupted blocks are
+kept in the user's cache folder, under a hash of the clean pixels, of their ids and of the code that
+corrupts them. Without it they are computed anew: on a CPU the net takes several times as long.
 """
 
 import hashlib
@@ -25,7 +26,6 @@ from xent_bench.shift.published import Published
 from xent_bench.types import Images
 
 FOLDER = "corrupted"  # in the user's cache folder
-SHARE = 0.25  # of the free disk, which all blocks together may take
 UNUSED = 30 * 86400  # seconds after which a block is removed
 LIBRARIES = ("torch", "numpy", "scipy", "pillow")  # that may round otherwise in another version
 
@@ -39,7 +39,7 @@ class CorruptedBlocks:
         """`conditions` are all that will be asked for; `cache` is machine.cache."""
         folder = None if root is None else Path(root).expanduser()
         self.published = None if folder is None else Published(tested, folder, conditions)
-        self.cache = None if root is not None or cache is False else _cache(tested, conditions)
+        self.cache = _cache(tested, conditions) if cache and root is None else None
 
     def images(self, block: Block, condition: str) -> Images:
         """The block's images under a corruption at a severity, such as 'fog/3'."""
@@ -90,23 +90,19 @@ def _cache(tested: ImagesOfTest, conditions: Sequence[str]) -> Cache | None:
     needed = len(tested.ids) * int(np.prod(tested.data.shape)) * len(conditions)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        taken = _remove_unused(folder)
+        _remove_unused(folder)
         free = shutil.disk_usage(folder).free
     except OSError:
         return None
-    return Cache(folder) if needed + taken <= SHARE * (free + taken) else None
+    return Cache(folder) if needed <= free else None
 
 
-def _remove_unused(folder: Path) -> int:
-    """Remove blocks that nobody has used for 30 days, and return the bytes that others take."""
-    taken = 0
+def _remove_unused(folder: Path) -> None:
+    """Remove blocks that nobody has used for 30 days."""
     for block in [entry for entry in folder.iterdir() if entry.is_dir()]:
         with suppress(OSError):
             if time.time() - block.stat().st_mtime > UNUSED:
                 shutil.rmtree(block, ignore_errors=True)
-            else:
-                taken += sum(file.stat().st_size for file in block.iterdir())
-    return taken
 
 
 def _keep(file: Path, images: Tensor) -> None:

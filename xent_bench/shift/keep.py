@@ -61,7 +61,7 @@ def keep_outputs(
 ) -> None:
     """Compute what `shift.npz` and `foreign.npz` lack of what is asked for, and keep it there.
 
-    `cache` is machine.cache: corrupted images are kept for other runs, if there is room.
+    `cache` is machine.cache: if true, corrupted images are kept for other runs.
     `processes` share the machine's cores. DataError where the net, its data or the foreign images
     are gone or are others, or where outputs are not finite.
     """
