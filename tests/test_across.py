@@ -82,6 +82,24 @@ def test_settings_that_differ_in_more_than_conditions_are_apart(tmp_path):
     assert across(compare(load_runs(tmp_path))) == []
 
 
+def test_a_condition_that_all_have_is_a_part_of_the_setting(tmp_path):
+    write_pair(tmp_path, 1, train_fraction=0.2)
+    write_pair(tmp_path, -1, train_fraction=0.2, **NOISE)
+    (conditions,) = across(compare(load_runs(tmp_path)))
+    assert conditions.title.endswith("digits with 20 % of train")
+    assert conditions.has_reference
+    assert [change.loss for change in conditions.changes] == ["gce", "gce"]
+
+
+def test_rates_of_one_kind_of_noise_are_named_by_what_differs(tmp_path):
+    write_pair(tmp_path, 1, **NOISE)
+    write_pair(tmp_path, -1, **NOISE | {"noise.rate": 0.8})
+    (conditions,) = across(compare(load_runs(tmp_path)))
+    assert [condition.words for condition in conditions.conditions] == ["noise 0.4", "noise 0.8"]
+    assert "with symmetric noise" in conditions.title
+    assert not conditions.has_reference
+
+
 def test_conditions_are_put_into_words():
     assert words_of({"loss": "ce"}) == "as it is"
     assert words_of({"noise": "pair", "noise.rate": 0.2, "noise.val": "clean"}) == (

@@ -1,8 +1,9 @@
 """The order of losses under several conditions of the data: noise, imbalance and few labels.
 
-Comparisons belong together if their settings differ in nothing but such conditions. The one without
-any condition is the reference. A loss and the baseline change places if one is shown to be better
-in the reference and the other is shown to be better under a condition.
+Comparisons belong together if their settings differ in nothing but such conditions. A condition
+that all of them have is a part of the setting; the comparison without any other is the reference. A
+loss and the baseline change places if one is shown to be better in the reference and the other is
+shown to be better under a condition.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,10 +69,10 @@ def across(comparisons: Sequence[Comparison]) -> list[Across]:
 def words_of(params: Mapping[str, Any]) -> str:
     """The conditions of a run in words: 'symmetric noise 0.4', 'as it is' without any."""
     words = []
-    if "noise" in params:
-        words.append(_words(f"{params['noise']} noise", params, "noise.", first="rate"))
-    if "imbalance" in params:
-        words.append(_words(f"{params['imbalance']} tail", params, "imbalance.", first="ratio"))
+    for name, noun, first in (("noise", "noise", "rate"), ("imbalance", "tail", "ratio")):
+        if any(key.partition(".")[0] == name for key in params):
+            kind = f"{params[name]} {noun}" if name in params else noun
+            words.append(_words(kind, params, f"{name}.", first))
     if "train_fraction" in params:
         words.append(f"{100 * float(params['train_fraction']):g} % of train")
     if "target" in params:
@@ -94,14 +95,22 @@ def _is_condition(part: str) -> bool:
     return part.partition("=")[0].partition(".")[0] in CONDITIONS
 
 
+def _conditions_of(params: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters of a run that are conditions, as texts."""
+    return {key: str(value) for key, value in params.items() if _is_condition(key)}
+
+
 def _without_conditions(comparison: Comparison) -> tuple[str, ...]:
     """The setting without conditions; groups with other yardsticks' options do not occur."""
     return tuple(part for part in setting_of(comparison.runs[0]) if not _is_condition(part))
 
 
 def _across(group: Sequence[Comparison]) -> Across:
+    params = [_conditions_of(comparison.runs[0].params) for comparison in group]
+    shared = dict(set.intersection(*(set(of_one.items()) for of_one in params)))
     conditions = [
-        Condition(words_of(comparison.runs[0].params), comparison) for comparison in group
+        Condition(words_of({key: of_one[key] for key in of_one if key not in shared}), comparison)
+        for of_one, comparison in zip(params, group, strict=True)
     ]
     conditions.sort(key=lambda condition: condition.words != NO_CONDITION)  # stable: others stay
     first = group[0]
@@ -114,6 +123,7 @@ def _across(group: Sequence[Comparison]) -> Across:
     if has_reference and baseline is not None:
         changes = _changes(conditions, yardsticks, baseline)
     title = f"{first.experiment}: {conditions[0].comparison.runs[0].params['data']}"
+    title += f" with {words_of(shared)}" if shared else ""
     return Across(title, conditions, has_reference, yardsticks, baseline, changes)
 
 
