@@ -14,8 +14,8 @@ from xent_bench.comparison.contrasts import Field, Pairs, same_weights
 from xent_bench.comparison.setting import setting_of
 from xent_bench.comparison.stats import LEVEL, Difference, holm
 from xent_bench.comparison.yardsticks import Yardstick, by_key
+from xent_bench.runs.start import CONDITIONS
 
-CONDITIONS = ("noise", "imbalance", "train_fraction", "target")
 TOP1 = "test/top1"
 NO_CONDITION = "as it is"
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from xent_bench.comparison.trials import SETTING, Natural, natural
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run
+from xent_bench.runs.start import CONDITIONS
 
 Setting: TypeAlias = tuple[str, ...]
 
@@ -24,10 +25,14 @@ def setting_of(run: Run | Unfinished) -> Setting:
     return run.experiment, run.params["data"], run.params["model"], *parts, sha256
 
 
-def in_order_of_numbers(setting: Setting) -> list[tuple[str, Natural]]:
-    """Sort key of a setting that orders numbers by size: 2 epochs come before 10."""
-    parts = [part.partition("=") for part in setting]
-    return [(name, natural(value)) for name, _, value in parts]
+def in_order_of_numbers(setting: Setting) -> tuple[list[tuple[str, Natural]], ...]:
+    """Sort key of a setting that orders numbers by size: 2 epochs come before 10.
+
+    Conditions of the data, such as noise, come last: data as they are stand before noisy ones.
+    """
+    parts = [(name, natural(value)) for name, _, value in (p.partition("=") for p in setting)]
+    conditions = [part for part in parts if part[0].partition(".")[0] in CONDITIONS]
+    return [part for part in parts if part not in conditions], conditions
 
 
 def identity_of(run: Run | Unfinished) -> tuple[str, list[tuple[str, Natural]]]:

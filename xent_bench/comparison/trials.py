@@ -9,12 +9,13 @@ from typing import NamedTuple, TypeAlias
 from xent_bench.comparison.stats import Estimate, estimate
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run
+from xent_bench.runs.start import CONDITIONS
 
 # Config groups and keys that make up the setting. Runs that differ in one of them, or in a
 # parameter below it, belong to different comparisons. All other parameters may be tuned.
 SETTING = (
     *("data", "model", "schedule", "augmentation"),
-    *("noise", "imbalance", "train_fraction", "target"),
+    *CONDITIONS,
     *("epochs", "batch_size", "accumulate", "precision", "choose", "choose_by", "patience"),
 )
 
