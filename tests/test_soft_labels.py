@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import check_grad, minimize_scalar
+from scipy.spatial.distance import cityblock
 from scipy.special import softmax as probabilities
-from scipy.stats import entropy
+from scipy.stats import bootstrap, entropy, pearsonr, sem
 
 from xent_bench.calibrators import isotonic, vector_scaling
 from xent_bench.calibrators.temperature import fit_temperature, scale
@@ -66,7 +67,8 @@ def test_every_number_is_that_of_hard_labels_in_proportion(classes, decimals, li
     of_copies = {"ece_equal_mass", "ece_debiased", "brier", "eaurc"}  # these see single labels
     for key in hard.keys() - of_copies:
         assert soft[key] == pytest.approx(hard[key], abs=0.02 if key == "aurc" else 1e-9), key
-    only = {"label_entropy", "top1_likeliest"} | ({"kl"} if link is softmax else set())
+    only = {"label_entropy", "top1_likeliest"}
+    only |= {"kl", "total_variation", "entropy_correlation"} if link is softmax else set()
     assert soft.keys() - hard.keys() == only
 
 
@@ -113,6 +115,33 @@ def test_nll_is_the_entropy_of_labels_and_the_divergence():
     assert scores["label_entropy"] == pytest.approx(entropy(rows, axis=1).mean(), rel=1e-12)
     assert scores["kl"] == pytest.approx(entropy(rows, p, axis=1).mean(), rel=1e-12)
     assert scores["nll"] == pytest.approx(scores["label_entropy"] + scores["kl"], rel=1e-12)
+
+
+def test_distances_from_the_votes_are_those_of_scipy():
+    logits, rows = in_tenths(400, 5)
+    examples = examine(logits, rows, softmax)
+    scores, p = summary(examples), probabilities(logits, axis=1)
+    halves = [cityblock(p_i, q_i) / 2 for p_i, q_i in zip(p, rows, strict=True)]
+    entropies = entropy(p, axis=1), entropy(rows, axis=1)
+
+    assert scores["total_variation"] == pytest.approx(np.mean(halves), rel=1e-12)
+    assert scores["entropy_correlation"] == pytest.approx(pearsonr(*entropies)[0], rel=1e-12)
+    errors = standard_errors(examples)
+    assert errors["total_variation"] == pytest.approx(sem(halves), rel=1e-12)
+    paired = bootstrap(
+        entropies, lambda x, y: pearsonr(x, y)[0], paired=True, vectorized=False, n_resamples=500
+    )
+    assert errors["entropy_correlation"] == pytest.approx(paired.standard_error, rel=0.15)
+
+
+def test_entropies_correlate_only_where_both_vary():
+    logits, rows = in_tenths(50, 4)
+
+    assert "entropy_correlation" not in score(logits, np.eye(4)[rows.argmax(axis=1)])
+    assert "entropy_correlation" not in score(np.ones((50, 4)), rows)
+    assert "entropy_correlation" not in standard_errors(examine(np.ones((50, 4)), rows, softmax))
+    assert score(np.log(rows.clip(1e-9)), rows)["entropy_correlation"] == pytest.approx(1, abs=1e-6)
+    assert score(np.log(rows.clip(1e-9)), rows)["total_variation"] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_class_of_probability_zero_costs_only_where_the_label_has_it():

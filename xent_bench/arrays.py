@@ -22,6 +22,11 @@ def is_soft(target: Target) -> TypeGuard[SoftLabels]:
     return target.ndim == 2
 
 
+def is_divided(target: Target) -> bool:
+    """Whether a label is divided among several classes, as votes of people may be."""
+    return is_soft(target) and bool((target.max(axis=1) < 1).any())
+
+
 def normalised(rows: SoftLabels) -> SoftLabels:
     """The rows in float64, divided by their sums: those of a data set may be off by 1e-4."""
     exact = rows.astype(np.float64)

@@ -173,6 +173,7 @@ def _show(
     from xent_bench.report.notes import facts, legend, warnings
     from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
+    from xent_bench.report.worst_group_table import worst_group_table
     from xent_bench.tables import TEXT
 
     if options.power is not None:
@@ -184,8 +185,8 @@ def _show(
     shown = [tables.levels(comparison)]
     if comparison.contrasts:
         shown.append(tables.differences(comparison))
-    if truth := truth_table(comparison):
-        shown.append(truth)
+    of_some = (truth_table(comparison), worst_group_table(comparison))
+    shown += [table for table in of_some if table is not None]
     shown += filter(None, [shift_table(comparison), foreign_table(comparison)])
     shown += class_size_tables(comparison)
     in_brief = options.form == "table" and not options.legend

@@ -64,9 +64,12 @@ def _keep_outputs(folder: Path, options: argparse.Namespace) -> None:
 
 def _show(run: Run) -> None:
     from xent_bench.evaluation.scorecard import scorecard
+    from xent_bench.evaluation.subgroup_table import subgroup_table
     from xent_bench.tables import print_table
 
     print_table(scorecard(run))
+    if groups := subgroup_table(run):
+        print_table(groups)
 
 
 def _run_folders(place: Path) -> list[Path]:

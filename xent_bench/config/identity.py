@@ -32,6 +32,10 @@ NEUTRAL = {
     **dict.fromkeys((f"image_folder.{split}" for split in ("train", "val", "test")), None),
     "image_folder.crop": 0,
     "synthetic.labels": "drawn",  # the key `labels` of data=synthetic; of another set it counts
+    "cifar10.votes": None,
+    "table.annotator": None,
+    "table.attribute": None,
+    "features.attribute": None,
     "train_fraction": 1.0,
     "target": "votes",
     "accumulate": 1,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xent_bench.config.configure import ConfigError
+from xent_bench.config.schema import TrainingTarget
 from xent_bench.types import Distribution, Index
 
 Kind: TypeAlias = Literal["Index", "Distribution"]
@@ -28,29 +29,40 @@ def target_kind(loss: Callable[..., Any]) -> Kind:
     )
 
 
-def encode(labels: Tensor, kind: Kind, classes: int) -> Tensor:
+def encode(
+    labels: Tensor, kind: Kind, classes: int, target: TrainingTarget = TrainingTarget.votes
+) -> Tensor:
     """Encode labels as the target of a loss: integers become one-hot rows for a Distribution.
 
-    Soft labels are never turned into integers: ConfigError where the loss takes an Index.
+    For the target `majority` soft labels are replaced by the likeliest class of each row, the first
+    of these in a tie. Else they stay as they are: ConfigError where the loss takes an Index.
     """
     if labels.is_floating_point():
+        if target is TrainingTarget.majority:
+            return encode(labels.argmax(dim=1), kind, classes)
         if kind == "Index":
             raise ConfigError(
                 "loss",
                 "takes the index of the true class, but this data set's labels are soft; "
-                "choose a loss that takes a distribution, ce for one",
+                "choose a loss that takes a distribution, ce for one, or target=majority, which "
+                "trains on the likeliest class",
             )
         return labels.float()
     return F.one_hot(labels, classes).float() if kind == "Distribution" else labels
 
 
-def encoder(kind: Kind, classes: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+def encoder(
+    kind: Kind,
+    classes: int,
+    device: torch.device,
+    target: TrainingTarget = TrainingTarget.votes,
+) -> Callable[[Tensor], Tensor]:
     """A fast `encode` for many batches: one-hot rows are looked up in a table."""
     one_hot = torch.eye(classes, device=device)
 
     def encoded(labels: Tensor) -> Tensor:
         if kind == "Distribution" and not labels.is_floating_point():
             return one_hot.index_select(0, labels)
-        return encode(labels, kind, classes)
+        return encode(labels, kind, classes, target)
 
     return encoded

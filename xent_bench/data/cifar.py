@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.cifar_files import (
@@ -18,8 +19,11 @@ from xent_bench.data.cifar_files import (
     written_names,
 )
 from xent_bench.data.image_checks import check_classes
+from xent_bench.data.image_files import shown
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.listing import Listing
 from xent_bench.data.root_folder import root_folder
+from xent_bench.data.votes_file import votes_of
 from xent_bench.failures import DataError
 from xent_bench.ranges import Moments, NaturalNumber
 
@@ -29,6 +33,7 @@ DOWNLOADS = Path("data")  # where torchvision downloads to when no root is given
 def cifar10(
     *,
     root: str | None = None,
+    votes: str | None = None,
     download: bool = False,
     flip: bool = True,
     crop: NaturalNumber = 4,
@@ -38,10 +43,23 @@ def cifar10(
     """CIFAR-10: 50,000 images for training, 10,000 in the official test split; 6,000 of each class.
 
     The files are read from `root` or from the folder of the published name in it; without a root,
-    from `data`, where an earlier download put them. DataError if they are missing or damaged.
+    from `data`, where an earlier download put them. `votes` is a file of votes on the test images,
+    such as those of CIFAR-10H: labels are rows then, those of the other images one-hot. DataError
+    if a file is missing or damaged.
     """
     images = _image_set("CIFAR10", root, download, Augmentation(flip, crop))
+    if votes is not None:
+        images = _with_votes(images, root_folder(votes), DOWNLOADS if root is None else root)
     return replace(images, mean=mean, std=std)
+
+
+def _with_votes(images: ImageSet, file: Path, folder: Path | str) -> ImageSet:
+    """Make rows of all labels: votes on the test images, one-hot rows of the others."""
+    assert images.test is not None
+    votes, line = votes_of(file, images.labels[images.test], len(images.classes))
+    labels = F.one_hot(images.labels, len(images.classes)).double()
+    labels[images.test] = votes
+    return replace(images, labels=labels, listing=Listing(shown(folder), notes={"votes": line}))
 
 
 def cifar100(

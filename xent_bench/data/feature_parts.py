@@ -59,10 +59,16 @@ class Part(NamedTuple):
     names: np.ndarray | None
     groups: np.ndarray | None  # of each row, as numbers or text; never in two splits
     weights: np.ndarray | None  # of each row in training
+    attribute: np.ndarray | None  # of each row, by which scores are told apart, as text
 
 
-def parts_of(split: str | None, arrays: Arrays, keys: Keys) -> list[Part]:
-    """The parts of a file: one, or one for each split that the names of its arrays say."""
+def parts_of(
+    split: str | None, arrays: Arrays, keys: Keys, attribute: str | None = None
+) -> list[Part]:
+    """The parts of a file: one, or one for each split that the names of its arrays say.
+
+    `attribute` names an array with a value for each row.
+    """
     if keys.features is None and _chosen(arrays, FEATURES) is None:
         by_split: dict[str, dict[str, str]] = {}
         for name in arrays.names:
@@ -70,14 +76,14 @@ def parts_of(split: str | None, arrays: Arrays, keys: Keys) -> list[Part]:
             if of_split is not None:
                 by_split.setdefault(of_split, {})[kind] = name
         split_parts = [
-            _part(of_split, arrays, keys, named["features"], named.get("labels"))
+            _part(of_split, arrays, keys, named["features"], named.get("labels"), attribute)
             for of_split, named in sorted(by_split.items(), key=lambda item: _place(item[0]))
             if "features" in named
         ]
         if split_parts:
             return split_parts
     name = _named(arrays, keys.features, FEATURES, "features")
-    return [_part(split, arrays, keys, name, None)]
+    return [_part(split, arrays, keys, name, None, attribute)]
 
 
 def kind_and_split(name: str) -> tuple[str, str | None]:
@@ -100,7 +106,14 @@ def _place(split: str) -> int:
     return ("train", "val", "test").index(split)
 
 
-def _part(split: str | None, arrays: Arrays, keys: Keys, features: str, labels: str | None) -> Part:
+def _part(
+    split: str | None,
+    arrays: Arrays,
+    keys: Keys,
+    features: str,
+    labels: str | None,
+    attribute: str | None,
+) -> Part:
     rows = arrays.rows(features)
     views = arrays.rows("views") if arrays.about and "views" in arrays.names else None
     if rows.ndim != 2 or not len(rows):
@@ -110,7 +123,10 @@ def _part(split: str | None, arrays: Arrays, keys: Keys, features: str, labels: 
         )
     splits = keys.splits or _chosen(arrays, SPLIT_COLUMNS)
     classes = keys.classes or _chosen(arrays, CLASSES)
-    names, groups, weights = (_chosen(arrays, usual) for usual in (NAMES, GROUPS, WEIGHTS))
+    names, groups, weights = (
+        None if name is None else _one_each(arrays.small(name), len(rows))
+        for name in (_chosen(arrays, usual) for usual in (NAMES, GROUPS, WEIGHTS))
+    )
     return Part(
         split,
         rows,
@@ -118,11 +134,24 @@ def _part(split: str | None, arrays: Arrays, keys: Keys, features: str, labels: 
         _labels_of(arrays, keys, labels, len(rows)),
         None if splits is None else _texts(_read(arrays, splits, "splits")),
         _class_names(arrays, classes),
-        *(
-            None if name is None else _one_each(arrays.small(name), len(rows))
-            for name in (names, groups, weights)
-        ),
+        names,
+        groups,
+        weights,
+        None if attribute is None else _attribute(arrays, attribute, split, len(rows)),
     )
+
+
+def _attribute(arrays: Arrays, name: str, split: str | None, n: int) -> np.ndarray:
+    """The value of each row, as text: the array of that name, or of that name and the split."""
+    of_split = f"{name}_{split}"
+    chosen = of_split if of_split in arrays.names else name
+    values = _texts(_read(arrays, chosen, "attribute"))
+    if values.shape != (n,):
+        raise DataError(
+            f"expected data.attribute={shown(name)} with a value for each of {n:,} rows of "
+            f"{shown(arrays.place)}, got shape {values.shape}"
+        )
+    return values.astype(str)
 
 
 def _labels_of(arrays: Arrays, keys: Keys, name: str | None, n: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from xent_bench.data.array_files import ENDINGS, Arrays, folder_of_arrays, open_arrays
+from xent_bench.data.attribute import Attribute
 from xent_bench.data.feature_labels import classes_and_labels
 from xent_bench.data.feature_parts import SPLITS, Keys, Part, kind_and_split, parts_of
 from xent_bench.data.image_files import shown
@@ -28,6 +29,7 @@ def features(
     splits: str | None = None,
     classes: str | None = None,
     normalise: Literal["none", "standard", "unit"] = "none",
+    attribute: str | None = None,
 ) -> ImageSet:
     """Vectors of the file `root`, or of a folder with a file for each of train, val and test.
 
@@ -35,11 +37,12 @@ def features(
     float16 or float32, which stay in the file. `features`, `labels`, `splits` and `classes` name
     the arrays or columns; `labels` may also be a file. An official validation split becomes val and
     calib. `normalise`: standard shifts and scales each feature by its moments on train, unit
-    divides each vector by its length. DataError for rows with NaN, and for a file without labels.
+    divides each vector by its length. `attribute` names an array by whose values scores on test are
+    told apart. DataError for rows with NaN, and for a file without labels.
     """
     place, keys = root_folder(root), Keys(features, labels, splits, classes)
     sources = list(_sources(place))
-    parts = [part for split, arrays in sources for part in parts_of(split, arrays, keys)]
+    parts = [part for split, arrays in sources for part in parts_of(split, arrays, keys, attribute)]
     names, target = _labels(parts)
     test, val = _official(parts)
     vectors = Vectors(
@@ -59,6 +62,7 @@ def features(
         val=val,
         groups=_groups(parts),
         weights=_weights(parts),
+        attribute=_attribute(parts, attribute),
     )
 
 
@@ -119,6 +123,11 @@ def _groups(parts: Sequence[Part]) -> Tensor | None:
     if groups is None:
         return None
     return torch.from_numpy(np.unique(groups, return_inverse=True)[1].astype(np.int64))
+
+
+def _attribute(parts: Sequence[Part], name: str | None) -> Attribute | None:
+    values = _joined([part.attribute for part in parts])
+    return None if values is None or name is None else Attribute.of(name, values.tolist())
 
 
 def _weights(parts: Sequence[Part]) -> Tensor | None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xent_bench.data.attribute import Attribute, check_attribute
 from xent_bench.data.augment import NO_AUGMENTATION, Augmentation
 from xent_bench.data.batches import AsTheyAre, Normalisation, Source
 from xent_bench.data.gathered import Gathered
@@ -62,6 +63,7 @@ class ImageSet:
     weights: Tensor | None = None  # float (n,), at least 0
     files: ImageFiles | None = None  # those that the images in memory were read from, if any
     clean: Tensor | None = None  # the labels before noise was added, if it was
+    attribute: Attribute | None = None  # by whose values scores on test are told apart
 
     def __post_init__(self) -> None:
         """Refuse values that training would accept without an error, such as a label of -100."""
@@ -77,6 +79,7 @@ class ImageSet:
             check_disjoint(self.test, self.val)
         check_groups(self.groups, n)
         check_weights(self.weights, n)
+        check_attribute(self.attribute, n)
         for name in ("mean", "std"):
             moment = moments_for_channels(getattr(self, name), self.shape[0])
             object.__setattr__(self, name, moment)
@@ -89,9 +92,27 @@ class ImageSet:
     def index(self) -> Index:
         """The class of each example, for stratified splits; for soft labels the likeliest class.
 
-        No metric uses it.
+        Of classes that are as likely it is the first. No metric uses it.
         """
         return self.labels.argmax(dim=1) if self.labels.is_floating_point() else self.labels
+
+    @property
+    def has_votes(self) -> bool:
+        """Whether labels are soft: rows of shares."""
+        return self.labels.is_floating_point()
+
+    def is_unanimous(self, ids: Index) -> bool:
+        """Whether the label of each of these images is one class, as a number or as a row."""
+        if not self.has_votes:
+            return True
+        return bool((self.labels[ids].max(dim=1).values == 1).all())
+
+    def tied(self, ids: Index) -> int:
+        """The number of these images whose likeliest class is as likely as another."""
+        if not self.has_votes:
+            return 0
+        first, second = self.labels[ids].topk(2, dim=1).values.unbind(dim=1)
+        return int((first == second).sum())
 
     def class_counts(self, ids: Index) -> ClassCounts:
         """The number of these images in each class (c,); for soft labels the sum of their rows."""
@@ -138,6 +159,10 @@ class ImageSet:
         content.update(labels.contiguous().numpy().tobytes())
         if self.weights is not None:
             content.update(b"weights" + self.weights.double().contiguous().numpy().tobytes())
+        if self.attribute is not None:
+            content.update(
+                repr(self.attribute.values).encode() + self.attribute.ids.numpy().tobytes()
+            )
         return content.hexdigest()
 
     def training_weights(self, ids: Index) -> Tensor | None:

@@ -19,7 +19,11 @@ USUAL = {
     "split": ("split", "subset", "partition"),
     "group": ("group", "groupid", "patient", "patientid"),
     "weight": ("weight", "sampleweight"),
+    # chosen by the user alone: scores are told apart by it, or rows are counted as votes
+    "attribute": (),
+    "annotator": (),
 }
+ANNOTATORS = ("annotator", "annotatorid", "worker", "workerid", "rater", "raterid", "voter")
 NAMED = 6  # columns that a refusal names
 
 
@@ -32,14 +36,24 @@ class Columns(NamedTuple):
     split: str | None
     group: str | None
     weight: str | None
+    attribute: str | None
+    annotator: str | None  # each row is a vote of theirs
+
+    def votes_hint(self, table: TextTable) -> str:
+        """The key that counts rows as votes, where a column seems to name those who voted."""
+        names = (column for column in table.columns if _plain(column) in ANNOTATORS)
+        column = next(names, None) if self.annotator is None else None
+        return "" if column is None else f" (data.annotator={shown(column)} counts rows as votes)"
 
     def notes(self) -> dict[str, str]:
         """The columns that were read and their use, in words."""
         votes = ", ".join(map(shown, self.votes[:NAMED])) + ", ..." * (len(self.votes) > NAMED)
         of_labels = f"{len(self.votes)} columns: {votes}" if self.votes else f"column {self.label}"
+        if self.annotator is not None:
+            of_labels += f", a row for each vote of column {shown(self.annotator)}"
         others = [
             f"{name} from column {shown(column)}"
-            for name in ("split", "group", "weight")
+            for name in ("split", "group", "weight", "attribute")
             if (column := getattr(self, name)) is not None
         ]
         return {
@@ -93,8 +107,21 @@ def _chosen(table: TextTable, key: str, name: str | None) -> str | None:
         return name
     by_name: dict[str, str] = {}
     for column in table.columns:
-        by_name.setdefault(re.sub(r"[\s_\-]", "", column).casefold(), column)
+        by_name.setdefault(_plain(column), column)
     return next((by_name[usual] for usual in USUAL[key] if usual in by_name), None)
+
+
+def _plain(column: str) -> str:
+    """A column's name in small letters, without spaces, underscores and hyphens."""
+    return re.sub(r"[\s_\-]", "", column).casefold()
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of classes in their order: whole numbers by their values, texts sorted."""
+    ordered = sorted(names)
+    if all(name.removeprefix("-").isdecimal() for name in ordered):
+        ordered.sort(key=lambda name: (int(name), name))
+    return tuple(ordered)
 
 
 def _is_numeric(values: Iterable[str]) -> bool:

@@ -3,6 +3,7 @@
 import codecs
 import csv
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -15,6 +16,7 @@ SEPARATED = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 DELIMITERS = ",;\t|"
+WRONG = 3  # wrong rows that a refusal names
 # encodings by the bytes that a file begins with
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -25,6 +27,7 @@ class TextTable:
 
     `numbers` are what a person calls the rows: lines of a text, of which the first holds the names,
     or rows of a Parquet file, from 1. `ragged` are rows with another number of cells, left out.
+    `merged` is the number of rows that were counted into others.
     """
 
     file: Path
@@ -32,6 +35,20 @@ class TextTable:
     numbers: list[int]
     unit: str  # line or row
     ragged: list[tuple[int, str]]
+    merged: int = 0
+
+
+def refuse_rows(table: TextTable, wrong: Mapping[int, str]) -> None:
+    """DataError that counts the wrong rows, and names some by their numbers, if there are any."""
+    if not wrong:
+        return
+    numbers = sorted(wrong)
+    examples = "; ".join(f"{table.unit} {number}: {wrong[number]}" for number in numbers[:WRONG])
+    others = f"; and {len(numbers) - WRONG:,} more" if len(numbers) > WRONG else ""
+    total = len(table.numbers) + len(table.ragged) + table.merged
+    raise DataError(
+        f"cannot use {len(numbers):,} of {total:,} rows of {shown(table.file)}: {examples}{others}"
+    )
 
 
 def read_table(file: Path) -> TextTable:

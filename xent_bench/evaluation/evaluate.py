@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xent_bench.arrays import Outputs, is_soft
+from xent_bench.arrays import Outputs, is_divided, is_soft
 from xent_bench.calibrators.temperature import (
     Temperature,
     dividend,
@@ -17,6 +17,7 @@ from xent_bench.calibrators.temperature import (
     scale,
     scales_outputs,
 )
+from xent_bench.evaluation.by_subgroup import by_subgroup
 from xent_bench.evaluation.class_sizes import by_class_sizes, counts_of_test, has_other_prior
 from xent_bench.evaluation.recipe import recipe_draws
 from xent_bench.failures import DataError
@@ -67,6 +68,8 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     if fitted.error is not None:
         metrics["test_ts_se/temperature"] = fitted.value * fitted.error
     words = {"link": link.func.__name__, "scaled_map": scaled_map(link, len(classes))}
+    if is_divided(predictions.test.target) and not is_divided(predictions.calib.target):
+        words["calib_labels"] = "one class each"
     by_prefix = {}
     for prefix, (outputs, reading, values) in _mapped(predictions, fitted, calibrators).items():
         metrics |= {f"{prefix}{key}": value for key, value in values.items()}
@@ -76,6 +79,9 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
         if predictions.posterior is not None:
             against = against_truth(outputs, predictions.posterior, reading)
             metrics |= {f"{prefix}/{key}": value for key, value in against.items()}
+    if predictions.subgroups is not None:
+        of_groups, names = by_subgroup(predictions.subgroups, by_prefix)
+        metrics, words = metrics | of_groups, words | names
     numbers, verdicts = judge(predictions, fitted, by_prefix)
     return Evaluation(metrics | numbers, words | verdicts, by_prefix)
 

@@ -54,6 +54,11 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
             "Labels are distributions q: right answers are the mean q of the answer, nll is "
             "-sum q log p, and everything else is measured against q likewise."
         )
+    if "calib_labels" in run.tags:
+        notes.append(
+            "Temperature and other calibrators are fitted to calib, where every label is one "
+            "class, and scored against the votes of test, which are less sure."
+        )
     for prefix in prefixes:
         word = run.tags.get(f"{prefix}_verdict")
         if word is None:

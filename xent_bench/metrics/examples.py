@@ -45,6 +45,7 @@ class Soft(NamedTuple):
     top1_likeliest: Values  # 1 where the answer is the class of the largest q_k; ties at random
     weighted: Values  # sum_k q_ik h_ik / sum_j q_jk, with h_ik the probability that k is answered
     class_hits: ClassHits
+    total_variation: Values | None  # sum_k |p_k - q_k| / 2, in [0, 1]; None without probabilities
 
 
 class Examples(NamedTuple):
@@ -150,7 +151,9 @@ def _examine(
         log_p = link(outputs)
     probabilistic = None if log_p is None else _with_probabilities(log_p, target, answer)
     ties = (margin == 0).astype(np.float64)
-    soft = _soft(outputs, target, weights) if is_soft(target) and weights is not None else None
+    soft = None
+    if is_soft(target) and weights is not None:
+        soft = _soft(outputs, log_p, target, weights)
     return Examples(
         *(target, answer, top1, top5[0] if top5 else None, ties, margin),
         probabilistic=probabilistic,
@@ -158,14 +161,17 @@ def _examine(
     )
 
 
-def _soft(outputs: Outputs, q: SoftLabels, weights: PerClass) -> Soft:
+def _soft(
+    outputs: Outputs, log_p: LogProbabilities | None, q: SoftLabels, weights: PerClass
+) -> Soft:
     """Numbers of a block with soft labels; `weights` is the sum of q over the split, by class."""
     answered = among_largest(outputs, 1)
     agreement = np.einsum("ij,ij->i", answered, among_largest(q, 1))
     products = q * answered
     share = np.divide(1, weights, out=np.zeros(len(weights)), where=weights > 0)
     sums = ClassHits(products.sum(axis=0))
-    return Soft(entr(q).sum(axis=1), agreement, products @ share, sums)
+    variation = None if log_p is None else np.abs(np.exp(log_p) - q).sum(axis=1) / 2
+    return Soft(entr(q).sum(axis=1), agreement, products @ share, sums, variation)
 
 
 def _margin(outputs: Outputs, answer: Labels) -> Values:

@@ -92,6 +92,14 @@ METRICS = {
             *("kl", "nll minus label_entropy", "nats", SMALLER, 3),
             needs_soft_labels=True,
         ),
+        Metric(
+            *("total_variation", "distance of p and q, half the sum of |p - q|", "", SMALLER, 3),
+            needs_soft_labels=True,
+        ),
+        Metric(
+            *("entropy_correlation", "of the entropies of p and q (Pearson)", "", LARGER, 3),
+            needs_soft_labels=True,
+        ),
         Metric("true_kl", "KL(p(y|x) || p)", "nats", SMALLER, 3, prefixes=TESTED),
         Metric("brier", "squared error of p, 0 to 2", "", SMALLER, 3),
         Metric("ece", "calibration error, 15 bins", "%", SMALLER, 2),
@@ -125,6 +133,11 @@ METRICS = {
         ),
     )
 }
+
+# Images with an attribute: `test_group/VALUE/top1` and so on, `test_group_se`, `test_group_null`,
+# the same under `test_ts_group`; the worst group is `test/worst_group_top1`, and under `test_null`
+# what it would be by chance. See `subgroups.py`.
+OF_GROUPS, WORST_GROUP = "test_group/", "worst_group_top1"
 
 # under `PREFIX_null`: what a calibrated model shows on so many images, and a p-value
 BAND = ("ece_mean", "ece_low", "ece_high", "overconfidence_low", "overconfidence_high", "p")

@@ -14,6 +14,7 @@ from xent_bench.metrics.accuracy import (
 )
 from xent_bench.metrics.calibration import ece, ece_debiased, ece_equal_mass, ks, mce
 from xent_bench.metrics.classwise import ece_classwise
+from xent_bench.metrics.entropy_correlation import entropy_correlation
 from xent_bench.metrics.examples import Examples, examine
 from xent_bench.metrics.ranked import Ranked
 from xent_bench.metrics.ranking import aurc, auroc_correct, eaurc
@@ -38,8 +39,8 @@ def score(outputs: Outputs, target: Target, link: Link = softmax) -> dict[str, f
     """Every metric of a whole split, by name.
 
     A metric that is not defined is absent: what needs probabilities if the link gives none, top5
-    below five classes, auroc_correct if all answers are right; label_entropy, kl and top1_likeliest
-    if labels are hard.
+    below five classes, auroc_correct if all answers are right; label_entropy, kl, total_variation,
+    entropy_correlation and top1_likeliest if labels are hard.
     """
     return summary(examine(outputs, target, link))
 
@@ -54,6 +55,9 @@ def summary(examples: Examples) -> dict[str, float]:
     metrics |= {name: metric(ranked) for name, metric in ranked_metrics(examples).items()}
     if examples.probabilistic is not None:
         metrics["ece_classwise"] = ece_classwise(examples.probabilistic.class_gaps)
+        if examples.soft is not None:
+            entropies = examples.probabilistic.entropy, examples.soft.label_entropy
+            metrics["entropy_correlation"] = entropy_correlation(*entropies)
     return {name: value for name, value in metrics.items() if value is not None}
 
 
@@ -75,7 +79,8 @@ def balanced_error(examples: Examples) -> float | None:
 def means(examples: Examples) -> dict[str, Values]:
     """Metrics that are means over examples: the name of each, and the value of every example.
 
-    Soft labels add their entropy H(q), and kl = sum_k q_k log(q_k / p_k) = nll - H(q).
+    Soft labels add their entropy H(q), kl = sum_k q_k log(q_k / p_k) = nll - H(q), and the total
+    variation between p and q.
     """
     values = {"top1": examples.top1, "top5": examples.top5, "ties": examples.ties}
     if examples.soft is not None:
@@ -87,6 +92,7 @@ def means(examples: Examples) -> dict[str, Values]:
         values |= {"confidence": p.confidence, "overconfidence": p.confidence - examples.top1}
         if examples.soft is not None:  # rounding may leave less than 0
             values["kl"] = np.maximum(p.nll - examples.soft.label_entropy, 0)
+            values["total_variation"] = examples.soft.total_variation
     return {name: of_example for name, of_example in values.items() if of_example is not None}
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from scipy.special import gammaincc, ndtr
 
 from xent_bench.metrics.calibration import ece, equal_width
+from xent_bench.metrics.entropy_correlation import entropy_correlation_error
 from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranked import Ranked, is_alone, level
 from xent_bench.metrics.score import balanced_error, means, ranked_metrics
@@ -55,6 +56,11 @@ def standard_errors(examples: Examples) -> dict[str, float]:
     balanced = balanced_error(examples)
     if balanced is not None:
         errors["balanced_top1"] = balanced
+    if examples.probabilistic is not None and examples.soft is not None:
+        entropies = examples.probabilistic.entropy, examples.soft.label_entropy
+        correlation = entropy_correlation_error(*entropies)
+        if correlation is not None:
+            errors["entropy_correlation"] = correlation
     return errors | _bootstrap(examples)
 
 

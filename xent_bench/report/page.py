@@ -38,6 +38,7 @@ from xent_bench.report.page_tables import (
 )
 from xent_bench.report.shift_tables import foreign_in_full, shift_table
 from xent_bench.report.truth_table import label_notes, truth_table
+from xent_bench.report.worst_group_table import worst_group_table
 from xent_bench.runs.mixtures import separated
 from xent_bench.runs.result import Run
 from xent_bench.tables import Best
@@ -97,6 +98,7 @@ def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) 
         "notes": [*explanations(comparison), *label_notes(comparison)],
         "contrasts": contrasts_table(comparison, evidence),
         "truth": truth_table(comparison),
+        "worst_group": worst_group_table(comparison),
         "class_size_tables": class_size_tables(comparison),
         "ranks": ranks(comparison),
         "shift": shift_table(comparison),

@@ -5,7 +5,9 @@ labels (int64 classes, or the float rows of soft labels) and the ids of the exam
 the classes; the name of the link that reads the outputs, with its hyper-parameters; and, where it
 is known, p(y|x) of the test images, as `test_posterior`; and, where classes differ in size or a
 prior correction was asked for, the number of images of each class in train, as `train_counts`, by
-the labels that were trained on. PyTorch is not needed to read it.
+the labels that were trained on. Where images have an attribute, the name of it is `attribute`,
+those of its values `attribute_values`, and `calib_attribute` and `test_attribute` are the places of
+the images' values among them (int64). PyTorch is not needed to read it.
 """
 
 import json
@@ -29,6 +31,7 @@ from xent_bench.runs.whole_files import write_lasting
 
 ARRAYS = ("logits", "target", "id")  # of each split, in the file
 POSTERIOR, TRAIN_COUNTS = "test_posterior", "train_counts"
+ATTRIBUTE, VALUES = "attribute", "attribute_values"
 SUM_TOLERANCE = 1e-3  # the sum of a row of soft labels may be off 1 by this, as in float16
 
 
@@ -44,6 +47,15 @@ class Predicted(NamedTuple):
     id: Labels
 
 
+class Subgroups(NamedTuple):
+    """The values of an attribute, and which of them each example of calib and of test has."""
+
+    attribute: str
+    values: tuple[str, ...]
+    calib: Labels
+    test: Labels
+
+
 class Predictions(NamedTuple):
     """Predictions of a run: calibrators are fitted on calib, and metrics reported on test."""
 
@@ -53,6 +65,7 @@ class Predictions(NamedTuple):
     classes: tuple[str, ...]
     posterior: SoftLabels | None = None  # p(y|x) of the test images, where it is known
     train_counts: PerClass | None = None  # images of each class in train
+    subgroups: Subgroups | None = None  # where images have an attribute
 
 
 def predicted(
@@ -88,6 +101,10 @@ def save(predictions: Predictions, file: Path) -> None:
         arrays |= {f"{split}_{name}": values for name, values in zip(ARRAYS, columns, strict=True)}
     optional = {POSTERIOR: predictions.posterior, TRAIN_COUNTS: predictions.train_counts}
     arrays |= {name: values for name, values in optional.items() if values is not None}
+    subgroups = predictions.subgroups
+    if subgroups is not None:
+        arrays |= {ATTRIBUTE: np.array(subgroups.attribute), VALUES: np.array(subgroups.values)}
+        arrays |= {f"calib_{ATTRIBUTE}": subgroups.calib, f"test_{ATTRIBUTE}": subgroups.test}
     content = BytesIO()
     np.savez(content, **arrays)
     write_lasting(file, content.getbuffer())
@@ -116,12 +133,30 @@ def load(file: Path) -> Predictions:
             if train_counts is not None:
                 _check_counts(train_counts, len(classes))
             link = _link(str(stored["link"]), len(classes))
-            return Predictions(calib, test, link, classes, posterior, train_counts)
+            subgroups = _subgroups(stored) if ATTRIBUTE in stored else None
+            return Predictions(calib, test, link, classes, posterior, train_counts, subgroups)
     except FileNotFoundError:
         raise DataError(f"expected the predictions of a run: no {file}") from None
     except Exception as error:  # NumPy and zipfile raise many kinds of error for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot read {file}: {reason}") from error
+
+
+def _subgroups(stored: Any) -> Subgroups:
+    values = tuple(printable(str(name)) for name in stored[VALUES].tolist())
+    columns = []
+    for split in ("calib", "test"):
+        places, ids = stored[f"{split}_{ATTRIBUTE}"], stored[f"{split}_id"]
+        if places.dtype != np.int64 or places.shape != ids.shape:
+            got = f"{places.dtype} of shape {places.shape}"
+            raise ValueError(f"{split}: expected values of the attribute in int64, got {got}")
+        if not 0 <= places.min() <= places.max() < len(values):
+            got = f"{places.min()} to {places.max()}"
+            raise ValueError(
+                f"{split}: expected values of the attribute below {len(values)}: {got}"
+            )
+        columns.append(places[ids.argsort(kind="stable")])  # as `predicted` sorts the others
+    return Subgroups(printable(str(stored[ATTRIBUTE])), values, *columns)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from xent_bench.config.identity import run_name
 from xent_bench.config.parts import Parts
 from xent_bench.config.schema import GROUPS, Compile, Precision, plain
 from xent_bench.config.shift_asked import shift_asked
-from xent_bench.config.targets import encoder
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.batches import WHOLE, Batches, Share, ShuffledBatches, pixels
 from xent_bench.data.groups import Groups
@@ -41,6 +40,7 @@ from xent_bench.training.noise_curves import noise_curves
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.progress import Progress
 from xent_bench.training.saving import Checkpointing
+from xent_bench.training.seen_labels import seen_counts, seen_labels
 from xent_bench.training.trainable import freeze, trained
 from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.try_out import try_out
@@ -134,7 +134,7 @@ def build_loaders(
         data.labels[splits.train],
         normalise,
         config.batch_size,
-        encode=encoder(parts.target, len(data.classes), device),
+        encode=seen_labels(config, parts.target, data, splits, device),
         augmentation=_augmentation(config, data),
         seed=config.seed,
         share=share,
@@ -223,7 +223,7 @@ def build_classifier(
     if loaders.train.batches.share.of > 1:
         device = loaders.train.batches.source.device
         net = _normalising_together(net, device, training.at_rest)
-    counts = data.class_counts(splits.train)
+    counts = seen_counts(config, data, splits)
     loss = offer(parts.loss, class_counts=counts)
     if "class_counts" in loss.keywords and 0 in counts:
         absent = data.classes[int(counts.argmin())]

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from xent_bench.config.schema import Calibrator
+from xent_bench.config.schema import Calibrator, TrainingTarget
+from xent_bench.data.image_set import ImageSet
 from xent_bench.evaluation.classes_file import write_classes
 from xent_bench.evaluation.draw import draw_pictures
 from xent_bench.evaluation.evaluate import evaluate
@@ -14,7 +15,7 @@ from xent_bench.metrics.accuracy import PerClass
 from xent_bench.metrics.class_sizes import class_counts, differ, is_uneven
 from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.files import PICTURES, PREDICTIONS, RUN_ID
-from xent_bench.runs.predictions import Predicted, Predictions, save
+from xent_bench.runs.predictions import Predicted, Predictions, Subgroups, save
 from xent_bench.runs.result import Run, save_run
 from xent_bench.trained_net.record import net_record, save_record
 from xent_bench.trained_net.weights import save_weights, weights_sha256
@@ -36,7 +37,8 @@ def finish(
     link = built.classifier.link
     predictions = Predictions(
         *(calib, test, link, data.classes, record.true_posterior),
-        train_counts=_train_counts(built, asked=config.calibrator is Calibrator.prior_correction),
+        train_counts=_train_counts(config, built),
+        subgroups=_subgroups(data, calib, test),
     )
     save(predictions, folder / PREDICTIONS)
     with blaming("loss", "when its link read the predictions"):
@@ -79,7 +81,15 @@ def finish(
     save_run(result, folder)  # done: what follows is MLflow's
 
 
-def _train_counts(built: Built, *, asked: bool) -> PerClass | None:
+def _subgroups(data: ImageSet, calib: Predicted, test: Predicted) -> Subgroups | None:
+    if data.attribute is None:
+        return None
+    name, values, of_image = data.attribute
+    places = of_image.numpy()
+    return Subgroups(name, values, places[calib.id], places[test.id])
+
+
+def _train_counts(config: DictConfig, built: Built) -> PerClass | None:
     """The number of images of each class in train, by the labels that were trained on.
 
     None where class sizes are of no interest: nobody asked for the correction that needs them, the
@@ -90,9 +100,11 @@ def _train_counts(built: Built, *, asked: bool) -> PerClass | None:
     labels = data.labels if data.clean is None else data.clean
     c = len(data.classes)
     train, test = (class_counts(labels[ids].numpy(), c) for ids in (splits.train, splits.test))
+    asked = config.calibrator is Calibrator.prior_correction
     if not (asked or is_uneven(train) or differ(train, test)):
         return None
-    return class_counts(data.labels[splits.train].numpy(), c)
+    seen = data.index if config.target is TrainingTarget.majority else data.labels
+    return class_counts(seen[splits.train].numpy(), c)
 
 
 def _infinite(metrics: dict[str, float]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.arrays import SoftLabels
 from xent_bench.conditions.noise_count import count_noise
 from xent_bench.config.annotations import NOTES, PRETRAINED, annotation_tags
-from xent_bench.config.schema import Noise, plain
+from xent_bench.config.schema import Noise, TrainingTarget, plain
 from xent_bench.data.account import account
 from xent_bench.process.provenance import provenance
 from xent_bench.process.signals import Notice
@@ -85,6 +85,7 @@ def recorded(
     if noise is not None:
         tags |= noise[0].tags()
     tags |= _trained_weights(built, begun, is_new=checkpoint is None)
+    tags |= _ties_of_votes(config, built, begun, is_new=checkpoint is None)
     tags |= {name: begun.tags[name] for name in PRETRAINED if name in begun.tags}
     if built.weights:
         tags[FIT] = built.weights
@@ -126,6 +127,24 @@ def _trained_weights(built: Built, begun: Unfinished, *, is_new: bool) -> dict[s
     weights = [*built.classifier.net.parameters()]
     trained = sum(weight.numel() for weight in weights if weight.requires_grad)
     return {TRAINED: f"{trained:,} of {sum(weight.numel() for weight in weights):,}"}
+
+
+def _ties_of_votes(
+    config: DictConfig, built: Built, begun: Unfinished, *, is_new: bool
+) -> dict[str, str]:
+    """The tag of a run on majorities that counts the images without one; warns of them once."""
+    ids = built.splits.train
+    if config.target is not TrainingTarget.majority or not built.data.has_votes:
+        return {}
+    ties = built.data.tied(ids)
+    if ties and is_new:
+        print(
+            f"{begun.name}: target=majority: votes are tied for {ties:,} of {len(ids):,} images of "
+            "train, which get the first of the tied classes in the order of classes",
+            file=sys.stderr,
+            flush=True,
+        )
+    return {"tied_majorities": f"{ties:,} of {len(ids):,}"}
 
 
 def _description(tags: dict[str, str], folder: Path, command: str) -> str:
