@@ -426,3 +426,12 @@ def test_what_a_file_holds_is_known_without_its_arrays(tmp_path):
 
 def test_the_view_in_mlflow_stays_within_what_a_tag_takes():
     assert len(view_tag(losses=[f"loss_number_{number}" for number in range(50)])) < 20_000
+
+
+def test_scores_whose_outputs_were_deleted_are_said_to_be_unchecked(typed, capsys):
+    folder, _ = typed(*FEW)
+    (folder / SHIFT).unlink()
+    code = answer(rescore_main, str(folder))
+
+    assert code == 0
+    assert "32 not checked, since shift.npz or foreign.npz lacks" in capsys.readouterr().out

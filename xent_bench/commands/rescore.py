@@ -9,10 +9,10 @@ from xent_bench.evaluation.rescore import Rescored, rescore
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
 from xent_bench.failures import Unavailable
 from xent_bench.metrics.reported import PREFIXES
-from xent_bench.metrics.shifts import SEVERITIES
+from xent_bench.metrics.shifts import SEVERITIES, is_of_shift
 from xent_bench.printable import printable
 from xent_bench.process.streams import replace_what_cannot_be_shown
-from xent_bench.runs.files import RESULT, run_folders
+from xent_bench.runs.files import FOREIGN, RESULT, SHIFT, run_folders
 from xent_bench.runs.result import Run
 from xent_bench.runs.trusted import add_trust, import_trusted
 
@@ -85,8 +85,10 @@ def _summary(rescored: Rescored) -> str:
         parts.append(f"{len(rescored.rounded)} of them but for rounding")
     if rescored.added:
         parts.append(f"{len(rescored.added)} added")
-    if rescored.retired:
-        parts.append(f"{len(rescored.retired)} no longer computed: {_names(rescored.retired)}")
+    if gone := [key for key in rescored.retired if is_of_shift(key)]:
+        parts.append(f"{len(gone)} not checked, since {SHIFT} or {FOREIGN} lacks their outputs")
+    if retired := [key for key in rescored.retired if key not in gone]:
+        parts.append(f"{len(retired)} no longer computed: {_names(retired)}")
     return ", ".join(parts)
 
 

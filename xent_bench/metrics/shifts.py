@@ -34,5 +34,5 @@ def condition(name: str, severity: int) -> str:
 
 
 def is_of_shift(key: str) -> bool:
-    """Whether a metric's key is one of a shift or of foreign images, or a tag's key."""
+    """Whether a metric's key is one of a shift or of foreign images."""
     return key.partition("/")[0] in (SHIFT, SHIFT_TS, FOREIGN)
