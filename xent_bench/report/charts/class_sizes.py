@@ -99,6 +99,7 @@ def _band(
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([values.max(axis=0), values.min(axis=0)[::-1]]),
+        mode="lines",  # plotly marks the points of a short band
         fill="toself",
         fillcolor=faint(colour),
         line={"width": 0},
