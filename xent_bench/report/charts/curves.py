@@ -24,9 +24,9 @@ def curves(evidence: Evidence, colours: Colours) -> go.Figure | None:
 def noise_curves(evidence: Evidence, colours: Colours) -> go.Figure | None:
     """Draw what is learnt from noisy labels, and what by heart; None where no label is noisy."""
     titles = {
-        KEPT_LABELS: "kept labels learnt (%)",
-        MEMORISED: "wrong ones memorised (%)",
-        CORRECTED: "wrong ones put right (%)",
+        KEPT_LABELS: "kept labels: learnt (%)",
+        MEMORISED: "wrong: memorised (%)",
+        CORRECTED: "wrong: put right (%)",
     }
     if not any(key in by_metric for by_metric in evidence.curves.values() for key in titles):
         return None
