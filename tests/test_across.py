@@ -106,7 +106,7 @@ def test_conditions_are_put_into_words():
         "pair noise 0.2 val=clean"
     )
     assert words_of(
-        {"imbalance": "exponential", "imbalance.ratio": 100, "train_fraction": 0.1}
+        {"imbalance": "exponential", "imbalance.ratio": "100.0", "train_fraction": 0.1}
     ) == ("exponential tail 100, 10 % of train")
     assert words_of({"target": "majority"}) == "majority labels"
 

@@ -87,7 +87,7 @@ def _words(name: str, params: Mapping[str, Any], prefix: str, first: str) -> str
         for key, value in sorted(params.items())
         if key.startswith(prefix) and key != prefix + first
     ]
-    rate = [str(params[prefix + first])] if prefix + first in params else []
+    rate = [f"{float(params[prefix + first]):g}"] if prefix + first in params else []
     return " ".join([name, *rate, *others])
 
 

@@ -24,9 +24,10 @@ CHARTS = {  # by section, which is what stands before the slash of a metric
     "test_ts": ("test_ts/nll", "test_ts/ece", "test_ts/brier", "test_ts/temperature"),
     "val": ("val/nll", "val/top1", "val/ece"),
     "train": ("train/loss",),
-    "shift": ("shift/mean/top1", "shift/mean/ece"),  # empty charts are hidden
+    "shift": ("shift/mean/top1", "shift/mean/ece"),
     "shift_ts": ("shift_ts/mean/nll", "shift_ts/mean/ece"),
 }
+CLOSED = ("shift", "shift_ts")  # sections to open by hand: in most experiments they are empty
 CURVES = ("val", "train")
 COLUMNS = ("test/top1", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece", "val/top1")
 PARAMS = ("seed", "optimizer.lr")
@@ -94,7 +95,12 @@ def _state(runs: str, losses: Sequence[str]) -> dict[str, Any]:
         + [_chart(key) | {"deleted": True} for key in hidden]
         + [_unseen(key) for key in _under_shift() if key not in shown],
         "compareRunSections": [
-            {"uuid": _id(name), "name": name, "display": name in CHARTS, "isReordered": False}
+            {
+                "uuid": _id(name),
+                "name": name,
+                "display": name in CHARTS and name not in CLOSED,
+                "isReordered": False,
+            }
             for name in sections
         ],
         "isAccordionReordered": False,
