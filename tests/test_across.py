@@ -7,7 +7,7 @@ from scipy.stats import ttest_rel
 from written_run import write_run
 
 from xent_bench.commands import report as command
-from xent_bench.comparison.across import across, words_of
+from xent_bench.comparison.across import across, parts_of
 from xent_bench.comparison.compare import compare
 from xent_bench.report.across_table import across_sentence, across_tables
 from xent_bench.runs.result import load_runs
@@ -42,7 +42,7 @@ def test_a_loss_that_is_worse_as_it_is_and_better_with_noise_changes_places(tmp_
         ["ce", "0.401 (1) ", "0.401 (2) "],
         ["gce", "0.421 (2) ", "0.381 (1)⇅"],
     ]
-    assert "symmetric noise 0.4" in top1.headings
+    assert top1.headings == ["loss", "as it is", "symmetric noise\n0.4"]
     assert (
         "gce is worse on the data as it is and better with symmetric noise 0.4, in NLL after "
         "temperature scaling"
@@ -86,7 +86,7 @@ def test_a_condition_that_all_have_is_a_part_of_the_setting(tmp_path):
     write_pair(tmp_path, 1, train_fraction=0.2)
     write_pair(tmp_path, -1, train_fraction=0.2, **NOISE)
     (conditions,) = across(compare(load_runs(tmp_path)))
-    assert conditions.title.endswith("digits with 20 % of train")
+    assert conditions.title.endswith("digits with cnn, 20 % of train")
     assert conditions.has_reference
     assert [change.loss for change in conditions.changes] == ["gce", "gce"]
 
@@ -96,19 +96,41 @@ def test_rates_of_one_kind_of_noise_are_named_by_what_differs(tmp_path):
     write_pair(tmp_path, -1, **NOISE | {"noise.rate": 0.8})
     (conditions,) = across(compare(load_runs(tmp_path)))
     assert [condition.words for condition in conditions.conditions] == ["noise 0.4", "noise 0.8"]
-    assert "with symmetric noise" in conditions.title
+    assert "with cnn, symmetric noise" in conditions.title
     assert not conditions.has_reference
 
 
+def test_one_loss_alone_changes_no_places(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, "ce", seed)
+        write_run(tmp_path, "ce", seed, **NOISE)
+    assert across(compare(load_runs(tmp_path))) == []
+
+
+def test_groups_of_other_settings_are_named_by_what_differs(tmp_path):
+    for epochs in (3, 9):
+        write_pair(tmp_path, 1, epochs=epochs)
+        write_pair(tmp_path, -1, epochs=epochs, **NOISE)
+    titles = [conditions.title for conditions in across(compare(load_runs(tmp_path)))]
+    assert titles == [f"tested: digits with cnn, epochs={epochs}" for epochs in (3, 9)]
+
+
+def test_other_numbers_of_seeds_are_pointed_out(tmp_path):
+    write_pair(tmp_path, 1)
+    write_pair(tmp_path, -1, **NOISE)
+    write_run(tmp_path, "ce", 7)
+    (conditions,) = across(compare(load_runs(tmp_path)))
+    assert "Means are over 3 to 4 seeds" in across_tables(conditions)[0].notes[0]
+
+
 def test_conditions_are_put_into_words():
-    assert words_of({"loss": "ce"}) == "as it is"
-    assert words_of({"noise": "pair", "noise.rate": 0.2, "noise.val": "clean"}) == (
+    assert parts_of({"loss": "ce"}) == ["as it is"]
+    assert parts_of({"noise": "pair", "noise.rate": 0.2, "noise.val": "clean"}) == [
         "pair noise 0.2 val=clean"
-    )
-    assert words_of(
-        {"imbalance": "exponential", "imbalance.ratio": "100.0", "train_fraction": 0.1}
-    ) == ("exponential tail 100, 10 % of train")
-    assert words_of({"target": "majority"}) == "majority labels"
+    ]
+    tail = {"imbalance": "exponential", "imbalance.ratio": "100.0", "train_fraction": 0.1}
+    assert parts_of(tail) == ["exponential tail 100", "10 % of train"]
+    assert parts_of({"target": "majority"}) == ["majority labels"]
 
 
 def test_the_report_shows_conditions_in_the_terminal_and_on_the_page(tmp_path, monkeypatch, capsys):

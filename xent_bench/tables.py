@@ -82,7 +82,8 @@ def _parts(table: Table, width: int) -> list[list[int]]:
     words, numbers = list(range(table.text)), range(table.text, len(columns))
     # names are folded at half of the terminal, and never below NAME_WIDTH
     name_width = sum(max(NAME_WIDTH, _width(columns[place])) for place in words)
-    left = width - max(NAME_WIDTH * table.text, min(name_width, width // 2))
+    edges = 1  # both edges of the table are blank, and one gap has been counted too many
+    left = width - edges - max(NAME_WIDTH * table.text, min(name_width, width // 2))
     parts: list[list[int]] = [[]]
     used = 0
     for place in numbers:

@@ -21,10 +21,15 @@ NO_CONDITION = "as it is"
 
 
 class Condition(NamedTuple):
-    """A comparison under a condition, and the condition in words: 'symmetric noise 0.4'."""
+    """A comparison under conditions, and each of these in words: ['symmetric noise 0.4']."""
 
-    words: str
+    parts: list[str]
     comparison: Comparison
+
+    @property
+    def words(self) -> str:
+        """All conditions in words."""
+        return ", ".join(self.parts)
 
 
 class Change(NamedTuple):
@@ -58,16 +63,28 @@ class Across(NamedTuple):
 
 
 def across(comparisons: Sequence[Comparison]) -> list[Across]:
-    """Find the comparisons that differ in nothing but conditions; two at least make a group."""
+    """Find the comparisons that differ in nothing but conditions, of two losses at least.
+
+    Two at least make a group.
+    """
     groups: dict[tuple[str, ...], list[Comparison]] = {}
     for comparison in comparisons:
         if comparison.runs:
             groups.setdefault(_without_conditions(comparison), []).append(comparison)
-    return [_across(group) for group in groups.values() if len(group) > 1]
+    several = {
+        setting: group
+        for setting, group in groups.items()
+        if len(group) > 1 and any(len(comparison.rows) > 1 for comparison in group)
+    }
+    common = set.intersection(*map(set, several)) if several else set()
+    return [
+        _across(group, [part for part in setting[3:-1] if part not in common])
+        for setting, group in several.items()
+    ]
 
 
-def words_of(params: Mapping[str, Any]) -> str:
-    """The conditions of a run in words: 'symmetric noise 0.4', 'as it is' without any."""
+def parts_of(params: Mapping[str, Any]) -> list[str]:
+    """Each condition of a run in words: ['symmetric noise 0.4'], ['as it is'] without any."""
     words = []
     for name, noun, first in (("noise", "noise", "rate"), ("imbalance", "tail", "ratio")):
         if any(key.partition(".")[0] == name for key in params):
@@ -77,7 +94,7 @@ def words_of(params: Mapping[str, Any]) -> str:
         words.append(f"{100 * float(params['train_fraction']):g} % of train")
     if "target" in params:
         words.append(f"{params['target']} labels")
-    return ", ".join(words) or NO_CONDITION
+    return words or [NO_CONDITION]
 
 
 def _words(name: str, params: Mapping[str, Any], prefix: str, first: str) -> str:
@@ -105,11 +122,12 @@ def _without_conditions(comparison: Comparison) -> tuple[str, ...]:
     return tuple(part for part in setting_of(comparison.runs[0]) if not _is_condition(part))
 
 
-def _across(group: Sequence[Comparison]) -> Across:
+def _across(group: Sequence[Comparison], distinguishing: Sequence[str]) -> Across:
+    """Put a group side by side; `distinguishing` is what its setting has and others have not."""
     params = [_conditions_of(comparison.runs[0].params) for comparison in group]
     shared = dict(set.intersection(*(set(of_one.items()) for of_one in params)))
     conditions = [
-        Condition(words_of({key: of_one[key] for key in of_one if key not in shared}), comparison)
+        Condition(parts_of({key: of_one[key] for key in of_one if key not in shared}), comparison)
         for of_one, comparison in zip(params, group, strict=True)
     ]
     conditions.sort(key=lambda condition: condition.words != NO_CONDITION)  # stable: others stay
@@ -122,8 +140,11 @@ def _across(group: Sequence[Comparison]) -> Across:
     changes = []
     if has_reference and baseline is not None:
         changes = _changes(conditions, yardsticks, baseline)
-    title = f"{first.experiment}: {conditions[0].comparison.runs[0].params['data']}"
-    title += f" with {words_of(shared)}" if shared else ""
+    of_first = first.runs[0].params
+    title = ", ".join(
+        [f"{first.experiment}: {of_first['data']} with {of_first['model']}", *distinguishing]
+        + (parts_of(shared) if shared else [])
+    )
     return Across(title, conditions, has_reference, yardsticks, baseline, changes)
 
 

@@ -23,6 +23,7 @@ from xent_bench.types import Index
 ENDINGS = (".pt", ".pth", ".npy", ".csv")
 USUAL = ("noisy_label", "noisy_labels", "label", "labels")  # columns that are taken without a name
 CLEAN = "clean_label"  # a column that must hold the labels of the data, which shows their order
+BY_CHANCE = 1.5  # times the share of right labels that labels at random have
 KEYS = ("id", "file")  # columns that say which image a row is of
 
 
@@ -53,7 +54,14 @@ def labels_of_file(file: Path, column: str | None, data: ImageSet) -> tuple[Inde
                 f"expected {CLEAN} of noise.labels={file} to be the labels of the data, in their "
                 f"order; {wrong:,} of {len(ids):,} differ"
             )
-    return ids, _classes(values, data.classes, file)
+    labels = _classes(values, data.classes, file)
+    alike = int((labels == data.labels[ids]).sum())
+    if len(ids) and alike < min(0.5, BY_CHANCE / len(data.classes)) * len(ids):
+        raise DataError(
+            f"expected noisy labels of these images in noise.labels={file}, got labels that are "
+            f"right for {alike:,} of {len(ids):,}, as by chance: are they in another order?"
+        )
+    return ids, labels
 
 
 def _of_npy(file: Path) -> dict[str, np.ndarray]:
@@ -154,7 +162,8 @@ def _checked_ids(ids: Index, n: int, file: Path) -> Index:
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < n:
         raise DataError(f"expected ids from 0 to {n - 1} in noise.labels={file}, got others")
     if int(ids.bincount(minlength=1).max()) > 1:
-        raise DataError(f"expected each image once in noise.labels={file}, got some twice")
+        twice = int(ids.bincount().argmax())
+        raise DataError(f"expected each image once in noise.labels={file}, got {twice} twice")
     return ids
 
 

@@ -42,7 +42,8 @@ def with_noise(data: ImageSet, splits: Splits, noise: Noise, seed: int) -> Image
     if data.labels.is_floating_point():
         raise DataError(
             f"noise={noise.kind.name} changes classes, and these labels are distributions, which "
-            "hold the doubt of people already; expected noise=none, or a data set of classes"
+            "hold the doubt of people already (target=majority keeps them for val and test); "
+            "expected noise=none, or a data set of classes"
         )
     chosen = seed if noise.seed is None else noise.seed
     noisy = _noisy_labels(data, noise, chosen)

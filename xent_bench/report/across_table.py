@@ -1,11 +1,14 @@
 """The table of losses under several conditions of the data, and the sentence on their order."""
 
+from textwrap import wrap
+
 from xent_bench.comparison.across import Across, Change, Condition
 from xent_bench.comparison.compare import Row
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.tables import Table
 
 CHANGED = "⇅"
+NARROW = 16  # letters of a heading's line
 
 
 def across_tables(across: Across) -> list[Table]:
@@ -14,7 +17,7 @@ def across_tables(across: Across) -> list[Table]:
 
 
 def _table(across: Across, by: Yardstick) -> Table:
-    headings = ["loss", *(condition.words.replace(", ", "\n") for condition in across.conditions)]
+    headings = ["loss", *map(_heading, across.conditions)]
     columns = [_column(across, condition, by) for condition in across.conditions]
     rows = [
         [label, *(column.get(label, "-") for column in columns)]
@@ -24,9 +27,17 @@ def _table(across: Across, by: Yardstick) -> Table:
     title = f"{across.title}, under {len(across.conditions)} conditions: {by.name}"
     unit = ", in %" if by.scale == 100 else ""
     note = f"Mean over seeds{unit}, and the rank by it in brackets; ranks alone show nothing."
+    counts = sorted({row.n for c in across.conditions for row in c.comparison.rows if row.n})
+    if len(counts) > 1:
+        note += f" Means are over {counts[0]} to {counts[-1]} seeds, so some over other seeds."
     if any(change.metric == by.key for change in across.changes):
         note += f" {CHANGED}: shown to have changed places with {across.baseline}."
     return Table(title, headings, rows, [note])
+
+
+def _heading(condition: Condition) -> str:
+    """The conditions on lines of a few words, so that several fit beside each other."""
+    return "\n".join(line for part in condition.parts for line in wrap(part, NARROW))
 
 
 def _column(across: Across, condition: Condition, by: Yardstick) -> dict[str, str]:

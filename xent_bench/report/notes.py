@@ -205,8 +205,8 @@ def _noise(runs: Sequence[Run]) -> list[str]:
         ]
     return [
         f"{changed}, and {_shares(noisy, 'noise_rate_val')} of those of val and calib; test is "
-        "clean. So the temperature is fitted to noisy labels, and scaled probabilities are as "
-        "unsure as these; accuracy (--primary test/top1) is free of that."
+        "clean. So the temperature is fitted to noisy labels, and scaled probabilities describe "
+        "these and not the clean ones; accuracy does not depend on the temperature."
     ]
 
 

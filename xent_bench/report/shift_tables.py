@@ -12,7 +12,7 @@ from xent_bench.comparison.under_shift import (
     foreign_rows,
     under_shift,
 )
-from xent_bench.metrics.shifts import CERTAINTIES, DETECTION, FIFTEEN
+from xent_bench.metrics.shifts import CERTAINTIES, DETECTION, FIFTEEN, SHIFT
 from xent_bench.tables import Table
 
 COLUMNS = {  # heading, factor and decimals by key
@@ -39,7 +39,7 @@ def shift_table(comparison: Comparison) -> Table | None:
     """Table of the losses' means under the corruptions that all have; None if none was scored."""
     shift = under_shift(comparison)
     if shift is None:
-        return None
+        return _none_whole(comparison)
     keys = [key for key in COLUMNS if any(key in row.means for row in shift.rows)]
     is_paired = any(row.difference is not None for row in shift.rows)
     base = comparison.baseline
@@ -68,6 +68,20 @@ def shift_table(comparison: Comparison) -> Table | None:
         )
     notes += _unscored(shift)
     return Table("Under shift", headings, rows, [" ".join(notes)], 1, [brief])
+
+
+def _none_whole(comparison: Comparison) -> Table | None:
+    """A table without rows that says how many runs were scored; None where none was."""
+    runs = [run for row in comparison.rows for run in row.runs]
+    scored = sum(any(key.startswith(f"{SHIFT}/") for key in run.metrics) for run in runs)
+    if not scored:
+        return None
+    note = (
+        f"{scored} of {len(runs)} runs were scored under shift, no loss with all of its seeds or "
+        "under the same corruptions: their commands, typed again with the same shift, score the "
+        "others."
+    )
+    return Table("Under shift", ["loss"], [], [note], 1, [note])
 
 
 def foreign_table(comparison: Comparison) -> Table | None:
