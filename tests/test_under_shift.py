@@ -9,6 +9,7 @@ from scipy import stats
 from written_run import write_run
 
 from xent_bench.comparison.under_shift import foreign_rows, under_shift
+from xent_bench.metrics.shifts import on_other_images
 from xent_bench.report.charts.severity import severity_chart
 from xent_bench.report.shift_tables import foreign_in_full, foreign_table, shift_table
 
@@ -129,3 +130,17 @@ def test_foreign_sets_have_a_row_for_each_loss(tmp_path):
         "margin",
         "energy",
     }
+
+
+def test_a_run_ends_with_its_means_on_other_images():
+    fifteen = {"shift/mean/top1": 0.835, "shift_ts/mean/ece": 0.027, "shift/fog/3/top1": 0.5}
+    assert on_other_images(fifteen) == [
+        "Mean over 15 corruptions at 5 severities: top-1 83.50 %, "
+        "ECE after temperature scaling 2.70 %."
+    ]
+    two = {"shift/fog/3/top1": 0.5, "shift/fog/5/top1": 0.25, "foreign/noise/auroc_margin": 0.9}
+    assert on_other_images(two) == [
+        "Mean over 2 pairs of a corruption and a severity: top-1 37.50 %.",
+        "AUROC by margin against foreign images: noise 90.00 %.",
+    ]
+    assert on_other_images({"test/top1": 1.0}) == []

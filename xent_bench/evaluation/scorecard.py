@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from xent_bench.metrics.reported import METRICS, PREFIXES, RECIPE, TITLES, Metric, calibrators_in
-from xent_bench.metrics.shifts import FOREIGN, MEAN, SHIFT, SHIFT_TS
+from xent_bench.metrics.shifts import on_other_images
 from xent_bench.runs.result import Run
 from xent_bench.tables import Table
 
@@ -81,7 +81,7 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
             f"The verdict on temperature scaling is of this net with this T, error and all; "
             f"of the recipe, with T fitted anew on so many images: {recipe}."
         )
-    return notes + _on_other_images(run)
+    return notes + on_other_images(run.metrics)
 
 
 def _on_class_sizes(run: Run, scaled_map: str) -> list[str]:
@@ -102,31 +102,6 @@ def _on_class_sizes(run: Run, scaled_map: str) -> list[str]:
             "many, medium, few: the classes with most, with fewer and with fewest images in train, "
             "about a third each; classes of one size stay together. classes.csv has every class."
         )
-    return notes
-
-
-def _on_other_images(run: Run) -> list[str]:
-    """Sentences about the scores under shift and on foreign images, as far as the run has them."""
-    notes = []
-    if f"{SHIFT}/{MEAN}/top1" in run.metrics:
-        keys = {
-            "top-1": f"{SHIFT}/{MEAN}/top1",
-            "ECE as trained": f"{SHIFT}/{MEAN}/ece",
-            "ECE after temperature scaling": f"{SHIFT_TS}/{MEAN}/ece",
-        }
-        scores = [
-            f"{name} {100 * run.metrics[key]:.2f} %"
-            for name, key in keys.items()
-            if key in run.metrics
-        ]
-        notes.append(f"Mean over 15 corruptions at 5 severities: {', '.join(scores)}.")
-    for certainty in ("confidence", "margin"):
-        suffix = f"/auroc_{certainty}"
-        of_sets = [key for key in run.metrics if key.startswith(FOREIGN) and key.endswith(suffix)]
-        if of_sets:
-            aurocs = [f"{key.split('/')[1]} {100 * run.metrics[key]:.2f} %" for key in of_sets]
-            notes.append(f"AUROC by {certainty} against foreign images: {', '.join(aurocs)}.")
-            break
     return notes
 
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.config.explain import USER_ERRORS, exit_code, explain, refuse
 from xent_bench.config.identity import run_folder, run_name
 from xent_bench.failures import release
+from xent_bench.metrics.shifts import on_other_images
 from xent_bench.runs.files import has_result
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say
@@ -83,6 +84,8 @@ class Console(Callback):
             sys.exit(code)
         say(LEGEND)
         say(f"{run_name(config):14} {result_line(job_return.return_value, config.calibrator.name)}")
+        for line in on_other_images(job_return.return_value["metrics"]):
+            say(line)
         folder = run_folder(config)
         say(f"Folder: {folder}{' (done before: nothing was trained)' * self.had_result}")
         say(f"Compare: xent-report {shlex.quote(str(folder.parent))}")
