@@ -3,6 +3,7 @@
 from statistics import fmean
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from compared_losses import compared
 from scipy import stats
@@ -10,6 +11,7 @@ from written_run import write_run
 
 from xent_bench.comparison.under_shift import foreign_rows, under_shift
 from xent_bench.metrics.shifts import on_other_images
+from xent_bench.report.charts.band import draw_band
 from xent_bench.report.charts.severity import severity_chart
 from xent_bench.report.shift_tables import foreign_in_full, foreign_table, shift_table
 
@@ -144,3 +146,13 @@ def test_a_run_ends_with_its_means_on_other_images():
         "AUROC by margin against foreign images: noise 90.00 %.",
     ]
     assert on_other_images({"test/top1": 1.0}) == []
+
+
+def test_a_band_of_a_few_points_has_no_marks_at_its_edge():
+    figure = go.Figure().set_subplots(1, 1)
+    values = np.array([[1.0, 2.0], [3.0, 1.0]])
+    draw_band(figure, np.arange(2), values, "ce", "#0072b2", (1, 1), hover="%{y}", named=True)
+    edge, mean = figure.data
+    assert edge.mode == "lines"
+    assert list(edge.y) == [3, 2, 1, 1]
+    assert list(mean.y) == [2, 1.5]

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from xent_bench.conditions.class_number import class_number
 from xent_bench.config.configure import ConfigError
-from xent_bench.config.nearest import hint
 
 KEY = "noise.map"
 FASHION = {
@@ -69,10 +69,10 @@ def class_map(typed: Any, classes: Sequence[str]) -> dict[int, int]:
         )
     numbers: dict[int, int] = {}
     for name, other in typed.items():
-        number = _number(name, classes)
+        number = class_number(name, classes, KEY)
         if number in numbers:
             raise ConfigError(KEY, f"expected each class once on the left, got {name} twice")
-        numbers[number] = _number(other, classes)
+        numbers[number] = class_number(other, classes, KEY)
     if not any(number != other for number, other in numbers.items()):
         raise ConfigError(KEY, "expected a class that is taken for another one, got none")
     return numbers
@@ -92,15 +92,3 @@ def _published(classes: Sequence[str]) -> dict[str, str]:
 def _is_whole(names: Mapping[str, str], classes: Sequence[str]) -> bool:
     """Whether these are the classes of that data set, and not some that share a few names."""
     return len(classes) == (100 if names is CIFAR100 else 10)
-
-
-def _number(name: Any, classes: Sequence[str]) -> int:
-    if str(name) in classes:
-        return classes.index(str(name))
-    if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(classes):
-        return name
-    raise ConfigError(
-        KEY,
-        f"expected names of classes, or numbers from 0 to {len(classes) - 1}, got {name!r}"
-        f"{hint(str(name), classes)}",
-    )

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from xent_bench.conditions.class_number import class_number
 from xent_bench.conditions.kept import kept_of_each_class
 from xent_bench.config.configure import ConfigError
-from xent_bench.config.nearest import hint
 from xent_bench.config.schema import Imbalance, ImbalanceKind, NaturalOrBalanced
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
@@ -87,7 +87,7 @@ def order_of(order: Any, classes: Sequence[str]) -> list[int]:
         return list(range(len(classes)))
     if isinstance(order, str) or not isinstance(order, Sequence):
         raise ConfigError("imbalance.order", f"expected a list of classes, got {order!r}")
-    numbers = [_number_of(entry, classes) for entry in order]
+    numbers = [class_number(entry, classes, "imbalance.order") for entry in order]
     twice = next((number for number in numbers if numbers.count(number) > 1), None)
     if twice is not None:
         raise ConfigError(
@@ -101,18 +101,6 @@ def order_of(order: Any, classes: Sequence[str]) -> list[int]:
             f"expected all {len(classes)} classes of the data, got none of {some}",
         )
     return numbers
-
-
-def _number_of(entry: Any, classes: Sequence[str]) -> int:
-    if str(entry) in classes:
-        return classes.index(str(entry))
-    if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < len(classes):
-        return entry
-    raise ConfigError(
-        "imbalance.order",
-        f"expected names of classes, or numbers from 0 to {len(classes) - 1}, got {entry!r}"
-        f"{hint(str(entry), classes)}",
-    )
 
 
 def _counts(data: ImageSet, ids: Index) -> Int64[Tensor, " c"]:

@@ -1,6 +1,5 @@
 """Chart of the recall of each class, from the largest class of train to the smallest."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from xent_bench.comparison.evidence import ClassRecalls, Evidence
 from xent_bench.metrics.accuracy import PerClass
-from xent_bench.palette import faint
+from xent_bench.report.charts.band import draw_band
 from xent_bench.report.charts.style import Colours, styled
 
 MOST_POINTS = 25  # with more classes, each point is the mean of neighbours in the order of size
@@ -42,7 +41,18 @@ def class_sizes(evidence: Evidence, colours: Colours) -> go.Figure | None:
             values = 100 * np.stack(
                 [_mean(recalls[:, members]) for members in points.members], axis=1
             )
-            _band(figure, values, points.texts, label, colours[label], line)
+            defined = np.flatnonzero(~np.isnan(values).any(axis=0))
+            draw_band(
+                figure,
+                defined,
+                values[:, defined],
+                label,
+                colours[label],
+                (line, 1),
+                hover="%{customdata}: %{y:.1f} %",
+                named=line == 1,
+                texts=[points.texts[int(place)] for place in defined],
+            )
     figure.update_yaxes(range=[0, 102])
     figure.update_xaxes(
         tickvals=list(range(len(points.texts))), ticktext=points.texts, tickangle=-45
@@ -82,40 +92,3 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 def _short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
-
-
-def _band(
-    figure: go.Figure,
-    values: np.ndarray,
-    texts: Sequence[str],
-    label: str,
-    colour: str,
-    line: int,
-) -> None:
-    """Draw one loss; `values` has shape (runs, points)."""
-    x = np.flatnonzero(~np.isnan(values).any(axis=0))
-    values = values[:, x]
-    place = {"row": line, "col": 1, "legendgroup": label}
-    figure.add_scatter(
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([values.max(axis=0), values.min(axis=0)[::-1]]),
-        mode="lines",  # plotly marks the points of a short band
-        fill="toself",
-        fillcolor=faint(colour),
-        line={"width": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        **place,
-    )
-    figure.add_scatter(
-        x=x,
-        y=values.mean(axis=0),
-        name=label,
-        mode="lines+markers",
-        marker={"size": 5},
-        line={"color": colour, "width": 2},
-        showlegend=line == 1,
-        customdata=[texts[int(place)] for place in x],
-        hovertemplate=f"{label}<br>%{{customdata}}: %{{y:.1f}} %<extra></extra>",
-        **place,
-    )

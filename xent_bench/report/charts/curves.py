@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.metrics.reported import CORRECTED, KEPT_LABELS, MEMORISED
-from xent_bench.palette import faint
+from xent_bench.report.charts.band import draw_band
 from xent_bench.report.charts.style import Colours, styled
 
 SHARES = ("/top1", "/memorised")  # metrics that are shown in per cent
@@ -44,41 +44,17 @@ def _panels(
         for column, key in enumerate(titles, 1):
             if key in by_metric and np.isfinite(by_metric[key]).all():
                 values = by_metric[key] * (100 if key.endswith(SHARES) else 1)
-                _band(figure, values, label, colours[label], column, named=key == named)
+                draw_band(
+                    figure,
+                    np.arange(1, values.shape[1] + 1),
+                    values,
+                    label,
+                    colours[label],
+                    (1, column),
+                    hover="epoch %{x}: %{y:.4g}",
+                    named=key == named,
+                )
     figure.update_xaxes(title="epoch")
     styled(figure, 430)
     figure.update_layout(legend_y=1.1, margin_t=80)  # above the titles of the panels
     return figure
-
-
-def _band(
-    figure: go.Figure, values: np.ndarray, label: str, colour: str, column: int, *, named: bool
-) -> None:
-    """Draw the curves of one loss, `values` of shape (runs, epochs): their mean and their range."""
-    epochs = np.arange(1, values.shape[1] + 1)
-    figure.add_scatter(
-        x=np.concatenate([epochs, epochs[::-1]]),
-        y=np.concatenate([values.max(axis=0), values.min(axis=0)[::-1]]),
-        mode="lines",  # plotly marks the points of a short band
-        fill="toself",
-        fillcolor=faint(colour),
-        line={"width": 0},
-        legendgroup=label,
-        hoverinfo="skip",
-        showlegend=False,
-        row=1,
-        col=column,
-    )
-    figure.add_scatter(
-        x=epochs,
-        y=values.mean(axis=0),
-        name=label,
-        mode="lines+markers",
-        marker={"size": 4},
-        line={"color": colour, "width": 2},
-        legendgroup=label,
-        showlegend=named,
-        hovertemplate=f"{label}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>",
-        row=1,
-        col=column,
-    )
