@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xent_bench.comparison.yardsticks import with_ties
+from xent_bench.comparison.yardsticks import PRIMARY, with_ties
 from xent_bench.config.nearest import hint
 from xent_bench.exit_codes import one_line_errors
 from xent_bench.failures import UsageError
@@ -121,7 +121,8 @@ def _options(options: argparse.Namespace) -> "Options":
         with_ties(dict(options.tie)),
         options.choose_by,
         options.rank_anyway,
-        options.primary,
+        options.primary or PRIMARY,
+        is_primary_asked=options.primary is not None,
     )
 
 

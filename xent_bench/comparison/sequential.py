@@ -59,7 +59,7 @@ class Decision(NamedTuple):
 
 @dataclass
 class _Course:
-    """State of one loss: its smallest p over weight at the looks so far, and the latest decision."""
+    """State of one loss: the smallest p over weight at its looks so far, and its decision."""
 
     smallest: float = math.inf  # p / weight
     sign: float = 0.0  # of the difference at that look
@@ -148,6 +148,34 @@ def most_runs_left(
     open_losses = [decision.label for decision in decisions if decision.is_open]
     compared = [*open_losses, baseline] if open_losses else []
     return sum(max(0, looks[-1] - len(values[label])) for label in compared)
+
+
+def up_to_now(
+    values: Sequence[float],
+    others: Sequence[float],
+    margin: float,
+    better: int,
+    boundary: Boundary,
+) -> Difference:
+    """Difference at the last look that these pairs come to, with sequential p values.
+
+    Its p values and its interval hold at every look, whatever made the sweep stop, also for a
+    metric that did not decide when it stopped. Before the first look there is neither.
+    """
+    course, pairs = _Course(), min(len(values), len(others))
+    for look, n in enumerate(boundary.looks):
+        if n <= pairs:
+            delta = difference(values[:n], others[:n], margin, better)
+            _update(course, delta, boundary, look, "")
+    latest = course.decision.difference
+    if latest is None:
+        delta = difference(values, others, margin, better)
+        return delta._replace(half_width=None, p=None, p_tie=None)
+    p, p_tie = (
+        boundary.p(smallest, sides) if math.isfinite(smallest) else None
+        for smallest, sides in ((course.smallest, 2), (course.smallest_tie, 1))
+    )
+    return latest._replace(p=p, p_tie=p_tie)
 
 
 def adjusted(delta: Difference, boundary: Boundary) -> Difference:
