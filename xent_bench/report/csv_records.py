@@ -39,6 +39,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             if row.label in verdicts
         }
         | {column: differences.get((row.label, column)) for column in columns}
+        | _design(comparison, row.label)
         for row in comparison.rows
     ]
 
@@ -68,6 +69,20 @@ def power(comparison: Comparison, points: float) -> list[dict[str, Any]]:
     names = [heading.replace("\n", " ") for heading in table.headings]
     where = {"experiment": comparison.experiment, "setting": comparison.setting}
     return [where | dict(zip(names, row, strict=True)) for row in table.rows]
+
+
+def _design(comparison: Comparison, label: str) -> dict[str, Any]:
+    """Columns of a sequential design; none without one. Looks are numbered from 1."""
+    course = comparison.sequential
+    if course is None:
+        return {}
+    decision = course.decisions.get(label)
+    return {
+        "looks": " ".join(map(str, course.looks)),
+        "as_declared": course.is_as_declared,
+        "decision": decision and decision.verdict,
+        "decided_at_look": None if decision is None or decision.look is None else decision.look + 1,
+    }
 
 
 def _columns(contrast: Contrast) -> dict[str, Any]:
