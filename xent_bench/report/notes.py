@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
 from xent_bench.runs.annotated import annotation_lines
+from xent_bench.runs.begun import is_paused
 from xent_bench.runs.mixtures import mixed, origin_line
 from xent_bench.runs.result import Run
 
@@ -23,6 +24,7 @@ def facts(comparison: Comparison) -> list[str]:
     rows, runs = [row for row in comparison.rows if row.n], comparison.runs
     return [
         *[NOT_RANKED] * bool(comparison.unranked),
+        *_paused(comparison),
         *_chosen(comparison),
         *_epochs(comparison.runs),
         *_noise(comparison.runs),
@@ -35,13 +37,20 @@ def facts(comparison: Comparison) -> list[str]:
     ]
 
 
+def _paused(comparison: Comparison) -> list[str]:
+    """Note on the runs that are paused, as a search leaves those it does not take further."""
+    paused = [f"{run.name} {run.reason}" for run in comparison.unfinished if is_paused(run)]
+    return [f"Without a result, counted in the n of their trial: {_some(paused)}."] * bool(paused)
+
+
 def warnings(comparison: Comparison) -> list[str]:
     """Warnings that limit a comparison: failed runs, missing metrics, runs of different origin."""
     notes = []
-    if comparison.unfinished:
+    failed = [run for run in comparison.unfinished if not is_paused(run)]
+    if failed:
         notes.append(
             "Runs without a result, counted in the n of their trial: "
-            + _some([f"{run.name}: {run.reason} [{run.command}]" for run in comparison.unfinished])
+            + _some([f"{run.name}: {run.reason} [{run.command}]" for run in failed])
         )
     if comparison.empty_cells:
         cells = [f"{cell.label} s{cell.seed} [{cell.command}]" for cell in comparison.empty_cells]

@@ -8,8 +8,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from xent_bench.config.configure import check_top_level
-from xent_bench.runs.files import RESULT
-from xent_bench.runs.result import load_run
+from xent_bench.runs.outcome import outcome
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import Tally
@@ -52,7 +51,7 @@ class SweepLauncher(Launcher):
 
 
 def returned(run: Planned, config: DictConfig) -> JobReturn:
-    """The result of a finished run, in the form in which Hydra passes it to a sweeper."""
+    """The result of a run, or its pause, in the form in which Hydra passes it to a sweeper."""
     job_return = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
-    job_return.return_value = load_run(run.folder / RESULT).content()
+    job_return.return_value = outcome(run.folder)
     return job_return

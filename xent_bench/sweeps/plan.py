@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from xent_bench.config.configure import check_sources, check_top_level
 from xent_bench.config.identity import command_of, run_folder, run_name
 from xent_bench.config.own_code import without_own
+from xent_bench.config.schema import pause_after
 from xent_bench.config.shift_asked import shift_asked
 from xent_bench.failures import Unavailable
 from xent_bench.runs.files import has_result
@@ -98,6 +99,7 @@ def planned_run(
         bool(run.machine.offline),
         further.conditions,
         tuple(further.foreign),
+        pause_after(run),
     )
 
 
