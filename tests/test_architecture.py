@@ -103,6 +103,7 @@ OURS = {
         "runs",
         "trained_net",  # reads files as data, and the record of an earlier net
     },
+    "designs": {"failures"},
     "comparison": {
         "arrays",
         "calibrators",

@@ -24,7 +24,6 @@ def facts(comparison: Comparison) -> list[str]:
     rows, runs = [row for row in comparison.rows if row.n], comparison.runs
     return [
         *[NOT_RANKED] * bool(comparison.unranked),
-        *_paused(comparison),
         *_chosen(comparison),
         *_epochs(comparison.runs),
         *_noise(comparison.runs),
@@ -35,12 +34,6 @@ def facts(comparison: Comparison) -> list[str]:
         origin_line(runs),
         *annotation_lines(runs),
     ]
-
-
-def _paused(comparison: Comparison) -> list[str]:
-    """Note on the runs that are paused, as a search leaves those it does not take further."""
-    paused = [f"{run.name} {run.reason}" for run in comparison.unfinished if is_paused(run)]
-    return [f"Without a result, counted in the n of their trial: {_some(paused)}."] * bool(paused)
 
 
 def warnings(comparison: Comparison) -> list[str]:
