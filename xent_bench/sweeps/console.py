@@ -16,6 +16,7 @@ from xent_bench.config.identity import run_folder, run_name
 from xent_bench.failures import release
 from xent_bench.metrics.shifts import on_other_images
 from xent_bench.runs.files import has_result
+from xent_bench.runs.outcome import pause_line
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say, say_news
 from xent_bench.sweeps.plan import Plan, Planner, planner_of
@@ -85,6 +86,10 @@ class Console(Callback):
                 refuse(error)
             say(f"{run_name(config):14} FAILED: {reason}")
             sys.exit(code)
+        if line := pause_line(job_return.return_value):
+            say(f"{run_name(config):14} {line}")
+            say(f"Folder: {run_folder(config)}; without machine.pause_after the command goes on")
+            return
         say(LEGEND)
         say(f"{run_name(config):14} {result_line(job_return.return_value, config.calibrator.name)}")
         for line in on_other_images(job_return.return_value["metrics"]):

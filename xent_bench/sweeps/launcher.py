@@ -11,8 +11,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from xent_bench.config.configure import check_top_level
-from xent_bench.runs.files import RESULT, is_pending
-from xent_bench.runs.result import load_run
+from xent_bench.runs.files import is_pending
+from xent_bench.runs.outcome import outcome
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import Tally, say
@@ -82,7 +82,7 @@ def _say_what_mlflow_lacks(trained: list[Planned]) -> None:
 
 
 def returned(run: Planned, config: DictConfig) -> JobReturn:
-    """The result of a finished run, in the form in which Hydra passes it to a sweeper."""
+    """The result of a run, or its pause, in the form in which Hydra passes it to a sweeper."""
     job_return = JobReturn(overrides=run.overrides, cfg=config, status=JobStatus.COMPLETED)
-    job_return.return_value = load_run(run.folder / RESULT).content()
+    job_return.return_value = outcome(run.folder)
     return job_return

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from xent_bench.metrics.reported import PREFIXES
+from xent_bench.runs.files import RESULT
+from xent_bench.runs.outcome import pause_line
 from xent_bench.runs.pace import duration
 from xent_bench.runs.start import introduction
 from xent_bench.tables import n_runs
@@ -60,6 +62,7 @@ class Tally:
         self.introduced: set[Path] = set()  # folders whose run has been introduced
         self.data: set[str] = set()  # sets of images that have been introduced
         self.trained = self.completed = 0  # completed: only something beside the training lacked
+        self.paused = 0  # after the epoch that was asked for
         self.codes: list[int] = []  # exit codes of the failed runs
         self.kept = 0  # failed runs with a folder, which says why
         self.start = time.monotonic()
@@ -71,8 +74,8 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """Runs that are done or have failed."""
-        return self.before + self.trained + self.completed + len(self.codes)
+        """Runs that are done, are paused as asked, or have failed."""
+        return self.before + self._ended_well() + len(self.codes)
 
     @property
     def was_refused(self) -> bool:
@@ -95,15 +98,20 @@ class Tally:
             for line in text:
                 say(line)
 
-    def done(self, name: str, result: dict[str, Any], calibrator: str, *, trained: bool) -> None:
-        """Count a run that has its result; `trained`: it was trained in this sweep."""
-        if not self.trained + self.completed:
-            say(LEGEND)
-        self.trained += trained
-        self.completed += not trained
+    def done(self, name: str, outcome: dict[str, Any], calibrator: str, *, trained: bool) -> None:
+        """Count a run that has its result or is paused; `trained`: it was trained in this sweep."""
+        line = pause_line(outcome)
+        if line:
+            self.paused += 1
+        else:
+            line = result_line(outcome, calibrator)
+            if not self.trained + self.completed:
+                say(LEGEND)
+            self.trained += trained
+            self.completed += not trained
         left = self.time_left()
         ending = f", {duration(left)} left" if left else ""
-        self.line(name, f"{result_line(result, calibrator)}{ending}")
+        self.line(name, f"{line}{ending}")
 
     def failed(self, name: str, reason: str, code: int, *, kept: bool = True) -> None:
         """Count a run without a result; `kept`: it has a folder, since it was not refused."""
@@ -117,7 +125,7 @@ class Tally:
 
     def time_left(self, underway: float = 0.0) -> float | None:
         """Seconds left, None while unknown. `underway`: what running runs have done, in runs."""
-        done = self.trained + underway
+        done = self.trained + self.paused + underway
         left = self.total - self.ended - underway
         return left / done * (time.monotonic() - self.start) if done > 0 and left > 0 else None
 
@@ -127,6 +135,7 @@ class Tally:
         counts = {
             "trained": self.trained,
             "completed": self.completed,
+            "paused": self.paused,
             "done before": before,
             "failed": len(self.codes),
             "to go": unfinished,
@@ -135,5 +144,8 @@ class Tally:
         say(f"{n_runs(self.runs)}: {listed}; {duration(time.monotonic() - self.start)}")
         if self.kept:
             say(f"What failed, and why: xent-status {shlex.quote(str(folder))}")
-        if before + self.trained + self.completed and not unfinished:
+        if before + self._ended_well() and not unfinished and any(folder.glob(f"*/{RESULT}")):
             say(f"Compare: xent-report {shlex.quote(str(folder))}")
+
+    def _ended_well(self) -> int:
+        return self.trained + self.completed + self.paused

@@ -10,6 +10,7 @@ from xent_bench.config.configure import ConfigError, check_sources, check_top_le
 from xent_bench.config.design_keys import DEFAULTS, design_values
 from xent_bench.config.identity import choice, command_of, run_folder, run_name
 from xent_bench.config.own_code import without_own
+from xent_bench.config.schema import pause_after
 from xent_bench.config.shift_asked import shift_asked
 from xent_bench.designs.designed import Designed
 from xent_bench.designs.ledger import Ledger, Outcome, Overrides, key_of
@@ -184,6 +185,7 @@ def planned_run(
         bool(run.machine.offline),
         further.conditions,
         tuple(further.foreign),
+        pause_after(run),
     )
 
 

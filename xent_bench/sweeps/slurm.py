@@ -16,10 +16,10 @@ from xent_bench.config.explain import refuse
 from xent_bench.exit_codes import Exit
 from xent_bench.failures import DataError, Unavailable
 from xent_bench.process.signals import Preempted
-from xent_bench.runs.files import JOB, RESULT, has_result
-from xent_bench.runs.lacking import Lack, lacking
+from xent_bench.runs.files import JOB
+from xent_bench.runs.lacking import Lack, has_ended, lacking
+from xent_bench.runs.outcome import outcome
 from xent_bench.runs.refusal import delete_alone
-from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.runs.whole_files import write_whole
 from xent_bench.sweeps.launcher import SweepLauncher
@@ -117,7 +117,8 @@ class Slurm(SweepLauncher):
             show(shown, len(jobs) - len(running), tally)
 
     def _end(self, job: str, run: Planned, state: JobState, tally: Tally) -> None:
-        if run.is_done() or (state.name == "COMPLETED" and has_result(run.folder)):
+        has_completed = state.name == "COMPLETED" and has_ended(run.folder, run.pause_after)
+        if run.is_done() or has_completed:
             _say_end(run, tally)
             return
         log = log_of(job, self.folder)
@@ -140,8 +141,7 @@ def _say_end(run: Planned, tally: Tally) -> None:
         tally.failed(run.name, why, Exit.NOT_AS_EXPECTED)
         return
     try:
-        result = load_run(run.folder / RESULT).content()
-        tally.done(run.name, result, run.calibrator, trained=True)
+        tally.done(run.name, outcome(run.folder), run.calibrator, trained=True)
     except DataError as error:
         tally.failed(run.name, str(error), Exit.DATA)
 
