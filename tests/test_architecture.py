@@ -157,8 +157,15 @@ OURS = {
         "tables",
         "tracking",
     },
+    "designs": {
+        "comparison",  # chooses and decides as a report does
+        "config",
+        "failures",
+        "runs",
+    },
     "sweeps": {
         "config",
+        "designs",
         "exit_codes",
         "failures",
         "metrics",
