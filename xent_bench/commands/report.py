@@ -171,6 +171,7 @@ def _show(
     from xent_bench.report import comparison_tables as tables
     from xent_bench.report.class_size_tables import class_size_tables
     from xent_bench.report.conclusion import conclusion
+    from xent_bench.report.cost_table import costs_of_power
     from xent_bench.report.notes import facts, legend, warnings
     from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
@@ -179,6 +180,8 @@ def _show(
 
     if options.power is not None:
         show(tables.power(comparison, options.power))
+        if (costs := costs_of_power(comparison, options.power)) is not None:
+            show(costs)
     if options.trials:
         show(tables.trials(comparison))
     if options.trials or options.power is not None:

@@ -224,7 +224,7 @@ def _comparison(
         {reading: trust(finished, reading) for reading in VERDICT_PREFIXES},
         _falling(finished),
         flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
-        empty_cells(trials),
+        _empty_cells(trials, course),
         at_edge(tried, {loss: choice.trial for loss, choice in chosen.items()}),
         unfinished,
         differing,
@@ -243,6 +243,19 @@ def _declared(options: Options, designs: Sequence[Design]) -> Options:
         primary=options.primary if options.is_primary_asked else designs[0].primary,
         baseline=options.baseline or designs[0].baseline,
     )
+
+
+def _empty_cells(trials: Sequence[Trial], course: Sequential | None) -> list[EmptyCell]:
+    """Cells without a run; under a sequential design those that the next look needs."""
+    cells = empty_cells(trials)
+    if course is None:
+        return cells
+    labels = {trial.label: loss for loss, trial in course.trials.items()}
+    return [
+        cell
+        for cell in cells
+        if cell.label in labels and course.lacks(labels[cell.label], int(cell.seed))
+    ]
 
 
 def _falling(runs: Mapping[str, Sequence[Run]]) -> dict[str, float]:

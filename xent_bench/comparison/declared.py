@@ -7,27 +7,30 @@ The sweep and the report both decide here, from the same runs, so that they say 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from xent_bench.comparison.boundary import Boundary
-from xent_bench.comparison.sequential import Decision, decide, looks_until
+from xent_bench.comparison.sequential import Decision, decide, looks_until, next_seeds
 from xent_bench.comparison.trials import Trial
 from xent_bench.comparison.yardsticks import YARDSTICKS, Yardstick, by_key
-from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.begun import Unfinished, is_paused, was_stopped
 from xent_bench.runs.design import Design, design_of
 from xent_bench.runs.result import Run
 
+RUNNING = "still running"  # the reason of an unfinished run that a process still trains
 LEAST, MOST = 2, 100_000  # seeds that a design may have; a tag is data and may be damaged
 
 
 class Courses(NamedTuple):
     """The runs of each loss in the order of seeds, and their scores by one metric.
 
-    A course goes from the first seed on without gaps: it ends before a seed whose run is missing.
-    A run that diverged has NaN as its score, so that the loss is not judged.
+    The seeds are those of the baseline. The course of a loss ends before the first seed whose run
+    it lacks. A run that failed has NaN as its score, so that the loss is not judged.
     """
 
-    runs: dict[str, list[Run]]  # without the runs that diverged
+    seeds: list[int]
+    runs: dict[str, list[Run]]  # without the runs that failed
     scores: dict[str, list[float]]
     same: set[str]  # losses that ended with the baseline's weights in all of these runs
 
@@ -36,7 +39,9 @@ class Sequential(NamedTuple):
     """A comparison under a sequential design: what was declared, and what the looks decide."""
 
     design: Design
+    baseline: str
     looks: tuple[int, ...]
+    trials: Mapping[str, Trial]  # that compete, by the loss's label
     courses: Courses
     decisions: dict[str, Decision]  # by label
     departures: list[str]  # in what the report was asked for something else, in words
@@ -50,6 +55,13 @@ class Sequential(NamedTuple):
             label: runs[: self.decisions[label].n if label in self.decisions else self.looks[-1]]
             for label, runs in self.courses.runs.items()
         }
+
+    def lacks(self, label: str, seed: int) -> bool:
+        """Whether the next look needs the run of this loss with this seed, and it is missing."""
+        needed = next_seeds(
+            self.courses.scores, self.baseline, self.looks, list(self.decisions.values())
+        )
+        return seed in self.courses.seeds[: needed.get(label, 0)]
 
     @property
     def is_as_declared(self) -> bool:
@@ -90,7 +102,9 @@ def sequential(
     used = [run for runs in courses.runs.values() for run in runs]
     return Sequential(
         design,
+        baseline,
         looks,
+        chosen,
         courses,
         decisions,
         _departures(design, baseline, by),
@@ -105,41 +119,32 @@ def courses_of(
     """Order the runs of each loss's chosen trial by seed, from the first fresh seed on."""
     others = [trial for trial in trials if not any(trial is one for one in chosen.values())]
     searched = max((max(_begun(trial), default=-1) for trial in others), default=-1)
-    finished = {
-        label: {int(run.params["seed"]): run for run in trial.runs}
-        for label, trial in chosen.items()
-    }
-    first = min(
-        (seed for by_seed in finished.values() for seed in by_seed if seed > searched), default=0
-    )
+    seeds = sorted(seed for seed in _begun(chosen[baseline]) if seed > searched)
     runs: dict[str, list[Run]] = {}
     scores: dict[str, list[float]] = {}
     for label, trial in chosen.items():
-        by_seed, diverged = finished[label], _diverged(trial)
-        runs[label], scores[label] = [], []
-        seed = first
-        while seed in by_seed or seed in diverged:
-            if seed in by_seed:
-                runs[label].append(by_seed[seed])
-            metrics = by_seed[seed].metrics if seed in by_seed else {}
-            scores[label].append(metrics.get(key, math.nan))
-            seed += 1
-    same = {
-        label
-        for label in runs
-        if label != baseline and _are_same(runs[label], runs.get(baseline, []))
-    }
-    return Courses(runs, scores, same)
+        by_seed = {int(run.params["seed"]): run for run in trial.runs}
+        ended = by_seed.keys() | _failed(trial)
+        course = list(takewhile(ended.__contains__, seeds))
+        runs[label] = [by_seed[seed] for seed in course if seed in by_seed]
+        scores[label] = [
+            by_seed[seed].metrics.get(key, math.nan) if seed in by_seed else math.nan
+            for seed in course
+        ]
+    same = {label for label in runs if label != baseline and _are_same(runs[label], runs[baseline])}
+    return Courses(seeds, runs, scores, same)
 
 
 def _begun(trial: Trial) -> set[int]:
     return trial.seeds | trial.unfinished_seeds
 
 
-def _diverged(trial: Trial) -> set[int]:
-    """Seeds whose training stopped because the loss became infinite or NaN."""
+def _failed(trial: Trial) -> set[int]:
+    """Seeds with a run that failed: it was neither stopped nor paused, and is not running."""
     return {
-        int(run.params["seed"]) for run in trial.unfinished if run.reason.startswith("Diverged")
+        int(run.params["seed"])
+        for run in trial.unfinished
+        if not (was_stopped(run) or is_paused(run) or run.reason == RUNNING)
     }
 
 
@@ -164,9 +169,9 @@ def _departures(design: Design, baseline: str, by: Yardstick) -> list[str]:
     declared = by_key(YARDSTICKS)[design.primary]
     departures = []
     if by.key != design.primary:
-        departures.append(f"by {by.key}, declared was {design.primary}")
+        departures.append(f"judged by {by.key}, where {design.primary} was declared")
     elif by.tie != declared.tie:
-        departures.append(f"with ties within {by.margin()}, declared was {declared.margin()}")
+        departures.append(f"ties are within {by.margin()}, where {declared.margin()} was declared")
     if baseline != design.baseline:
-        departures.append(f"against {baseline}, declared was {design.baseline}")
+        departures.append(f"compared with {baseline}, where {design.baseline} was declared")
     return departures

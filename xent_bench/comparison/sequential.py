@@ -29,7 +29,7 @@ class Decision(NamedTuple):
     """The outcome for one loss: its verdict, and the difference to the baseline at that look.
 
     `p` and `p_tie` hold at every look, corrected over the losses (Holm). A loss whose values are
-    not finite, because a run diverged or gave the true class probability 0, is not judged and is
+    not finite, because a run failed or gave the true class probability 0, is not judged and is
     closed. `same` marks a loss that ended with the baseline's weights: one loss in two formats.
     """
 
@@ -59,7 +59,7 @@ class Decision(NamedTuple):
 
 @dataclass
 class _Course:
-    """State of one loss: the smallest p over weight at its looks so far, and its decision."""
+    """State of one loss: its smallest p over weight up to now, and the latest decision."""
 
     smallest: float = math.inf  # p / weight
     sign: float = 0.0  # of the difference at that look

@@ -36,7 +36,7 @@ def design_sentences(comparison: Comparison) -> list[str]:
         return []
     boundary = Boundary(course.looks)
     levels = [_percent(boundary.nominal(n)) for n in course.looks]
-    sentence = f"Seeds were added until each loss was decided, {course.looks[-1]} at most"
+    sentence = f"Seeds are added until each loss is decided, {course.looks[-1]} at most"
     if len(levels) > 1:
         spent = _listed([_percent(share) for share in boundary.spent()])
         sentence += (
@@ -82,7 +82,7 @@ def still_open(comparison: Comparison) -> list[str]:
     unjudged = [one for one in course.decisions.values() if one.verdict == UNJUDGED]
     if unjudged:
         sentences.append(
-            "Not judged, and given no more seeds, since a run diverged or has no finite score: "
+            "Not judged, and given no more seeds, since a run failed or has no finite score: "
             f"{_labels(unjudged)}."
         )
     return sentences
