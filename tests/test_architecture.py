@@ -161,6 +161,12 @@ OURS = {
         "tables",
         "tracking",
     },
+    "designs": {
+        "comparison",  # chooses and decides as a report does
+        "config",
+        "failures",
+        "runs",
+    },
     "sweeps": {
         "config",
         "designs",

@@ -21,6 +21,7 @@ STYLES = {
     State.DONE: "green",
     State.RUNNING: "cyan",
     State.WAITING: "blue",
+    State.PAUSED: "blue",
     State.STOPPED: "yellow",
     State.FAILED: "red",
     State.MISSING: "dim",
@@ -105,6 +106,7 @@ def _show(experiment: Experiment, most: int | None) -> None:
 
     console = Console(highlight=False)
     open_runs = [run for run in experiment.runs if run.state is not State.DONE]
+    open_runs.sort(key=lambda run: run.state is State.PAUSED)  # nobody needs to act on them
     counts = Counter(run.state for run in experiment.runs)
     total = len(experiment.runs)
     states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
@@ -143,6 +145,8 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
     if waiting:
         watch = f"; to watch: {experiment.command}" if experiment.command else ""
         print(_line(f"{n_runs(waiting)} in SLURM's queue: nothing is to be typed{watch}"))
+    if any(run.state is State.PAUSED for run in experiment.runs):
+        print("To go on with a paused run: its command without machine.pause_after")
     if experiment.to_sync:
         folder = shlex.quote(str(experiment.folder))
         print(_line(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}"))

@@ -1,1 +1,1 @@
-"""The runs that a sweep consists of: a grid, or the points of a search."""
+"""Designs of sweeps: which runs there are, and which follow from the results of others."""

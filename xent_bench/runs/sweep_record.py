@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xent_bench.metrics.reported import PREFIXES
-from xent_bench.runs.files import DAMAGED, has_result
-from xent_bench.runs.lacking import Asked, lacking
+from xent_bench.runs.files import DAMAGED
+from xent_bench.runs.lacking import Asked, has_ended, lacking
 from xent_bench.runs.reading import read_json, read_sealed, sealed
 from xent_bench.runs.whole_files import write_whole
 
@@ -29,11 +29,15 @@ class Planned(NamedTuple):
     offline: bool
     shift: tuple[str, ...] = ()  # corruptions at severities
     foreign: tuple[str, ...] = ()  # names of foreign sets
+    pause_after: int | None = None  # the epoch after which it pauses
 
     @property
     def asked(self) -> Asked:
         """Requests to the run beside its training."""
-        return Asked(self.calibrator, self.weights, self.offline, self.shift, self.foreign)
+        return Asked(
+            *(self.calibrator, self.weights, self.offline, self.shift, self.foreign),
+            pause_after=self.pause_after,
+        )
 
     def is_done(self) -> bool:
         """Whether its folder lacks nothing of what is asked."""
@@ -70,7 +74,7 @@ def without_result(folders: Iterable[Path]) -> list[str]:
     for folder in folders:
         sweep = load_sweep(folder)
         planned = [] if sweep is None else sweep.runs
-        open_runs = sum(not has_result(folder / run.folder.name) for run in planned)
+        open_runs = sum(not has_ended(folder / run.folder.name, run.pause_after) for run in planned)
         if open_runs:
             lines.append(
                 f"Of the {len(planned)} runs of the last sweep in {folder} {open_runs} have no "
@@ -99,12 +103,16 @@ def _read(
     offline: Any,
     shift: Any = (),
     foreign: Any = (),
+    pause_after: Any = None,
 ) -> Planned:
     PREFIXES[calibrator]  # a KeyError: it was edited
+    if not isinstance(pause_after, int | None):
+        raise ValueError(f"expected an epoch to pause after, got {pause_after!r}"[:200])
     typed = [str(override) for override in overrides]
     return Planned(
         *(str(name), str(command), typed, Path(folder)),
         *(calibrator, bool(weights), bool(offline)),
         shift=tuple(map(str, shift)),
         foreign=tuple(map(str, foreign)),
+        pause_after=pause_after,
     )
