@@ -103,7 +103,6 @@ OURS = {
         "runs",
         "trained_net",  # reads files as data, and the record of an earlier net
     },
-    "designs": {"failures"},
     "comparison": {
         "arrays",
         "calibrators",
@@ -158,8 +157,15 @@ OURS = {
         "tables",
         "tracking",
     },
+    "designs": {
+        "comparison",  # chooses and decides as a report does
+        "config",
+        "failures",
+        "runs",
+    },
     "sweeps": {
         "config",
+        "designs",
         "exit_codes",
         "failures",
         "metrics",

@@ -27,7 +27,7 @@ TAKEN = {
     *("scaled_map", "torch", "torchvision", "xent-bench", "batch_statistics", NOTES, NAMES),
     *(*PRETRAINED, "pretrained_fit"),
     *("mlflow_run_id", "superseded_by"),
-    *("chosen_epoch", "epochs_trained", "stopped_early", "trained_weights"),
+    *("chosen_epoch", "epochs_trained", "stopped_early", "trained_weights", "design"),
 }
 TAKEN_ENDINGS = ("_sha256", "_verdict")
 TAG_NAME = re.compile(r"(?!mlflow\.)[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")

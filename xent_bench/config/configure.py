@@ -21,6 +21,7 @@ from xent_bench.addresses import holds_secret
 from xent_bench.config.annotations import LONGEST_TEXT, complaint_of_name, complaint_of_tags
 from xent_bench.config.choice_of_epoch import complaint_of_metric
 from xent_bench.config.condition_keys import complaint_of_conditions
+from xent_bench.config.design_keys import complaint_of_design
 from xent_bench.config.imports import import_complaint, raises_by_itself
 from xent_bench.config.nearest import nearest
 from xent_bench.config.net_arguments import ByName, passed_by_name
@@ -74,10 +75,9 @@ def check_top_level(config: DictConfig) -> None:
     _check_batches(config)
     if complaint := complaint_of_metric(config.choose_by):
         raise ConfigError("choose_by", complaint)
-    if of_shift := complaint_of_shift(config):
-        raise ConfigError(*of_shift)
-    if idle := complaint_of_conditions(config):
-        raise ConfigError(idle.key, idle.text)
+    for complaint_of in (complaint_of_design, complaint_of_shift, complaint_of_conditions):
+        if key_and_complaint := complaint_of(config):
+            raise ConfigError(*key_and_complaint)
     _check_annotations(config)
     _check_tracking(config.machine.tracking or "")
 

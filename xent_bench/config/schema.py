@@ -3,7 +3,8 @@
 Science or machine: a key that can change the numbers stands at the top and is hashed into the run's
 key; one that cannot stands under `machine`. Others that are not hashed: `name`, under which a run
 is filed (`experiment`, if none is given), `notes` and `tags`; `calibrator`, `shift` and `foreign`,
-which add numbers to a run and change none; and `data.download`.
+which add numbers to a run and change none; `data.download`; and the design of a sweep
+(`trials` to `max_seeds`), which says which runs there are.
 """
 
 from dataclasses import dataclass, field
@@ -111,6 +112,20 @@ class NaturalOrBalanced(Enum):
 
     natural = "natural"  # as in train
     balanced = "balanced"  # as the data set has them
+
+
+class Sampler(Enum):
+    """The way in which the points of a search are chosen."""
+
+    sobol = "sobol"  # evenly over the space, the same points for every loss
+    tpe = "tpe"  # near the points that were good for the loss: Optuna's sampler
+
+
+class Until(Enum):
+    """The end of a sweep: when its runs are done, or when its question is decided."""
+
+    once = "once"
+    decided = "decided"  # seeds are added for the losses that are not yet better, worse or tied
 
 
 class TrainingTarget(Enum):
@@ -238,6 +253,16 @@ class Train:
     calibrator: Calibrator = MISSING
     shift: Shift = field(default_factory=Shift)
     foreign: list[NonEmpty] = MISSING
+    trials: PositiveInt | None = MISSING
+    sampler: Sampler = MISSING
+    sampler_seed: Seed = MISSING
+    search_by: NonEmpty = MISSING
+    rungs: PositiveInt = MISSING
+    confirm: NaturalNumber = MISSING
+    until: Until = MISSING
+    primary: NonEmpty = MISSING
+    baseline: NonEmpty = MISSING
+    max_seeds: PositiveInt = MISSING
     machine: Machine = field(default_factory=Machine)
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ def say(line: str) -> None:
     """Print a line at once; where nobody can read it, training goes on."""
     with suppress(OSError):  # `xent-train | head`, a full disk, a terminal that was closed
         print(line, flush=True)
+
+
+def say_news(news: Sequence[str]) -> None:
+    """Print what the design of a sweep has decided."""
+    for line in news:
+        say(line)
 
 
 def result_line(result: dict[str, Any], calibrator: str) -> str:
@@ -51,7 +57,8 @@ class Tally:
 
         `varied` are the keys that have several values in the sweep.
         """
-        self.total, self.missing, self.varied = total, missing, varied
+        self.runs, self.before, self.varied = total, total - missing, varied
+        self.to_end = missing  # runs of this round and of those before that this command trains
         self.introduced: set[Path] = set()  # folders whose run has been introduced
         self.data: set[str] = set()  # sets of images that have been introduced
         self.trained = self.completed = 0  # completed: only something beside the training lacked
@@ -61,14 +68,24 @@ class Tally:
         self.start = time.monotonic()
 
     @property
+    def total(self) -> int:
+        """Runs that have ended when this round is over."""
+        return self.before + self.to_end
+
+    @property
     def ended(self) -> int:
         """Runs that are done, are paused as asked, or have failed."""
-        return self.total - self.missing + self._ended_well() + len(self.codes)
+        return self.before + self._ended_well() + len(self.codes)
 
     @property
     def was_refused(self) -> bool:
         """Whether every run was refused at its start and left no folder."""
         return len(self.codes) == self.total and not self.kept
+
+    def add_round(self, total: int, missing: int, before: int) -> None:
+        """Add the next round of a sweep that now has `total` runs; `before`: done before it."""
+        self.runs, self.before = total, before
+        self.to_end += missing
 
     def introduce(self, folder: Path) -> None:
         """Print what a run will do, once its folder tells; once for each set of images."""
@@ -114,7 +131,7 @@ class Tally:
 
     def say_sum(self, folder: Path, *, unfinished: int = 0) -> None:
         """Print how many runs ended in which way, and what to type next."""
-        before = self.total - self.missing
+        before = self.before
         counts = {
             "trained": self.trained,
             "completed": self.completed,
@@ -124,7 +141,7 @@ class Tally:
             "to go": unfinished,
         }
         listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        say(f"{n_runs(self.total)}: {listed}; {duration(time.monotonic() - self.start)}")
+        say(f"{n_runs(self.runs)}: {listed}; {duration(time.monotonic() - self.start)}")
         if self.kept:
             say(f"What failed, and why: xent-status {shlex.quote(str(folder))}")
         if before + self._ended_well() and not unfinished and any(folder.glob(f"*/{RESULT}")):

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from xent_bench.arrays import SoftLabels
 from xent_bench.conditions.noise_count import count_noise
 from xent_bench.config.annotations import NOTES, PRETRAINED, annotation_tags
+from xent_bench.config.design_keys import design_tag
 from xent_bench.config.schema import Noise, TrainingTarget, plain
 from xent_bench.data.account import account
 from xent_bench.process.provenance import provenance
@@ -80,7 +81,7 @@ def recorded(
     write_lasting(folder / CONFIG, sealed_config(OmegaConf.to_yaml(config, resolve=True)))
     tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
-    tags |= annotation_tags(config.notes, plain(config)["tags"])
+    tags |= annotation_tags(config.notes, plain(config)["tags"]) | design_tag(config)
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
     if noise is not None:
         tags |= noise[0].tags()

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from xent_bench.config.annotations import annotation_tags
 from xent_bench.config.configure import check_top_level
+from xent_bench.config.design_keys import design_tag
 from xent_bench.config.first_weights import FirstWeights
 from xent_bench.config.identity import run_folder, run_key, run_name, science
 from xent_bench.config.schema import pause_after, plain
@@ -150,7 +151,7 @@ def _begin(
     config: DictConfig, folder: Path, command: str, weights: FirstWeights | None
 ) -> Unfinished:
     tags = {"key": run_key(config), "command": command}
-    tags |= annotation_tags(config.notes, plain(config)["tags"])
+    tags |= annotation_tags(config.notes, plain(config)["tags"]) | design_tag(config)
     if weights is not None:
         tags |= {"pretrained": weights.typed, "pretrained_sha256": weights.sha256}
     begun = Unfinished(run_name(config), config.name, science(config), command, tags=tags)
