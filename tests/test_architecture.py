@@ -112,10 +112,6 @@ OURS = {
         "metrics",
         "runs",
     },
-    "designs": {
-        "comparison",  # which keys may be tuned
-        "config",
-    },
     "training": {
         "arrays",
         "conditions",

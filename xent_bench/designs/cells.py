@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from xent_bench.comparison.trials import is_hyper
-from xent_bench.config.design_keys import DEFAULTS
 from xent_bench.designs.ledger import Overrides, key_of
+from xent_bench.designs.space import may_be_tuned
 
-# keys that change no number of a run, so that no trial differs by them
-NO_SCIENCE = ("machine", "notes", "tags", "name", "experiment", "calibrator", "shift", "foreign")
 SEED, LOSS = "seed", ("loss", "loss._target_")
 
 
@@ -61,7 +58,7 @@ def settings_of(combinations: Iterable[Sequence[str]], loss: str, seed: int) -> 
     settings: dict[Overrides, dict[str, dict[Overrides, dict[int, Overrides]]]] = {}
     for words in map(tuple, combinations):
         name = next((_loss_of(word) for word in reversed(words) if key_of(word) in LOSS), loss)
-        hyper = tuple(word for word in words if is_tuned(key_of(word)))
+        hyper = tuple(word for word in words if may_be_tuned(key_of(word)))
         setting = tuple(
             word for word in words if word not in hyper and key_of(word) not in (SEED, *LOSS)
         )
@@ -77,12 +74,6 @@ def settings_of(combinations: Iterable[Sequence[str]], loss: str, seed: int) -> 
         )
         for words, losses in settings.items()
     ]
-
-
-def is_tuned(key: str) -> bool:
-    """Whether runs that differ in this key may be trials of one loss."""
-    head = key.partition(".")[0]
-    return is_hyper(key) and key not in LOSS and head not in (*NO_SCIENCE, *DEFAULTS, "hydra")
 
 
 def reseeded(words: Sequence[str], seed: int) -> Overrides:

@@ -92,7 +92,7 @@ def tell_choice(
 
 
 def seeds_from(typed: Sequence[int], number: int) -> list[int]:
-    """So many seeds: those that were typed, and then those after the largest of them."""
+    """A number of seeds: those that were typed, and then those after the largest of them."""
     following = range(max(typed) + 1, max(typed) + 1 + number)
     return [*typed, *following][:number]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError, check_sources, check_top_level
-from xent_bench.config.design_keys import DEFAULTS, design_values
+from xent_bench.config.design_keys import design_values
 from xent_bench.config.identity import choice, command_of, run_folder, run_name
 from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import pause_after
@@ -161,7 +161,7 @@ def planner_of(sweep: DictConfig) -> Planner | None:
         combinations = combinations_of(sweep)
     if combinations is None:
         return None
-    _refuse_swept_design(sweep, combinations)
+    _refuse_rounds(sweep, design)
     of_config = choice(sweep, "loss"), int(sweep.seed), int(sweep.epochs)
     designed = Designed(design, combinations, *of_config)
     return Planner(sweep, designed, recalled)
@@ -177,16 +177,8 @@ def _whole(recalled: Planned) -> Planned:
     return recalled._replace(command=PAUSED_COMMAND.sub("", recalled.command), pause_after=None)
 
 
-def _refuse_swept_design(sweep: DictConfig, combinations: list[list[str]]) -> None:
-    """Raise a ConfigError for a design that differs between runs, or that no launcher follows."""
-    swept = {key_of(word) for word in differing(combinations)} | set(
-        sweep.hydra.sweeper.params or {}
-    )
-    if keys := [key for key in DEFAULTS if key in swept]:
-        raise ConfigError(
-            keys[0], "belongs to the whole sweep: expected one value, outside hydra.sweeper.params"
-        )
-    design = Design(**design_values(sweep))
+def _refuse_rounds(sweep: DictConfig, design: Design) -> None:
+    """Raise a ConfigError for a design that the other choices do not allow."""
     if design.rungs > 1 and sweep.machine.pause_after is not None:
         raise ConfigError(PAUSE, "is set by rungs, which pauses the trials that do not go on")
     if design.has_rounds and not str(sweep.hydra.launcher._target_).startswith(OURS):
