@@ -221,7 +221,7 @@ THEIRS = {
         "true_scores",
         "types",
     },
-    "hydra": {"commands", "config", "sweeps"},
+    "hydra": {"commands", "config", "designs", "sweeps"},
     "mlflow": {"report", "tracking"},
     "pytorch_lightning": {"tracking", "training"},
     "matplotlib": {"evaluation", "report"},
@@ -231,7 +231,7 @@ THEIRS = {
     "sklearn": {"calibrators", "data"},
     "scipy": {
         *("calibrators", "certificates", "comparison", "conditions", "corruptions", "evaluation"),
-        *("links", "metrics"),
+        *("designs", "links", "metrics"),
     },
     "safetensors": {"data", "pretrained"},
     "datasets": {"data"},
