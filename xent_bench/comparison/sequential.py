@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from scipy.special import stdtrit
+import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from xent_bench.comparison.boundary import Boundary
-from xent_bench.comparison.stats import LEVEL, Difference, difference, holm
+from xent_bench.comparison.stats import EQUAL, LEVEL, Difference, difference, holm
 
 LOOKS = (3, 5, 8, 12, 18, 30)  # numbers of seeds at which a sweep looks
 GROWTH = 1.6  # factor between looks beyond these
@@ -162,20 +163,40 @@ def up_to_now(
     Its p values and its interval hold at every look, whatever made the sweep stop, also for a
     metric that did not decide when it stopped. Before the first look there is neither.
     """
-    course, pairs = _Course(), min(len(values), len(others))
-    for look, n in enumerate(boundary.looks):
-        if n <= pairs:
-            delta = difference(values[:n], others[:n], margin, better)
-            _update(course, delta, boundary, look, "")
-    latest = course.decision.difference
-    if latest is None:
-        delta = difference(values, others, margin, better)
-        return delta._replace(half_width=None, p=None, p_tie=None)
-    p, p_tie = (
-        boundary.p(smallest, sides) if math.isfinite(smallest) else None
-        for smallest, sides in ((course.smallest, 2), (course.smallest_tie, 1))
+    pairs = min(len(values), len(others))
+    looks = [n for n in boundary.looks if n <= pairs]
+    n = looks[-1] if looks else pairs
+    latest = difference(values[:n], others[:n], margin, better)
+    if not looks:
+        return latest._replace(half_width=None, p=None, p_tie=None)
+    smallest, smallest_tie = _smallest(values[:n], others[:n], margin, boundary)
+    return adjusted(latest, boundary)._replace(
+        p=boundary.p(smallest) if math.isfinite(smallest) else None,
+        p_tie=boundary.p(smallest_tie, 1) if math.isfinite(smallest_tie) else None,
     )
-    return latest._replace(p=p, p_tie=p_tie)
+
+
+def _smallest(
+    values: Sequence[float], others: Sequence[float], margin: float, boundary: Boundary
+) -> tuple[float, float]:
+    """Smallest p / weight over all looks, of a difference and of a tie; infinite without a test.
+
+    As with `difference` at each look, but at once: there are many metrics and pairs of losses.
+    """
+    ours, theirs = np.array(values), np.array(others)
+    looks = np.array([n for n in boundary.looks if n <= len(ours)])
+    with np.errstate(invalid="ignore"):
+        deltas = ours - theirs
+        size = max(np.abs(ours).max(), np.abs(theirs).max())
+        means = np.array([deltas[:n].mean() for n in looks])
+        spreads = np.array([deltas[:n].std(ddof=1) for n in looks])
+        is_tested = np.isfinite(means) & (spreads > EQUAL * size)
+    if not is_tested.any():
+        return math.inf, math.inf
+    n, mean, spread = looks[is_tested], np.abs(means[is_tested]), spreads[is_tested]
+    weights, errors = [boundary.weight(look) for look in n], spread / np.sqrt(n)
+    ps, ties = 2 * stdtr(n - 1, -mean / errors), stdtr(n - 1, (mean - margin) / errors)
+    return float(min(ps / weights)), float(min(ties / weights))
 
 
 def adjusted(delta: Difference, boundary: Boundary) -> Difference:
