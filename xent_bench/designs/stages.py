@@ -34,6 +34,9 @@ def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> l
         for run in _runs(trials):
             ledger.ask(run, pause_after=epoch)
         if not all(ledger.has_reached(run, epoch) for run in _runs(trials)):
+            ledger.further.append(
+                f"{cell.loss}: the better half of {len(trials)} trials goes on after epoch {epoch}"
+            )
             return None
         scores = {trial.hyper: _score(ledger, trial, epoch, design.search_by) for trial in trials}
         going_on = survivors(scores, SIGNS[design.search_by])
@@ -44,7 +47,11 @@ def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> l
         trials = [trial for trial in trials if trial.hyper in going_on]
     for run in _runs(trials):
         ledger.ask(run)
-    return trials if all(map(ledger.has_ended, _runs(trials))) else None
+    if all(map(ledger.has_ended, _runs(trials))):
+        return trials
+    if design.confirm or design.is_sequential:
+        ledger.further.append(f"{cell.loss}: fresh seeds of the chosen trial")
+    return None
 
 
 def _runs(trials: Sequence[Trial]) -> list[Overrides]:

@@ -86,8 +86,8 @@ class Planner:
                 say(line)
         self.printed |= set(ledger.news)
         gpus = self._checked(runs, missing) if missing else 0
-        if runs != self.recalled:
-            remember(self.sweep, runs)
+        if runs != self.recalled or self.designed.design.has_rounds:
+            remember(self.sweep, runs, ledger.news, ledger.further)
         return Plan(runs, missing, sum(self.was_done.values()), gpus)
 
     def end_round(self, missing: list[PlannedRun]) -> None:
