@@ -112,10 +112,6 @@ OURS = {
         "metrics",
         "runs",
     },
-    "designs": {
-        "comparison",  # which keys may be tuned
-        "config",
-    },
     "training": {
         "arrays",
         "conditions",
@@ -241,6 +237,7 @@ THEIRS = {
     "datasets": {"data"},
     "huggingface_hub": {"data", "models"},
     "timm": {"models"},
+    "optuna": {"designs"},
     "threadpoolctl": {"certificates"},
     "rich": {"commands", "sweeps", "tables", "training"},
     "pydantic": {"certificates", "config", "trained_net"},

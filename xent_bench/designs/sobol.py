@@ -36,7 +36,8 @@ def sobol_points(space: Space, number: int, seed: int) -> list[Point]:
         if points := _first_points(space, number, rows(power, seed)):
             return points
     raise ConfigError(
-        "trials", f"{number} different points of loss={space.loss} were not met; expected fewer trials"
+        "trials",
+        f"{number} different points of loss={space.loss} were not met; expected fewer trials",
     )
 
 
