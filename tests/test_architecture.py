@@ -162,12 +162,14 @@ OURS = {
         "config",
         "failures",
         "runs",
+        "tables",
     },
     "sweeps": {
         "config",
         "designs",
         "exit_codes",
         "failures",
+        "links",  # tell which scores a loss can have
         "metrics",
         "process",
         "runs",

@@ -16,6 +16,7 @@ SWEPT = [
 def test_runs_are_grouped_by_setting_loss_trial_and_seed():
     clean, noisy = settings_of(SWEPT, "ce", 0)
 
+    clean, noisy = clean.cells, noisy.cells
     assert [cell.loss for cell in clean] == ["ce", "focal"]
     assert clean[1].trials[0] == Trial(
         ("optimizer.lr=0.1",),
@@ -29,15 +30,16 @@ def test_runs_are_grouped_by_setting_loss_trial_and_seed():
 
 
 def test_a_run_that_names_neither_loss_nor_seed_has_those_of_the_config():
-    ((cell,),) = settings_of([["epochs=1"]], "gce", 7)
+    (setting,) = settings_of([["epochs=1"]], "gce", 7)
 
-    assert cell == Cell("gce", [Trial((), {7: ("epochs=1",)})])
+    assert setting.epochs == 1
+    assert setting.cells[0] == Cell("gce", [Trial((), {7: ("epochs=1",)})])
 
 
 def test_a_loss_by_its_target_is_named_as_in_a_report():
-    ((cell,),) = settings_of([["loss=own", "loss._target_=mine.losses.my_loss"]], "ce", 0)
+    (setting,) = settings_of([["loss=own", "loss._target_=mine.losses.my_loss"]], "ce", 0)
 
-    assert cell.loss == "my_loss"
+    assert setting.cells[0].loss == "my_loss"
 
 
 @pytest.mark.parametrize("words", [("loss=ce", "seed=1"), ("loss=ce",)])
@@ -46,8 +48,6 @@ def test_a_run_gets_another_seed(words):
 
 
 def test_what_changes_no_number_makes_no_trial():
-    ((cell,),) = settings_of(
-        [["machine.threads=1", "notes=a"], ["machine.threads=2", "notes=a"]], "ce", 0
-    )[:1]
+    swept = [["machine.threads=1", "notes=a"], ["machine.threads=2", "notes=a"]]
 
-    assert len(cell.trials) == 1
+    assert not any(setting.is_tuned for setting in settings_of(swept, "ce", 0))

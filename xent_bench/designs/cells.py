@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from xent_bench.comparison.trials import is_hyper
-from xent_bench.config.design_keys import DEFAULTS
 from xent_bench.designs.ledger import Overrides, key_of
+from xent_bench.designs.space import may_be_tuned
 
-# keys that change no number of a run, so that no trial differs by them
-NO_SCIENCE = ("machine", "notes", "tags", "name", "experiment", "calibrator", "shift", "foreign")
 SEED, LOSS = "seed", ("loss", "loss._target_")
 
 
@@ -35,33 +32,48 @@ class Cell(NamedTuple):
         return list(dict.fromkeys(seed for trial in self.trials for seed in trial.runs))
 
 
-def settings_of(combinations: Iterable[Sequence[str]], loss: str, seed: int) -> list[list[Cell]]:
-    """Group the overrides of a sweep's runs: a list for each setting, of a cell for each loss.
+class Setting(NamedTuple):
+    """The losses that are compared with each other, in the order of the sweep."""
+
+    words: Overrides  # that are the same for all of its runs
+    cells: list[Cell]
+
+    @property
+    def epochs(self) -> int | None:
+        """The number of epochs, where the overrides name it."""
+        typed = [word.partition("=")[2] for word in self.words if key_of(word) == "epochs"]
+        return int(typed[-1]) if typed else None
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether a loss has several trials to choose from."""
+        return any(len(cell.trials) > 1 for cell in self.cells)
+
+
+def settings_of(combinations: Iterable[Sequence[str]], loss: str, seed: int) -> list[Setting]:
+    """Group the overrides of a sweep's runs by setting, loss, trial and seed.
 
     `loss` and `seed` are those of runs whose overrides name none.
     """
     settings: dict[Overrides, dict[str, dict[Overrides, dict[int, Overrides]]]] = {}
     for words in map(tuple, combinations):
         name = next((_loss_of(word) for word in reversed(words) if key_of(word) in LOSS), loss)
-        hyper = tuple(word for word in words if is_tuned(key_of(word)))
+        hyper = tuple(word for word in words if may_be_tuned(key_of(word)))
         setting = tuple(
             word for word in words if word not in hyper and key_of(word) not in (SEED, *LOSS)
         )
         trials = settings.setdefault(setting, {}).setdefault(name, {})
         trials.setdefault(hyper, {})[_seed_of(words, seed)] = words
     return [
-        [
-            Cell(name, [Trial(hyper, runs) for hyper, runs in trials.items()])
-            for name, trials in losses.items()
-        ]
-        for losses in settings.values()
+        Setting(
+            words,
+            [
+                Cell(name, [Trial(hyper, runs) for hyper, runs in trials.items()])
+                for name, trials in losses.items()
+            ],
+        )
+        for words, losses in settings.items()
     ]
-
-
-def is_tuned(key: str) -> bool:
-    """Whether runs that differ in this key may be trials of one loss."""
-    head = key.partition(".")[0]
-    return is_hyper(key) and key not in LOSS and head not in (*NO_SCIENCE, *DEFAULTS, "hydra")
 
 
 def reseeded(words: Sequence[str], seed: int) -> Overrides:

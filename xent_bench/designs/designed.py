@@ -12,3 +12,4 @@ class Designed(NamedTuple):
     combinations: list[list[str]]
     loss: str  # of runs whose overrides name none
     seed: int  # of these, too
+    epochs: int  # likewise

@@ -8,7 +8,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.sweeps.launcher import SweepLauncher
-from xent_bench.sweeps.lines import say_news
 from xent_bench.sweeps.session import session_of
 
 
@@ -47,7 +46,6 @@ class MissingRuns(BasicSweeper):
                 return []
             planner.end_round(plan.missing)
             plan = planner.next_plan()
-            say_news(plan.news)
             if not plan.missing:
                 self.launcher.finish(tally)
                 return []
