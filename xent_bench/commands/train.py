@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from xent_bench.config.command_line import flags_first
+from xent_bench.config.completion import is_completed
 from xent_bench.config.configure import ConfigError, check_sources
 from xent_bench.config.design_keys import design_tag
 from xent_bench.config.explain import composition_error, refuse
@@ -40,7 +41,8 @@ def main() -> None:
     register_files()
     try:
         sys.argv[1:] = flags_first(sys.argv[1:])
-        _app()
+        if not is_completed(sys.argv[1:]):
+            _app()
     except (KeyboardInterrupt, Preempted) as ending:
         by_hand = isinstance(ending, KeyboardInterrupt)
         print(f"{'Interrupted' if by_hand else 'Preempted'}. The same command goes on from here.")

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS, composition_error
+from xent_bench.config.schema import Sampler
 from xent_bench.designs.grid import grid, grid_size
 from xent_bench.sweeps.typed_sweep import typed_sweep
 
@@ -17,7 +18,7 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
     With trials=N, hyper-parameters are searched: each loss has N points in the place of all
     combinations. None for another sweeper, which chooses as it goes: its runs are checked when they
     start. ConfigError for more runs than machine.most_runs: they are counted before there is a
-    list.
+    list. With sampler=tpe only the first trials are listed.
     """
     sweep = typed_sweep(config)
     if sweep is None:
@@ -30,7 +31,13 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
 
     check_search(sweep)
     check_number_of_runs(number_of_runs(sweep, config.trials), config)
-    return combinations(sweep, config.trials, config.sampler_seed)
+    trials = config.trials
+    if config.sampler is Sampler.tpe:
+        from xent_bench.designs.adaptive import batch_after, check_installed
+
+        check_installed()
+        trials = batch_after(0, trials)  # the others follow from their scores
+    return combinations(sweep, trials, config.sampler_seed)
 
 
 def check_number_of_runs(runs: int, config: DictConfig) -> None:
