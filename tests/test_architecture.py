@@ -162,12 +162,14 @@ OURS = {
         "config",
         "failures",
         "runs",
+        "tables",
     },
     "sweeps": {
         "config",
         "designs",
         "exit_codes",
         "failures",
+        "links",  # tell which scores a loss can have
         "metrics",
         "process",
         "runs",
@@ -237,6 +239,7 @@ THEIRS = {
     "datasets": {"data"},
     "huggingface_hub": {"data", "models"},
     "timm": {"models"},
+    "optuna": {"designs"},
     "threadpoolctl": {"certificates"},
     "rich": {"commands", "sweeps", "tables", "training"},
     "pydantic": {"certificates", "config", "trained_net"},

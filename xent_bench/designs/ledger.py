@@ -31,6 +31,7 @@ class Ledger:
         self.outcome_of = outcome_of
         self.asked: dict[Overrides, int | None] = {}  # epoch after which to pause; None: at no one
         self.news: list[str] = []  # sentences on what was decided
+        self.further: list[str] = []  # what may follow when all that is asked for has ended
 
     def ask(self, run: Overrides, pause_after: int | None = None) -> None:
         """Ask for a run, up to an epoch or whole; a later request replaces an earlier one."""

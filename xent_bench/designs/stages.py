@@ -34,6 +34,9 @@ def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> l
         for run in _runs(trials):
             ledger.ask(run, pause_after=epoch)
         if not all(ledger.has_reached(run, epoch) for run in _runs(trials)):
+            ledger.further.append(
+                f"{cell.loss}: the better half of {len(trials)} trials goes on after epoch {epoch}"
+            )
             return None
         scores = {trial.hyper: _score(ledger, trial, epoch, design.search_by) for trial in trials}
         going_on = survivors(scores, SIGNS[design.search_by])
@@ -44,7 +47,11 @@ def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> l
         trials = [trial for trial in trials if trial.hyper in going_on]
     for run in _runs(trials):
         ledger.ask(run)
-    return trials if all(map(ledger.has_ended, _runs(trials))) else None
+    if all(map(ledger.has_ended, _runs(trials))):
+        return trials
+    if design.confirm or design.is_sequential:
+        ledger.further.append(f"{cell.loss}: fresh seeds of the chosen trial")
+    return None
 
 
 def _runs(trials: Sequence[Trial]) -> list[Overrides]:
@@ -77,11 +84,8 @@ def winner_of(
     return Winner(cell.loss, owners[str(choice.trial.runs[0].folder)])
 
 
-def tell_choice(
-    ledger: Ledger, cells: Sequence[Cell], winners: Sequence[Winner], search_by: str
-) -> None:
-    """Tell which trial of each loss was chosen; nothing where no loss has several."""
-    trials = max(len(cell.trials) for cell in cells)
+def tell_choice(ledger: Ledger, winners: Sequence[Winner], search_by: str, *, trials: int) -> None:
+    """Tell which trial of each loss was chosen among `trials`; nothing where no loss has several."""
     if trials < 2:
         return
     listed = "; ".join(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import nan
+from statistics import fmean
 from typing import NamedTuple
 
 from xent_bench.comparison.contrasts import same_weights
@@ -21,6 +22,8 @@ from xent_bench.config.nearest import nearest
 from xent_bench.designs.cells import Trial
 from xent_bench.designs.ledger import Ledger
 from xent_bench.runs.design import Design
+from xent_bench.runs.pace import duration
+from xent_bench.tables import n_runs
 
 
 class Course(NamedTuple):
@@ -40,6 +43,9 @@ def ask_until_decided(ledger: Ledger, course: Course, design: Design) -> None:
             f"is not among the losses of the sweep; {nearest(design.baseline, course.trials)}"
         )
         raise ConfigError("baseline", f"{design.baseline} {complaint}")
+    if len(course.trials) < 2:
+        complaint = f"compares losses with {design.baseline}, and the sweep has no other"
+        raise ConfigError("until", f"decided {complaint}; expected as in loss=ce,focal")
     by = by_key()[design.primary]
     looks = looks_until(design.max_seeds)
     values = {loss: _values(ledger, course, loss, by) for loss in course.trials}
@@ -54,9 +60,19 @@ def ask_until_decided(ledger: Ledger, course: Course, design: Design) -> None:
             if place < seeds_of[loss]:
                 ledger.ask(trial.with_seed(seed))
     _tell(ledger, decisions, looks, by, design.baseline)
-    if wanted and any(values.values()):
+    if wanted:
         at, left = max(wanted.values()), most_runs_left(values, design.baseline, looks, decisions)
-        ledger.news.append(f"Next look at {at} seeds; at most {left} runs are left")
+        ledger.further.append(
+            f"the next look is at {at} seeds; at most {n_runs(left)} are left{_time(ledger, left)}"
+        )
+
+
+def _time(ledger: Ledger, runs: int) -> str:
+    """', 12 min one after the other', by the finished runs' mean duration; empty without one."""
+    finished = [run for words in ledger.asked if (run := ledger.result(words))]
+    if not finished:
+        return ""
+    return f", {duration(runs * fmean(run.seconds for run in finished))} one after the other"
 
 
 def _values(ledger: Ledger, course: Course, loss: str, by: Yardstick) -> list[float]:
