@@ -165,7 +165,7 @@ def _is_sound(design: Design) -> bool:
 
 
 def _departures(design: Design, baseline: str, by: Yardstick) -> list[str]:
-    """In what a comparison differs from what the design declared, in words."""
+    """Differences between a comparison and what the design declared, in words."""
     declared = by_key(YARDSTICKS)[design.primary]
     departures = []
     if by.key != design.primary:
