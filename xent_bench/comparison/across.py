@@ -9,7 +9,7 @@ shown to be better under a condition.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.compare import Comparison, most_rivals
 from xent_bench.comparison.contrasts import Field, Pairs, same_weights
 from xent_bench.comparison.setting import setting_of
 from xent_bench.comparison.stats import LEVEL, Difference, holm
@@ -182,7 +182,7 @@ def _differences(
     rows = {row.label: row for row in comparison.rows if row.n}
     field = Field(
         {label: row.runs for label, row in rows.items()},
-        max(row.trials for row in comparison.rows),
+        most_rivals(comparison.rows),
     )
     for label in rows:
         pairs: Pairs = [] if label == baseline else field.paired(label, baseline, by.key)

@@ -3,10 +3,12 @@
 This module computes and prints nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from xent_bench.comparison.confirmed import with_fresh_apart
 from xent_bench.comparison.contrasts import (
     Contrast,
     Field,
@@ -17,6 +19,13 @@ from xent_bench.comparison.contrasts import (
     leaders,
 )
 from xent_bench.comparison.control import Control, control_of
+from xent_bench.comparison.fairness import (
+    budget,
+    confounded,
+    sampler_of,
+    tried_by_loss,
+    unequal,
+)
 from xent_bench.comparison.setting import (
     Setting,
     identity_of,
@@ -24,15 +33,18 @@ from xent_bench.comparison.setting import (
     name_of,
     setting_of,
 )
-from xent_bench.comparison.stats import Estimate, choice_widening, estimate
+from xent_bench.comparison.stats import Estimate, Rivals, estimate, widest
 from xent_bench.comparison.still_falling import still_falling
 from xent_bench.comparison.trials import EmptyCell, Trial, empty_cells, trials_of
 from xent_bench.comparison.trust import VERDICT_PREFIXES, trust
-from xent_bench.comparison.tuning import Choice, at_edge, budget, choose, confounded, unequal
+from xent_bench.comparison.tuned_space import at_edge
+from xent_bench.comparison.tuning import Choice, choose
 from xent_bench.comparison.yardsticks import CHOOSE_BY, PRIMARY, YARDSTICKS, Yardstick, by_key
+from xent_bench.config.design_keys import DESIGN
 from xent_bench.config.nearest import hint
 from xent_bench.failures import UsageError
 from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.design import design_of
 from xent_bench.runs.result import Run
 
 BASELINE = "ce"
@@ -43,7 +55,8 @@ class Options(NamedTuple):
 
     baseline: str | None = None  # None: ce, if the comparison has it
     yardsticks: tuple[Yardstick, ...] = YARDSTICKS
-    choose_by: str = CHOOSE_BY  # metric on val that chooses hyper-parameters
+    # metric on val that chooses hyper-parameters; empty: that of the runs' design, or CHOOSE_BY
+    choose_by: str = ""
     rank_anyway: bool = False  # rank also where losses were not tuned alike
     primary: str = PRIMARY  # key of the metric that decides which loss is better
 
@@ -54,6 +67,7 @@ class Row(NamedTuple):
     choice: Choice
     estimates: dict[str, Estimate]  # by metric key, of the metrics that every run has
     scaled_map: str  # formula of temperature scaling for this loss, such as softmax(z / T)
+    trials: int = 1  # among which the loss's trial was chosen; 1 for an untuned loss
 
     @property
     def label(self) -> str:
@@ -71,9 +85,15 @@ class Row(NamedTuple):
         return self.choice.runs
 
     @property
-    def trials(self) -> int:
-        """Number of trials among which the loss's trial was chosen; 1 for an untuned loss."""
-        return max(1, len(self.choice.candidates))
+    def rivals(self) -> Rivals:
+        """Numbers of trials among which seeds chose that are reported themselves.
+
+        They are 1 for an untuned loss, and for one that fresh seeds report. Of a search that was
+        halved they are those trained to the end, and all: see `widest`.
+        """
+        if self.choice.is_confirmed:
+            return 1, 1
+        return max(1, len(self.choice.candidates)), self.trials
 
     @property
     def n(self) -> int:
@@ -120,6 +140,7 @@ class Comparison(NamedTuple):
     confounded: list[str]  # what differs between losses besides the loss and its parameters
     control: Control
     runs: list[Run]
+    sampler: str = ""  # that placed each loss's trials by their results; empty: all have the same
 
     @property
     def baseline(self) -> str | None:
@@ -130,6 +151,17 @@ class Comparison(NamedTuple):
     def is_tuned(self) -> bool:
         """Whether any loss had more than one trial to choose from."""
         return any(row.trials > 1 for row in self.rows)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether all tuned losses are reported by fresh seeds, which chose nothing."""
+        return any(row.choice.is_confirmed for row in self.rows)
+
+
+def most_rivals(rows: Iterable[Row]) -> Rivals:
+    """The largest numbers of trials that any of these losses was chosen from: see `Row.rivals`."""
+    finished, tried = zip(*(row.rivals for row in rows), strict=True)
+    return max(finished), max(tried)
 
 
 def compare(
@@ -171,19 +203,22 @@ def _comparison(
     unfinished: list[Unfinished],
     options: Options,
 ) -> Comparison:
+    options = options._replace(choose_by=options.choose_by or _search_by(runs))
     trials = trials_of(runs, unfinished, options.choose_by)
+    trials = with_fresh_apart(trials, options.choose_by)
     choices = choose(trials, options.choose_by)
-    rows = [_row(choice) for choice in choices.values()]
     tuned_over = budget(trials, choices)
+    tried = tried_by_loss(trials, tuned_over)
+    rows = [_row(choice, tried[loss]) for loss, choice in choices.items()]
     differing = confounded(tuned_over)
-    chosen = {loss: choice for loss, choice in choices.items() if len(choice.candidates) > 1}
-    candidates = {id(trial) for choice in chosen.values() for trial in choice.candidates}
-    tried = [trial for trial in trials if id(trial) in candidates or trial.has_diverged]
+    chosen = {row.label: row.trial for row in rows if row.trials > 1 and row.choice.candidates}
+    budgeted = set(map(id, tuned_over))
+    ends = [trial for trial in trials if id(trial) in budgeted or trial.has_diverged]
     unfair = "; ".join(filter(None, [unequal(tuned_over), *differing]))
     unranked = "" if options.rank_anyway else unfair
     rows.sort(key=lambda row: row.label if unranked else _order(row, options))
     ranked = {} if unranked else {row.label: row.runs for row in rows if row.n}
-    field = Field(ranked, max(row.trials for row in rows))
+    field = Field(ranked, most_rivals(rows))
     baseline = _baseline(rows, options)
     yardsticks = by_key(options.yardsticks)
     differences = (
@@ -206,11 +241,12 @@ def _comparison(
         _falling(finished),
         flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
         empty_cells(trials),
-        at_edge(tried, {loss: choice.trial for loss, choice in chosen.items()}),
+        at_edge(ends, chosen),
         unfinished,
         differing,
         control_of(runs),
         runs,
+        sampler_of(tuned_over),
     )
 
 
@@ -233,13 +269,22 @@ def _order(row: Row, options: Options) -> tuple[float, str]:
     return (-by.better * estimated.mean if estimated else float("inf")), row.label
 
 
-def _row(choice: Choice) -> Row:
+def _search_by(runs: Iterable[Run]) -> str:
+    """The metric on val by which the runs' search chose; CHOOSE_BY without a search."""
+    metrics = Counter(design_of(run.tags).search_by for run in runs if DESIGN in run.tags)
+    return metrics.most_common(1)[0][0] if metrics else CHOOSE_BY
+
+
+def _row(choice: Choice, tried: int) -> Row:
+    """The row of a loss; `tried` is the number of trials that a search tried, 0 for a grid."""
     runs = choice.runs
     first = runs[0].metrics if runs else ()
     keys = [key for key in first if all(key in run.metrics for run in runs)]
-    widening = choice_widening(len(runs), len(choice.candidates))
+    trials = max(1, tried, len(choice.candidates))
+    row = Row(choice, {}, "", trials)
+    widening = widest(len(runs), row.rivals)
     estimates = {
         key: estimate([run.metrics[key] for run in runs], widening=widening) for key in keys
     }
     maps = [run.tags["scaled_map"] for run in runs if "scaled_map" in run.tags]
-    return Row(choice, estimates, (maps or ["softmax(z / T)"])[0])
+    return row._replace(estimates=estimates, scaled_map=(maps or ["softmax(z / T)"])[0])

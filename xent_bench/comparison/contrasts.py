@@ -16,10 +16,11 @@ from typing import NamedTuple
 from xent_bench.comparison.stats import (
     LEVEL,
     Difference,
-    choice_widening,
+    Rivals,
     difference,
     holm,
     p_of_all_pairs,
+    widest,
 )
 from xent_bench.comparison.yardsticks import Yardstick, quoted
 from xent_bench.runs.result import Run
@@ -45,10 +46,10 @@ class Contrast(NamedTuple):
 
 
 class Field(NamedTuple):
-    """The competing losses' runs, and the largest number of trials that a loss was chosen from."""
+    """The competing losses' runs, and the largest numbers of trials a loss was chosen from."""
 
     runs: Runs
-    trials: int
+    rivals: Rivals
 
     def paired(self, label: str, other: str, key: str) -> Pairs:
         """Pair the runs of two losses by seed; runs without the metric `key` are left out."""
@@ -57,7 +58,7 @@ class Field(NamedTuple):
     def difference(self, pairs: Pairs, by: Yardstick) -> Difference:
         """Mean of first run minus second run over the pairs, with the error of tuned losses."""
         ours, theirs = zip(*((a.metrics[by.key], b.metrics[by.key]) for a, b in pairs), strict=True)
-        widening = choice_widening(len(pairs), self.trials)
+        widening = widest(len(pairs), self.rivals)
         return difference(ours, theirs, by.tie, by.better, widening=widening)
 
 
@@ -165,7 +166,7 @@ def leaders(field: Field, by: Yardstick) -> Leaders:
     distinct = list(dict.fromkeys(alike.values()))
     values = [[run.metrics[by.key] for run in competing[label]] for label in distinct]
     pairs = list(combinations(distinct, 2))
-    ps = holm(p_of_all_pairs(values, choice_widening(len(values[0]), field.trials)))
+    ps = holm(p_of_all_pairs(values, widest(len(values[0]), field.rivals)))
     different = {pair for pair, p in zip(pairs, ps, strict=True) if p is not None and p < LEVEL}
     beaten = {label for pair in different if alike[best] in pair for label in pair} - {alike[best]}
     beaten |= {label for label in distinct if isfinite(means[best]) and not isfinite(means[label])}

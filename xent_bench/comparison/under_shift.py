@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xent_bench.arrays import Values
-from xent_bench.comparison.compare import Comparison, Row
-from xent_bench.comparison.stats import Estimate, choice_widening, estimate
+from xent_bench.comparison.compare import Comparison, Row, most_rivals
+from xent_bench.comparison.stats import Estimate, estimate, widest
 from xent_bench.metrics.shifts import (
     AS_TRAINED,
     CERTAINTIES,
@@ -140,7 +140,7 @@ def _key(prefix: str, name: str, severity: int, score: str) -> str:
 
 
 def _shifted(row: Row, baseline: Row | None, names: list[str], severities: list[int]) -> ShiftedRow:
-    widening = choice_widening(row.n, row.trials)
+    widening = widest(row.n, row.rivals)
     curves = {}
     for key in KEYS:
         curve = [_curve(run, key, names, severities) for run in row.runs]
@@ -155,8 +155,8 @@ def _shifted(row: Row, baseline: Row | None, names: list[str], severities: list[
         _top1(ours, names, severities) - _top1(theirs, names, severities) for ours, theirs in pairs
     ]
     ratios = [relative_error(ours, theirs, names, severities) for ours, theirs in pairs]
-    widest = max(row.trials, baseline.trials) if baseline else row.trials
-    paired_widening = choice_widening(len(pairs), widest)
+    rivals = most_rivals([row, baseline or row])
+    paired_widening = widest(len(pairs), rivals)
     return ShiftedRow(
         row.label,
         row.n,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison, Row, most_rivals
 from xent_bench.comparison.contrasts import Contrast
-from xent_bench.comparison.stats import LEVEL, choice_widening, largest_spread, seeds_needed
+from xent_bench.comparison.stats import LEVEL, Rivals, largest_spread, seeds_needed, widest
 from xent_bench.comparison.yardsticks import Yardstick, by_key, quoted
 from xent_bench.tables import Best, Table
 
@@ -61,7 +61,7 @@ def _marks_in(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _seeds(row: Row) -> str:
     """Number of finished runs, as '2/3' if more runs were begun."""
-    return _of(row.n, max(row.n, row.trial.begun))
+    return _of(row.n, row.choice.begun)
 
 
 def _of(finished: int, begun: int) -> str:
@@ -130,7 +130,7 @@ def differences(comparison: Comparison) -> Table:
 def _widened(comparison: Comparison) -> str:
     """Say how much wider tuning makes intervals, for the row with most seeds; empty if untuned."""
     n = max((row.n for row in comparison.rows), default=1)
-    factor = choice_widening(n, max(row.trials for row in comparison.rows))
+    factor = widest(n, most_rivals(comparison.rows))
     if factor == 1:
         return ""
     return f", {factor:.2f} times as wide as untuned, since their choices share seeds"
@@ -212,7 +212,7 @@ def power(comparison: Comparison, points: float) -> Table:
     primary = comparison.options.primary
     family = 1 if primary == "test/top1" else len(quoted(primary)) - 1
     level = LEVEL / (len(contrasts) * family)
-    most = max(row.trials for row in comparison.rows)
+    most = most_rivals(comparison.rows)
     rows = [
         [contrast.label, str(contrast.difference.n), *_needed(contrast, points, level, most)]
         for contrast in contrasts
@@ -229,10 +229,10 @@ def power(comparison: Comparison, points: float) -> Table:
     return Table(title, headings, rows, notes)
 
 
-def _needed(contrast: Contrast, points: float, level: float, trials: int) -> list[str]:
+def _needed(contrast: Contrast, points: float, level: float, rivals: Rivals) -> list[str]:
     """Four cells: spread and seeds needed, from the measured spread and from its upper limit."""
     spread, n = contrast.difference.spread, contrast.difference.n
-    widening = choice_widening(n, trials)
+    widening = widest(n, rivals)
     if spread is None:
         return ["-"] * 4
     cells = []

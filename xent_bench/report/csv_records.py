@@ -22,7 +22,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             "loss": row.trial.loss,
             **row.trial.varied,
             "n": row.n,
-            "begun": max(row.n, row.trial.begun),
+            "begun": row.choice.begun,
             "trials": row.trials,
             "reported": " ".join(run.tags.get("key", run.name) for run in row.runs),
             "seconds": row.seconds,
