@@ -171,6 +171,7 @@ def _show(
     from xent_bench.report.class_size_tables import class_size_tables
     from xent_bench.report.conclusion import conclusion
     from xent_bench.report.notes import facts, legend, warnings
+    from xent_bench.report.search_tables import search_tables
     from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
     from xent_bench.report.worst_group_table import worst_group_table
@@ -179,7 +180,8 @@ def _show(
     if options.power is not None:
         show(tables.power(comparison, options.power))
     if options.trials:
-        show(tables.trials(comparison))
+        for table in (tables.trials(comparison), *search_tables(comparison)):
+            show(table)
     if options.trials or options.power is not None:
         return
     shown = [tables.levels(comparison)]

@@ -26,6 +26,12 @@ class Axis(NamedTuple):
         low, high, value = map(self._unit, (self.low, self.high, value))
         return (value - low) / (high - low)
 
+    def value(self, place: float) -> float:
+        """The value at a place in [0, 1]."""
+        low, high = self._unit(self.low), self._unit(self.high)
+        value = low + place * (high - low)
+        return math.exp(value) if self.is_log else value
+
     def _unit(self, value: float) -> float:
         return math.log(value) if self.is_log else value
 

@@ -163,10 +163,11 @@ def mean_cost(trial: Trial, seeds: set[int], key: str) -> float:
     scores = [score for score in metrics if score is not None]
     if not scores or len(scores) < len(metrics):
         return math.inf
-    return round(_sign(key) * fmean(scores), DIGITS)
+    return round(sign_of(key) * fmean(scores), DIGITS)
 
 
-def _sign(key: str) -> int:
+def sign_of(key: str) -> int:
+    """The sign that makes a smaller value of this metric the better one."""
     return -1 if key.partition("/")[2] in LARGER_IS_BETTER else 1
 
 

@@ -6,6 +6,7 @@ from math import isfinite
 from xent_bench.comparison.compare import Comparison, Row, most_rivals
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.stats import LEVEL, Rivals, largest_spread, seeds_needed, widest
+from xent_bench.comparison.trials import Trial
 from xent_bench.comparison.yardsticks import Yardstick, by_key, quoted
 from xent_bench.tables import Best, Table
 
@@ -182,6 +183,7 @@ def trials(comparison: Comparison) -> Table:
     """Table with one row for each trial: its score on val, which chooses the trial of a loss."""
     metric = comparison.options.choose_by
     chosen = {id(row.trial) for row in comparison.rows}
+    is_halved = any(trial.is_paused for trial in comparison.trials)
     rows = []
     for trial in sorted(comparison.trials, key=lambda trial: trial.loss):
         score = trial.score
@@ -189,13 +191,23 @@ def trials(comparison: Comparison) -> Table:
         if score is not None and score.half_width is not None:
             cell += f"±{score.half_width:.4f}"
         n = _of(len(trial.runs), trial.begun)
-        rows.append([trial.label, n, Best(cell) if id(trial) in chosen else cell])
+        row = [trial.label, n, Best(cell) if id(trial) in chosen else cell]
+        rows.append([*row, _ending(trial)] if is_halved else row)
     title = f"Trials on {comparison.setting}"
     notes = [
         f"Mean {metric} over the seeds of each trial. Marked: the chosen trial of a loss, by the "
         "mean over the seeds that all its trials share."
+        + " Fresh seeds are not among them."
+        * any(trial.fresh for trial in comparison.trials)
     ]
-    return Table(title, ["loss", "n", metric], rows, notes)
+    headings = ["loss", "n", metric, *["ended"] * is_halved]
+    return Table(title, headings, rows, notes)
+
+
+def _ending(trial: Trial) -> str:
+    """How a trial without a result ended; empty for a finished one."""
+    reasons = dict.fromkeys(run.reason.partition(":")[0] for run in trial.unfinished)
+    return " / ".join(reasons)
 
 
 def power(comparison: Comparison, points: float) -> Table:

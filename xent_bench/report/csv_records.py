@@ -4,7 +4,9 @@ from typing import Any
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.spent import epochs_trained, runs_of, state_of
 from xent_bench.report import comparison_tables
+from xent_bench.report.search_records import search_records
 
 
 def losses(comparison: Comparison) -> list[dict[str, Any]]:
@@ -15,6 +17,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         for column, value in _columns(contrast).items()
     }
     columns = list(dict.fromkeys(column for _, column in differences))
+    searched = search_records(comparison)
     return [
         {
             "experiment": comparison.experiment,
@@ -39,6 +42,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             if row.label in verdicts
         }
         | {column: differences.get((row.label, column)) for column in columns}
+        | searched.get(row.label, {})
         for row in comparison.rows
     ]
 
@@ -57,6 +61,8 @@ def trials(comparison: Comparison) -> list[dict[str, Any]]:
             comparison.options.choose_by: trial.score and trial.score.mean,
             f"{comparison.options.choose_by}/half_width": trial.score and trial.score.half_width,
             "chosen": any(trial is other for other in chosen),
+            "state": state_of(trial).value,
+            "epochs": sum(epochs_trained(run) or 0 for run in runs_of(trial)),
         }
         for trial in comparison.trials
     ]
