@@ -21,6 +21,7 @@ from scipy.special import log_softmax
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.importance import importances
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS
 from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
@@ -157,6 +158,25 @@ def confirmed_trials(rng: np.random.Generator, number: int, fresh: int) -> Compa
     (comparison,) = compare(runs)
     assert comparison.is_confirmed
     return comparison
+
+
+def idle_keys(rng: np.random.Generator, number: int, trials: int) -> Comparison:
+    """Compare losses that are searched over three hyper-parameters, none of which does anything."""
+    points = rng.random((trials, 3))
+    names = ("optimizer.momentum", "optimizer.weight_decay", "clip_norm")
+    runs = []
+    for loss in losses(number):
+        for point in points:
+            run = run_of(loss, 0, lucky(rng.standard_normal()))
+            params = run.params | dict(zip(names, map(float, point), strict=True))
+            runs.append(replace(run, params=params))
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def said_to_matter(comparison: Comparison) -> list[bool]:
+    """Whether a hyper-parameter of any loss is said to matter."""
+    return [any(entry.is_shown for entry in importances(comparison))]
 
 
 def scaled_alike(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
@@ -384,6 +404,13 @@ def claims(share: float = 1.0) -> list[Claim]:
             partial(confirmed_trials, number=5, fresh=5),
             partial(false_verdict, primary=True),
             1000,
+        ),
+        Claim(
+            "a hyper-parameter matters",
+            "5 losses, 16 trials over three hyper-parameters without effect, 1 seed",
+            partial(idle_keys, number=5, trials=16),
+            said_to_matter,
+            400,
         ),
     ]
     rows += [

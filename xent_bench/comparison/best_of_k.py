@@ -1,4 +1,4 @@
-"""What a loss would reach with fewer trials: the best of k of those that it had."""
+"""The score that a loss would reach with fewer trials: the best of k of those that it had."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean

@@ -25,7 +25,7 @@ class State(Enum):
 
 
 class Spent(NamedTuple):
-    """What the trials of one loss have cost."""
+    """The trials, runs and epochs that one loss has cost."""
 
     loss: str
     trials: dict[State, int]  # number of trials that ended so

@@ -14,6 +14,7 @@ from xent_bench.comparison.trials import Trial, number, seed_of
 from xent_bench.comparison.tuned_space import axes_of, distance
 from xent_bench.comparison.tuning import mean_cost
 from xent_bench.comparison.yardsticks import Yardstick, by_key
+from xent_bench.runs.begun import paused_epoch
 
 MOST = 4  # neighbours of a trial
 FLAT, SHARP, UNEVEN, UNKNOWN = "flat", "sharp", "uneven", "unknown"
@@ -37,6 +38,11 @@ class Surroundings(NamedTuple):
     neighbours: list[Neighbour]
     margin: float | None  # largest difference that counts as none, in the metric's own unit
     word: str  # flat, sharp, uneven or unknown
+
+    @property
+    def compared(self) -> int:
+        """Number of neighbours that can be compared with the chosen trial."""
+        return sum(_gap(neighbour) is not None for neighbour in self.neighbours)
 
 
 def surroundings(comparison: Comparison) -> list[Surroundings]:
@@ -102,10 +108,10 @@ def nearest(chosen: Trial, trials: Sequence[Trial]) -> list[tuple[Trial, float]]
 
 
 def _note(trial: Trial) -> str:
-    """How a trial ended that cannot be compared: 'diverged', or 'paused after epoch 3'."""
+    """How a trial ended that cannot be compared: 'diverged', or 'paused at 3'."""
     state = state_of(trial)
     if state is State.PAUSED:
-        return next(run.reason for run in trial.unfinished if run.reason.startswith("paused"))
+        return f"paused at {min(filter(None, map(paused_epoch, trial.unfinished)))}"
     return "fewer seeds" if state is State.FINISHED else state.value
 
 
@@ -113,11 +119,12 @@ def _word(neighbours: Sequence[Neighbour], margin: float | None) -> str:
     """Say whether the neighbours are worse by more than the margin: none, all or some of them."""
     if margin is None:
         return UNKNOWN
-    gaps = [
-        math.inf if neighbour.note == State.DIVERGED.value else neighbour.loss_of_score
-        for neighbour in neighbours
-    ]
-    worse = [gap > margin for gap in gaps if gap is not None]
+    worse = [gap > margin for gap in map(_gap, neighbours) if gap is not None]
     if not worse:
         return UNKNOWN
     return SHARP if all(worse) else UNEVEN if any(worse) else FLAT
+
+
+def _gap(neighbour: Neighbour) -> float | None:
+    """By how much the chosen trial is better; infinite where the neighbour diverged."""
+    return math.inf if neighbour.note == State.DIVERGED.value else neighbour.loss_of_score

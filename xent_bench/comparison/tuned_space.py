@@ -9,6 +9,7 @@ from xent_bench.comparison.tuning import in_order
 
 MANY = 10  # distinct numbers; more are described by their ends, and their ends are zones
 OUTER = 0.1  # share of the range that is an end zone, where there are many values
+EVEN = 6  # distinct values, from which on their spacing tells the scale
 RATIO = 5.0  # largest over smallest positive value, above which a range is logarithmic
 
 
@@ -42,13 +43,33 @@ def spans_orders(values: Iterable[float]) -> bool:
     return min(every) > 0 and max(every) / min(every) > RATIO
 
 
+def is_logarithmic(values: Iterable[float]) -> bool:
+    """Whether values belong on a logarithmic axis, where several tell how they were drawn.
+
+    EVEN or more values must also lie more evenly on it than on a linear one: uniform draws from
+    (0, 5) span orders of magnitude by chance.
+    """
+    distinct = sorted(set(values))
+    if not spans_orders(distinct):
+        return False
+    return len(distinct) < EVEN or _unevenness(list(map(math.log, distinct))) < _unevenness(
+        distinct
+    )
+
+
+def _unevenness(values: Sequence[float]) -> float:
+    """Largest distance of increasing values, scaled to [0, 1], from values at equal distances."""
+    span, n = values[-1] - values[0], len(values)
+    return max(abs((v - values[0]) / span - i / (n - 1)) for i, v in enumerate(values))
+
+
 def axis_of(texts: Iterable[str | None]) -> Axis | None:
     """The axis of values given as texts; None if there are fewer than two or one is no number."""
     values = {number(text) for text in texts}
     numbers = [value for value in values if value is not None and math.isfinite(value)]
     if len(numbers) < 2 or len(numbers) < len(values):
         return None
-    return Axis(min(numbers), max(numbers), spans_orders(numbers))
+    return Axis(min(numbers), max(numbers), is_logarithmic(numbers))
 
 
 def axes_of(trials: Sequence[Trial]) -> dict[str, Axis | None]:

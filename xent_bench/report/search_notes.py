@@ -30,7 +30,7 @@ def _cost(spent: Spent) -> str:
     states = [f"{spent.trials[state]} {state.value}" for state in State if spent.trials[state]]
     fresh = f", {spent.fresh} of them with fresh seeds" * bool(spent.fresh)
     trials = f"{spent.begun} trials ({', '.join(states)})"
-    return f"{trials}, {spent.runs} runs{fresh}, {spent.epochs} epochs"
+    return f"{trials}, {spent.runs} runs{fresh}, {spent.epochs:,} epochs"
 
 
 def _luck(comparison: Comparison) -> list[str]:

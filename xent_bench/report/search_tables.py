@@ -3,7 +3,7 @@
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.importance import LEAST, importances
 from xent_bench.comparison.spent import State, spent_by_loss, total
-from xent_bench.comparison.surroundings import Neighbour, surroundings, yardstick_of
+from xent_bench.comparison.surroundings import Neighbour, Surroundings, surroundings, yardstick_of
 from xent_bench.comparison.winners_curse import winners_curses
 from xent_bench.tables import Best, Table
 
@@ -58,7 +58,7 @@ def surroundings_table(comparison: Comparison) -> Table | None:
     rows = []
     for chosen in around:
         rows.append(
-            [chosen.row.trial.label, "chosen", Best(f"{chosen.score:.4f}"), "", chosen.word]
+            [chosen.row.trial.label, "chosen", Best(f"{chosen.score:.4f}"), "", _choice(chosen)]
         )
         rows += [_neighbour(neighbour) for neighbour in chosen.neighbours]
     by = yardstick_of(comparison)
@@ -69,11 +69,19 @@ def surroundings_table(comparison: Comparison) -> Table | None:
     if by is not None:
         notes.append(
             f"flat: none of them that was trained to the end is worse by more than {by.margin()}; "
-            "sharp: all are, or diverged; uneven: some are. The scores are those that chose, which "
-            "favours the chosen trial; nothing is tested."
+            "sharp: all are, or diverged; uneven: some are; in brackets, how many of them could be "
+            "compared. The scores are those that chose, which favours the chosen trial; nothing is "
+            "tested."
         )
     headings = ["trial", "distance", metric, "worse by", "the choice"]
     return Table("Around the chosen trials", headings, rows, notes)
+
+
+def _choice(chosen: Surroundings) -> str:
+    """The word for the surroundings, with how many neighbours could be compared if not all."""
+    if chosen.compared in (0, len(chosen.neighbours)):
+        return chosen.word
+    return f"{chosen.word} ({chosen.compared} of {len(chosen.neighbours)})"
 
 
 def _neighbour(neighbour: Neighbour) -> list[str]:

@@ -18,10 +18,14 @@ def tuning(comparison: Comparison) -> str:
         if comparison.confounded:
             return "each loss at a setting of its own, not tuned"
         return f"every loss at one setting{_rate(comparison)}, not tuned"
-    choose_by = comparison.options.choose_by
+    return f"{_chosen(comparison, counts)}{_placed(comparison)}"
+
+
+def _chosen(comparison: Comparison, counts: Sequence[int]) -> str:
+    """Say from how many trials each loss's was chosen, and which runs report it."""
     numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     choice = f"each loss with the best of {numbers} trials{_values(comparison)}"
-    choice += f"{_placed(comparison)}{_halved(comparison)} by {choose_by}"
+    choice += f"{_halved(comparison)} by {comparison.options.choose_by}"
     if comparison.is_confirmed:
         return f"{choice}, reported by fresh seeds, which chose nothing"
     flattered = [row.label for row in comparison.rows if row.choice.flatters]
@@ -29,18 +33,21 @@ def tuning(comparison: Comparison) -> str:
     flatters = "which flatters it: with one seed the run that was chosen is the one reported"
     if len(flattered) == len(tuned):
         return f"{choice}, {flatters}"
-    single = all(len(row.choice.candidates) == 1 for row in tuned)
-    chosen = f"{choice}; for each seed, the other seeds choose the trial"
-    if single:
-        chosen = f"{choice}; all seeds chose the one that was trained to the end"
+    how = "for each seed, the other seeds choose the trial"
+    if all(len(row.choice.candidates) == 1 for row in tuned):
+        how = "all seeds chose the one that was trained to the end"
+    chosen = f"{choice}; {how}"
     return f"{chosen}; but not for {joined(flattered)}, {flatters}" if flattered else chosen
 
 
 def _placed(comparison: Comparison) -> str:
-    """Say that a sampler placed the trials of each loss, if one did."""
+    """Say that a sampler placed the trials of each loss by their results, if one did."""
     if not comparison.sampler:
         return ""
-    return f", placed by {comparison.sampler}, so that budgets are equal in number, not in place,"
+    return (
+        f"; {comparison.sampler} placed the trials of each loss by their results, so that budgets "
+        "are equal in number, not in place"
+    )
 
 
 def _halved(comparison: Comparison) -> str:
@@ -139,8 +146,8 @@ def _reported(comparison: Comparison) -> str:
     if any(trial.is_paused for trial in comparison.trials):
         return (
             "For each seed the other seeds choose among the trials that were trained to the end. "
-            "All seeds chose these, so scores are somewhat too good, of all losses; intervals are "
-            "widened for it. Fresh seeds would show by how much: the sweep with confirm=5."
+            "All seeds chose these, so that the scores of every loss may be too good; intervals "
+            "are widened for it. Fresh seeds would show by how much: the sweep with confirm=5."
         )
     return (
         "For each seed the other seeds choose the trial whose run is reported. So no run is "
