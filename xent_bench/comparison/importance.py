@@ -72,16 +72,18 @@ def importance(
     """
     n = len(order)
     predictors = _predictors(texts, axis)
-    shuffled = np.random.default_rng(0).permuted(np.tile(order, (SHUFFLES, 1)), axis=1)
-    share = _share(predictors, order[None])[0]
-    p = (1 + np.count_nonzero(_share(predictors, shuffled) >= share - 1e-12)) / (1 + SHUFFLES)
+    p = 1.0  # of a share that is none, whatever the shuffled ranks give
+    if share > 0:
+        shuffled = np.random.default_rng(0).permuted(np.tile(order, (SHUFFLES, 1)), axis=1)
+        as_large = np.count_nonzero(_share(predictors, shuffled) >= share - 1e-12)
+        p = (1 + as_large) / (1 + SHUFFLES)
     without = []
     for place in range(n):
         kept = [other for other in range(n) if other != place]
         left = _predictors([texts[other] for other in kept], axis)
         without.append(_share(left, order[kept][None])[0])
     error = np.sqrt((n - 1) * np.var(without))
-    return max(0.0, float(share)), float(error), float(p)
+    return max(0.0, float(share)), float(error), p
 
 
 def _share(predictors: Sequence[Values], orders: Values) -> Values:
