@@ -11,6 +11,7 @@ from xent_bench.runs.begun import Unfinished, paused_epoch
 from xent_bench.runs.curves import load_curves
 from xent_bench.runs.files import CURVES
 from xent_bench.runs.result import Run
+from xent_bench.runs.val_at import val_at
 
 EPOCHS_TRAINED = "epochs_trained"  # a tag
 
@@ -95,13 +96,15 @@ def epochs_trained(run: Run | Unfinished) -> int | None:
     return None if steps is None else len(steps)
 
 
-def last_scores(run: Run | Unfinished) -> dict[str, float]:
-    """Scores of a run after the last epoch that it has trained; empty if there are none."""
-    if isinstance(run, Run):
-        return run.metrics
-    steps = _steps(run)
+def last_score(run: Run | Unfinished, key: str) -> float | None:
+    """Score of a run on val after the last epoch that it has trained; None if it has none."""
+    if isinstance(run, Run) or run.folder is None:
+        return run.metrics.get(key)
     epoch = epochs_trained(run)
-    return run.metrics if not steps or epoch is None else steps.get(epoch, {})
+    try:
+        return val_at(run.folder, epoch, key) if epoch else None
+    except DataError:
+        return None
 
 
 def _steps(run: Unfinished) -> dict[int, dict[str, float]] | None:

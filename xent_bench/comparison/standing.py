@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import NamedTuple, TypeAlias
 
 from xent_bench.comparison.compare import Comparison, Row
-from xent_bench.comparison.spent import State, epochs_trained, last_scores, state_of
+from xent_bench.comparison.spent import State, epochs_trained, last_score, state_of
 from xent_bench.comparison.trials import Trial
 from xent_bench.comparison.tuning import mean_cost, sign_of
 
@@ -51,10 +51,11 @@ def standings(comparison: Comparison, row: Row) -> list[Standing]:
 def _paused(trial: Trial, key: str) -> Standing:
     """The standing of a trial that was paused, by the mean over its seeds."""
     epochs = min(epochs_trained(run) or 0 for run in trial.unfinished)
-    scores = [last_scores(run).get(key, math.nan) for run in trial.unfinished]
-    score = fmean(scores)
-    if math.isnan(score):
+    scores = [last_score(run, key) for run in trial.unfinished]
+    known = [score for score in scores if score is not None and math.isfinite(score)]
+    if len(known) < len(scores):
         return Standing(trial, State.PAUSED, (1.0, -epochs, math.inf), None)
+    score = fmean(known)
     return Standing(trial, State.PAUSED, (1.0, -epochs, sign_of(key) * score), score)
 
 

@@ -12,7 +12,6 @@ from xent_bench.runs.reading import read_sealed
 LATEST = 1e11  # unix seconds, thousands of years from now: MLflow has milliseconds in 64 bits
 UNTOLD = "killed"  # the reason until another is kept: a killed process has no time to
 PAUSED = re.compile(r"paused after epoch ([1-9]\d{0,9}) of [1-9]\d{0,9}")  # the reason of a pause
-
 NOT_KEPT = ("folder", "metrics")  # fields that are no part of the file
 
 

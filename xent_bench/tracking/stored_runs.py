@@ -138,7 +138,9 @@ def _unfinished(stored: StoredRun, experiment: str, client: Any) -> Unfinished:
         experiment=printable(experiment),
         params=all_printable(dict(stored.data.params)),
         command=tags.get("command", ""),
-        reason=tags.get("failure") or REASONS.get(stored.info.status, stored.info.status),
+        reason=tags.get("failure")
+        or tags.get("paused")
+        or REASONS.get(stored.info.status, stored.info.status),
         tags=tags | _epochs_trained(stored, client),
         metrics=scores,
     )
