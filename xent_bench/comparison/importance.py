@@ -72,6 +72,7 @@ def importance(
     """
     n = len(order)
     predictors = _predictors(texts, axis)
+    share = _share(predictors, order[None])[0]
     p = 1.0  # of a share that is none, whatever the shuffled ranks give
     if share > 0:
         shuffled = np.random.default_rng(0).permuted(np.tile(order, (SHUFFLES, 1)), axis=1)

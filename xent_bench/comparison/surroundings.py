@@ -126,5 +126,5 @@ def _word(neighbours: Sequence[Neighbour], margin: float | None) -> str:
 
 
 def _gap(neighbour: Neighbour) -> float | None:
-    """By how much the chosen trial is better; infinite where the neighbour diverged."""
+    """How much better the chosen trial is; infinite where the neighbour diverged."""
     return math.inf if neighbour.note == State.DIVERGED.value else neighbour.loss_of_score
