@@ -161,7 +161,7 @@ def confirmed_trials(rng: np.random.Generator, number: int, fresh: int) -> Compa
 
 
 def idle_keys(rng: np.random.Generator, number: int, trials: int) -> Comparison:
-    """Compare losses that are searched over two hyper-parameters, neither of which does anything."""
+    """Compare losses that are searched over two hyper-parameters that do nothing."""
     points = rng.random((trials, 2))
     names = ("optimizer.weight_decay", "clip_norm")
     runs = []

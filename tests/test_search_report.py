@@ -245,7 +245,7 @@ def test_a_search_is_chosen_by_the_metric_that_its_design_names(tmp_path):
 
 
 def test_epochs_are_those_that_were_trained_whatever_became_of_a_run(tmp_path, capsys):
-    """2 x 20 finished, 12 stopped early, 3 x 7 paused, 3 x 2 diverged, 5 killed, and one unknown."""
+    """2 x 20 finished, 12 stopped early, 3 x 7 paused, 3 x 2 diverged, 5 killed, one unknown."""
     write_trial(tmp_path, "ce", 0.9, seeds=(0, 1), **{"optimizer.lr": 0.1})
     early = design() | {"epochs_trained": "12", "stopped_early": "true"}
     write_trial(tmp_path, "ce", 0.9, seeds=(2,), tags=early, **{"optimizer.lr": 0.1})
