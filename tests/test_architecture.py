@@ -239,6 +239,7 @@ THEIRS = {
     "datasets": {"data"},
     "huggingface_hub": {"data", "models"},
     "timm": {"models"},
+    "optuna": {"designs"},
     "threadpoolctl": {"certificates"},
     "rich": {"commands", "sweeps", "tables", "training"},
     "pydantic": {"certificates", "config", "trained_net"},

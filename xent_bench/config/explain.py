@@ -128,7 +128,7 @@ def _unreadable(word: str) -> str:
     complaint = f"cannot read {word!r}: expected key=value"
     key, equals, value = word.partition("=")
     if re.search(r"interval|\btag\b", value):
-        return f"cannot read {word!r}; an interval is {key}=tag(log,interval(1e-4,1e-1))"
+        return f"cannot read {word!r}; an interval is '{key}=tag(log,interval(1e-4,1e-1))'"
     if equals and (typed := quoted(key, value)):
         return f"{complaint}, with such a value in quotes: {typed}"
     meant = "" if equals else typed_for(word, "")

@@ -36,7 +36,7 @@ class Interval(NamedTuple):
     def text(self, value: float) -> str:
         """A value as it is typed: within the bounds, in DIGITS digits that differ within them."""
         if self.whole:
-            return str(int(min(max(round(value), self.low), self.high)))
+            return str(int(min(max(math.floor(value + 0.5), self.low), self.high)))
         largest = max(abs(self.low), abs(self.high))
         common = max(0, math.floor(math.log10(largest / (self.high - self.low))))
         rounded = float(f"{value:.{DIGITS + common}g}")

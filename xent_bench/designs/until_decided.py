@@ -43,6 +43,9 @@ def ask_until_decided(ledger: Ledger, course: Course, design: Design) -> None:
             f"is not among the losses of the sweep; {nearest(design.baseline, course.trials)}"
         )
         raise ConfigError("baseline", f"{design.baseline} {complaint}")
+    if len(course.trials) < 2:
+        complaint = f"compares losses with {design.baseline}, and the sweep has no other"
+        raise ConfigError("until", f"decided {complaint}; expected as in loss=ce,focal")
     by = by_key()[design.primary]
     looks = looks_until(design.max_seeds)
     values = {loss: _values(ledger, course, loss, by) for loss in course.trials}

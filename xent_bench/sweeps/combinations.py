@@ -7,6 +7,8 @@ from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS, composition_error
+from xent_bench.config.schema import Sampler
+from xent_bench.designs.dimensions import Space
 from xent_bench.designs.grid import grid, grid_size
 from xent_bench.sweeps.typed_sweep import typed_sweep
 
@@ -17,7 +19,7 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
     With trials=N, hyper-parameters are searched: each loss has N points in the place of all
     combinations. None for another sweeper, which chooses as it goes: its runs are checked when they
     start. ConfigError for more runs than machine.most_runs: they are counted before there is a
-    list.
+    list. With sampler=tpe only the first trials are listed.
     """
     sweep = typed_sweep(config)
     if sweep is None:
@@ -30,7 +32,23 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
 
     check_search(sweep)
     check_number_of_runs(number_of_runs(sweep, config.trials), config)
-    return combinations(sweep, config.trials, config.sampler_seed)
+    trials = config.trials
+    if config.sampler is Sampler.tpe:
+        from xent_bench.designs.adaptive import batch_after, check_installed
+
+        check_installed()
+        trials = batch_after(0, trials)  # the others follow from their scores
+    return combinations(sweep, trials, config.sampler_seed)
+
+
+def spaces_of(config: DictConfig) -> dict[str, Space]:
+    """The space of each loss of a search, by the loss's name; empty where there is no search."""
+    sweep = typed_sweep(config)
+    if sweep is None or config.trials is None:
+        return {}
+    from xent_bench.designs.space import space_of  # SciPy: 150 ms
+
+    return {loss: space_of(sweep, loss) for loss in sweep.losses}
 
 
 def check_number_of_runs(runs: int, config: DictConfig) -> None:

@@ -7,6 +7,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from xent_bench.config.explain import USER_ERRORS, refuse
 from xent_bench.sweeps.launcher import SweepLauncher
 from xent_bench.sweeps.session import session_of
 
@@ -45,7 +46,10 @@ class MissingRuns(BasicSweeper):
             if is_last:
                 return []
             planner.end_round(plan.missing)
-            plan = planner.next_plan()
+            try:
+                plan = planner.next_plan()
+            except USER_ERRORS as error:
+                refuse(error)
             if not plan.missing:
                 self.launcher.finish(tally)
                 return []
