@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,16 +22,19 @@ from scipy.special import log_softmax
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.importance import importances
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, by_key
 from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
 from xent_bench.metrics.last_tenth import last_tenth
+from xent_bench.runs.begun import Unfinished, pause
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
+TRIALS = 16  # of a search
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
 CALIBRATED_P = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}  # their p
 
@@ -189,6 +193,69 @@ def missed_mean(comparison: Comparison) -> list[bool]:
         abs(estimate.mean - truth) > (estimate.half_width or math.inf)
         for estimate, truth in zip(estimates, truths, strict=True)
     ]
+
+
+def halved_trials(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
+    """Compare losses that are searched over 16 equally good learning rates, halved twice.
+
+    Luck is the same by every metric. The score on val at an early rung has a correlation of 0.8
+    with the last one, and one loss is four times as noisy as the others.
+    """
+    runs, paused = [], []
+    for place, loss in enumerate(losses(number)):
+        luck = rng.standard_normal((TRIALS, seeds))
+        trials = list(range(TRIALS))
+        for epoch in (3, 6):
+            early = 0.8 * luck + 0.6 * rng.standard_normal(luck.shape)
+            trials.sort(key=early.mean(axis=1).__getitem__)
+            lost = trials[: len(trials) // 2]
+            trials = trials[len(trials) // 2 :]
+            for trial, seed in product(lost, range(seeds)):
+                ended = run_of(loss, seed, {}, 0.1 * (1 + trial))
+                reason = pause(epoch, 9)
+                paused.append(Unfinished(ended.name, ended.experiment, ended.params, "", reason))
+        for trial, seed in product(trials, range(seeds)):
+            metrics = lucky((1 + 3 * (place == 1)) * luck[trial, seed])
+            runs.append(run_of(loss, seed, metrics, 0.1 * (1 + trial)))
+    (comparison,) = compare(runs, paused)
+    return comparison
+
+
+def confirmed_trials(rng: np.random.Generator, number: int, fresh: int) -> Comparison:
+    """Compare losses that are searched over 16 equally good learning rates with one seed.
+
+    The trial that it chooses is trained with fresh seeds. Luck is the same by every metric.
+    """
+    runs = []
+    for loss in losses(number):
+        luck = rng.standard_normal(TRIALS)
+        rates = [0.1 * (1 + trial) for trial in range(TRIALS)]
+        runs += [run_of(loss, 0, lucky(z), lr) for z, lr in zip(luck, rates, strict=True)]
+        best = rates[int(luck.argmax())]
+        for seed in range(1, fresh + 1):
+            runs.append(run_of(loss, seed, lucky(rng.standard_normal()), best))
+    (comparison,) = compare(runs)
+    assert comparison.is_confirmed
+    return comparison
+
+
+def idle_keys(rng: np.random.Generator, number: int, trials: int) -> Comparison:
+    """Compare losses that are searched over two hyper-parameters that do nothing."""
+    points = rng.random((trials, 2))
+    names = ("optimizer.weight_decay", "clip_norm")
+    runs = []
+    for loss in losses(number):
+        for point in points:
+            run = run_of(loss, 0, lucky(rng.standard_normal()))
+            params = run.params | dict(zip(names, map(float, point), strict=True))
+            runs.append(replace(run, params=params))
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def said_to_matter(comparison: Comparison) -> list[bool]:
+    """Whether a hyper-parameter of any loss is said to matter."""
+    return [any(entry.is_shown for entry in importances(comparison))]
 
 
 def scaled_alike(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
@@ -404,6 +471,29 @@ def claims(share: float = 1.0) -> list[Claim]:
             1000,
         )
         for trials, seeds in ((3, 3), (5, 3), (5, 5))
+    ]
+    rows += [
+        Claim(
+            "better or worse, primary metric, searched",
+            "5 equal losses, one of them noisier, 16 equal trials each, 3 seeds, halved in 3 rungs",
+            partial(halved_trials, number=5, seeds=3),
+            partial(false_verdict, primary=True),
+            1000,
+        ),
+        Claim(
+            "better or worse, primary metric, searched",
+            "5 equal losses, 16 equal trials each, chosen by 1 seed, 5 fresh seeds",
+            partial(confirmed_trials, number=5, fresh=5),
+            partial(false_verdict, primary=True),
+            1000,
+        ),
+        Claim(
+            "a hyper-parameter matters",
+            "3 losses, 16 trials over two hyper-parameters without effect, 1 seed",
+            partial(idle_keys, number=3, trials=16),
+            said_to_matter,
+            500,
+        ),
     ]
     rows += [
         Claim(

@@ -4,8 +4,10 @@ from typing import Any
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.spent import epochs_trained, runs_of, state_of
 from xent_bench.report import comparison_tables
 from xent_bench.report.cost_table import costs_of_power
+from xent_bench.report.search_records import search_records
 from xent_bench.tables import Table
 
 
@@ -17,6 +19,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         for column, value in _columns(contrast).items()
     }
     columns = list(dict.fromkeys(column for _, column in differences))
+    searched = search_records(comparison)
     return [
         {
             "experiment": comparison.experiment,
@@ -24,7 +27,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             "loss": row.trial.loss,
             **row.trial.varied,
             "n": row.n,
-            "begun": max(row.n, row.trial.begun),
+            "begun": row.choice.begun,
             "trials": row.trials,
             "reported": " ".join(run.tags.get("key", run.name) for run in row.runs),
             "seconds": row.seconds,
@@ -42,6 +45,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         }
         | {column: differences.get((row.label, column)) for column in columns}
         | _design(comparison, row.label)
+        | searched.get(row.label, {})
         for row in comparison.rows
     ]
 
@@ -60,6 +64,8 @@ def trials(comparison: Comparison) -> list[dict[str, Any]]:
             comparison.options.choose_by: trial.score and trial.score.mean,
             f"{comparison.options.choose_by}/half_width": trial.score and trial.score.half_width,
             "chosen": any(trial is other for other in chosen),
+            "state": state_of(trial).value,
+            "epochs": sum(epochs_trained(run) or 0 for run in runs_of(trial)),
         }
         for trial in comparison.trials
     ]

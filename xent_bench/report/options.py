@@ -66,10 +66,11 @@ def parser() -> Parser:
     )
     add(
         "--choose-by",
-        default=CHOOSE_BY,
+        default="",
         choices=CHOICES,
         metavar="METRIC",
-        help=f"score by which the hyper-parameters of each loss are chosen ({CHOOSE_BY})",
+        help="score by which the hyper-parameters of each loss are chosen (that of the search, "
+        f"else {CHOOSE_BY})",
     )
     add(
         "--rank-anyway", action="store_true", help="rank losses even if they were not tuned equally"
