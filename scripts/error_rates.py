@@ -20,6 +20,8 @@ from scipy.special import log_softmax
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.over_tasks import OverTasks, over_tasks
+from xent_bench.comparison.tasks import select_tasks
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS
 from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
@@ -163,6 +165,42 @@ def changed_places(comparisons: list[Comparison]) -> list[bool]:
     """Whether a loss is said to have changed places with the baseline."""
     (conditions,) = across(comparisons)
     return [bool(conditions.changes)]
+
+
+def equal_over_tasks(
+    rng: np.random.Generator, number: int, data_sets: int, nets: int, spread: float
+) -> OverTasks:
+    """Rank losses that are equally good over tasks, though each task suits some of them better.
+
+    What suits a loss belongs to the data set, so that its nets are not independent. NLL differ
+    more on hard data sets, and one loss is `spread` times as moody as the others.
+    """
+    runs = []
+    for data_set in range(data_sets):
+        hard = rng.uniform(0.5, 2)
+        for place, loss in enumerate(losses(number)):
+            suited = 0.02 * hard * (spread if place == 1 else 1) * rng.standard_normal()
+            for net in range(nets):
+                for seed in range(2):
+                    nll = 0.5 * hard + suited + 0.005 * rng.standard_normal()
+                    run = run_of(loss, seed, {PRIMARY: nll, "val/top1": 0.5})
+                    task = {"data": f"d{data_set}", "model": f"m{net}"}
+                    runs.append(replace(run, params=run.params | task))
+    return over_tasks(select_tasks(compare(runs)))
+
+
+def ranks_said_to_differ(over: OverTasks) -> list[bool]:
+    """Whether mean ranks are said to differ by more than chance."""
+    return [over.rejects]
+
+
+def false_verdict_over_tasks(over: OverTasks) -> list[bool]:
+    """Whether a loss is called better or worse, or any two are shown to differ."""
+    verdicts = {against.verdict for against in over.against.values()}
+    alike = all(
+        len(over.not_shown_to_differ(label)) == len(over.losses) - 1 for label in over.losses
+    )
+    return [verdicts != {"inconclusive"} or not alike]
 
 
 def marks(comparison: Comparison) -> list[bool]:
@@ -385,6 +423,34 @@ def claims(share: float = 1.0) -> list[Claim]:
             ("as trained", "test", 1.0),
             ("after scaling, any loss", "test_ts", 1.7),
         )
+    ]
+    rows += [
+        Claim(
+            claim,
+            f"{number} equal losses, {data_sets} data sets{words}",
+            partial(equal_over_tasks, number=number, data_sets=data_sets, nets=nets, spread=spread),
+            is_false,
+            repeats,
+        )
+        for claim, is_false, repeats, cases in (
+            (
+                "mean ranks over tasks differ",
+                ranks_said_to_differ,
+                1000,
+                ((3, 3, 1, 1.0, ""), *((5, sets, 1, 1.0, "") for sets in (5, 10, 20))),
+            ),
+            (
+                "better or worse over tasks, or a pair differs",
+                false_verdict_over_tasks,
+                500,
+                (
+                    *((5, sets, 1, 1.0, "") for sets in (5, 10, 20)),
+                    (5, 10, 1, 4.0, ", one loss moodier"),
+                    (5, 10, 2, 1.0, " with 2 nets each"),
+                ),
+            ),
+        )
+        for number, data_sets, nets, spread, words in cases
     ]
     return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
 

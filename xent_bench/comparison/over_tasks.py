@@ -28,7 +28,7 @@ from xent_bench.comparison.signed_rank_posterior import (
     posterior,
 )
 from xent_bench.comparison.stats import LEVEL, holm
-from xent_bench.comparison.tasks import Selection
+from xent_bench.comparison.tasks import Selection, Task
 
 BETTER, WORSE, OPEN = "better", "worse", "inconclusive"
 
@@ -39,8 +39,18 @@ class Against(NamedTuple):
     difference: float  # median over data sets, loss minus baseline, in the metric's own unit
     p: float | None  # of Wilcoxon's signed-rank test, corrected over the losses (Holm)
     verdict: str  # better, worse or inconclusive
-    posterior: Posterior
-    influence: float  # the largest change of a probability if the prior is put elsewhere
+    improvements: tuple[float, ...]  # on each data set; positive where the loss is better
+    margin: float  # the largest difference of a tie
+
+    @property
+    def posterior(self) -> Posterior:
+        """Probabilities that the loss is practically better, equal or worse."""
+        return posterior(self.improvements, self.margin)
+
+    @property
+    def influence(self) -> float:
+        """Largest change of a probability if the prior is put elsewhere."""
+        return influence_of_prior(self.improvements, self.margin)
 
 
 class OverTasks(NamedTuple):
@@ -57,6 +67,21 @@ class OverTasks(NamedTuple):
     def losses(self) -> list[str]:
         """Labels in the order of their mean ranks."""
         return list(self.mean_ranks)
+
+    def ranks_on(self, task: Task) -> dict[str, float]:
+        """Rank of each loss on one task, in the order of mean ranks."""
+        values = np.array([[task.value(label) for label in self.losses]])
+        ranks = average_ranks(values, self.selection.by.better)[0]
+        return dict(zip(self.losses, ranks.tolist(), strict=True))
+
+    def not_shown_to_differ(self, label: str) -> list[str]:
+        """The losses that are in a group with this one."""
+        groups = [group for group in self.groups if label in group]
+        return [
+            other
+            for other in self.losses
+            if other != label and any(other in group for group in groups)
+        ]
 
     @property
     def tests(self) -> int:
@@ -142,8 +167,8 @@ def _against(
             median(of_loss),
             p,
             _verdict(improvements, p) if judged else OPEN,
-            posterior(improvements, by.tie),
-            influence_of_prior(improvements, by.tie),
+            tuple(improvements),
+            by.tie,
         )
     return outcomes
 

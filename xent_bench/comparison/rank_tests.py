@@ -34,7 +34,7 @@ def average_ranks(values: np.ndarray, better: int) -> np.ndarray:
     costs = -better * np.asarray(values, dtype=float)
     below = (costs[:, None, :] < costs[:, :, None]).sum(axis=2)
     equal = (costs[:, None, :] == costs[:, :, None]).sum(axis=2)
-    return below + (equal + 1) / 2
+    return np.asarray(below + (equal + 1) / 2)
 
 
 def friedman(ranks: np.ndarray) -> Friedman:

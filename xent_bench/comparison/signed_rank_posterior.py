@@ -7,6 +7,7 @@ and Matplotlib imported; tests hold this module to its numbers.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,7 @@ class Posterior(NamedTuple):
     worse: float
 
 
-def posterior(
-    improvements: Sequence[float], margin: float, *, prior: float = 0.0
-) -> Posterior:
+def posterior(improvements: Sequence[float], margin: float, *, prior: float = 0.0) -> Posterior:
     """Probabilities that a loss is better by more than `margin`, equal within it, or worse.
 
     `improvements` holds for each task how much better the loss is than the baseline, negative if
@@ -36,7 +35,7 @@ def posterior(
     the other two outcomes; a pair at the border counts half for each side.
     """
     z = np.clip([prior, *improvements], -LARGEST, LARGEST)
-    weights = np.random.default_rng(0).dirichlet([STRENGTH, *[1.0] * len(improvements)], DRAWN)
+    weights = _weights(len(improvements))
     sums = z[:, None] + z[None, :]
     better = _weight(weights, _above(sums, 2 * margin))
     worse = _weight(weights, _above(-sums, 2 * margin))
@@ -55,8 +54,17 @@ def influence_of_prior(improvements: Sequence[float], margin: float) -> float:
     return max(abs(a - b) for other in moved for a, b in zip(default, other, strict=True))
 
 
+@cache
+def _weights(tasks: int) -> np.ndarray:
+    """Weights of the pseudo-task and of the tasks, drawn from the posterior: (DRAWN, 1 + tasks).
+
+    The random numbers are always the same, so a report can be repeated.
+    """
+    return np.random.default_rng(0).dirichlet([STRENGTH, *[1.0] * tasks], DRAWN)
+
+
 def _above(sums: np.ndarray, threshold: float) -> np.ndarray:
-    return (sums > threshold) + 0.5 * (sums == threshold)
+    return np.where(sums == threshold, 0.5, sums > threshold)
 
 
 def _weight(weights: np.ndarray, outcomes: np.ndarray) -> np.ndarray:

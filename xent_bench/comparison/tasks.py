@@ -125,12 +125,17 @@ def _without_variants(comparisons: Sequence[Comparison]) -> tuple[list[Task], li
         for key, comparison in chosen.items()
     ]
     remarks = [
-        f"Of {len(group)} comparisons with the data and the net of {_full_title(chosen[key])} that "
-        f"one is used; not used: {'; '.join(_full_title(c) for c in group if c is not chosen[key])}."
-        for key, group in groups.items()
-        if len(group) > 1
+        _remark_on_variants(group, chosen[key]) for key, group in groups.items() if len(group) > 1
     ]
     return tasks, remarks
+
+
+def _remark_on_variants(group: Sequence[Comparison], used: Comparison) -> str:
+    others = "; ".join(_full_title(other) for other in group if other is not used)
+    return (
+        f"Of {len(group)} comparisons with one data set and net, {_full_title(used)} is used; not "
+        f"used: {others}."
+    )
 
 
 def _data_sets(comparisons: Sequence[Comparison]) -> list[int]:
@@ -140,7 +145,7 @@ def _data_sets(comparisons: Sequence[Comparison]) -> list[int]:
     and parameters are the same, except for those that prepare images.
     """
     numbers: dict[object, int] = {}
-    result = []
+    result: list[int] = []
     for comparison in comparisons:
         run = comparison.runs[0]
         parameters = tuple(

@@ -10,8 +10,13 @@ mpl.use("Agg")  # files only: no window, no display needed
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.palette import colours_of
+from xent_bench.report.charts.critical_difference import draw_ranks
+from xent_bench.report.charts.critical_difference import height as ranks_height
+from xent_bench.report.task_tables import over_title, task_parts
 from xent_bench.runs.mixtures import origin_line
 
 PANELS = (  # title, metric, factor from the metric to the number drawn
@@ -21,17 +26,24 @@ PANELS = (  # title, metric, factor from the metric to the number drawn
 )
 
 
-def draw(comparisons: Sequence[Comparison], file: Path) -> None:
-    """Draw a row of panels for each comparison, losses one below another; smaller is better."""
+def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = False) -> None:
+    """Draw a row of panels for each comparison, losses one below another; smaller is better.
+
+    With `over_tasks` the mean ranks over these tasks stand below.
+    """
     height = sum(1.4 + 0.32 * len(comparison.rows) for comparison in comparisons)
-    figure, axes = pyplot.subplots(
-        len(comparisons),
-        len(PANELS),
-        figsize=(10, height),
-        sharey="row",
-        squeeze=False,
-        layout="constrained",
+    over = task_parts(comparisons).over if over_tasks else None
+    figure = pyplot.figure(
+        figsize=(10, height + (ranks_height(over) if over else 0)), layout="constrained"
     )
+    upper: Figure | SubFigure = figure
+    if over:
+        upper, lower = figure.subfigures(
+            2, 1, height_ratios=[height, ranks_height(over)], squeeze=False
+        )[:, 0]
+        draw_ranks(lower.subplots(), over, colours_of(over.losses))
+        lower.suptitle(f"{over_title(over)}; bars: not shown to differ", x=0.01, ha="left")
+    axes = upper.subplots(len(comparisons), len(PANELS), sharey="row", squeeze=False)
     for line, comparison in zip(axes, comparisons, strict=True):
         for axis, (title, metric, factor) in zip(line, PANELS, strict=True):
             _panel(axis, comparison.rows, metric, factor)
@@ -43,7 +55,7 @@ def draw(comparisons: Sequence[Comparison], file: Path) -> None:
             loc="left",
         )
     handles, labels = axes[0][1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+    upper.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
     origins = " ".join(dict.fromkeys(origin_line(comparison.runs) for comparison in comparisons))
     figure.supxlabel(origins, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=110)

@@ -1,11 +1,13 @@
 """Tables and sentences on losses over several tasks."""
 
 import math
+from collections.abc import Sequence
 from textwrap import wrap
+from typing import NamedTuple
 
-from xent_bench.comparison.over_tasks import BETTER, OPEN, WORSE, Against, OverTasks
-from xent_bench.comparison.rank_tests import average_ranks
-from xent_bench.comparison.tasks import Task
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.over_tasks import BETTER, OPEN, WORSE, Against, OverTasks, over_tasks
+from xent_bench.comparison.tasks import Task, select_tasks
 from xent_bench.tables import Table
 
 NARROW = 16  # letters of a heading's line
@@ -14,9 +16,33 @@ TIED = "="
 MOST_GROUPS = 6  # that a sentence lists
 
 
+class TaskParts(NamedTuple):
+    """What a report says of several tasks; without tables, why losses are not ranked over them."""
+
+    over: OverTasks | None
+    tables: list[Table]
+    remarks: list[str]
+    conclusion: str
+
+
+def task_parts(comparisons: Sequence[Comparison]) -> TaskParts:
+    """Rank the losses over the tasks of these comparisons, and put it into tables and words."""
+    selection = select_tasks(comparisons)
+    if selection.lack:
+        lack = f"Losses are not ranked over tasks: {selection.lack}."
+        return TaskParts(None, [], selection.remarks, lack)
+    over = over_tasks(selection)
+    return TaskParts(over, task_tables(over), selection.remarks, tasks_conclusion(over))
+
+
 def task_tables(over: OverTasks) -> list[Table]:
     """The table of losses over all tasks, and that of their means and ranks on each task."""
     return [_over_all(over), _by_task(over)]
+
+
+def over_title(over: OverTasks) -> str:
+    """Heading of what is over all tasks: 'Over 6 tasks: NLL after temperature scaling'."""
+    return f"Over {_count(over)}: {over.selection.by.name}"
 
 
 def _count(over: OverTasks) -> str:
@@ -35,7 +61,7 @@ def _units(over: OverTasks, number: int) -> str:
 
 def _over_all(over: OverTasks) -> Table:
     by, baseline = over.selection.by, over.selection.baseline
-    title = f"Over {_count(over)}: {by.name}"
+    title = over_title(over)
     unit = _units(over, over.data_sets)
     notes = [f"Mean rank over the {unit}: 1 is the best, equal values share a rank."]
     if baseline is None:
@@ -45,8 +71,11 @@ def _over_all(over: OverTasks) -> Table:
         *("loss", "mean\nrank", f"median minus\n{baseline}", "p\n(Holm)"),
         *("P\nbetter", "P\ntie", "P\nworse", "each task\nb/t/w", "over tasks"),
     ]
-    rows = [
-        [label, f"{rank:.2f}", *_cells(over, label)] for label, rank in over.mean_ranks.items()
+    rows = [[label, f"{rank:.2f}", *_cells(over, label)] for label, rank in over.mean_ranks.items()]
+    brief = [
+        f"Mean rank over the {unit}. p: Wilcoxon's signed-rank test over them. P: posterior "
+        f"probability; a tie is within {by.margin()}. b/t/w: better, tied, worse by the task's own "
+        "table."
     ]
     notes.append(
         f"p: Wilcoxon's signed-rank test over the {unit}, two-sided and exact, corrected over the "
@@ -54,7 +83,7 @@ def _over_all(over: OverTasks) -> Table:
         f"{by.margin()} of {by.name}, within that, or worse (Bayesian signed-rank test). b/t/w: on "
         f"how many tasks the task's own table shows it as better, tied or worse."
     )
-    return Table(title, headings, rows, notes)
+    return Table(title, headings, rows, notes, brief=brief)
 
 
 def _cells(over: OverTasks, label: str) -> list[str]:
@@ -106,12 +135,10 @@ def _by_task(over: OverTasks) -> Table:
 def _column(over: OverTasks, task: Task) -> list[str]:
     """The cells of a task, in the order of the losses."""
     by = over.selection.by
-    values = [task.value(label) for label in over.losses]
-    ranks = average_ranks([values], by.better)[0]
     return [
-        f"{by.shown(value)} ({rank:g})"
+        f"{by.shown(task.value(label))} ({rank:g})"
         + (TIED if _verdict_on(over, task, label).startswith("tie") else " ")
-        for label, value, rank in zip(over.losses, values, ranks, strict=True)
+        for label, rank in over.ranks_on(task).items()
     ]
 
 
@@ -126,8 +153,8 @@ def tasks_conclusion(over: OverTasks) -> str:
         sentences += [_verdicts(over)] * bool(over.against) + [_pairs(over)]
     if over.data_sets < len(over.selection.tasks):
         sentences.append(
-            "Tasks of one data set are not independent, so a data set counts once, by the mean over "
-            "its nets."
+            "Tasks of one data set are not independent, so a data set counts once, by the mean "
+            "over its nets."
         )
     moved = max((against.influence for against in over.against.values()), default=0.0)
     if moved > MOVED:
