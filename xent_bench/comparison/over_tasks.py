@@ -29,6 +29,7 @@ from xent_bench.comparison.signed_rank_posterior import (
 )
 from xent_bench.comparison.stats import LEVEL, holm
 from xent_bench.comparison.tasks import Selection, Task
+from xent_bench.comparison.tuning import DIGITS
 
 BETTER, WORSE, OPEN = "better", "worse", "inconclusive"
 
@@ -70,7 +71,7 @@ class OverTasks(NamedTuple):
 
     def ranks_on(self, task: Task) -> dict[str, float]:
         """Rank of each loss on one task, in the order of mean ranks."""
-        values = np.array([[task.value(label) for label in self.losses]])
+        values = np.array([[task.value(label) for label in self.losses]]).round(DIGITS)
         ranks = average_ranks(values, self.selection.by.better)[0]
         return dict(zip(self.losses, ranks.tolist(), strict=True))
 
@@ -135,15 +136,17 @@ def _values(selection: Selection) -> np.ndarray:
     for task in selection.tasks:
         values = [task.value(label) for label in selection.losses]
         data_sets.setdefault(task.data_set, []).append(values)
-    return np.array(
-        [[fmean(column) for column in zip(*rows, strict=True)] for rows in data_sets.values()]
-    )
+    means = [[fmean(column) for column in zip(*rows, strict=True)] for rows in data_sets.values()]
+    return np.array(means).round(DIGITS)
 
 
 def _deltas(values: np.ndarray, others: np.ndarray) -> list[float]:
-    """Differences, 0 where both values are equal, also if they are infinite."""
+    """Differences, 0 where both values are equal, also if they are infinite.
+
+    They are rounded, so that two differences of one image in a hundred are a tie.
+    """
     return [
-        0.0 if one == other else one - other
+        0.0 if one == other else round(one - other, DIGITS)
         for one, other in zip(values.tolist(), others.tolist(), strict=True)
     ]
 

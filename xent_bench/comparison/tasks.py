@@ -200,7 +200,8 @@ def _common_losses(rows: Sequence[Mapping[str, Row]], baseline: str) -> list[str
     order = sorted(counts, key=lambda label: (label != baseline, -counts[label], label))
     losses = [label for label in order if 2 * counts[label] > len(rows)]
     while (
-        len(losses) > FEWEST_LOSSES
+        len(rows) >= FEWEST_TASKS
+        and len(losses) > FEWEST_LOSSES
         and sum(of_task.keys() >= set(losses) for of_task in rows) < FEWEST_TASKS
     ):
         losses.pop()
