@@ -7,19 +7,23 @@ set are not independent, so tests count a data set once: see `over_tasks`.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from xent_bench.comparison.across import NO_CONDITION, parts_of
 from xent_bench.comparison.compare import BASELINE, Comparison, Row
+from xent_bench.comparison.contrasts import paired, same_weights
 from xent_bench.comparison.yardsticks import Yardstick, by_key
 
 FEWEST_LOSSES, FEWEST_TASKS = 3, 2
-# parameters of a data set that say how its images are prepared, not which they are
+# parameters that say which images a set of this name holds; others prepare or corrupt them
+SOURCES = ("data.root", "data.train", "data.config", "data.features")
+# parameters that prepare images, so that comparisons which differ in them are variants of a task
 PREPARED = {
     f"data.{key}"
     for key in (
-        *("size", "shorter_side", "interpolation", "channels", "crop", "flip"),
-        *("mean", "std", "normalise", "download"),
+        *("size", "shorter_side", "interpolation", "crop", "flip"),
+        *("mean", "std", "normalise", "download", *(key.partition(".")[2] for key in SOURCES)),
     )
 }
 
@@ -110,19 +114,18 @@ def _without_variants(comparisons: Sequence[Comparison]) -> tuple[list[Task], li
     The variant with the fewest conditions, such as noise, is used; then that of most losses, then
     that of most runs.
     """
-    data_sets = _data_sets(comparisons)
-    groups: dict[tuple[object, ...], list[Comparison]] = {}
-    for comparison, data_set in zip(comparisons, data_sets, strict=True):
-        groups.setdefault((data_set, *_net(comparison)), []).append(comparison)
+    groups: dict[tuple[int, tuple[str, ...]], list[Comparison]] = {}
+    for comparison, data_set in zip(comparisons, _data_sets(comparisons), strict=True):
+        groups.setdefault((data_set, _parts(comparison)), []).append(comparison)
     chosen = {key: min(group, key=_order_of_variants) for key, group in groups.items()}
     settings = Counter(comparison.setting for comparison in chosen.values())
     tasks = [
         Task(
             comparison,
-            int(str(key[0])),
+            data_set,
             comparison.setting if settings[comparison.setting] == 1 else _full_title(comparison),
         )
-        for key, comparison in chosen.items()
+        for (data_set, _), comparison in chosen.items()
     ]
     remarks = [
         _remark_on_variants(group, chosen[key]) for key, group in groups.items() if len(group) > 1
@@ -142,20 +145,15 @@ def _data_sets(comparisons: Sequence[Comparison]) -> list[int]:
     """The number of each comparison's data set.
 
     Two comparisons have the same data set if the images have the same hash, or if the data's name
-    and parameters are the same, except for those that prepare images.
+    and source are the same: other parameters, such as the size of images or the noise of
+    data=synthetic, make other images of the same ones, and no independent task.
     """
     numbers: dict[object, int] = {}
     result: list[int] = []
     for comparison in comparisons:
         run = comparison.runs[0]
-        parameters = tuple(
-            sorted(
-                f"{key}={value}"
-                for key, value in run.params.items()
-                if key.startswith("data.") and key not in PREPARED
-            )
-        )
-        names = [(run.params["data"], parameters), run.tags.get("data_sha256")]
+        source = tuple(str(run.params.get(key)) for key in SOURCES)
+        names = [(run.params["data"], source), run.tags.get("data_sha256")]
         same = [numbers[name] for name in names if name in numbers]
         number = min(same, default=len(numbers))
         for name in names:
@@ -168,10 +166,13 @@ def _data_sets(comparisons: Sequence[Comparison]) -> list[int]:
     return result
 
 
-def _net(comparison: Comparison) -> tuple[str, ...]:
+def _parts(comparison: Comparison) -> tuple[str, ...]:
+    """The parameters of net and data, by which tasks differ that are not variants of one."""
     params = comparison.runs[0].params
     return tuple(
-        sorted(f"{key}={params[key]}" for key in params if key.partition(".")[0] == "model")
+        f"{key}={params[key]}"
+        for key in sorted(params)
+        if key.partition(".")[0] in ("model", "data") and key not in PREPARED
     )
 
 
@@ -209,17 +210,23 @@ def _common_losses(rows: Sequence[Mapping[str, Row]], baseline: str) -> list[str
 
 
 def _twins(tasks: Sequence[Task], losses: Sequence[str]) -> dict[str, str]:
-    """Losses that ended with the baseline's weights on every task that has both; a remark each."""
-    verdicts: dict[str, list[bool]] = {}
-    for task in tasks:
-        for contrast in task.comparison.contrasts:
-            if contrast.yardstick.key == task.comparison.options.primary:
-                verdicts.setdefault(contrast.label, []).append(contrast.same)
-    return {
-        label: f"Left out: {label}, which ended with the weights of the baseline on every task."
-        for label in losses
-        if label in verdicts and all(verdicts[label])
-    }
+    """Losses that ended with the weights of one before them on every task; a remark on each."""
+    remarks: dict[str, str] = {}
+    for other, label in combinations(losses, 2):
+        if label not in remarks and other not in remarks and _are_same(tasks, label, other):
+            remarks[label] = f"Left out: {label}, which ended with the weights of {other}."
+    return remarks
+
+
+def _are_same(tasks: Sequence[Task], label: str, other: str) -> bool:
+    """Whether two losses ended with the same weights with every seed of every task."""
+    pairs = [
+        pair
+        for task in tasks
+        if {label, other} <= task.rows.keys()
+        for pair in paired(task.rows[label].runs, task.rows[other].runs, "test/top1")
+    ]
+    return bool(pairs) and all(same_weights(*pair) for pair in pairs)
 
 
 def _lacking(tasks: Sequence[Task], losses: Sequence[str]) -> list[str]:

@@ -63,7 +63,7 @@ def _over_all(over: OverTasks) -> Table:
     by, baseline = over.selection.by, over.selection.baseline
     title = over_title(over)
     unit = _units(over, over.data_sets)
-    notes = [f"Mean rank over the {unit}: 1 is the best, equal values share a rank."]
+    notes = [f"Mean rank over {unit}: 1 is the best, equal values share a rank."]
     if baseline is None:
         rows = [[label, f"{rank:.2f}"] for label, rank in over.mean_ranks.items()]
         return Table(title, ["loss", "mean\nrank"], rows, notes)
@@ -73,12 +73,12 @@ def _over_all(over: OverTasks) -> Table:
     ]
     rows = [[label, f"{rank:.2f}", *_cells(over, label)] for label, rank in over.mean_ranks.items()]
     brief = [
-        f"Mean rank over the {unit}. p: Wilcoxon's signed-rank test over them. P: posterior "
+        f"Mean rank over {unit}. p: Wilcoxon's signed-rank test over them. P: posterior "
         f"probability; a tie is within {by.margin()}. b/t/w: better, tied, worse by the task's own "
         "table."
     ]
     notes.append(
-        f"p: Wilcoxon's signed-rank test over the {unit}, two-sided and exact, corrected over the "
+        f"p: Wilcoxon's signed-rank test over {unit}, two-sided and exact, corrected over the "
         f"losses. P: posterior probability that the loss is better than {baseline} by more than "
         f"{by.margin()} of {by.name}, within that, or worse (Bayesian signed-rank test). b/t/w: on "
         f"how many tasks the task's own table shows it as better, tied or worse."
@@ -154,7 +154,7 @@ def tasks_conclusion(over: OverTasks) -> str:
     if over.data_sets < len(over.selection.tasks):
         sentences.append(
             "Tasks of one data set are not independent, so a data set counts once, by the mean "
-            "over its nets."
+            "over its tasks."
         )
     moved = max((against.influence for against in over.against.values()), default=0.0)
     if moved > MOVED:
