@@ -57,7 +57,7 @@ class Selection(NamedTuple):
 
     @property
     def lack(self) -> str:
-        """Why losses cannot be ranked over these tasks; empty if they can."""
+        """The reason why losses cannot be ranked over these tasks; empty if they can."""
         if len(self.tasks) >= FEWEST_TASKS and len(self.losses) >= FEWEST_LOSSES:
             return ""
         return (

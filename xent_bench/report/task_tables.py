@@ -17,7 +17,7 @@ MOST_GROUPS = 6  # that a sentence lists
 
 
 class TaskParts(NamedTuple):
-    """What a report says of several tasks; without tables, why losses are not ranked over them."""
+    """The part of a report on several tasks; without tables, why losses are not ranked."""
 
     over: OverTasks | None
     tables: list[Table]
@@ -188,7 +188,7 @@ def _too_few(over: OverTasks) -> str:
 
 
 def _verdicts(over: OverTasks) -> str:
-    """Which losses are better or worse than the baseline over tasks."""
+    """Say which losses are better or worse than the baseline over tasks."""
     parts = [
         f"{word} than {over.selection.baseline}: {', '.join(labels)}"
         for word in (BETTER, WORSE)
@@ -206,7 +206,7 @@ def _is(against: Against | None, word: str) -> bool:
 
 
 def _pairs(over: OverTasks) -> str:
-    """Which pairs of losses are not shown to differ, all pairs tested together."""
+    """Say which pairs of losses are not shown to differ, all pairs tested together."""
     if not over.groups:
         return "Any two losses are shown to differ (all pairs, corrected)."
     if over.groups == [over.losses]:
