@@ -23,7 +23,9 @@ from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
 from xent_bench.comparison.importance import importances
+from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
+from xent_bench.comparison.tasks import select_tasks
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, by_key
 from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
@@ -311,6 +313,50 @@ def changed_places(comparisons: list[Comparison]) -> list[bool]:
     return [bool(conditions.changes)]
 
 
+class Tasks(NamedTuple):
+    """Tasks on which losses are equally good on average, though each suits some of them better."""
+
+    losses: int
+    data_sets: int
+    nets: int = 1  # on each data set; what suits a loss belongs to the data set
+    mood: float = 1.0  # how much more one loss depends on the data set than others do
+    last_is_worse: bool = False  # the last loss is surely worse than all others
+
+
+def over_equal_tasks(rng: np.random.Generator, tasks: Tasks) -> OverTasks:
+    """Rank the losses over such tasks; differences in NLL are larger on hard data sets."""
+    runs = []
+    names = losses(tasks.losses)
+    for data_set in range(tasks.data_sets):
+        hard = rng.uniform(0.5, 2)
+        for place, loss in enumerate(names):
+            suited = 0.02 * hard * (tasks.mood if place == 1 else 1) * rng.standard_normal()
+            worse = tasks.last_is_worse and loss == names[-1]
+            for net in range(tasks.nets):
+                for seed in range(2):
+                    nll = 0.5 * hard + suited + worse + 0.005 * rng.standard_normal()
+                    run = run_of(loss, seed, {PRIMARY: nll, "val/top1": 0.5})
+                    task = {"data": f"d{data_set}", "model": f"m{net}"}
+                    runs.append(replace(run, params=run.params | task))
+    return over_tasks(select_tasks(compare(runs)))
+
+
+def ranks_said_to_differ(over: OverTasks) -> list[bool]:
+    """Whether mean ranks are said to differ by more than chance."""
+    return [over.rejects]
+
+
+def false_verdict_over_tasks(over: OverTasks, equal: int) -> list[bool]:
+    """Whether one of the first losses, which are equally good, is called better or worse."""
+    return [any(over.against[loss].verdict != "inconclusive" for loss in losses(equal)[1:])]
+
+
+def false_pair_over_tasks(over: OverTasks, equal: int) -> list[bool]:
+    """Whether two of the first losses, which are equally good, are shown to differ."""
+    names = set(losses(equal))
+    return [any(names - {loss, *over.not_shown_to_differ(loss)} for loss in names)]
+
+
 def marks(comparison: Comparison) -> list[bool]:
     """Whether a best is marked, column by column."""
     return [bool(leaders.best) for leaders in comparison.leaders.values()]
@@ -559,6 +605,39 @@ def claims(share: float = 1.0) -> list[Claim]:
         )
     ]
     rows += until_decided_claims()
+    rows += [
+        Claim(
+            "mean ranks over tasks differ",
+            f"{number} equal losses, {data_sets} data sets",
+            partial(over_equal_tasks, tasks=Tasks(number, data_sets)),
+            ranks_said_to_differ,
+            1000,
+        )
+        for number, data_sets in ((3, 3), (5, 5), (5, 10), (5, 20))
+    ]
+    rows += [
+        Claim(
+            claim,
+            truth,
+            partial(over_equal_tasks, tasks=tasks),
+            partial(is_false, equal=equal),
+            400,
+        )
+        for claim, is_false in (
+            ("better or worse over tasks", false_verdict_over_tasks),
+            ("two losses differ over tasks", false_pair_over_tasks),
+        )
+        for truth, equal, tasks in (
+            *((f"5 equal losses, {n} data sets", 5, Tasks(5, n)) for n in (5, 10, 20)),
+            ("5 equal losses, 10 data sets with 2 nets each", 5, Tasks(5, 10, nets=2)),
+            ("5 equal losses, 10 data sets, one loss is moody", 5, Tasks(5, 10, mood=4.0)),
+            (
+                "5 losses, one of them surely worse, 10 data sets",
+                4,
+                Tasks(5, 10, last_is_worse=True),
+            ),
+        )
+    ]
     return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
 
 

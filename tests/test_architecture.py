@@ -149,6 +149,7 @@ OURS = {
         "arguments",
         "arrays",
         "comparison",
+        "config",  # the nearest name
         "exit_codes",
         "failures",
         "metrics",
