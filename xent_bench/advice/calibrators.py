@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 from typing import NamedTuple
 
-from xent_bench.advice.needs import Needs
+from xent_bench.advice.needs import BY_ANSWER, Needs
 from xent_bench.advice.pick import BETTER, TIE, WORSE
 from xent_bench.advice.tasks import Task
 from xent_bench.comparison.compare import Row
@@ -19,9 +19,10 @@ from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.metrics.reported import PREFIXES, TITLES
 from xent_bench.metrics.shifts import SHIFT, SHIFT_TS
 
+SCALED = PREFIXES["temperature"]
 # prefixes of keys, the simplest reading first: one number is fitted, two, two for each class, ...
 ORDER = (
-    *("test", PREFIXES["temperature"], PREFIXES["prior_correction"]),
+    *("test", SCALED, PREFIXES["prior_correction"]),
     *(PREFIXES["vector_scaling"], PREFIXES["isotonic"]),
 )
 UNDER_SHIFT = {f"{SHIFT}/mean": "as trained", f"{SHIFT_TS}/mean": "temperature scaling"}
@@ -80,7 +81,10 @@ def _offered(needs: Needs) -> tuple[str, ...]:
     if needs.shift:
         prefixes = tuple(UNDER_SHIFT)
         return prefixes if needs.has_calibration_data else prefixes[:1]
-    return ORDER if needs.has_calibration_data else ORDER[:1]
+    if not needs.has_calibration_data:
+        return ORDER[:1]
+    is_of_answers = needs.aim.metric in BY_ANSWER
+    return tuple(prefix for prefix in ORDER if not (is_of_answers and prefix == SCALED))
 
 
 def _has(rows: Iterable[Row], key: str) -> bool:

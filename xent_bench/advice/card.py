@@ -29,6 +29,7 @@ class Card(NamedTuple):
     unusable: list[Task]  # others that match and cannot decide
     others: list[Task]  # under other conditions, the nearest first
     verdicts: list[list[Verdict]]  # of each task in `deciding`, then of each in `farther`
+    without_metric: list[str]  # losses of the tasks that decide which lack the metric
     worth_a_try: list[str]  # losses that suit the needs and that no deciding task has
     never_tried: list[str]  # all further losses of conf/loss that no deciding task has
     sweeps: list[Sweep]
@@ -64,6 +65,7 @@ def advise(
         [task for task in matched if task.unusable],
         [task for task in tasks if task.gaps],
         [verdicts(task, len(nearest)) for task in nearest] + [verdicts(t, 1) for t in farther],
+        list(dict.fromkeys(label for task in nearest for label in task.lacking(by.key))),
         worth,
         [loss for loss in offer.losses if loss not in tried and loss not in worth],
         next_sweeps(tasks, nearest, picked, worth, needs, by),

@@ -34,6 +34,7 @@ class Pick(NamedTuple):
     displaces: bool  # whether it is shown to be better than the baseline
     alike: list[str]  # other losses shown to be better, and not shown to be worse than this one
     mixed: list[str]  # losses that are better on one task and worse on another
+    reason: str = ""  # why this one and not one of those alike: 'has the fewest ...'
 
 
 def verdicts(task: Task, tasks: int) -> list[Verdict]:
@@ -77,8 +78,9 @@ def pick(tasks: Sequence[Task], baseline: str, by: Yardstick) -> Pick | None:
     if not better:
         return Pick(baseline, False, [], mixed)
     unbeaten = _unbeaten(better, tasks, by)
-    first, *others = sorted(unbeaten, key=lambda label: simplicity(label, tasks))
-    return Pick(first, True, others, mixed)
+    ranks = {label: simplicity(label, tasks) for label in unbeaten}
+    first, *others = sorted(unbeaten, key=lambda label: (ranks[label], label))
+    return Pick(first, True, others, mixed, _reason(ranks, first, others))
 
 
 def _unbeaten(labels: Sequence[str], tasks: Sequence[Task], by: Yardstick) -> list[str]:
@@ -94,20 +96,29 @@ def _unbeaten(labels: Sequence[str], tasks: Sequence[Task], by: Yardstick) -> li
     return [label for label in labels if label == best.best or label in best.tied]
 
 
-def simplicity(label: str, tasks: Sequence[Task]) -> tuple[int, float, str]:
-    """Sort key of losses of equal standing: number of own hyper-parameters, duration, name."""
+class Simplicity(NamedTuple):
+    """Costs of a loss, by which one is taken among those between which nothing is shown."""
+
+    hyper_parameters: int  # of its own
+    seconds: float  # mean duration of a run
+
+
+def simplicity(label: str, tasks: Sequence[Task]) -> Simplicity:
+    """Find a loss's costs in the runs of some tasks."""
     rows = [row for task in tasks for row in task.comparison.rows if row.label == label and row.n]
     params = rows[0].runs[0].params if rows else {}
-    own_keys = sum(key.startswith("loss.") for key in params)
     seconds = [row.seconds for row in rows if row.seconds is not None]
-    return own_keys, fmean(seconds) if seconds else 0.0, label
+    number = sum(key.startswith("loss.") for key in params)
+    return Simplicity(number, fmean(seconds) if seconds else 0.0)
 
 
-def losses_with(word: str, judged: Mapping[str, Sequence[Verdict]]) -> list[str]:
-    """Losses that have a verdict in some task, in the order of the tasks."""
-    labels = [verdict.label for of_task in judged.values() for verdict in of_task]
-    return [
-        label
-        for label in dict.fromkeys(labels)
-        if any(v.word == word for of_task in judged.values() for v in of_task if v.label == label)
-    ]
+def _reason(ranks: Mapping[str, Simplicity], first: str, others: Sequence[str]) -> str:
+    """The respect in which a loss comes before the others; empty if there are none."""
+    if not others:
+        return ""
+    second = ranks[others[0]]
+    if ranks[first].hyper_parameters < second.hyper_parameters:
+        return "has the fewest hyper-parameters"
+    if ranks[first].seconds < second.seconds:
+        return "takes the least time of those with the fewest hyper-parameters"
+    return "comes first by name of those that are equal in hyper-parameters and time"

@@ -1,5 +1,6 @@
 """Sweeps to type next: what each would answer, its command, and its cost."""
 
+import re
 from collections.abc import Sequence
 from math import inf, prod
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from xent_bench.advice.needs import Needs
 from xent_bench.advice.tasks import Task
 from xent_bench.advice.typed import own_words, sweep_of, typed
 from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.stats import LEVEL, seeds_needed
 from xent_bench.comparison.trials import number
 from xent_bench.comparison.tuning import in_order
 from xent_bench.comparison.yardsticks import PRIMARY, Yardstick
@@ -17,6 +19,7 @@ LOOKS = (3, 5, 8, 12, 18, 30)  # numbers of seeds after which a sweep until=deci
 FIRST = 5  # seeds of a first comparison
 FEWEST = 3  # two seeds show next to nothing
 FACTORS = (0.3, 1.0, 3.0)  # of a learning rate, to tune over
+OF_FILES = {"matrix": "noise.matrix", "file": "noise.labels"}  # kinds of noise without a rate
 CONDITIONS = ("noise", "imbalance", "shift")
 
 
@@ -26,7 +29,7 @@ class Sweep(NamedTuple):
     why: str  # a sentence without its end
     command: str
     runs: int  # that are not at hand
-    is_most: bool = False  # whether it may end with fewer
+    least: int | None = None  # runs with which it may end, where it ends when it knows
     seconds: float | None = None  # of a run, by the runs at hand; None: no run tells
     exceeds: bool = False  # whether it costs more than the budget, however it is cut
 
@@ -41,7 +44,9 @@ def seeds_word(count: int) -> str:
 def condition_words(needs: Needs) -> list[str]:
     """The overrides that make the conditions of the needs."""
     words = []
-    if needs.noise:
+    if needs.noise_kind in OF_FILES:
+        words += [f"noise={needs.noise_kind}", f"{OF_FILES[needs.noise_kind]}=FILE"]
+    elif needs.noise:
         words += [f"noise={needs.noise_kind or 'symmetric'}", f"noise.rate={needs.noise:g}"]
     if needs.is_uneven:
         words += ["imbalance=exponential", f"imbalance.ratio={needs.imbalance:g}"]
@@ -66,33 +71,59 @@ def more_seeds(
     at_hand = [task.seeds_of(label) for label in labels]
     trials = max(row.trials for row in task.comparison.rows)
     if by.key not in DECIDING:
-        most, runs, exceeds = _affordable(at_hand, trials, needs)
-        return Sweep(
-            why, command.sweep(*words, seeds_word(most)), runs, False, task.seconds, exceeds
-        )
+        size = _affordable(at_hand, trials, needs, _enough(task, losses, by))
+        return size.sweep(why, command.sweep(*words, seeds_word(size.seeds)), task.seconds)
+    least = 0  # a look at the seeds at hand may decide
     if trials > 1:  # the seeds at hand choose the trials, and fresh ones of these decide
         words.append(f"seed={','.join(map(str, sorted(set().union(*at_hand))))}")
         at_hand = [set() for _ in labels]
-    most, runs, exceeds = _affordable(at_hand, 1, needs)
-    words += until_words(by, needs, most)
-    return Sweep(why, command.sweep(*words), runs, True, task.seconds, exceeds)
+        least = FEWEST * len(labels)
+    size = _affordable(at_hand, 1, needs)
+    words += until_words(by, needs, size.seeds)
+    return size.sweep(why, command.sweep(*words), task.seconds, least)
 
 
-def _affordable(at_hand: Sequence[set[int]], trials: int, needs: Needs) -> tuple[int, int, bool]:
-    """The largest number of seeds that the budget allows, its runs, and whether they exceed it.
+class Size(NamedTuple):
+    """The size of a sweep: seeds of each loss, runs that are not at hand."""
 
-    Of several sizes that exceed the budget it is the smallest.
+    seeds: int
+    runs: int
+    exceeds: bool  # whether that is more than the budget
+
+    def sweep(
+        self, why: str, command: str, seconds: float | None, least: int | None = None
+    ) -> Sweep:
+        """The sweep of this size."""
+        return Sweep(why, command, self.runs, least, seconds, self.exceeds)
+
+
+def _affordable(
+    at_hand: Sequence[set[int]], trials: int, needs: Needs, most: int = LOOKS[-1]
+) -> Size:
+    """The largest size that the budget allows, or the smallest one, which exceeds it.
+
+    `at_hand` are the seeds that each loss has, and `most` is a number of seeds that is enough.
     """
     fewest = min(map(len, at_hand))
-    sizes = [size for size in LOOKS if size > fewest] or [2 * fewest]
+    more = [seeds for seeds in LOOKS if seeds > fewest] or [2 * fewest]
+    sizes = [seeds for seeds in more if seeds <= most] or more[:1]
     costs = {
-        size: trials * sum(len(set(range(size)) - seeds) for seeds in at_hand) for size in sizes
+        seeds: trials * sum(len(set(range(seeds)) - of_loss) for of_loss in at_hand)
+        for seeds in sizes
     }
-    most = max(
-        (size for size in sizes if needs.budget is None or costs[size] <= needs.budget),
-        default=sizes[0],
-    )
-    return most, costs[most], needs.budget is not None and costs[most] > needs.budget
+    allowed = [seeds for seeds in sizes if needs.budget is None or costs[seeds] <= needs.budget]
+    seeds = max(allowed, default=sizes[0])
+    return Size(seeds, costs[seeds], not allowed)
+
+
+def _enough(task: Task, losses: Sequence[str], by: Yardstick) -> int:
+    """Seeds with which a difference of a tie's margin is shown, by the spread at hand; LOOKS[-1]
+    at most.
+    """
+    spreads = [c.difference.spread for c in task.contrasts if c.label in losses]
+    widest = max((spread for spread in spreads if spread), default=0.0)
+    needed = seeds_needed(by.tie, widest, LEVEL / max(1, len(task.contrasts))) if widest else None
+    return next((seeds for seeds in LOOKS if needed and seeds >= needed), LOOKS[-1])
 
 
 def until_words(by: Yardstick, needs: Needs, most: int) -> list[str]:
@@ -119,50 +150,78 @@ def further_losses(why: str, task: Task, losses: Sequence[str], needs: Needs) ->
     words = [f"loss={','.join(kept)}", *grid, f"seed={','.join(map(str, seeds))}"]
     runs = of_one * len(kept)
     exceeds = needs.budget is not None and runs > needs.budget
-    return Sweep(why, command.sweep(*words), runs, False, task.seconds, exceeds)
+    return Sweep(why, command.sweep(*words), runs, None, task.seconds, exceeds)
 
 
-def at_conditions(
-    why: str, task: Task | None, losses: Sequence[str], needs: Needs, setting: Sequence[str]
-) -> Sweep:
+class Wanted(NamedTuple):
+    """A comparison at the conditions of the needs: its losses, the metric, and the setting."""
+
+    losses: Sequence[str]  # the baseline first
+    by: Yardstick
+    setting: Sequence[str]  # overrides of data and net, where no run shows them
+
+
+def at_conditions(why: str, task: Task | None, wanted: Wanted, needs: Needs) -> Sweep:
     """The sweep at the conditions of the needs.
 
-    It has the setting of a task, except its conditions; or, without a task whose setting can be
-    typed, `setting`: overrides of data and net.
+    It has the setting of a task, except its conditions; or that of `wanted`, where there is no
+    task, or its setting cannot be typed.
     """
-    seeds, kept = FIRST, list(losses)
+    losses = list(wanted.losses)
     if needs.budget is not None:
-        seeds = max(FEWEST, min(FIRST, needs.budget // len(losses)))
-        kept = kept[: max(2, needs.budget // seeds)]
-    words = [f"loss={','.join(kept)}", *condition_words(needs), seeds_word(seeds)]
-    runs = seeds * len(kept)
-    exceeds = needs.budget is not None and runs > needs.budget
+        losses = losses[: max(2, needs.budget // FIRST)]
+    nothing: list[set[int]] = [set() for _ in losses]
+    words = [f"loss={','.join(losses)}", *condition_words(needs)]
+    if wanted.by.key in DECIDING:
+        size, least = _affordable(nothing, 1, needs), FEWEST * len(losses)
+        words += until_words(wanted.by, needs, size.seeds)
+    else:
+        runs = FIRST * len(losses)
+        size, least = Size(FIRST, runs, needs.budget is not None and runs > needs.budget), None
+        words.append(seeds_word(FIRST))
     command = None if task is None else typed(task.first)
     # the file of an experiment may sweep over conditions by itself
     if task is None or command is None or command.has("experiment"):
-        return Sweep(why, sweep_of([*setting, *words]), runs, exceeds=exceeds)
-    return Sweep(why, command.sweep(*words, without=CONDITIONS), runs, False, task.seconds, exceeds)
+        return size.sweep(why, sweep_of([*wanted.setting, *words]), None, least)
+    return size.sweep(why, command.sweep(*words, without=CONDITIONS), task.seconds, least)
 
 
-def tuning(why: str, task: Task, losses: Sequence[str], needs: Needs) -> Sweep | None:
-    """The sweep that tunes the learning rate of the baseline and of these losses.
+def tuning(why: str, task: Task, labels: Sequence[str], needs: Needs) -> Sweep | None:
+    """The sweep that tunes the learning rate of these losses, under a name of its own.
 
-    None where runs have no learning rate, or losses with values of their own.
+    Beside the runs at hand it would give these losses more trials than others, which would no
+    longer be ranked. None where that is beyond the budget, where runs have no learning rate, and
+    where they were typed in a way that is not one sweep.
     """
     command, rate = typed(task.first), number(str(task.first.params.get("optimizer.lr")))
-    labels = [needs.baseline, *losses]
-    names = [task.typed_loss(label) or label for label in labels]
-    if command is None or rate is None or not 0 < rate < inf or len(labels) < 2:
+    names = [task.typed_loss(label) for label in labels]
+    name = task.first.experiment
+    if command is None or None in names or not re.fullmatch(r"[\w.-]+", name):
+        return None
+    if rate is None or not 0 < rate < inf:
         return None
     hyper = [word for label in labels for word in own_words(task.runs_of(label))]
     rates = ",".join(f"{factor * rate:.3g}" for factor in FACTORS)
-    seeds = max(FEWEST, len(task.seeds_of(needs.baseline)))
-    words = [f"loss={','.join(names)}", *hyper, f"optimizer.lr={rates}", seeds_word(seeds)]
-    at_hand = sum(len(task.seeds_of(label) & set(range(seeds))) for label in labels)
-    runs = len(FACTORS) * seeds * len(labels) - at_hand
+    seeds = max(FEWEST, min(FIRST, len(task.seeds_of(labels[0]))))
+    words = [f"loss={','.join(map(str, names))}", *hyper, f"optimizer.lr={rates}"]
+    words += [seeds_word(seeds), f"name={name}_tuned"]
+    runs = len(FACTORS) * seeds * len(labels)
     if needs.budget is not None and runs > needs.budget:
         return None
-    return Sweep(why, command.sweep(*words), runs, False, task.seconds)
+    return Sweep(why, command.sweep(*words), runs, None, task.seconds)
+
+
+def under_shift(why: str, task: Task) -> Sweep | None:
+    """The sweep that scores the runs of a task under shift, for which none is trained."""
+    command, grid = typed(task.first), grid_words(task.comparison)
+    names = [task.typed_loss(label) for label in task.labels]
+    if command is None or grid is None or None in names:
+        return None
+    hyper = [word for label in task.labels for word in own_words(task.runs_of(label))]
+    seeds = sorted(set().union(*map(task.seeds_of, task.labels)))
+    words = [f"loss={','.join(map(str, names))}", *hyper, *grid]
+    words += [f"seed={','.join(map(str, seeds))}", "shift=all"]
+    return Sweep(why, command.sweep(*words), 0)
 
 
 def grid_words(comparison: Comparison) -> list[str] | None:

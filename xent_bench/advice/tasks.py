@@ -16,6 +16,7 @@ from xent_bench.runs.result import Run
 NEAR_RATE = 0.1  # largest difference of two shares of wrong labels that count as similar
 NEAR_RATIO = 2.0  # largest factor between two ratios of class sizes that count as similar
 ROUNDING = 1e-9
+CAN = {True: "could tune a loss", False: "cannot tune a loss"}
 
 
 class Conditions(NamedTuple):
@@ -69,6 +70,11 @@ class Task(NamedTuple):
         rows = [row for row in self.comparison.rows if row.label == label]
         return {int(run.params["seed"]) for row in rows for run in row.runs}
 
+    def lacking(self, key: str) -> list[str]:
+        """Losses of which a reported run lacks a metric."""
+        rows = self.comparison.rows
+        return [row.label for row in rows if any(key not in run.metrics for run in row.runs)]
+
     def typed_loss(self, label: str) -> str | None:
         """The name by which a loss is chosen in a command; None if its runs do not tell."""
         commands = [typed(run) for run in self.runs_of(label)]
@@ -87,9 +93,15 @@ class Task(NamedTuple):
     def differs_from(self, needs: Needs) -> list[str]:
         """The respects in which it is farther from the needs than it could be, in words."""
         data, net, tuning = self.farness
-        words = [f"not on {needs.data}"] if data else []
-        words += [f"not with {needs.model}"] if net else []
-        return words + (["tuned" if self.comparison.is_tuned else "not tuned"] if tuning else [])
+        words = [f"on other data than {needs.data}"] if data else []
+        words += [f"with another net than {needs.model}"] if net else []
+        if not tuning:
+            return words
+        is_tuned = self.comparison.is_tuned
+        return [
+            *words,
+            f"{'' if is_tuned else 'not '}tuned, though your budget {CAN[not is_tuned]}",
+        ]
 
 
 def tasks_of(comparisons: Sequence[Comparison], needs: Needs, by: Yardstick) -> list[Task]:

@@ -13,6 +13,7 @@ from xent_bench.comparison.stats import Difference
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.printable import all_printable, printable
 from xent_bench.report import advice_words as words
+from xent_bench.report.advice_calibrator import calibrator_in_words
 from xent_bench.tables import FORMS, TEXT, Table, print_heading
 
 
@@ -21,7 +22,7 @@ def show(card: Card, form: str) -> None:
     _paragraphs(form, "", [words.needs_in_words(card.needs, card.by)])
     loss = words.loss_in_words(card)
     _paragraphs(form, f"Loss: {loss[0]}", [" ".join([*loss[1:], *words.farness_in_words(card)])])
-    if calibrator := words.calibrator_in_words(card):
+    if calibrator := calibrator_in_words(card):
         _paragraphs(form, f"Calibrator: {calibrator[0]}", [" ".join(calibrator[1:])])
     if card.deciding:
         FORMS[form](evidence(card))
@@ -127,7 +128,7 @@ def record(card: Card) -> dict[str, Any]:
         "mixed": card.pick.mixed if card.pick else [],
         "why": words.loss_in_words(card)[1:] + words.farness_in_words(card),
         "calibrator": _calibrator(card),
-        "calibrator_why": words.calibrator_in_words(card)[1:],
+        "calibrator_why": calibrator_in_words(card)[1:],
         "tasks": [_task_record(card, task) for task in _all_tasks(card)],
         "evidence": [
             _verdict_record(place, verdict)

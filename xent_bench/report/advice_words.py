@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 
-from xent_bench.advice.calibrators import Calibration, Step, title_of
 from xent_bench.advice.card import Card
-from xent_bench.advice.needs import BY_ANSWER, Needs
+from xent_bench.advice.needs import Needs
 from xent_bench.advice.next_steps import joined
-from xent_bench.advice.pick import BETTER, TIE, WORSE
+from xent_bench.advice.pick import BETTER, TIE, WORSE, Pick
 from xent_bench.advice.sweeps import Sweep
 from xent_bench.advice.tasks import Task
 from xent_bench.comparison.contrasts import OPEN
 from xent_bench.comparison.stats import Difference
-from xent_bench.comparison.trust import CALIBRATED
 from xent_bench.comparison.yardsticks import Yardstick
-from xent_bench.report.conclusion import CALIBRATION_WORDS
 from xent_bench.runs.pace import duration
 from xent_bench.tables import n_runs
 
@@ -22,7 +19,7 @@ NAMED = 12  # losses that a sentence names; the others are counted
 
 def needs_in_words(needs: Needs, by: Yardstick) -> str:
     """The needs as they were understood, with the metric that stands for them."""
-    parts = [f"{needs.need}: {needs.aim.meaning}"]
+    parts = [f"{'' if needs.has_calibration_data else 'no '}calibration data"]
     if needs.noise:
         kind = f" ({needs.noise_kind})" if needs.noise_kind else ""
         parts.append(f"{100 * needs.noise:g} % of the labels of train are wrong{kind}")
@@ -31,16 +28,15 @@ def needs_in_words(needs: Needs, by: Yardstick) -> str:
     parts += ["images in use are corrupted"] * needs.shift
     if needs.data or needs.model:
         parts.append(f"{needs.data or 'any data'} with {needs.model or 'any net'}")
-    parts.append(f"{'' if needs.has_calibration_data else 'no '}calibration data")
     if needs.budget is not None:
         parts.append(f"a budget of {n_runs(needs.budget)}")
-    return f"You need {'; '.join(parts)}. Judged by {by.name}."
+    return f"Need: {needs.aim.meaning}, judged by {by.name}. Given: {'; '.join(parts)}."
 
 
 def loss_in_words(card: Card) -> list[str]:
     """The recommended loss in the first sentence, and the reasons in the others."""
     if card.pick is None:
-        return ["None can be recommended.", *_why_nothing(card)]
+        return ["none can be recommended.", *_why_nothing(card)]
     if not card.pick.displaces:
         return [f"{card.pick.loss}.", *_why_the_baseline(card)]
     return [f"{card.pick.loss}.", *_why_another(card)]
@@ -86,27 +82,30 @@ def _why_another(card: Card) -> list[str]:
     assert card.pick is not None
     loss, baseline, tasks = card.pick.loss, card.needs.baseline, len(card.deciding)
     amounts = [
-        f"{_amount(verdict.contrast.difference, card.by)}{_on(place, tasks)}"
+        f"{amount(verdict.contrast.difference, card.by)}{on_task(place, tasks)}"
         for place, of_task in enumerate(card.verdicts[:tasks], 1)
         for verdict in of_task
         if verdict.label == loss and verdict.word == BETTER
     ]
-    sentences = [
-        f"It is shown to be better than {baseline} in {card.by.name}, by {joined(amounts)}."
-    ]
+    sentences = [f"Shown to be better than {baseline} in {card.by.name}, by {joined(amounts)}."]
     if tasks > 1:
         sentences.append(f"On none of the {tasks} tasks it is shown to be worse.")
-    if card.pick.alike:
-        alike = joined(card.pick.alike)
-        are = "is" if len(card.pick.alike) == 1 else "are"
-        sentences.append(
-            f"So {are} {alike}, and between these losses nothing is shown; of them {loss} has the "
-            "fewest hyper-parameters, and of equals takes the least time."
-        )
-    return sentences
+    return sentences + _why_of_equals(card.pick)
 
 
-def _on(place: int, tasks: int) -> str:
+def _why_of_equals(picked: Pick) -> list[str]:
+    """The reason why this loss, of several that are shown to be better."""
+    if not picked.alike:
+        return []
+    are = "is" if len(picked.alike) == 1 else "are"
+    return [
+        f"So {are} {joined(picked.alike)}; between these losses nothing is shown, and "
+        f"{picked.loss} {picked.reason}."
+    ]
+
+
+def on_task(place: int, tasks: int) -> str:
+    """' on task 2', or empty where one task alone decides."""
     return f" on task {place}" if tasks > 1 else ""
 
 
@@ -122,73 +121,16 @@ def farness_in_words(card: Card) -> list[str]:
     if not card.deciding:
         return []
     words = card.deciding[0].differs_from(card.needs)
-    return [f"This rests on other runs than you asked for: {joined(words)}."] if words else []
-
-
-def calibrator_in_words(card: Card) -> list[str]:
-    """The recommended calibrator in the first sentence, and the reasons in the others."""
-    if card.pick is None or card.calibration is None:
-        return []
-    chosen = card.calibration
-    name = title_of(chosen.prefix).capitalize() if _is_fitted(chosen) else "None"
-    return [f"{name}.", *_why_calibrator(card, chosen), *_trust(card, chosen)]
-
-
-def _is_fitted(chosen: Calibration) -> bool:
-    return title_of(chosen.prefix) != "as trained"
-
-
-def _why_calibrator(card: Card, chosen: Calibration) -> list[str]:
-    loss = card.pick.loss if card.pick else ""
-    if not card.needs.has_calibration_data:
-        return ["Without calibration data none can be fitted, and scores as trained decide."]
-    if chosen.is_shown:
-        steps = [
-            f"{_amount(step.difference, card.by)}{_on(step.task + 1, len(card.deciding))}"
-            for step in chosen.steps
-            if step.after == chosen.prefix and step.word == BETTER
-        ]
-        return [f"It is shown to improve {card.by.above} of {loss}, by {joined(steps[:1])}."]
-    if chosen.is_needed:
-        return [f"Without it the scores of {loss} are no probabilities."]
-    sentences = [_not_shown(card, chosen.steps)]
-    if card.by.key.rpartition("/")[0] != chosen.prefix:
-        sentences.append(f"The losses were compared in {card.by.name}.")
-    return sentences
-
-
-def _not_shown(card: Card, steps: Sequence[Step]) -> str:
-    """Say why no calibrator is recommended."""
-    metric = card.needs.aim.metric
-    if not steps:
-        return "A temperature changes no answer." if metric in BY_ANSWER else "None was measured."
-    worse = [title_of(step.after) for step in steps if step.word == WORSE]
-    if worse:
-        noisy = ": calib has wrong labels, too" if card.needs.noise else ""
-        return f"{_capital(joined(list(dict.fromkeys(worse))))} is shown to make it worse{noisy}."
-    if all(step.word == TIE for step in steps):
-        return f"None changes {card.by.above} by more than {card.by.margin()}."
-    return f"None is shown to improve {card.by.above}; none is shown to do no harm either."
-
-
-def _trust(card: Card, chosen: Calibration) -> list[str]:
-    """Whether the probabilities of the loss are calibrated, where the report has a verdict."""
-    if card.needs.aim.metric in BY_ANSWER or card.pick is None:
-        return []
-    words = [
-        task.comparison.trust.get(chosen.prefix, {}).get(card.pick.loss) for task in card.deciding
-    ]
-    judged = list(dict.fromkeys(CALIBRATION_WORDS.get(word, word) for word in words if word))
-    if not judged:
-        return []
-    when = "As trained" if chosen.prefix == "test" else f"After {title_of(chosen.prefix)}"
-    verdicts = [f"calibrated {word}" if word == CALIBRATED else word for word in judged]
-    return [f"{when} it is {joined(verdicts)}{' on these tasks' * (len(card.deciding) > 1)}."]
+    return [f"The runs that show it are {joined(words)}."] if words else []
 
 
 def never_measured(card: Card) -> list[str]:
     """Sentences on what no run that decides has measured."""
     sentences = []
+    if card.without_metric:
+        sentences.append(
+            f"{capital(card.by.name)}, which they do not have: {joined(card.without_metric)}."
+        )
     if card.worth_a_try:
         others = len(card.never_tried)
         more = f", and {others} further losses" if others else ""
@@ -234,10 +176,16 @@ def _some(names: Sequence[str]) -> str:
 
 
 def cost_in_words(sweep: Sweep, needs: Needs) -> str:
-    """The cost of a sweep: 'at most 81 runs, 40 min one at a time'."""
-    cost = f"{'at most ' * sweep.is_most}{n_runs(sweep.runs)}"
+    """The cost of a sweep: '15 to 81 runs, 8 to 40 min one at a time'."""
+    if not sweep.runs:
+        return "no run is trained for it"
+    cost = n_runs(sweep.runs)
+    if sweep.least is not None and sweep.least < sweep.runs:
+        cost = f"{sweep.least} to {cost}" if sweep.least else f"at most {cost}"
     if sweep.seconds is not None and sweep.runs:
-        cost += f", {duration(sweep.runs * sweep.seconds)} one at a time"
+        seconds = [n * sweep.seconds for n in (sweep.least, sweep.runs) if n]
+        times = [duration(total) for total in dict.fromkeys(seconds)]
+        cost += f", {' to '.join(times)} one at a time"
     if sweep.exceeds and needs.budget is not None:
         cost += f"; more than the budget of {needs.budget}"
     return cost
@@ -249,15 +197,16 @@ def setting_in_words(task: Task) -> str:
     return f"{task.name}; {n_runs(len(task.runs))}{remarks}"
 
 
-def _amount(delta: Difference, by: Yardstick) -> str:
+def amount(delta: Difference, by: Yardstick) -> str:
     """Size of a difference without its sign: '0.8 ± 0.3 points'."""
     half = "" if delta.half_width is None else f" ± {by.shown(delta.half_width)}"
     return f"{by.shown(abs(delta.mean))}{half}{by.unit}"
 
 
 def _sentence(text: str) -> str:
-    return f"{_capital(text)}."
+    return f"{capital(text)}."
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """The text with a capital at its beginning."""
     return text[:1].upper() + text[1:]
