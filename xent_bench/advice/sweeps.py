@@ -50,7 +50,12 @@ def condition_words(needs: Needs) -> list[str]:
         words += [f"noise={needs.noise_kind or 'symmetric'}", f"noise.rate={needs.noise:g}"]
     if needs.is_uneven:
         words += ["imbalance=exponential", f"imbalance.ratio={needs.imbalance:g}"]
-    return words + ["shift=all"] * needs.shift
+    return words + scored(needs)
+
+
+def scored(needs: Needs) -> list[str]:
+    """The override that scores runs under shift, where that is needed."""
+    return ["shift=all"] * needs.shift
 
 
 def more_seeds(
@@ -67,7 +72,7 @@ def more_seeds(
     if command is None or grid is None or None in names:
         return None
     hyper = [word for label in labels for word in own_words(task.runs_of(label))]
-    words = [f"loss={','.join(map(str, names))}", *hyper, *grid]
+    words = [f"loss={','.join(map(str, names))}", *hyper, *grid, *scored(needs)]
     at_hand = [task.seeds_of(label) for label in labels]
     trials = max(row.trials for row in task.comparison.rows)
     if by.key not in DECIDING:
@@ -147,7 +152,8 @@ def further_losses(why: str, task: Task, losses: Sequence[str], needs: Needs) ->
     kept = list(losses)
     if needs.budget is not None:
         kept = kept[: max(1, needs.budget // of_one)]
-    words = [f"loss={','.join(kept)}", *grid, f"seed={','.join(map(str, seeds))}"]
+    words = [f"loss={','.join(kept)}", *grid, *scored(needs)]
+    words.append(f"seed={','.join(map(str, seeds))}")
     runs = of_one * len(kept)
     exceeds = needs.budget is not None and runs > needs.budget
     return Sweep(why, command.sweep(*words), runs, None, task.seconds, exceeds)
@@ -204,7 +210,7 @@ def tuning(why: str, task: Task, labels: Sequence[str], needs: Needs) -> Sweep |
     rates = ",".join(f"{factor * rate:.3g}" for factor in FACTORS)
     seeds = max(FEWEST, min(FIRST, len(task.seeds_of(labels[0]))))
     words = [f"loss={','.join(map(str, names))}", *hyper, f"optimizer.lr={rates}"]
-    words += [seeds_word(seeds), f"name={name}_tuned"]
+    words += [*scored(needs), seeds_word(seeds), f"name={name}_tuned"]
     runs = len(FACTORS) * seeds * len(labels)
     if needs.budget is not None and runs > needs.budget:
         return None

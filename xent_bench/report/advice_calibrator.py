@@ -51,7 +51,9 @@ def _why_none(card: Card, steps: Sequence[Step]) -> list[str]:
     metric = card.needs.aim
     if not steps:
         is_answer = metric.metric in BY_ANSWER
-        reason = "A temperature changes no answer." if is_answer else "These runs have none."
+        reason = (
+            "A temperature changes no answer." if is_answer else "These runs have no such score."
+        )
         return ["none is needed." if is_answer else "none was measured.", reason]
     names = joined(list(dict.fromkeys(title_of(step.after) for step in steps)))
     if all(step.word == TIE for step in steps):
