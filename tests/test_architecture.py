@@ -165,10 +165,19 @@ OURS = {
         "tables",
         "tracking",
     },
+    "designs": {
+        "comparison",  # chooses and decides as a report does
+        "config",
+        "failures",
+        "runs",
+        "tables",
+    },
     "sweeps": {
         "config",
+        "designs",
         "exit_codes",
         "failures",
+        "links",  # tell which scores a loss can have
         "metrics",
         "process",
         "runs",
@@ -223,7 +232,7 @@ THEIRS = {
         "true_scores",
         "types",
     },
-    "hydra": {"commands", "config", "sweeps"},
+    "hydra": {"commands", "config", "designs", "sweeps"},
     "mlflow": {"report", "tracking"},
     "pytorch_lightning": {"tracking", "training"},
     "matplotlib": {"evaluation", "report"},
@@ -233,12 +242,13 @@ THEIRS = {
     "sklearn": {"calibrators", "data"},
     "scipy": {
         *("calibrators", "certificates", "comparison", "conditions", "corruptions", "evaluation"),
-        *("links", "metrics"),
+        *("designs", "links", "metrics"),
     },
     "safetensors": {"data", "pretrained"},
     "datasets": {"data"},
     "huggingface_hub": {"data", "models"},
     "timm": {"models"},
+    "optuna": {"designs"},
     "threadpoolctl": {"certificates"},
     "rich": {"commands", "sweeps", "tables", "training"},
     "pydantic": {"certificates", "config", "trained_net"},

@@ -21,6 +21,7 @@ STYLES = {
     State.DONE: "green",
     State.RUNNING: "cyan",
     State.WAITING: "blue",
+    State.PAUSED: "blue",
     State.STOPPED: "yellow",
     State.FAILED: "red",
     State.MISSING: "dim",
@@ -105,6 +106,7 @@ def _show(experiment: Experiment, most: int | None) -> None:
 
     console = Console(highlight=False)
     open_runs = [run for run in experiment.runs if run.state is not State.DONE]
+    open_runs.sort(key=lambda run: run.state is State.PAUSED)  # nobody needs to act on them
     counts = Counter(run.state for run in experiment.runs)
     total = len(experiment.runs)
     states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
@@ -125,7 +127,18 @@ def _show(experiment: Experiment, most: int | None) -> None:
         print(_line(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}"))
     for line in experiment.annotations[:most]:
         print(_line(line))
+    _show_design(experiment, most)
     _say_commands(experiment, most)
+
+
+def _show_design(experiment: Experiment, most: int | None) -> None:
+    """Print what the design of the last sweep has decided, what may follow, and what to type."""
+    for line in experiment.news[-most:] if most else experiment.news:
+        print(_line(line))
+    for line in experiment.further[:most]:
+        print(_line(f"To follow: {line}"))
+    if experiment.further and not any(run.state.needs_training for run in experiment.runs):
+        print(_line(f"To go on: {experiment.command}"))
 
 
 def _say_commands(experiment: Experiment, most: int | None) -> None:
@@ -143,6 +156,8 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
     if waiting:
         watch = f"; to watch: {experiment.command}" if experiment.command else ""
         print(_line(f"{n_runs(waiting)} in SLURM's queue: nothing is to be typed{watch}"))
+    if any(run.state is State.PAUSED for run in experiment.runs):
+        print("To go on with a paused run: its command without machine.pause_after")
     if experiment.to_sync:
         folder = shlex.quote(str(experiment.folder))
         print(_line(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}"))

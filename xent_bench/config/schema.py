@@ -160,6 +160,7 @@ class Machine:
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs
+    pause_after: PositiveInt | None = None  # epochs, after which a run pauses until typed again
     rank_timeout: Positive = 600.0  # seconds that one of `devices` processes may be silent
     retries: NaturalNumber = 2  # for a run of a sweep that was killed or lacked memory or room
     most_runs: PositiveInt = 10_000  # of a sweep; more are refused, since few want them
@@ -289,3 +290,9 @@ def chosen_values(config: DictConfig, group: str) -> dict[str, Any]:
     """
     values = plain(config[group])
     return {key: value for key, value in values.items() if key != "_partial_"}
+
+
+def pause_after(config: DictConfig) -> int | None:
+    """The epoch after which the run pauses, counted from 1; None where it trains to its end."""
+    epoch: int | None = config.machine.pause_after
+    return epoch if epoch is not None and epoch < config.epochs else None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
 from xent_bench.runs.annotated import annotation_lines
+from xent_bench.runs.begun import is_paused
 from xent_bench.runs.mixtures import mixed, origin_line
 from xent_bench.runs.result import Run
 
@@ -38,10 +39,11 @@ def facts(comparison: Comparison) -> list[str]:
 def warnings(comparison: Comparison) -> list[str]:
     """Warnings that limit a comparison: failed runs, missing metrics, runs of different origin."""
     notes = []
-    if comparison.unfinished:
+    failed = [run for run in comparison.unfinished if not is_paused(run)]
+    if failed:
         notes.append(
             "Runs without a result, counted in the n of their trial: "
-            + _some([f"{run.name}: {run.reason} [{run.command}]" for run in comparison.unfinished])
+            + _some([f"{run.name}: {run.reason} [{run.command}]" for run in failed])
         )
     if comparison.empty_cells:
         cells = [f"{cell.label} s{cell.seed} [{cell.command}]" for cell in comparison.empty_cells]

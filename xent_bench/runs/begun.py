@@ -1,5 +1,6 @@
 """The record of how a run began and why it ended, kept in its folder as `begun.json`."""
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from xent_bench.runs.reading import read_sealed
 
 LATEST = 1e11  # unix seconds, thousands of years from now: MLflow has milliseconds in 64 bits
 UNTOLD = "killed"  # the reason until another is kept: a killed process has no time to
+PAUSED = re.compile(r"paused after epoch ([1-9]\d{0,9}) of [1-9]\d{0,9}")  # the reason of a pause
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,22 @@ def load_begun(folder: Path) -> Unfinished:
 def was_stopped(run: Unfinished) -> bool:
     """Whether it was killed, interrupted or preempted: the same command goes on with the run."""
     return run.reason.startswith(("killed", "interrupted", "Preempted"))
+
+
+def pause(epoch: int, epochs: int) -> str:
+    """The reason of a run that pauses after an epoch, counted from 1: it is to go on later."""
+    return f"paused after epoch {epoch} of {epochs}"
+
+
+def is_paused(run: Unfinished) -> bool:
+    """Whether the run was told to pause, which is no failure: its command goes on with it."""
+    return paused_epoch(run) is not None
+
+
+def paused_epoch(run: Unfinished) -> int | None:
+    """The epochs after which the run was paused; None for a run that ended in another way."""
+    match = PAUSED.fullmatch(run.reason)
+    return int(match[1]) if match else None
 
 
 def load_unfinished_run(folder: Path) -> Unfinished:

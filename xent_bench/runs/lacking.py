@@ -8,7 +8,8 @@ from xent_bench.failures import DataError
 from xent_bench.metrics.reported import calibrators_in
 from xent_bench.metrics.shifts import FOREIGN as FOREIGN_KEYS
 from xent_bench.metrics.shifts import SHIFT as SHIFT_KEYS
-from xent_bench.runs.files import FOREIGN, RESULT, SHIFT, WEIGHTS, is_pending
+from xent_bench.runs.begun import load_begun, paused_epoch
+from xent_bench.runs.files import FOREIGN, RESULT, SHIFT, WEIGHTS, has_result, is_pending
 from xent_bench.runs.result import load_run
 
 
@@ -20,12 +21,13 @@ class Asked(NamedTuple):
     offline: bool = True  # else MLflow is to have all of it
     shift: tuple[str, ...] = ()  # corruptions under which test is to be scored, as 'fog/3'
     foreign: tuple[str, ...] = ()  # names of foreign sets
+    pause_after: int | None = None  # an epoch to pause after; the other requests then wait
 
 
 class Lack(Flag):
     """Parts of what was asked for that a run folder does not have; empty (false): it is done."""
 
-    RESULT = auto()  # or it cannot be read
+    RESULT = auto()  # or it cannot be read; a pause takes its place where one is asked for
     CALIBRATOR = auto()  # the numbers of the calibrator
     WEIGHTS = auto()
     SHIFT = auto()  # scores under a corruption
@@ -38,11 +40,15 @@ def lacking(folder: Path, asked: Asked) -> Lack:
 
     Without a result nothing else is looked at: training writes all of it.
     """
+    lacks = Lack(0)
+    if not asked.offline and is_pending(folder):
+        lacks |= Lack.UPLOAD
+    if not has_result(folder) and has_ended(folder, asked.pause_after):
+        return lacks
     try:
         metrics = load_run(folder / RESULT).metrics
     except DataError:  # whoever needs the result reads it again, and says why
         return Lack.RESULT
-    lacks = Lack(0)
     if asked.calibrator not in calibrators_in(metrics):
         lacks |= Lack.CALIBRATOR
     if asked.weights and not (folder / WEIGHTS).exists():
@@ -54,6 +60,18 @@ def lacking(folder: Path, asked: Asked) -> Lack:
     scores = {f"{FOREIGN_KEYS}/{name}/auroc_margin" for name in asked.foreign}
     if asked.foreign and not (scores <= metrics.keys() and (folder / FOREIGN).exists()):
         lacks |= Lack.FOREIGN
-    if not asked.offline and is_pending(folder):
-        lacks |= Lack.UPLOAD
     return lacks
+
+
+def has_ended(folder: Path, pause_after: int | None) -> bool:
+    """Whether the run has a result, or is paused after the epoch that was asked for or a later one.
+
+    Without such an epoch only a result counts.
+    """
+    if has_result(folder) or pause_after is None:
+        return has_result(folder)
+    try:
+        epoch = paused_epoch(load_begun(folder))
+    except DataError:  # nothing began, or the record of it is damaged
+        return False
+    return epoch is not None and epoch >= pause_after

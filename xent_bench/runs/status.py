@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xent_bench.runs.annotated import annotation_lines
-from xent_bench.runs.begun import Unfinished, load_begun, load_unfinished_run, was_stopped
+from xent_bench.runs.begun import (
+    Unfinished,
+    is_paused,
+    load_begun,
+    load_unfinished_run,
+    was_stopped,
+)
 from xent_bench.runs.files import BEGUN, JOB, RESULT, has_result, is_pending
-from xent_bench.runs.lacking import Asked, Lack, lacking
+from xent_bench.runs.lacking import Asked, Lack, has_ended, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
 from xent_bench.runs.pace import load_pace, silence
 from xent_bench.runs.reading import read_text
@@ -31,6 +37,7 @@ class State(Enum):
     DONE = "done"
     RUNNING = "running"
     WAITING = "waiting"  # in SLURM's queue
+    PAUSED = "paused"  # as it was asked to: it goes on when somebody wants it to
     STOPPED = "stopped"  # killed, preempted or interrupted: the same command goes on
     FAILED = "failed"
     MISSING = "missing"
@@ -62,11 +69,15 @@ class Experiment(NamedTuple):
     mixtures: list[str]  # data and code that differ between the runs
     annotations: list[str]  # lines of its users' notes and tags
     removed: int  # runs that were removed from the folder
+    news: tuple[str, ...]  # what the design of its last sweep has decided
+    further: tuple[str, ...]  # what may follow when the runs of the sweep have ended
 
     @property
     def is_done(self) -> bool:
-        """Whether all of its runs are done."""
-        return all(run.state is State.DONE for run in self.runs)
+        """Whether all of its runs are done or paused as asked, and none may follow."""
+        return not self.further and all(
+            run.state in (State.DONE, State.PAUSED) for run in self.runs
+        )
 
 
 def experiments_in(folder: Path, jobs: Mapping[str, bool] = {}) -> list[Experiment]:
@@ -101,7 +112,9 @@ def _experiment(folder: Path, jobs: Mapping[str, bool]) -> Experiment:
     mixtures = [*mixed_data(readable), *mixed_code(readable)]
     notes = annotation_lines(readable)
     return Experiment(
-        folder, runs, len(planned), sweep.command, to_sync, mixtures, notes, removed_from(folder)
+        *(folder, runs, len(planned), sweep.command),
+        *(to_sync, mixtures, notes, removed_from(folder)),
+        *(sweep.news, sweep.further),
     )
 
 
@@ -164,6 +177,11 @@ def _status_of(folder: Path, planned: Planned | None) -> RunStatus:
     if begun.reason == "still running":
         why = f"{pace}{silence(pace.time)}" if pace else "starting"
         return RunStatus(name, State.RUNNING, why, command)
+    if is_paused(begun):
+        # the last sweep may ask for more than an earlier one did, and not have come to it
+        is_short = planned is not None and not has_ended(folder, planned.pause_after)
+        state = State.STOPPED if is_short else State.PAUSED
+        return RunStatus(name, state, begun.reason, command or begun.command)
     reason = begun.reason.removeprefix("Preempted: ")
     stopped = was_stopped(begun)
     at = f" at epoch {pace.epoch:.1f}/{pace.epochs}" if stopped and pace else ""

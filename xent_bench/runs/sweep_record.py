@@ -3,6 +3,7 @@
 It is that of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
 """
 
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any, NamedTuple
 
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.runs.files import DAMAGED, has_result
-from xent_bench.runs.lacking import Asked, lacking
+from xent_bench.runs.lacking import Asked, has_ended, lacking
 from xent_bench.runs.reading import read_json, read_sealed, sealed
 from xent_bench.runs.whole_files import write_whole
 
 RECORD = ".sweep.json"
+SEED_IN_NAME = re.compile(r"-s(\d+)-[0-9a-f]{10}$")  # of a run's folder
 
 
 class Planned(NamedTuple):
@@ -29,11 +31,15 @@ class Planned(NamedTuple):
     offline: bool
     shift: tuple[str, ...] = ()  # corruptions at severities
     foreign: tuple[str, ...] = ()  # names of foreign sets
+    pause_after: int | None = None  # the epoch after which it pauses
 
     @property
     def asked(self) -> Asked:
         """Requests to the run beside its training."""
-        return Asked(self.calibrator, self.weights, self.offline, self.shift, self.foreign)
+        return Asked(
+            *(self.calibrator, self.weights, self.offline, self.shift, self.foreign),
+            pause_after=self.pause_after,
+        )
 
     def is_done(self) -> bool:
         """Whether its folder lacks nothing of what is asked."""
@@ -41,11 +47,14 @@ class Planned(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """A sweep with all of its runs."""
+    """A sweep with all of its runs that are known by now."""
 
     key: str | None  # a hash of all that decided which runs there are; None if not only files did
     command: str
     runs: list[Planned]
+    news: tuple[str, ...] = ()  # sentences on what its design has decided
+    further: tuple[str, ...] = ()  # what may follow when these runs have ended; none: nothing does
+    earlier: tuple[tuple[int, ...], ...] = ()  # seeds that each other sweep before it had finished
 
 
 def save_sweep(folder: Path, sweep: Sweep) -> None:
@@ -56,12 +65,44 @@ def save_sweep(folder: Path, sweep: Sweep) -> None:
 def load_sweep(folder: Path) -> Sweep | None:
     """Load the record; None where there is none or it is damaged, as it is only a shortcut."""
     try:
-        key, command, runs = _fields(folder / RECORD)
+        content = _fields(folder / RECORD)
+        key = content["key"]
         if not isinstance(key, str | None):
             return None
-        return Sweep(key, str(command), [_read(*run) for run in runs])
+        return Sweep(
+            key,
+            str(content["command"]),
+            [_read(*run) for run in content["runs"]],
+            tuple(map(str, content.get("news", ()))),
+            tuple(map(str, content.get("further", ()))),
+            tuple(tuple(map(_seed, seeds)) for seeds in content.get("earlier", ())),
+        )
     except DAMAGED:
         return None
+
+
+def steps_before(record: Sweep | None, command: str) -> tuple[tuple[int, ...], ...]:
+    """The seeds that each sweep before this command had finished; one with no new seed is left out.
+
+    `record` is the one that the command finds in its folder.
+    """
+    if record is None or record.command == command:
+        return () if record is None else record.earlier
+    finished = tuple(sorted({seed for run in record.runs for seed in _finished_seeds(run.folder)}))
+    known = {seed for seeds in record.earlier for seed in seeds}
+    return (*record.earlier, finished) if set(finished) - known else record.earlier
+
+
+def _finished_seeds(folder: Path) -> list[int]:
+    """The seed in the name of a run's folder, if the run has a result."""
+    match = SEED_IN_NAME.search(folder.name)
+    return [int(match[1])] if match and has_result(folder) else []
+
+
+def _seed(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"expected a seed, got {value!r}"[:200])
+    return value
 
 
 def without_result(folders: Iterable[Path]) -> list[str]:
@@ -70,7 +111,7 @@ def without_result(folders: Iterable[Path]) -> list[str]:
     for folder in folders:
         sweep = load_sweep(folder)
         planned = [] if sweep is None else sweep.runs
-        open_runs = sum(not has_result(folder / run.folder.name) for run in planned)
+        open_runs = sum(not has_ended(folder / run.folder.name, run.pause_after) for run in planned)
         if open_runs:
             lines.append(
                 f"Of the {len(planned)} runs of the last sweep in {folder} {open_runs} have no "
@@ -79,14 +120,13 @@ def without_result(folders: Iterable[Path]) -> list[str]:
     return lines
 
 
-def _fields(file: Path) -> tuple[Any, Any, Any]:
-    """Key, command and runs of the record; it was a list without a checksum before."""
+def _fields(file: Path) -> dict[str, Any]:
+    """The fields of the record; it was a list without a checksum before."""
     content = read_json(file)
     if isinstance(content, list):
         key, command, runs = content
-        return key, command, runs
-    content = read_sealed(file)
-    return content["key"], content["command"], content["runs"]
+        return {"key": key, "command": command, "runs": runs}
+    return read_sealed(file)
 
 
 def _read(
@@ -99,12 +139,16 @@ def _read(
     offline: Any,
     shift: Any = (),
     foreign: Any = (),
+    pause_after: Any = None,
 ) -> Planned:
     PREFIXES[calibrator]  # a KeyError: it was edited
+    if not isinstance(pause_after, int | None):
+        raise ValueError(f"expected an epoch to pause after, got {pause_after!r}"[:200])
     typed = [str(override) for override in overrides]
     return Planned(
         *(str(name), str(command), typed, Path(folder)),
         *(calibrator, bool(weights), bool(offline)),
         shift=tuple(map(str, shift)),
         foreign=tuple(map(str, foreign)),
+        pause_after=pause_after,
     )

@@ -16,9 +16,10 @@ from xent_bench.config.identity import run_folder, run_name
 from xent_bench.failures import release
 from xent_bench.metrics.shifts import on_other_images
 from xent_bench.runs.files import has_result
+from xent_bench.runs.outcome import pause_line
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say
-from xent_bench.sweeps.plan import Plan, plan_of
+from xent_bench.sweeps.plan import Plan, Planner, planner_of
 from xent_bench.sweeps.plugins import register_plugins
 from xent_bench.sweeps.recall import forget
 
@@ -29,17 +30,19 @@ class Console(Callback):
     def __init__(self) -> None:
         """Begin with neither plan nor tally, as for a single run."""
         self.tally: Tally | None = None
+        self.planner: Planner | None = None
         self.plan: Plan | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Plan and check the whole sweep; where no run is missing, print the sum and leave."""
         try:
             register_plugins(config)
-            self.plan = plan_of(config)
+            self.planner = planner_of(config)
+            if self.planner is None:
+                return
+            self.plan = self.planner.next_plan()
         except USER_ERRORS as error:
             refuse(error)
-        if self.plan is None:
-            return
         varied = differing([run.overrides for run in self.plan.runs])
         keys = {word.partition("=")[0] for word in varied}
         self.tally = Tally(len(self.plan.runs), len(self.plan.missing), keys)
@@ -82,6 +85,10 @@ class Console(Callback):
                 refuse(error)
             say(f"{run_name(config):14} FAILED: {reason}")
             sys.exit(code)
+        if line := pause_line(job_return.return_value):
+            say(f"{run_name(config):14} {line}")
+            say(f"Folder: {run_folder(config)}; without machine.pause_after the command goes on")
+            return
         say(LEGEND)
         say(f"{run_name(config):14} {result_line(job_return.return_value, config.calibrator.name)}")
         for line in on_other_images(job_return.return_value["metrics"]):

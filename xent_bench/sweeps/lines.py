@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from xent_bench.metrics.reported import PREFIXES
+from xent_bench.runs.files import RESULT
+from xent_bench.runs.outcome import pause_line
 from xent_bench.runs.pace import duration
 from xent_bench.runs.start import introduction
 from xent_bench.tables import n_runs
@@ -49,23 +51,36 @@ class Tally:
 
         `varied` are the keys that have several values in the sweep.
         """
-        self.total, self.missing, self.varied = total, missing, varied
+        self.runs, self.before, self.varied = total, total - missing, varied
+        self.to_end = missing  # runs of this round and of those before that this command trains
         self.introduced: set[Path] = set()  # folders whose run has been introduced
         self.data: set[str] = set()  # sets of images that have been introduced
         self.trained = self.completed = 0  # completed: only something beside the training lacked
+        self.pauses = 0  # that were asked for
+        self.paused: set[str] = set()  # names of runs that have not gone on
         self.codes: list[int] = []  # exit codes of the failed runs
         self.kept = 0  # failed runs with a folder, which says why
         self.start = time.monotonic()
 
     @property
+    def total(self) -> int:
+        """Runs that have ended when this round is over."""
+        return self.before + self.to_end
+
+    @property
     def ended(self) -> int:
-        """Runs that are done or have failed."""
-        return self.total - self.missing + self.trained + self.completed + len(self.codes)
+        """Runs that are done, are paused as asked, or have failed."""
+        return self.before + self._ended_well() + len(self.codes)
 
     @property
     def was_refused(self) -> bool:
         """Whether every run was refused at its start and left no folder."""
         return len(self.codes) == self.total and not self.kept
+
+    def add_round(self, total: int, missing: int, before: int) -> None:
+        """Add the next round of a sweep that now has `total` runs; `before`: done before it."""
+        self.runs, self.before = total, before
+        self.to_end += missing
 
     def introduce(self, folder: Path) -> None:
         """Print what a run will do, once its folder tells; once for each set of images."""
@@ -78,19 +93,27 @@ class Tally:
             for line in text:
                 say(line)
 
-    def done(self, name: str, result: dict[str, Any], calibrator: str, *, trained: bool) -> None:
-        """Count a run that has its result; `trained`: it was trained in this sweep."""
-        if not self.trained + self.completed:
-            say(LEGEND)
-        self.trained += trained
-        self.completed += not trained
+    def done(self, name: str, outcome: dict[str, Any], calibrator: str, *, trained: bool) -> None:
+        """Count a run that has its result or is paused; `trained`: it was trained in this sweep."""
+        line = pause_line(outcome)
+        if line:
+            self.pauses += 1
+            self.paused.add(name)
+        else:
+            line = result_line(outcome, calibrator)
+            if not self.trained + self.completed:
+                say(LEGEND)
+            self.trained += trained
+            self.completed += not trained
+            self.paused.discard(name)
         left = self.time_left()
         ending = f", {duration(left)} left" if left else ""
-        self.line(name, f"{result_line(result, calibrator)}{ending}")
+        self.line(name, f"{line}{ending}")
 
     def failed(self, name: str, reason: str, code: int, *, kept: bool = True) -> None:
         """Count a run without a result; `kept`: it has a folder, since it was not refused."""
         self.codes.append(code)
+        self.paused.discard(name)
         self.kept += kept
         self.line(name, f"FAILED: {reason}")
 
@@ -100,23 +123,27 @@ class Tally:
 
     def time_left(self, underway: float = 0.0) -> float | None:
         """Seconds left, None while unknown. `underway`: what running runs have done, in runs."""
-        done = self.trained + underway
+        done = self.trained + self.pauses + underway
         left = self.total - self.ended - underway
         return left / done * (time.monotonic() - self.start) if done > 0 and left > 0 else None
 
     def say_sum(self, folder: Path, *, unfinished: int = 0) -> None:
         """Print how many runs ended in which way, and what to type next."""
-        before = self.total - self.missing
+        before = self.before
         counts = {
             "trained": self.trained,
             "completed": self.completed,
+            "paused": len(self.paused),
             "done before": before,
             "failed": len(self.codes),
             "to go": unfinished,
         }
         listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        say(f"{n_runs(self.total)}: {listed}; {duration(time.monotonic() - self.start)}")
+        say(f"{n_runs(self.runs)}: {listed}; {duration(time.monotonic() - self.start)}")
         if self.kept:
             say(f"What failed, and why: xent-status {shlex.quote(str(folder))}")
-        if before + self.trained + self.completed and not unfinished:
+        if before + self._ended_well() and not unfinished and any(folder.glob(f"*/{RESULT}")):
             say(f"Compare: xent-report {shlex.quote(str(folder))}")
+
+    def _ended_well(self) -> int:
+        return self.trained + self.completed + self.pauses

@@ -1,16 +1,23 @@
 """The plan of a sweep: its runs, those that are missing, and a check that all of them can run."""
 
+import re
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from omegaconf import DictConfig
 
-from xent_bench.config.configure import check_sources, check_top_level
-from xent_bench.config.identity import command_of, run_folder, run_name
+from xent_bench.config.configure import ConfigError, check_sources, check_top_level
+from xent_bench.config.design_keys import design_values
+from xent_bench.config.identity import choice, command_of, run_folder, run_name
 from xent_bench.config.own_code import without_own
+from xent_bench.config.schema import pause_after
 from xent_bench.config.shift_asked import shift_asked
+from xent_bench.designs.designed import Designed
+from xent_bench.designs.ledger import Ledger, Outcome, Overrides, key_of
+from xent_bench.designs.requests import ask_for_runs
 from xent_bench.failures import Unavailable
+from xent_bench.runs.design import Design
 from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
@@ -20,65 +27,164 @@ from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.recall import recall, remember
 from xent_bench.tables import n_runs
 
+OURS = "hydra_plugins.xent_bench."  # launchers
+PAUSE = "machine.pause_after"
+PAUSED_COMMAND = re.compile(rf" {re.escape(PAUSE)}=\d+$")
 MANY = 50  # runs that take Hydra about 5 s to compose
 
 
+PlannedRun: TypeAlias = tuple[Planned, DictConfig]
+
+
 class Plan(NamedTuple):
-    """All runs of a sweep, the configs of those that are missing, and the machine's GPUs."""
+    """All runs of a sweep that are known by now, the configs of those that are missing, and GPUs.
+
+    Of a design with rounds more runs follow when these have ended.
+    """
 
     runs: list[Planned]
-    missing: list[tuple[Planned, DictConfig]]
+    missing: list[PlannedRun]
+    done_before: int  # number of runs that were done when they were asked for
     gpus: int  # of this machine; 0 where nothing is missing
 
-    def missing_run(self, overrides: list[str]) -> tuple[Planned, DictConfig]:
-        """Find a missing run and its config by the run's overrides."""
-        return next(pair for pair in self.missing if pair[0].overrides == overrides)
 
+class Planner:
+    """Plans the rounds of a sweep; each run is composed once."""
 
-def plan_of(sweep: DictConfig) -> Plan | None:
-    """Compose and check a sweep: a mistake in its last run is refused before the first begins.
+    def __init__(self, sweep: DictConfig, designed: Designed, recalled: list[Planned]) -> None:
+        """`recalled`: runs of the sweep that need not be composed to be known."""
+        self.sweep, self.designed = sweep, designed
+        self.planned = {tuple(run.overrides): _whole(run) for run in recalled}
+        self.recalled = recalled
+        self.configs: dict[Overrides, DictConfig] = {}  # of runs that were not done
+        self.failed: set[Overrides] = set()  # in this command
+        self.has_begun = False
+        self.printed: set[str] = set()  # news of the rounds before
+        self.was_done: dict[Overrides, bool] = {}  # when the run was first asked for
 
-    None for a sweep whose sweeper chooses as it goes.
-    """
-    recalled = recall(sweep)
-    done = {index for index, run in enumerate(recalled) if run.is_done()}
-    combinations = [run.overrides for run in recalled] or combinations_of(sweep)
-    if combinations is None:
-        return None
-    varied = differing(combinations)
-    runs = dict(enumerate(recalled))
-    configs = {}
-    to_compose = [index for index in range(len(combinations)) if index not in done]
-    if len(to_compose) > MANY:
-        say(f"{n_runs(len(to_compose))} to compose and check ...")
-    added = [
-        Path(source.path)
-        for source in sweep.hydra.runtime.config_sources
-        if source.provider == "command-line"
-    ]
-    with naming_the_choice(combinations, sys.argv[1:], added):
-        for number, config in composed(sweep, [combinations[index] for index in to_compose]):
-            index = to_compose[number]
-            check_top_level(config)
-            runs[index] = planned_run(sweep, config, combinations[index], varied)
-            if not runs[index].is_done():
-                check_sources(config)
-                configs[index] = config
-                fork_server.start(config)  # it imports while the other runs are composed
-    all_runs = [runs[index] for index in sorted(runs)]
-    missing = [(runs[index], configs[index]) for index in sorted(configs)]
-    gpus = 0
-    if missing:
+    def next_plan(self) -> Plan:
+        """Compose and check the runs that can be named by now, and list those that are missing.
+
+        A run that failed in this command is not listed again.
+        """
+        while True:
+            ledger = Ledger(self._outcome_of)
+            ask_for_runs(ledger, self.designed)
+            unknown = [run for run in ledger.asked if run not in self.planned]
+            if not unknown:
+                break
+            self._compose(unknown)
+        asked = {run: self._asked(run, pause) for run, pause in ledger.asked.items()}
+        is_done = {run: planned.is_done() for run, planned in asked.items()}
+        self.was_done = is_done | self.was_done
+        runs = list(asked.values())
+        open_runs = [run for run in asked if run not in self.failed and not is_done[run]]
+        self._compose([run for run in open_runs if run not in self.configs])
+        missing = [(asked[run], self._config(run, asked[run])) for run in open_runs]
+        for line in ledger.news:
+            if line not in self.printed:
+                say(line)
+        self.printed |= set(ledger.news)
+        gpus = self._checked(runs, missing) if missing else 0
+        if runs != self.recalled or self.designed.design.has_rounds:
+            remember(self.sweep, runs, ledger.news, ledger.further)
+        return Plan(runs, missing, sum(self.was_done.values()), gpus)
+
+    def end_round(self, missing: list[PlannedRun]) -> None:
+        """Note which of the runs that were launched have no result."""
+        self.has_begun = True
+        self.failed |= {tuple(run.overrides) for run, _ in missing if not run.is_done()}
+
+    def _outcome_of(self, run: Overrides) -> Outcome | None:
+        planned = self.planned.get(run)
+        return None if planned is None else Outcome(planned.folder, run in self.failed)
+
+    def _asked(self, run: Overrides, pause: int | None) -> Planned:
+        """The run as this round asks for it: whole, or up to the epoch after which it pauses."""
+        planned = self.planned[run]
+        if pause is None:
+            return planned
+        command = f"{planned.command} {PAUSE}={pause}"
+        return planned._replace(command=command, pause_after=pause)
+
+    def _config(self, run: Overrides, asked: Planned) -> DictConfig:
+        config = self.configs[run]
+        config.machine.pause_after = asked.pause_after
+        return config
+
+    def _compose(self, runs: list[Overrides]) -> None:
+        """Compose and check runs; a mistake in one of them is refused."""
+        combinations = [list(run) for run in runs]
+        if len(runs) > MANY:
+            say(f"{n_runs(len(runs))} to compose and check ...")
+        added = [
+            Path(source.path)
+            for source in self.sweep.hydra.runtime.config_sources
+            if source.provider == "command-line"
+        ]
+        everything = [*self.planned, *runs]
+        varied = differing([list(run) for run in everything])
+        with naming_the_choice(combinations, sys.argv[1:], added):
+            for index, config in composed(self.sweep, combinations):
+                check_top_level(config)
+                run = runs[index]
+                self.planned[run] = planned_run(self.sweep, config, combinations[index], varied)
+                if not self.planned[run].is_done():
+                    check_sources(config)
+                    self.configs[run] = config
+                    fork_server.start(config)  # it imports while the other runs are composed
+
+    def _checked(self, runs: list[Planned], missing: list[PlannedRun]) -> int:
+        """Check the stores and the parts of missing runs; returns the number of GPUs."""
         to_train = sum(not has_result(run.folder) for run, _ in missing)
         from xent_bench.tracking.reach import refuse_silent_stores  # 50 ms of --help
 
         refuse_silent_stores([config for _, config in missing])
         work = f"{to_train} to train" if to_train else f"{len(missing)} to complete"
-        say(f"{n_runs(len(all_runs))}, {work}; loading PyTorch ...")
-        gpus = check_parts([config for _, config in missing], here=trains_here(sweep))
-    if all_runs != recalled:
-        remember(sweep, all_runs)
-    return Plan(all_runs, missing, gpus)
+        if self.has_begun:
+            say(f"{n_runs(len(runs))} by now, {work}")
+        else:
+            say(f"{n_runs(len(runs))}, {work}; loading PyTorch ...")
+        return check_parts([config for _, config in missing], here=trains_here(self.sweep))
+
+
+def planner_of(sweep: DictConfig) -> Planner | None:
+    """The planner of a sweep; None where its sweeper chooses as it goes.
+
+    A sweep without rounds that was composed before needs no list of its combinations.
+    """
+    recalled = recall(sweep)
+    design = Design(**design_values(sweep))
+    if recalled and not design.has_rounds:
+        combinations: list[list[str]] | None = [run.overrides for run in recalled]
+    else:
+        combinations = combinations_of(sweep)
+    if combinations is None:
+        return None
+    _refuse_rounds(sweep, design)
+    of_config = choice(sweep, "loss"), int(sweep.seed), int(sweep.epochs)
+    designed = Designed(design, combinations, *of_config)
+    return Planner(sweep, designed, recalled)
+
+
+def _whole(recalled: Planned) -> Planned:
+    """The run without the pause of the round in which the record was written.
+
+    A pause that was typed is among its overrides, and stays.
+    """
+    if any(key_of(word) == PAUSE for word in recalled.overrides):
+        return recalled
+    return recalled._replace(command=PAUSED_COMMAND.sub("", recalled.command), pause_after=None)
+
+
+def _refuse_rounds(sweep: DictConfig, design: Design) -> None:
+    """Raise a ConfigError for a design that the other choices do not allow."""
+    if design.rungs > 1 and sweep.machine.pause_after is not None:
+        raise ConfigError(PAUSE, "is set by rungs, which pauses the trials that do not go on")
+    if design.has_rounds and not str(sweep.hydra.launcher._target_).startswith(OURS):
+        raise ConfigError(
+            "hydra/launcher", "a sweep in rounds needs hydra/launcher=processes or slurm"
+        )
 
 
 def planned_run(
@@ -98,6 +204,7 @@ def planned_run(
         bool(run.machine.offline),
         further.conditions,
         tuple(further.foreign),
+        pause_after(run),
     )
 
 

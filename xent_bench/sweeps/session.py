@@ -8,14 +8,18 @@ from typing import Protocol, runtime_checkable
 from hydra.types import HydraContext
 
 from xent_bench.sweeps.lines import Tally
-from xent_bench.sweeps.plan import Plan
+from xent_bench.sweeps.plan import Plan, Planner
 
 
 @runtime_checkable
 class Session(Protocol):
-    """A Hydra callback with plan and tally, which are None if the sweeper chooses as it goes."""
+    """A Hydra callback with planner, plan and tally.
 
-    plan: Plan | None
+    They are None if the sweeper chooses as it goes.
+    """
+
+    planner: Planner | None
+    plan: Plan | None  # of the round that is next
     tally: Tally | None
 
 

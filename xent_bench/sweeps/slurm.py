@@ -5,28 +5,27 @@ preempted job back into its queue by itself, submitit puts back one that is out 
 launcher only watches how they end; typed again after Ctrl-C, the command watches the same jobs.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from filelock import FileLock
-from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from xent_bench.config.explain import refuse
 from xent_bench.exit_codes import Exit
 from xent_bench.failures import DataError, Unavailable
 from xent_bench.process.signals import Preempted
-from xent_bench.runs.files import JOB, RESULT, has_result
-from xent_bench.runs.lacking import Lack, lacking
+from xent_bench.runs.files import JOB
+from xent_bench.runs.lacking import Lack, has_ended, lacking
+from xent_bench.runs.outcome import outcome
 from xent_bench.runs.refusal import delete_alone
-from xent_bench.runs.result import load_run
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.runs.whole_files import write_whole
-from xent_bench.sweeps.launcher import SweepLauncher, returned
+from xent_bench.sweeps.launcher import SweepLauncher
 from xent_bench.sweeps.lines import Tally, say
 from xent_bench.sweeps.live import Show, ShownRun, live_display
+from xent_bench.sweeps.plan import PlannedRun
 from xent_bench.sweeps.slurm_job import last_words, log_of, submit
 from xent_bench.sweeps.slurm_queue import PASSING, JobState, job_states, polled_states
 from xent_bench.tables import n_runs
@@ -41,21 +40,19 @@ class Slurm(SweepLauncher):
         self.settings = cast(dict[str, Any], plain)
         self.folder = Path(self.settings["submitit_folder"])
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """Submit the runs that are in no job, and watch. Exits with the first failure's code."""
-        planned, _, tally = self.missing_runs(job_overrides)
+    def train(self, missing: list[PlannedRun], gpus: int, tally: Tally) -> None:
+        """Submit the runs that are in no job, and watch until all have ended."""
+        planned = [run for run, _ in missing]
         try:
             # jobs of an earlier command may have ended since the plan was made
-            ended = [run for run, _ in planned if run.is_done()]
-            missing = [run for run, _ in planned if run not in ended]
-            jobs, later = self._jobs(missing) if missing else ({}, [])
+            ended = [run for run in planned if run.is_done()]
+            open_runs = [run for run in planned if run not in ended]
+            jobs, later = self._jobs(open_runs) if open_runs else ({}, [])
         except Unavailable as error:
             refuse(error)
         for run in ended:
             _say_end(run, tally)
-        folder = planned[-1][0].folder.parent
+        folder = planned[-1].folder.parent
         try:
             with live_display() as show:
                 self._watch(jobs, tally, show)
@@ -73,10 +70,6 @@ class Slurm(SweepLauncher):
                 f"{' '.join(arrays)}"
             )
             raise
-        tally.say_sum(folder)
-        if tally.codes:
-            sys.exit(tally.codes[0])
-        return [returned(run, config) for run, config in planned]
 
     def _jobs(self, missing: Sequence[Planned]) -> tuple[dict[str, Planned], list[Planned]]:
         """Each run by its job's id: a job that waits or runs already, else a new one.
@@ -124,7 +117,8 @@ class Slurm(SweepLauncher):
             show(shown, len(jobs) - len(running), tally)
 
     def _end(self, job: str, run: Planned, state: JobState, tally: Tally) -> None:
-        if run.is_done() or (state.name == "COMPLETED" and has_result(run.folder)):
+        has_completed = state.name == "COMPLETED" and has_ended(run.folder, run.pause_after)
+        if run.is_done() or has_completed:
             _say_end(run, tally)
             return
         log = log_of(job, self.folder)
@@ -147,8 +141,7 @@ def _say_end(run: Planned, tally: Tally) -> None:
         tally.failed(run.name, why, Exit.NOT_AS_EXPECTED)
         return
     try:
-        result = load_run(run.folder / RESULT).content()
-        tally.done(run.name, result, run.calibrator, trained=True)
+        tally.done(run.name, outcome(run.folder), run.calibrator, trained=True)
     except DataError as error:
         tally.failed(run.name, str(error), Exit.DATA)
 

@@ -16,8 +16,8 @@ from xent_bench.exit_codes import Exit
 from xent_bench.failures import DataError, Unavailable
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import UNTOLD, keep_reason, load_begun
-from xent_bench.runs.files import LOG, RESULT, has_result, is_pending
-from xent_bench.runs.result import load_run
+from xent_bench.runs.files import LOG, has_result, is_pending
+from xent_bench.runs.outcome import outcome
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.child import Failure, send_in_child, train_in_child
 from xent_bench.sweeps.fork_server import fork
@@ -110,21 +110,21 @@ class Supervision:
         for worker in [worker for worker in self.workers if worker.process.sentinel in ended]:
             worker.process.join()
             self.workers.remove(worker)
-            failure = _outcome_of(worker)
+            failure = _end_of(worker)
             worker.outcome.close()
             worker.process.close()
             # a signal may come when all is written
             if failure is None or (failure.again and worker.queued.run.is_done()):
-                self._end_with_result(worker)
+                self._end_as_asked(worker)
             else:
                 self._end_in_failure(worker.queued, failure)
 
-    def _end_with_result(self, ended: Worker) -> None:
+    def _end_as_asked(self, ended: Worker) -> None:
         run = ended.queued.run
         try:
-            result = load_run(run.folder / RESULT).content()
+            content = outcome(run.folder)
             self.tally.introduce(run.folder)
-            self.tally.done(run.name, result, run.calibrator, trained=not ended.had_result)
+            self.tally.done(run.name, content, run.calibrator, trained=not ended.had_result)
         except DataError as error:  # deleted or edited a moment ago
             self._end_in_failure(ended.queued, Failure(str(error), Exit.DATA))
 
@@ -179,7 +179,7 @@ def _conclude(queued: QueuedRun, failure: Failure) -> None:
             process.kill()
 
 
-def _outcome_of(ended: Worker) -> Failure | None:
+def _end_of(ended: Worker) -> Failure | None:
     """The outcome that the process sent, or how it ended without one; an empty log is deleted."""
     log = ended.queued.run.folder / LOG
     if log.exists() and not log.stat().st_size:

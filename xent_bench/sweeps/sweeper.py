@@ -7,6 +7,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from xent_bench.config.explain import USER_ERRORS, refuse
+from xent_bench.sweeps.launcher import SweepLauncher
 from xent_bench.sweeps.session import session_of
 
 
@@ -20,17 +22,35 @@ class MissingRuns(BasicSweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take the plan that the session has made."""
+        """Keep the session, which has the plan."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.plan = session_of(hydra_context).plan
+        self.session = session_of(hydra_context)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch the missing runs; the launcher or the Console reports how they ended."""
+        """Launch the missing runs, round by round; launcher or Console report how they ended."""
         assert self.config is not None
-        assert self.launcher is not None
-        assert self.plan is not None
+        planner, plan, tally = self.session.planner, self.session.plan, self.session.tally
+        assert planner is not None
+        assert plan is not None
+        assert tally is not None
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        overrides = [run.overrides for run, _ in self.plan.missing]
-        return [self.launcher.launch(overrides, initial_job_idx=0)]
+        if not isinstance(self.launcher, SweepLauncher):  # of another library
+            assert self.launcher is not None
+            overrides = [run.overrides for run, _ in plan.missing]
+            return [self.launcher.launch(overrides, initial_job_idx=0)]
+        while True:
+            is_last = not planner.designed.design.has_rounds
+            self.launcher.launch_round(plan, tally, is_last=is_last)
+            if is_last:
+                return []
+            planner.end_round(plan.missing)
+            try:
+                plan = planner.next_plan()
+            except USER_ERRORS as error:
+                refuse(error)
+            if not plan.missing:
+                self.launcher.finish(tally)
+                return []
+            tally.add_round(len(plan.runs), len(plan.missing), plan.done_before)

@@ -76,7 +76,8 @@ def open_run(
     """Log a run in its folder, and unless offline in the store that it is configured to use.
 
     At its end the folder says how it went: a result, or a reason. Then MLflow catches up: its run
-    ends FINISHED, or FAILED with the reason as the tag `failure`, or KILLED if it was stopped.
+    ends FINISHED, or FAILED with the reason as the tag `failure`, or KILLED if it was stopped, or
+    is paused, which the tag `paused` says.
     """
     curves = Curves(folder)  # first: damaged ones are refused before MLflow hears of the run
     begun = replace(begun, tags=begun.tags | SOURCE | {"mlflow.user": _user()}, started=time.time())

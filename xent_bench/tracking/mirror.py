@@ -5,7 +5,7 @@ No torch, no Lightning: what a killed process left is sent by another.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy.exc import SQLAlchemyError
 
-from xent_bench.runs.begun import Unfinished, load_begun, was_stopped
+from xent_bench.runs.begun import Unfinished, is_paused, load_begun, was_stopped
 from xent_bench.runs.curves import WRITTEN, Curves
 from xent_bench.runs.data_account import DataAccount, account_rows, load_account
 from xent_bench.runs.files import (
@@ -37,6 +37,7 @@ from xent_bench.tracking.store import open_store, points
 OUT_OF_REACH = (MlflowException, OSError, SQLAlchemyError)
 SEND_INTERVAL = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
 LONGEST_REASON = 5000  # characters
+FAILURE, PAUSED = ENDINGS = ("failure", "paused")  # tags with the reason of a run without a result
 LONGEST_NAME, DIGEST, LONGEST_PROFILE = 500, 36, 100_000  # characters of a data set in MLflow
 
 
@@ -111,20 +112,20 @@ class Mirror:
         return sizes.get(file.name) == file.stat().st_size
 
     def resume(self) -> None:
-        """Set the MLflow run back to RUNNING and remove the failure tag of an earlier attempt."""
+        """Set the MLflow run back to RUNNING and remove the tag of how an earlier attempt ended."""
         if self.run.status != "RUNNING":
             self.client.update_run(self.id, status="RUNNING")
-        self._delete_failure()
+        self._delete_endings()
 
-    def end(self, status: str, ended: float) -> None:
-        """Give the MLflow run its last status, and the time when it ended in unix seconds."""
-        if status != "FAILED":
-            self._delete_failure()
-        self.client.set_terminated(self.id, status, int(1000 * ended))
+    def end(self, whole: "Contents") -> None:
+        """Give the MLflow run its last status, and the time when it ended."""
+        self._delete_endings(but=whole.tags)
+        self.client.set_terminated(self.id, whole.status, int(1000 * whole.ended))
 
-    def _delete_failure(self) -> None:
-        if self.tags.pop("failure", None) is not None:
-            self.client.delete_tag(self.id, "failure")
+    def _delete_endings(self, but: Collection[str] = ()) -> None:
+        for tag in ENDINGS:
+            if tag not in but and self.tags.pop(tag, None) is not None:
+                self.client.delete_tag(self.id, tag)
 
 
 def artifact_place(address: str) -> Path:
@@ -199,11 +200,13 @@ def contents(folder: Path) -> Contents:
         return Contents(
             "FINISHED", ended, curve_points(curves.steps) + scores, tags, files, pictures
         )
-    status = "KILLED" if was_stopped(begun) else "FAILED"
+    # MLflow has no status for a pause; FINISHED would promise scores on test
+    status = "KILLED" if was_stopped(begun) or is_paused(begun) else "FAILED"
     times = [values[WRITTEN] for values in curves.steps.values()]
     ended = max([*times, (folder / BEGUN).stat().st_mtime])
-    failure = {"failure": begun.reason[:LONGEST_REASON]} if status == "FAILED" else {}
-    return Contents(status, ended, curve_points(curves.steps), failure, [], [])
+    tag = PAUSED if is_paused(begun) else FAILURE if status == "FAILED" else None
+    tags = {tag: begun.reason[:LONGEST_REASON]} if tag else {}
+    return Contents(status, ended, curve_points(curves.steps), tags, [], [])
 
 
 def catch_up(mirror: Mirror, folder: Path) -> str:
@@ -218,7 +221,7 @@ def catch_up(mirror: Mirror, folder: Path) -> str:
             mirror.send_file(file)
     for picture in whole.pictures:
         mirror.send_file(picture, PICTURES)
-    mirror.end(whole.status, whole.ended)
+    mirror.end(whole)
     if whole.status == "FINISHED":
         put_away_others(mirror.client, mirror.run, folder, whole.ended)
     clear_pending(folder)

@@ -136,5 +136,7 @@ def _unfinished(stored: StoredRun, experiment: str) -> Unfinished:
         experiment=printable(experiment),
         params=all_printable(dict(stored.data.params)),
         command=tags.get("command", ""),
-        reason=tags.get("failure") or REASONS.get(stored.info.status, stored.info.status),
+        reason=tags.get("failure")
+        or tags.get("paused")
+        or REASONS.get(stored.info.status, stored.info.status),
     )

@@ -14,6 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_lasting
 from xent_bench.trained_net.weights import CHECKPOINTS, HASH_DIGITS, is_whole, load_tensors, packed
+from xent_bench.training.within_epoch import KEY as WITHIN_EPOCH
 
 KEPT = 2
 CONTENT = {  # keys of a checkpoint, and their types
@@ -87,6 +88,18 @@ def newest_checkpoint(folder: Path) -> Path | None:
         where = f"from {newest.name}" if newest else "from the start"
         print(f"damaged: {', '.join(map(str, damaged))}; going on {where}", flush=True)
     return newest
+
+
+def epochs_in(path: Path) -> int:
+    """The whole epochs that a run had trained when the checkpoint was saved.
+
+    A DataError for a file that something else has written.
+    """
+    checkpoint = load_tensors(path, mmap=True)
+    epoch = checkpoint.get("epoch")  # counted from 0: the one that was trained last
+    if not isinstance(epoch, int):
+        raise DataError(f"{path} does not say how far it is; delete it to train anew")
+    return epoch + (WITHIN_EPOCH not in checkpoint)
 
 
 def load_origin(path: Path) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.parts import Parts, resolve
-from xent_bench.config.schema import GROUPS
+from xent_bench.config.schema import GROUPS, pause_after
 from xent_bench.failures import DataError, Diverged, Unavailable, named
 from xent_bench.process import garbage
 from xent_bench.process.gather import gathered
 from xent_bench.process.signals import Notice, Preempted
-from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.begun import Unfinished, keep_reason, pause
 from xent_bench.runs.predictions import Predicted, predicted
 from xent_bench.training.build import Built, build
 from xent_bench.training.finish import finish
@@ -40,8 +40,8 @@ def fit(
 ) -> None:
     """Train, evaluate, and move `result.json` into the folder when all else is written.
 
-    It goes on from the checkpoint, if there is one. Where several processes train the run, each
-    calls this, and the first writes.
+    A run that pauses is saved and not evaluated. It goes on from the checkpoint, if there is one.
+    Where several processes train the run, each calls this, and the first writes.
     """
     start = time.monotonic()
     targets = {group: config[group]["_target_"] for group in GROUPS}
@@ -55,10 +55,22 @@ def fit(
             trainer, loaders = built.trainer, built.loaders
             with _blaming(checkpoint, built.checkpointing):
                 trainer.fit(built.classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
-                built.classifier.use_best_epoch()
+                epoch = _pauses_after(config, built)
+                if epoch is None:
+                    built.classifier.use_best_epoch()
+            if epoch is not None:
+                if record is not None:
+                    keep_reason(folder, pause(epoch, config.epochs))
+                return
             calib, test = (_predict(built, split) for split in ("calib", "test"))
         if record is not None:
             finish(config, built, folder, record, calib, test)
+
+
+def _pauses_after(config: DictConfig, built: Built) -> int | None:
+    """The epoch after which the run pauses now; None if it has ended, also by `patience`."""
+    best = built.classifier.best_epoch
+    return None if best is not None and best.stops else pause_after(config)
 
 
 def fit_with_others(

@@ -13,15 +13,16 @@ from xent_bench.config.configure import check_top_level
 from xent_bench.config.design_keys import design_tag
 from xent_bench.config.first_weights import FirstWeights
 from xent_bench.config.identity import run_folder, run_key, run_name, science
-from xent_bench.config.schema import plain
+from xent_bench.config.schema import pause_after, plain
 from xent_bench.config.shift_asked import refuse_other_images, shift_asked
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import DataError, Unavailable, named, reason
 from xent_bench.process.signals import Notice
 from xent_bench.process.sockets import give_sockets_room
-from xent_bench.runs.begun import Unfinished, keep_reason, save_begun
+from xent_bench.runs.begun import Unfinished, keep_reason, load_begun, pause, save_begun
 from xent_bench.runs.files import LOCK, RESULT, has_result, is_pending, set_pending
-from xent_bench.runs.lacking import Asked, Lack, lacking
+from xent_bench.runs.lacking import Asked, Lack, has_ended, lacking
+from xent_bench.runs.outcome import outcome
 from xent_bench.runs.refusal import leaving_nothing, missing_folders
 from xent_bench.runs.result import load_run
 from xent_bench.tracking.reach import tracking_uri
@@ -35,45 +36,78 @@ def run(
 ) -> dict[str, Any]:
     """Train what the config says and return its result; if that was done before, return it.
 
-    A run that was begun goes on from its checkpoint. `command` is what its description in MLflow
-    tells a reader to type; `before_imports` is called if PyTorch is to be imported, before it is.
+    A run that was begun goes on from its checkpoint; one that pauses returns its `outcome`.
+    `command` is what its description in MLflow tells a reader to type; `before_imports` is called
+    if PyTorch is to be imported, before it is.
     """
     check_top_level(config)
-    folder = run_folder(config)
-    done_before = has_result(folder)
-    if not done_before:
+    folder, epoch = run_folder(config), pause_after(config)
+    was_trained = False
+    if not has_ended(folder, epoch):
         before_imports()
-        from xent_bench.config.parts import resolve, settled  # seconds of imports
-        from xent_bench.pretrained.images import as_weights_want
-        from xent_bench.process.ranks import run_in_ranks
-        from xent_bench.training.checkpoint_files import newest_checkpoint
-        from xent_bench.training.fit import fit, fit_with_others
-
-        give_sockets_room()  # of decoding workers, and of processes that train together
-        parts = resolve(config)
-        config = settled(config, parts)
-        new_folders = missing_folders(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with _held(folder), leaving_nothing(folder, new_folders):
-            if not has_result(folder):
-                begun = _begin(config, folder, command, parts.weights)
-                config, parts = as_weights_want(config, parts)  # not part of the key
-                with (
-                    Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice,
-                    _keeping_the_reason(config, folder),
-                ):
-                    checkpoint = newest_checkpoint(folder)
-                    ranks = config.machine.devices
-                    if ranks == 1:
-                        fit(config, parts, folder, begun, checkpoint, notice)
-                    else:
-                        arguments = (config, folder, begun, checkpoint)
-                        run_in_ranks(fit_with_others, *arguments, ranks=ranks, notice=notice)
+        was_trained = _train(config, folder, command, epoch)
     machine = config.machine
     # a run that has just been trained has sent itself to MLflow, or said why it could not
-    offline = machine.offline or not done_before
-    _complete(folder, config, offline=offline)
-    return load_run(folder / RESULT).content()
+    offline = machine.offline or was_trained
+    if has_result(folder):
+        _complete(folder, config, offline=offline)
+    elif is_pending(folder) and not offline:
+        send_if_pending(folder, machine.tracking)
+    return outcome(folder)
+
+
+def _train(config: DictConfig, folder: Path, command: str, epoch: int | None) -> bool:
+    """Train until the run ends, or pauses after `epoch`; False if nothing is left to train."""
+    from xent_bench.config.parts import resolve, settled  # seconds of imports
+    from xent_bench.pretrained.images import as_weights_want
+    from xent_bench.process.ranks import run_in_ranks
+    from xent_bench.training.checkpoint_files import newest_checkpoint
+    from xent_bench.training.fit import fit, fit_with_others
+
+    give_sockets_room()  # of decoding workers, and of processes that train together
+    parts = resolve(config)
+    config = settled(config, parts)
+    new_folders = missing_folders(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder), leaving_nothing(folder, new_folders):
+        if has_ended(folder, epoch) or _has_come_to(epoch, folder, config.epochs):
+            return False
+        begun = _begin(config, folder, command, parts.weights)
+        config, parts = as_weights_want(config, parts)  # not part of the key
+        with (
+            Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice,
+            _keeping_the_reason(config, folder),
+        ):
+            checkpoint = newest_checkpoint(folder)
+            ranks = config.machine.devices
+            if ranks == 1:
+                fit(config, parts, folder, begun, checkpoint, notice)
+            else:
+                arguments = (config, folder, begun, checkpoint)
+                run_in_ranks(fit_with_others, *arguments, ranks=ranks, notice=notice)
+    return True
+
+
+def _has_come_to(epoch: int | None, folder: Path, epochs: int) -> bool:
+    """Whether a run that was stopped had trained `epoch` epochs; from now on it is paused.
+
+    The caller holds the folder's lock.
+    """
+    from xent_bench.training.checkpoint_files import epochs_in, newest_checkpoint
+
+    if epoch is None:
+        return False
+    try:
+        load_begun(folder)
+    except DataError:  # it is to be written again
+        return False
+    checkpoint = newest_checkpoint(folder)
+    trained = 0 if checkpoint is None else epochs_in(checkpoint)
+    if trained < epoch:
+        return False
+    set_pending(folder)
+    keep_reason(folder, pause(trained, epochs))
+    return True
 
 
 def _complete(folder: Path, config: DictConfig, *, offline: bool) -> None:

@@ -13,7 +13,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
-from xent_bench.config.schema import Precision
+from xent_bench.config.schema import Precision, pause_after
 from xent_bench.failures import Unavailable, named
 from xent_bench.process.arithmetic import use_tf32
 from xent_bench.process.processors import processors
@@ -40,7 +40,7 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
             precision="32-true",  # the Classifier casts to bfloat16 by itself
             deterministic=config.machine.deterministic,
             benchmark=not config.machine.deterministic,
-            max_epochs=config.epochs,
+            max_epochs=pause_after(config) or config.epochs,  # the schedule has all epochs
             callbacks=list(callbacks),
             enable_checkpointing=False,  # our Checkpointing saves in its place
             # not the environment for SLURM: its requeue saves in a signal handler, within a step
