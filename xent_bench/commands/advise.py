@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script xent-advise."""
     replace_what_cannot_be_shown()
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     recommends = False
     with one_line_errors("xent-advise"):
         recommends = advise(options)
