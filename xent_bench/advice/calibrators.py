@@ -5,7 +5,8 @@ run. The p values are corrected over all pairs of readings and all tasks (Holm):
 changes the metric, at most 5 in 100 cards name one as better.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -13,11 +14,12 @@ from xent_bench.advice.needs import BY_ANSWER, Needs
 from xent_bench.advice.pick import BETTER, TIE, WORSE
 from xent_bench.advice.tasks import Task
 from xent_bench.comparison.compare import Row
-from xent_bench.comparison.contrasts import OPEN
-from xent_bench.comparison.stats import LEVEL, Difference, choice_widening, difference, holm
+from xent_bench.comparison.contrasts import OPEN, Field
+from xent_bench.comparison.stats import LEVEL, Difference, holm
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.metrics.reported import PREFIXES, TITLES
 from xent_bench.metrics.shifts import SHIFT, SHIFT_TS
+from xent_bench.runs.result import Run
 
 SCALED = PREFIXES["temperature"]
 # prefixes of keys, the simplest reading first: one number is fitted, two, two for each class, ...
@@ -68,7 +70,8 @@ def calibration(loss: str, tasks: Sequence[Task], needs: Needs, by: Yardstick) -
     readings = [prefix for prefix in _offered(needs) if _has(rows.values(), f"{prefix}/{metric}")]
     if not readings:
         return Calibration(by.key.rpartition("/")[0], False, False, [])
-    steps = _steps(rows, readings, metric, by)
+    fields = {place: tasks[place].comparison.field for place in rows}
+    steps = _steps(fields, loss, [f"{prefix}/{metric}" for prefix in readings], by)
     current = readings[0]
     for later in readings[1:]:
         words = {step.word for step in steps if (step.before, step.after) == (current, later)}
@@ -91,30 +94,37 @@ def _has(rows: Iterable[Row], key: str) -> bool:
     return all(key in run.metrics for row in rows for run in row.runs)
 
 
-def _steps(rows: dict[int, Row], readings: Sequence[str], metric: str, by: Yardstick) -> list[Step]:
-    pairs = list(product(rows, combinations(readings, 2)))
+def _steps(
+    fields: Mapping[int, Field], loss: str, keys: Sequence[str], by: Yardstick
+) -> list[Step]:
+    pairs = list(product(fields, combinations(keys, 2)))
     differences = [
-        _difference(rows[place], f"{before}/{metric}", f"{after}/{metric}", by)
-        for place, (before, after) in pairs
+        _difference(fields[place], fields[place].runs[loss], change, by) for place, change in pairs
     ]
     ps = holm([delta.p for delta in differences])
     ties = holm([delta.p_tie for delta in differences])
     return [
-        Step(place, before, after, delta, p, _word(delta, p, p_tie, by))
+        Step(place, _prefix(before), _prefix(after), delta, p, _word(delta, p, p_tie, by))
         for (place, (before, after)), delta, p, p_tie in zip(
             pairs, differences, ps, ties, strict=True
         )
     ]
 
 
-def _difference(row: Row, before: str, after: str, by: Yardstick) -> Difference:
-    return difference(
-        [run.metrics[after] for run in row.runs],
-        [run.metrics[before] for run in row.runs],
-        by.tie,
-        by.better,
-        widening=choice_widening(row.n, row.trials),
-    )
+def _prefix(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
+def _difference(
+    field: Field, runs: Sequence[Run], change: tuple[str, str], by: Yardstick
+) -> Difference:
+    """The change of a loss's scores from one key to another, with the errors of its comparison."""
+    before, after = change
+    readings = [
+        tuple(replace(run, metrics={by.key: run.metrics[key]}) for key in (after, before))
+        for run in runs
+    ]
+    return field.difference([(later, earlier) for later, earlier in readings], by)
 
 
 def _word(delta: Difference, p: float | None, p_tie: float | None, by: Yardstick) -> str:

@@ -11,7 +11,7 @@ from xent_bench.advice.pick import Pick, Verdict, pick, verdicts
 from xent_bench.advice.shift_means import with_shift_means
 from xent_bench.advice.sweeps import Sweep
 from xent_bench.advice.tasks import Task, conditions_of, deciding, gaps, tasks_of
-from xent_bench.comparison.compare import BASELINE, Comparison, Options, compare
+from xent_bench.comparison.compare import Comparison, Options, compare
 from xent_bench.comparison.yardsticks import YARDSTICKS, Yardstick
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run
@@ -87,6 +87,11 @@ def _compared(
     if not runs:
         return []
     yardsticks = YARDSTICKS if by in YARDSTICKS else (*YARDSTICKS, by)
-    baseline = None if needs.baseline == BASELINE else needs.baseline
-    options = Options(baseline=baseline, yardsticks=yardsticks, primary=by.key)
+    has_baseline = any(run.params["loss"] == needs.baseline for run in runs)
+    options = Options(
+        baseline=needs.baseline if has_baseline else None,
+        yardsticks=yardsticks,
+        primary=by.key,
+        is_primary_asked=True,
+    )
     return compare(runs, unfinished, options)

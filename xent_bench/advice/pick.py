@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from xent_bench.advice.tasks import Task
-from xent_bench.comparison.contrasts import OPEN, Contrast, Leaders
+from xent_bench.comparison.contrasts import OPEN, UNJUDGED, Contrast, Leaders
 from xent_bench.comparison.stats import LEVEL
 from xent_bench.comparison.yardsticks import Yardstick
 
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
     contrast: Contrast
     p: float | None
     p_tie: float | None
-    word: str  # better, worse, tie, same or inconclusive
+    word: str  # better, worse, tie, same, inconclusive, or not judged
 
 
 class Pick(NamedTuple):
@@ -50,8 +50,8 @@ def _verdict(contrast: Contrast, tasks: int) -> Verdict:
 
 
 def _word(contrast: Contrast, p: float | None, p_tie: float | None) -> str:
-    if contrast.same:
-        return SAME
+    if contrast.same or contrast.verdict == UNJUDGED:
+        return SAME if contrast.same else UNJUDGED
     if p_tie is not None and p_tie < LEVEL:
         return TIE
     if p is not None and p < LEVEL:

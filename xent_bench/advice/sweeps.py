@@ -1,6 +1,7 @@
 """Sweeps to type next: what each would answer, its command, and its cost."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from math import inf, prod
 from typing import NamedTuple
@@ -78,6 +79,8 @@ def more_seeds(
     if by.key not in DECIDING:
         size = _affordable(at_hand, trials, needs, _enough(task, losses, by))
         return size.sweep(why, command.sweep(*words, seeds_word(size.seeds)), task.seconds)
+    if task.design is not None:
+        return _rest_of_design(why, command.sweep(*words), at_hand, task, needs)
     least = 0  # a look at the seeds at hand may decide
     if trials > 1:  # the seeds at hand choose the trials, and fresh ones of these decide
         words.append(f"seed={','.join(map(str, sorted(set().union(*at_hand))))}")
@@ -86,6 +89,26 @@ def more_seeds(
     size = _affordable(at_hand, 1, needs)
     words += until_words(by, needs, size.seeds)
     return size.sweep(why, command.sweep(*words), task.seconds, least)
+
+
+def _rest_of_design(
+    why: str, command: str, at_hand: Sequence[set[int]], task: Task, needs: Needs
+) -> Sweep | None:
+    """The sweep that goes on with the design of a task.
+
+    None where its seeds are spent, or where a search came before, whose seeds no run tells.
+
+    It is not cut to a budget: with other looks it would be another design.
+    """
+    design = task.design
+    assert design is not None
+    runs = sum(max(0, design.max_seeds - len(seeds)) for seeds in at_hand)
+    if task.comparison.is_tuned or not runs or design.primary != task.contrasts[0].yardstick.key:
+        return None
+    own_baseline = needs._replace(baseline=design.baseline)
+    words = until_words(task.contrasts[0].yardstick, own_baseline, design.max_seeds)
+    exceeds = needs.budget is not None and runs > needs.budget
+    return Sweep(why, shlex.join([*shlex.split(command), *words]), runs, 0, task.seconds, exceeds)
 
 
 class Size(NamedTuple):

@@ -11,6 +11,7 @@ from xent_bench.comparison.across import NO_CONDITION, parts_of
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.yardsticks import Yardstick
+from xent_bench.runs.design import Design
 from xent_bench.runs.result import Run
 
 NEAR_RATE = 0.1  # largest difference of two shares of wrong labels that count as similar
@@ -50,6 +51,11 @@ class Task(NamedTuple):
         return self.comparison.runs[0]
 
     @property
+    def design(self) -> Design | None:
+        """The sequential design that its runs declare; None without one."""
+        return self.comparison.sequential.design if self.comparison.sequential else None
+
+    @property
     def labels(self) -> list[str]:
         """Losses with a finished run, in the order of the comparison."""
         return [row.label for row in self.comparison.rows if row.n]
@@ -83,8 +89,11 @@ class Task(NamedTuple):
 
     @property
     def remarks(self) -> list[str]:
-        """Reservations about the comparison: how it was tuned, and whether training had ended."""
+        """Reservations about the comparison: how it was tuned, designed and trained."""
         remarks = [] if self.comparison.is_tuned else ["not tuned"]
+        if course := self.comparison.sequential:
+            remarks += [f"seeds until it was decided, {course.looks[-1]} at most"]
+            remarks += course.departures
         if self.comparison.falling:
             losses = ", ".join(self.comparison.falling)
             remarks.append(f"not trained to the end: {losses}")

@@ -8,7 +8,7 @@ from xent_bench.advice.next_steps import joined
 from xent_bench.advice.pick import BETTER, TIE, WORSE, Pick
 from xent_bench.advice.sweeps import Sweep
 from xent_bench.advice.tasks import Task
-from xent_bench.comparison.contrasts import OPEN
+from xent_bench.comparison.contrasts import OPEN, UNJUDGED
 from xent_bench.comparison.stats import Difference
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.runs.pace import duration
@@ -63,7 +63,7 @@ def _why_the_baseline(card: Card) -> list[str]:
         f"No other loss is shown to be better, so {baseline} stays: as the default, which is no "
         "proof that it is the best."
     ]
-    words = {TIE: f"tied with {baseline}", WORSE: "worse", OPEN: "undecided"}
+    words = {TIE: f"tied with {baseline}", WORSE: "worse", OPEN: "undecided", UNJUDGED: UNJUDGED}
     parts = [
         f"{text}: {joined(labels)}" for word, text in words.items() if (labels := _with(card, word))
     ]
