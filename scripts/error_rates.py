@@ -19,6 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_softmax
 
+from xent_bench.advice.card import Card, advise
+from xent_bench.advice.needs import Needs
+from xent_bench.advice.offer import Offer
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
@@ -99,6 +102,12 @@ def lucky(luck: float) -> dict[str, float]:
 
 def equal_losses(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
     """Compare losses that are equally good: seeds differ, and one loss is noisier than others."""
+    (comparison,) = compare(equal_runs(rng, number, seeds))
+    return comparison
+
+
+def equal_runs(rng: np.random.Generator, number: int, seeds: int) -> list[Run]:
+    """Runs of losses that are equally good: seeds differ, and one loss is noisier than others."""
     runs = []
     hard = 0.01 * rng.standard_normal(seeds)
     for place, loss in enumerate(losses(number)):
@@ -109,8 +118,7 @@ def equal_losses(rng: np.random.Generator, number: int, seeds: int) -> Compariso
                 key: 0.5 + hard[seed] + spread * (score - 0.5) for key, score in metrics.items()
             }
             runs.append(run_of(loss, seed, noisy))
-    (comparison,) = compare(runs)
-    return comparison
+    return runs
 
 
 def equal_trials(rng: np.random.Generator, number: int, seeds: int, trials: int) -> Comparison:
@@ -394,6 +402,36 @@ def false_order(comparison: Comparison) -> list[bool]:
     return [any(flip.shown for flip in comparison.flips)]
 
 
+def card_of_equals(rng: np.random.Generator, number: int, seeds: int, tasks: int = 1) -> Card:
+    """Ask for advice where losses are equally good on each task, and calibrators change nothing."""
+    runs = [
+        replace(
+            run,
+            params=run.params | {"data": f"d{task}"},
+            tags={name: f"{tag} {task}" for name, tag in run.tags.items()} | CALIBRATED,
+        )
+        for task in range(tasks)
+        for run in equal_runs(rng, number, seeds)
+    ]
+    return advise(runs, [], Needs(), Offer(losses(number), [], [], {}))
+
+
+def card_of_equal_trials(rng: np.random.Generator, number: int, seeds: int, trials: int) -> Card:
+    """Ask for advice where equal losses were tuned over equal trials, chosen by luck on test."""
+    runs = equal_trials(rng, number, seeds, trials).runs
+    return advise(runs, [], Needs(), Offer(losses(number), [], [], {}))
+
+
+def another_loss(card: Card) -> list[bool]:
+    """Whether the card recommends another loss than the baseline."""
+    return [card.pick is not None and card.pick.displaces]
+
+
+def helpful_calibrator(card: Card) -> list[bool]:
+    """Whether the card says that a calibrator helps."""
+    return [card.calibration is not None and card.calibration.is_shown]
+
+
 def stopped_falling(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
     """Compare losses whose val/nll has come to rest: noise alone, of 20 epochs."""
     runs = []
@@ -580,6 +618,40 @@ def claims(share: float = 1.0) -> list[Claim]:
             named_as_falling,
             2000,
         ),
+    ]
+    rows += [
+        Claim(
+            "xent-advise: another loss than the baseline",
+            f"{number} equal losses, {seeds} seeds, {tasks} task{'s' * (tasks > 1)}",
+            partial(card_of_equals, number=number, seeds=seeds, tasks=tasks),
+            another_loss,
+            repeats,
+        )
+        for number, seeds, tasks, repeats in (
+            (5, 3, 1, 2000),
+            (5, 5, 1, 1000),
+            (20, 5, 1, 200),
+            (5, 3, 4, 400),
+        )
+    ]
+    rows += [
+        Claim(
+            "xent-advise: another loss than the baseline, tuned",
+            "5 equal losses, 5 equal trials each, 3 seeds",
+            partial(card_of_equal_trials, number=5, seeds=3, trials=5),
+            another_loss,
+            300,
+        )
+    ]
+    rows += [
+        Claim(
+            "xent-advise: a calibrator helps",
+            f"5 equal losses, 3 seeds, {where}, calibrators that change nothing",
+            partial(card_of_equals, number=5, seeds=3, tasks=tasks),
+            helpful_calibrator,
+            repeats,
+        )
+        for tasks, where, repeats in ((1, "1 task", 1000), (4, "4 tasks", 300))
     ]
     rows += [
         Claim(

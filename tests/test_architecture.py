@@ -144,8 +144,15 @@ OURS = {
         "training",  # builds the net and loads the images as for a run
         "types",
     },
+    "advice": {
+        "comparison",
+        "config",  # the keys of a design, and the metrics that can decide
+        "metrics",
+        "runs",
+    },
     "report": {
         "addresses",
+        "advice",  # puts the decision card into words
         "arguments",
         "arrays",
         "comparison",
@@ -154,6 +161,7 @@ OURS = {
         "failures",
         "metrics",
         "palette",
+        "printable",
         "runs",
         "tables",
         "tracking",
@@ -180,6 +188,7 @@ OURS = {
     },
     "commands": {
         "addresses",
+        "advice",
         "arguments",
         "printable",
         "certificates",
