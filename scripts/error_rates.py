@@ -722,7 +722,7 @@ def until_decided_claims() -> list[Claim]:
             f"{number} equal losses, 3 to 30 seeds",
             partial(equal_until_decided, number=number),
             partial(false_verdict, primary=True),
-            {2: 2000, 5: 600, 20: 200}[number],
+            {2: 2000, 5: 400, 20: 200}[number],
         )
         for number in (2, 5, 20)
     ]
@@ -732,7 +732,7 @@ def until_decided_claims() -> list[Claim]:
             "5 equal losses, 3 to 30 seeds, metrics that go together",
             partial(equal_until_decided, number=5),
             is_false,
-            300,
+            200,
         )
         for claim, is_false in (
             ("better or worse, secondary metrics together, until decided", SECONDARY),
@@ -745,13 +745,13 @@ def until_decided_claims() -> list[Claim]:
     rows += [
         Claim(claim, truth, at_margin, is_false, repeats)
         for claim, is_false, repeats in (
-            ("tie, primary metric, until decided", false_tie, 600),
+            ("tie, primary metric, until decided", false_tie, 400),
             (
                 "an interval misses the difference, until decided",
                 partial(missed_difference, effect=margin),
-                300,
+                200,
             ),
-            ("an interval misses the mean, until decided", missed_mean, 300),
+            ("an interval misses the mean, until decided", missed_mean, 200),
         )
     ]
     return rows
