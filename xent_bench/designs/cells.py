@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from xent_bench.config.design_keys import DEFAULTS
 from xent_bench.designs.ledger import Overrides, key_of
-from xent_bench.designs.space import may_be_tuned
 
+# keys that change no number of a run, so that no trial differs by them
+NO_SCIENCE = ("machine", "notes", "tags", "name", "experiment", "calibrator", "shift", "foreign")
 SEED, LOSS = "seed", ("loss", "loss._target_")
 
 
@@ -58,7 +60,7 @@ def settings_of(combinations: Iterable[Sequence[str]], loss: str, seed: int) -> 
     settings: dict[Overrides, dict[str, dict[Overrides, dict[int, Overrides]]]] = {}
     for words in map(tuple, combinations):
         name = next((_loss_of(word) for word in reversed(words) if key_of(word) in LOSS), loss)
-        hyper = tuple(word for word in words if may_be_tuned(key_of(word)))
+        hyper = tuple(word for word in words if is_tuned(key_of(word)))
         setting = tuple(
             word for word in words if word not in hyper and key_of(word) not in (SEED, *LOSS)
         )
@@ -74,6 +76,15 @@ def settings_of(combinations: Iterable[Sequence[str]], loss: str, seed: int) -> 
         )
         for words, losses in settings.items()
     ]
+
+
+def is_tuned(key: str) -> bool:
+    """Whether runs that differ in this key may be trials of one loss."""
+    from xent_bench.comparison.trials import is_hyper  # 150 ms, which a plain grid does not need
+
+    top = key.replace("/", ".").partition(".")[0]
+    fixed = (*NO_SCIENCE, *DEFAULTS, "hydra")
+    return is_hyper(key) and top not in fixed and not key.endswith("_target_")
 
 
 def reseeded(words: Sequence[str], seed: int) -> Overrides:

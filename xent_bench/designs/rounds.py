@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from xent_bench.designs.cells import Cell, settings_of
+from xent_bench.designs.cells import Cell, Trial, settings_of
 from xent_bench.designs.designed import Designed
 from xent_bench.designs.ledger import Ledger
+from xent_bench.designs.proposed import ask_for_proposals
 from xent_bench.designs.stages import (
     ask_for_search,
     ask_to_confirm,
@@ -26,14 +27,22 @@ def ask_for_rounds(ledger: Ledger, designed: Designed) -> None:
             seeds = seeds_from(setting.cells[0].seeds, designed.design.max_seeds)
             ask_until_decided(ledger, Course(trials, seeds), designed.design)
         else:
-            _ask_in_tuned_setting(ledger, setting.cells, designed.design, epochs)
+            finalists = [
+                ask_for_proposals(ledger, cell, designed.spaces[cell.loss], designed.design)
+                if designed.design.is_adaptive
+                else ask_for_search(ledger, cell, designed.design, epochs)
+                for cell in setting.cells
+            ]
+            _ask_for_fresh_seeds(ledger, setting.cells, finalists, designed.design)
 
 
-def _ask_in_tuned_setting(
-    ledger: Ledger, cells: Sequence[Cell], design: Design, epochs: int
+def _ask_for_fresh_seeds(
+    ledger: Ledger,
+    cells: Sequence[Cell],
+    finalists: Sequence[Sequence[Trial] | None],
+    design: Design,
 ) -> None:
-    """Ask for trials; when they have ended, for fresh seeds of the chosen one of each loss."""
-    finalists = [ask_for_search(ledger, cell, design, epochs) for cell in cells]
+    """Ask for fresh seeds of the chosen trial of each loss, when the search has ended."""
     winners = [
         winner_of(ledger, cell, trials, design)
         for cell, trials in zip(cells, finalists, strict=True)
@@ -42,7 +51,8 @@ def _ask_in_tuned_setting(
     if len(winners) < len(cells):
         return
     chosen = [winner for winner in winners if winner is not None]
-    tell_choice(ledger, cells, chosen, design.search_by)
+    most = max(len(trials or ()) for trials in [*finalists, *(cell.trials for cell in cells)])
+    tell_choice(ledger, chosen, design.search_by, trials=most)
     if design.is_sequential:
         trials_of = {winner.loss: winner.trial for winner in chosen}
         ask_until_decided(ledger, Course(trials_of, fresh_seeds(cells, design.max_seeds)), design)

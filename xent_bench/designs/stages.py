@@ -84,11 +84,8 @@ def winner_of(
     return Winner(cell.loss, owners[str(choice.trial.runs[0].folder)])
 
 
-def tell_choice(
-    ledger: Ledger, cells: Sequence[Cell], winners: Sequence[Winner], search_by: str
-) -> None:
-    """Tell which trial of each loss was chosen; nothing where no loss has several."""
-    trials = max(len(cell.trials) for cell in cells)
+def tell_choice(ledger: Ledger, winners: Sequence[Winner], search_by: str, *, trials: int) -> None:
+    """Tell which trial of each loss was chosen among `trials`; nothing where no loss has several."""
     if trials < 2:
         return
     listed = "; ".join(

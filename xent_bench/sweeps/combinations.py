@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS, composition_error
 from xent_bench.config.schema import Sampler
+from xent_bench.designs.dimensions import Space
 from xent_bench.designs.grid import grid, grid_size
 from xent_bench.sweeps.typed_sweep import typed_sweep
 
@@ -38,6 +39,16 @@ def combinations_of(config: DictConfig) -> list[list[str]] | None:
         check_installed()
         trials = batch_after(0, trials)  # the others follow from their scores
     return combinations(sweep, trials, config.sampler_seed)
+
+
+def spaces_of(config: DictConfig) -> dict[str, Space]:
+    """The space of each loss of a search, by the loss's name; empty where there is no search."""
+    sweep = typed_sweep(config)
+    if sweep is None or config.trials is None:
+        return {}
+    from xent_bench.designs import search  # SciPy: 150 ms
+
+    return search.spaces_of(sweep)
 
 
 def check_number_of_runs(runs: int, config: DictConfig) -> None:

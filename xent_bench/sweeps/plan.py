@@ -22,7 +22,7 @@ from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
 from xent_bench.sweeps.choices_apart import naming_the_choice
-from xent_bench.sweeps.combinations import combinations_of, composed, differing
+from xent_bench.sweeps.combinations import combinations_of, composed, differing, spaces_of
 from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.recall import recall, remember
 from xent_bench.tables import n_runs
@@ -163,7 +163,8 @@ def planner_of(sweep: DictConfig) -> Planner | None:
         return None
     _refuse_rounds(sweep, design)
     of_config = choice(sweep, "loss"), int(sweep.seed), int(sweep.epochs)
-    designed = Designed(design, combinations, *of_config)
+    spaces = spaces_of(sweep) if design.is_adaptive else {}
+    designed = Designed(design, combinations, *of_config, spaces)
     return Planner(sweep, designed, recalled)
 
 
