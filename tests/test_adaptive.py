@@ -125,7 +125,7 @@ def test_batches_do_not_depend_on_the_machine(trials, batches):
 
 @pytest.mark.usefixtures("place")
 def test_where_optuna_is_not_installed_the_extra_is_named(monkeypatch, capsys):
-    monkeypatch.setattr("xent_bench.designs.adaptive.find_spec", lambda name: None)
+    monkeypatch.setattr("xent_bench.designs.adaptive.find_spec", lambda _: None)
     words = ("-m", "optimizer.lr=interval(1e-4,1)", "trials=9", "sampler=tpe")
 
     assert answer(train.main, *words) == Exit.USAGE
