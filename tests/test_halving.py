@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from xent_bench.config.configure import ConfigError
 from xent_bench.designs.halving import epochs_spent, rung_epochs, survivors
-from xent_bench.failures import UsageError
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_every_rung_has_at_least_one_epoch_of_its_own():
 
 @pytest.mark.parametrize("rungs", [0, 4])
 def test_more_rungs_than_epochs_are_refused_with_what_is_expected(rungs):
-    with pytest.raises(UsageError, match=f"rungs={rungs}: .* 1 to 3 with epochs=3"):
+    with pytest.raises(ConfigError, match=f"rungs: .* 1 to 3 with epochs=3, got {rungs}"):
         rung_epochs(3, rungs)
 
 

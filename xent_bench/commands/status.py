@@ -127,7 +127,18 @@ def _show(experiment: Experiment, most: int | None) -> None:
         print(_line(f"Not all runs saw the same: {'; '.join(experiment.mixtures)}"))
     for line in experiment.annotations[:most]:
         print(_line(line))
+    _show_design(experiment, most)
     _say_commands(experiment, most)
+
+
+def _show_design(experiment: Experiment, most: int | None) -> None:
+    """Print what the design of the last sweep has decided, what may follow, and what to type."""
+    for line in experiment.news[-most:] if most else experiment.news:
+        print(_line(line))
+    for line in experiment.further[:most]:
+        print(_line(f"To follow: {line}"))
+    if experiment.further and not any(run.state.needs_training for run in experiment.runs):
+        print(_line(f"To go on: {experiment.command}"))
 
 
 def _say_commands(experiment: Experiment, most: int | None) -> None:

@@ -13,7 +13,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from xent_bench.config.command_line import flags_first
+from xent_bench.config.completion import is_completed
 from xent_bench.config.configure import ConfigError, check_sources
+from xent_bench.config.design_keys import design_tag
 from xent_bench.config.explain import composition_error, refuse
 from xent_bench.config.files import register_files
 from xent_bench.config.identity import command_of
@@ -39,7 +41,8 @@ def main() -> None:
     register_files()
     try:
         sys.argv[1:] = flags_first(sys.argv[1:])
-        _app()
+        if not is_completed(sys.argv[1:]):
+            _app()
     except (KeyboardInterrupt, Preempted) as ending:
         by_hand = isinstance(ending, KeyboardInterrupt)
         print(f"{'Interrupted' if by_hand else 'Preempted'}. The same command goes on from here.")
@@ -76,4 +79,6 @@ def check_and_announce(config: DictConfig, hydra_config: HydraConf) -> None:
         raise ConfigError("hydra.sweeper.params", f"expected lines of key: values, got {swept!r}")
     if swept:
         say(f"One run of a sweep of {' and '.join(map(str, swept))}; -m trains all of it.")
+    elif design_tag(config):
+        say("One run of a sweep with a design; -m trains all of it.")
     say("Loading PyTorch ...")

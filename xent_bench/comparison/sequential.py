@@ -59,7 +59,7 @@ class Decision(NamedTuple):
 
 @dataclass
 class _Course:
-    """State of one loss: its smallest p over weight at the looks so far, and the latest decision."""
+    """State of one loss: its smallest p over weight up to now, and the latest decision."""
 
     smallest: float = math.inf  # p / weight
     sign: float = 0.0  # of the difference at that look

@@ -8,9 +8,10 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from xent_bench.config.choices import is_key, typed_for
+from xent_bench.config.choices import choices_of, is_key, typed_for
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.nearest import nearest
+from xent_bench.config.of_one_loss import is_one_value, of_one_loss
 from xent_bench.config.own_code import with_own, without_own
 from xent_bench.config.schema import GROUPS
 
@@ -72,26 +73,55 @@ def flags_first(words: Sequence[str]) -> list[str]:
     flags = list(words)
     for override in reversed(options.overrides):
         del flags[len(flags) - 1 - flags[::-1].index(override)]
-    overrides = for_each_choice(options.overrides) if options.multirun else options.overrides
+    folders = [Path(options.config_dir)] if options.config_dir else []
+    if options.multirun:
+        overrides = for_each_choice(options.overrides, folders)
+    else:
+        overrides = options.overrides
+        _refuse_keys_of_one_loss(overrides, folders)
     return [*(flag for flag in flags if flag != "--"), *with_own(overrides)]
 
 
-def for_each_choice(overrides: Sequence[str]) -> list[str]:
+def for_each_choice(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     """Make loss.gamma=2 beside loss=focal,dual_focal a sweep too, over this one value.
 
     Hydra composes a sweep first without what is swept, and would miss the key in the default loss.
+    So it would miss loss.focal.gamma=2, which is a key of one loss of the sweep.
     """
     swept = [
-        group
+        f"{group}."
         for group in GROUPS
         if any(SWEPT.match(word) for word in overrides if word.startswith(f"{group}="))
     ]
-    return [
-        f"{word.partition('=')[0]}=choice({word.partition('=')[2]})"
-        if word.startswith(tuple(f"{group}." for group in swept)) and PLAIN.fullmatch(word)
-        else word
-        for word in overrides
-    ]
+    return [_as_choice(word) if _is_one_value(word, swept, folders) else word for word in overrides]
+
+
+def _is_one_value(word: str, groups: Sequence[str], folders: Sequence[Path]) -> bool:
+    key, _, value = word.partition("=")
+    if of_one_loss(key, folders):
+        return bool(value) and is_one_value(word)
+    return word.startswith(tuple(groups)) and PLAIN.fullmatch(word) is not None
+
+
+def _as_choice(word: str) -> str:
+    key, _, value = word.partition("=")
+    return f"{key}=choice({value})"
+
+
+def _refuse_keys_of_one_loss(overrides: Sequence[str], folders: Sequence[Path]) -> None:
+    """Refuse loss.focal.gamma=2 in a command that trains one run."""
+    losses = choices_of("loss", folders)
+    for word in overrides:
+        key, _, value = word.partition("=")
+        one = of_one_loss(key, folders)
+        if one is None:
+            continue
+        if one.loss in losses:
+            typed = f"loss={one.loss} {one.key}={value}"
+            raise ConfigError(key.lstrip("+"), f"is a key for a sweep, with -m; expected {typed}")
+        meant = nearest(one.loss, losses, prefix="loss=")
+        if meant.startswith("did you mean"):
+            raise ConfigError(key.lstrip("+"), f"no such loss; {meant}")
 
 
 def as_typed(words: Sequence[str]) -> list[str]:

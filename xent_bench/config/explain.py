@@ -20,6 +20,7 @@ from xent_bench.config.choices import listed, owners, typed_for
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.files import FileError
 from xent_bench.config.nearest import nearest
+from xent_bench.config.of_one_loss import of_one_loss
 from xent_bench.config.schema import CONF, OWN
 from xent_bench.exit_codes import CODES, Exit, one_line
 from xent_bench.failures import named
@@ -126,6 +127,8 @@ def _unreadable(word: str) -> str:
     """The complaint about a word that Hydra cannot parse, with the word as Hydra wants it."""
     complaint = f"cannot read {word!r}: expected key=value"
     key, equals, value = word.partition("=")
+    if re.search(r"interval|\btag\b", value):
+        return f"cannot read {word!r}; an interval is '{key}=tag(log,interval(1e-4,1e-1))'"
     if equals and (typed := quoted(key, value)):
         return f"{complaint}, with such a value in quotes: {typed}"
     meant = "" if equals else typed_for(word, "")
@@ -205,6 +208,9 @@ def _origin(word: str, argv: Sequence[str]) -> str:
     """The place where the user wrote the word: the command line, or the first file that has it."""
     if any(word in (argument, *re.split(r"[=,+~\[\]]", argument)) for argument in argv if word):
         return "on the command line"
+    keys = [argument.partition("=")[0] for argument in argv]
+    if word and word in [one.key.lstrip("+") for key in keys if (one := of_one_loss(key))]:
+        return "on the command line"  # as loss.focal.gamma
     last = re.escape(word.rpartition(".")[2])
     for file in _files(argv):
         if word == f"{file.parent.name}._target_":  # which may be what the file lacks

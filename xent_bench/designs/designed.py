@@ -1,7 +1,10 @@
 """A sweep as it was typed: its design, and the runs that it begins with."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+from xent_bench.designs.dimensions import Space
 from xent_bench.runs.design import Design
 
 
@@ -12,3 +15,5 @@ class Designed(NamedTuple):
     combinations: list[list[str]]
     loss: str  # of runs whose overrides name none
     seed: int  # of these, too
+    epochs: int  # likewise
+    spaces: Mapping[str, Space] = MappingProxyType({})  # of each loss, where points are drawn

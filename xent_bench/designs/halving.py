@@ -9,7 +9,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-from xent_bench.failures import UsageError
+from xent_bench.config.configure import ConfigError
 
 Label = TypeVar("Label", bound=Hashable)
 
@@ -17,12 +17,13 @@ Label = TypeVar("Label", bound=Hashable)
 def rung_epochs(epochs: int, rungs: int) -> list[int]:
     """The epochs that a trial has at the end of each rung: i / rungs of all, rounded half up.
 
-    They increase strictly, and the last is `epochs`. UsageError for more rungs than epochs.
+    They increase strictly, and the last is `epochs`. ConfigError for more rungs than epochs.
     """
     if not 1 <= rungs <= epochs:
-        raise UsageError(
-            f"rungs={rungs}: expected at most one rung an epoch, so 1 to {epochs} with "
-            f"epochs={epochs}"
+        raise ConfigError(
+            "rungs",
+            f"expected at most one rung an epoch, so 1 to {epochs} with epochs={epochs}, "
+            f"got {rungs}",
         )
     return [(2 * epochs * rung + rungs) // (2 * rungs) for rung in range(1, rungs + 1)]
 

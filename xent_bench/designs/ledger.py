@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from xent_bench.runs.files import RESULT, has_result
+from xent_bench.runs.lacking import has_ended
 from xent_bench.runs.result import Run, load_run
+from xent_bench.runs.val_at import has_epoch, val_at
 
 Overrides: TypeAlias = tuple[str, ...]  # of one run, as they would be typed
 
@@ -29,6 +31,7 @@ class Ledger:
         self.outcome_of = outcome_of
         self.asked: dict[Overrides, int | None] = {}  # epoch after which to pause; None: at no one
         self.news: list[str] = []  # sentences on what was decided
+        self.further: list[str] = []  # what may follow when all that is asked for has ended
 
     def ask(self, run: Overrides, pause_after: int | None = None) -> None:
         """Ask for a run, up to an epoch or whole; a later request replaces an earlier one."""
@@ -45,6 +48,20 @@ class Ledger:
         if outcome is None or not has_result(outcome.folder):
             return None
         return load_run(outcome.folder / RESULT)
+
+    def val(self, run: Overrides, epoch: int, metric: str) -> float | None:
+        """The run's score on val after an epoch; None if it has not come so far, or has failed."""
+        outcome = self.outcome_of(run)
+        return None if outcome is None else val_at(outcome.folder, epoch, metric)
+
+    def has_reached(self, run: Overrides, epoch: int) -> bool:
+        """Whether the run has a score after this epoch, has ended before it, or has failed."""
+        outcome = self.outcome_of(run)
+        if outcome is None:
+            return False
+        return (
+            outcome.failed or has_ended(outcome.folder, epoch) or has_epoch(outcome.folder, epoch)
+        )
 
     def has_ended(self, run: Overrides) -> bool:
         """Whether the run has a result or has failed."""

@@ -2,30 +2,59 @@
 
 from collections.abc import Sequence
 
-from xent_bench.designs.cells import Cell, settings_of
+from xent_bench.designs.cells import Cell, Trial, settings_of
 from xent_bench.designs.designed import Designed
 from xent_bench.designs.ledger import Ledger
+from xent_bench.designs.proposed import ask_for_proposals
 from xent_bench.designs.stages import (
     ask_for_search,
     ask_to_confirm,
     fresh_seeds,
+    seeds_from,
     tell_choice,
     winner_of,
 )
+from xent_bench.designs.until_decided import Course, ask_until_decided
 from xent_bench.runs.design import Design
 
 
 def ask_for_rounds(ledger: Ledger, designed: Designed) -> None:
     """Ask for the runs of all settings, each of which goes on by itself."""
-    for cells in settings_of(designed.combinations, designed.loss, designed.seed):
-        _ask_in_setting(ledger, cells, designed.design)
+    for setting in settings_of(designed.combinations, designed.loss, designed.seed):
+        epochs = setting.epochs or designed.epochs
+        if designed.design.is_sequential and not setting.is_tuned:
+            trials = {cell.loss: cell.trials[0] for cell in setting.cells}
+            seeds = seeds_from(setting.cells[0].seeds, designed.design.max_seeds)
+            ask_until_decided(ledger, Course(trials, seeds), designed.design)
+        else:
+            finalists = [
+                ask_for_proposals(ledger, cell, designed.spaces[cell.loss], designed.design)
+                if designed.design.is_adaptive
+                else ask_for_search(ledger, cell, designed.design, epochs)
+                for cell in setting.cells
+            ]
+            _ask_for_fresh_seeds(ledger, setting.cells, finalists, designed.design)
 
 
-def _ask_in_setting(ledger: Ledger, cells: Sequence[Cell], design: Design) -> None:
-    have_ended = [ask_for_search(ledger, cell) for cell in cells]
-    if not all(have_ended):
+def _ask_for_fresh_seeds(
+    ledger: Ledger,
+    cells: Sequence[Cell],
+    finalists: Sequence[Sequence[Trial] | None],
+    design: Design,
+) -> None:
+    """Ask for fresh seeds of the chosen trial of each loss, when the search has ended."""
+    winners = [
+        winner_of(ledger, cell, trials, design)
+        for cell, trials in zip(cells, finalists, strict=True)
+        if trials is not None
+    ]
+    if len(winners) < len(cells):
         return
-    chosen = [winner_of(ledger, cell, design) for cell in cells]
-    winners = [winner for winner in chosen if winner is not None]
-    tell_choice(ledger, cells, winners, design.search_by)
-    ask_to_confirm(ledger, winners, fresh_seeds(cells, design.confirm))
+    chosen = [winner for winner in winners if winner is not None]
+    most = max(len(trials or ()) for trials in [*finalists, *(cell.trials for cell in cells)])
+    tell_choice(ledger, chosen, design.search_by, trials=most)
+    if design.is_sequential:
+        trials_of = {winner.loss: winner.trial for winner in chosen}
+        ask_until_decided(ledger, Course(trials_of, fresh_seeds(cells, design.max_seeds)), design)
+    else:
+        ask_to_confirm(ledger, chosen, fresh_seeds(cells, design.confirm))

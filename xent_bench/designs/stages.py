@@ -4,12 +4,15 @@ Each is a function of the results so far, and asks for the runs that it can name
 """
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from xent_bench.comparison.trials import trials_of
 from xent_bench.comparison.tuning import choose
+from xent_bench.config.choice_of_epoch import SIGNS
 from xent_bench.designs.cells import Cell, Trial
-from xent_bench.designs.ledger import Ledger
+from xent_bench.designs.halving import rung_epochs, survivors
+from xent_bench.designs.ledger import Ledger, Overrides
 from xent_bench.runs.design import Design
 from xent_bench.runs.result import Run
 
@@ -21,21 +24,56 @@ class Winner(NamedTuple):
     trial: Trial
 
 
-def ask_for_search(ledger: Ledger, cell: Cell) -> bool:
-    """Ask for every trial of a loss with each of its seeds; whether all of them have ended."""
-    runs = [run for trial in cell.trials for run in trial.runs.values()]
-    for run in runs:
+def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> list[Trial] | None:
+    """Ask for the trials of a loss, rung by rung; the trials that come to the end.
+
+    None while a run is open: who goes on is known when all runs of a rung have ended.
+    """
+    trials = cell.trials
+    for epoch in rung_epochs(epochs, design.rungs)[:-1]:
+        for run in _runs(trials):
+            ledger.ask(run, pause_after=epoch)
+        if not all(ledger.has_reached(run, epoch) for run in _runs(trials)):
+            ledger.further.append(
+                f"{cell.loss}: the better half of {len(trials)} trials goes on after epoch {epoch}"
+            )
+            return None
+        scores = {trial.hyper: _score(ledger, trial, epoch, design.search_by) for trial in trials}
+        going_on = survivors(scores, SIGNS[design.search_by])
+        ledger.news.append(
+            f"{cell.loss}: after epoch {epoch} of {epochs} {len(going_on)} of {len(trials)} trials "
+            f"go on, by {design.search_by}"
+        )
+        trials = [trial for trial in trials if trial.hyper in going_on]
+    for run in _runs(trials):
         ledger.ask(run)
-    return all(map(ledger.has_ended, runs))
+    if all(map(ledger.has_ended, _runs(trials))):
+        return trials
+    if design.confirm or design.is_sequential:
+        ledger.further.append(f"{cell.loss}: fresh seeds of the chosen trial")
+    return None
 
 
-def winner_of(ledger: Ledger, cell: Cell, design: Design) -> Winner | None:
+def _runs(trials: Sequence[Trial]) -> list[Overrides]:
+    return [run for trial in trials for run in trial.runs.values()]
+
+
+def _score(ledger: Ledger, trial: Trial, epoch: int, metric: str) -> float | None:
+    """Mean score of a trial over its seeds after an epoch; None if a run has failed."""
+    scores = [ledger.val(run, epoch, metric) for run in trial.runs.values()]
+    known = [score for score in scores if score is not None]
+    return fmean(known) if len(known) == len(scores) else None
+
+
+def winner_of(
+    ledger: Ledger, cell: Cell, finalists: Sequence[Trial], design: Design
+) -> Winner | None:
     """Choose a trial of the loss on val, as a report does; None where no trial has a result."""
     if len(cell.trials) == 1:
         return Winner(cell.loss, cell.trials[0])
     owners: dict[str, Trial] = {}
     runs: list[Run] = []
-    for trial in cell.trials:
+    for trial in finalists:
         for words in trial.runs.values():
             if run := ledger.result(words):
                 owners[str(run.folder)] = trial
@@ -46,11 +84,8 @@ def winner_of(ledger: Ledger, cell: Cell, design: Design) -> Winner | None:
     return Winner(cell.loss, owners[str(choice.trial.runs[0].folder)])
 
 
-def tell_choice(
-    ledger: Ledger, cells: Sequence[Cell], winners: Sequence[Winner], search_by: str
-) -> None:
-    """Tell which trial of each loss was chosen; nothing where no loss has several."""
-    trials = max(len(cell.trials) for cell in cells)
+def tell_choice(ledger: Ledger, winners: Sequence[Winner], search_by: str, *, trials: int) -> None:
+    """Tell which trial of each loss was chosen among `trials`; nothing where no loss has several."""
     if trials < 2:
         return
     listed = "; ".join(
@@ -58,6 +93,12 @@ def tell_choice(
         for winner in winners
     )
     ledger.news.append(f"Chosen by {search_by}, each loss among up to {trials} trials: {listed}")
+
+
+def seeds_from(typed: Sequence[int], number: int) -> list[int]:
+    """A number of seeds: those that were typed, and then those after the largest of them."""
+    following = range(max(typed) + 1, max(typed) + 1 + number)
+    return [*typed, *following][:number]
 
 
 def fresh_seeds(cells: Sequence[Cell], number: int) -> list[int]:

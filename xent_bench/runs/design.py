@@ -32,10 +32,14 @@ class Design(NamedTuple):
         return self.until == "decided"
 
     @property
+    def is_adaptive(self) -> bool:
+        """Whether the points of a loss follow from the scores of its earlier ones."""
+        return self.is_search and self.sampler != "sobol"
+
+    @property
     def has_rounds(self) -> bool:
         """Whether later runs depend on the results of earlier ones."""
-        adapts = self.is_search and self.sampler != "sobol"
-        return self.is_sequential or adapts or self.rungs > 1 or self.confirm > 0
+        return self.is_sequential or self.is_adaptive or self.rungs > 1 or self.confirm > 0
 
 
 def design_of(tags: Mapping[str, str]) -> Design:

@@ -69,11 +69,15 @@ class Experiment(NamedTuple):
     mixtures: list[str]  # data and code that differ between the runs
     annotations: list[str]  # lines of its users' notes and tags
     removed: int  # runs that were removed from the folder
+    news: tuple[str, ...]  # what the design of its last sweep has decided
+    further: tuple[str, ...]  # what may follow when the runs of the sweep have ended
 
     @property
     def is_done(self) -> bool:
-        """Whether all of its runs are done, or are paused as they were asked to."""
-        return all(run.state in (State.DONE, State.PAUSED) for run in self.runs)
+        """Whether all of its runs are done or paused as asked, and none may follow."""
+        return not self.further and all(
+            run.state in (State.DONE, State.PAUSED) for run in self.runs
+        )
 
 
 def experiments_in(folder: Path, jobs: Mapping[str, bool] = {}) -> list[Experiment]:
@@ -108,7 +112,9 @@ def _experiment(folder: Path, jobs: Mapping[str, bool]) -> Experiment:
     mixtures = [*mixed_data(readable), *mixed_code(readable)]
     notes = annotation_lines(readable)
     return Experiment(
-        folder, runs, len(planned), sweep.command, to_sync, mixtures, notes, removed_from(folder)
+        *(folder, runs, len(planned), sweep.command),
+        *(to_sync, mixtures, notes, removed_from(folder)),
+        *(sweep.news, sweep.further),
     )
 
 

@@ -3,18 +3,20 @@
 It is that of the sweep that was typed last there, as Hydra's `multirun.yaml` is.
 """
 
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from xent_bench.metrics.reported import PREFIXES
-from xent_bench.runs.files import DAMAGED
+from xent_bench.runs.files import DAMAGED, has_result
 from xent_bench.runs.lacking import Asked, has_ended, lacking
 from xent_bench.runs.reading import read_json, read_sealed, sealed
 from xent_bench.runs.whole_files import write_whole
 
 RECORD = ".sweep.json"
+SEED_IN_NAME = re.compile(r"-s(\d+)-[0-9a-f]{10}$")  # of a run's folder
 
 
 class Planned(NamedTuple):
@@ -45,11 +47,14 @@ class Planned(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """A sweep with all of its runs."""
+    """A sweep with all of its runs that are known by now."""
 
     key: str | None  # a hash of all that decided which runs there are; None if not only files did
     command: str
     runs: list[Planned]
+    news: tuple[str, ...] = ()  # sentences on what its design has decided
+    further: tuple[str, ...] = ()  # what may follow when these runs have ended; none: nothing does
+    earlier: tuple[tuple[int, ...], ...] = ()  # seeds that each other sweep before it had finished
 
 
 def save_sweep(folder: Path, sweep: Sweep) -> None:
@@ -60,12 +65,44 @@ def save_sweep(folder: Path, sweep: Sweep) -> None:
 def load_sweep(folder: Path) -> Sweep | None:
     """Load the record; None where there is none or it is damaged, as it is only a shortcut."""
     try:
-        key, command, runs = _fields(folder / RECORD)
+        content = _fields(folder / RECORD)
+        key = content["key"]
         if not isinstance(key, str | None):
             return None
-        return Sweep(key, str(command), [_read(*run) for run in runs])
+        return Sweep(
+            key,
+            str(content["command"]),
+            [_read(*run) for run in content["runs"]],
+            tuple(map(str, content.get("news", ()))),
+            tuple(map(str, content.get("further", ()))),
+            tuple(tuple(map(_seed, seeds)) for seeds in content.get("earlier", ())),
+        )
     except DAMAGED:
         return None
+
+
+def steps_before(record: Sweep | None, command: str) -> tuple[tuple[int, ...], ...]:
+    """The seeds that each sweep before this command had finished; one with no new seed is left out.
+
+    `record` is the one that the command finds in its folder.
+    """
+    if record is None or record.command == command:
+        return () if record is None else record.earlier
+    finished = tuple(sorted({seed for run in record.runs for seed in _finished_seeds(run.folder)}))
+    known = {seed for seeds in record.earlier for seed in seeds}
+    return (*record.earlier, finished) if set(finished) - known else record.earlier
+
+
+def _finished_seeds(folder: Path) -> list[int]:
+    """The seed in the name of a run's folder, if the run has a result."""
+    match = SEED_IN_NAME.search(folder.name)
+    return [int(match[1])] if match and has_result(folder) else []
+
+
+def _seed(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"expected a seed, got {value!r}"[:200])
+    return value
 
 
 def without_result(folders: Iterable[Path]) -> list[str]:
@@ -83,14 +120,13 @@ def without_result(folders: Iterable[Path]) -> list[str]:
     return lines
 
 
-def _fields(file: Path) -> tuple[Any, Any, Any]:
-    """Key, command and runs of the record; it was a list without a checksum before."""
+def _fields(file: Path) -> dict[str, Any]:
+    """The fields of the record; it was a list without a checksum before."""
     content = read_json(file)
     if isinstance(content, list):
         key, command, runs = content
-        return key, command, runs
-    content = read_sealed(file)
-    return content["key"], content["command"], content["runs"]
+        return {"key": key, "command": command, "runs": runs}
+    return read_sealed(file)
 
 
 def _read(

@@ -29,6 +29,11 @@ def val_at(folder: Path, epoch: int, metric: str) -> float | None:
     return None if math.isnan(value) else value
 
 
+def has_epoch(folder: Path, epoch: int) -> bool:
+    """Whether the curves of the run come to this epoch. DataError if they are damaged."""
+    return (folder / CURVES).exists() and epoch in load_curves(folder)
+
+
 def _evaluated(steps: dict[int, dict[str, float]], folder: Path) -> int:
     """The epoch whose weights are evaluated if these are all: the last, or the best on val.
 

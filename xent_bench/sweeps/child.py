@@ -69,12 +69,13 @@ def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) ->
     import torch  # the fork server has imported it
 
     from xent_bench.config.parts import resolve
+    from xent_bench.sweeps.defined_scores import refuse_undefined
 
     try:
         _set_signals()
         gpus = torch.cuda.device_count()
         for config in configs:
-            resolve(config)
+            refuse_undefined(config, resolve(config).loss)
             if here:
                 _refuse_missing_devices(config, gpus)
         reply: int | tuple[str, int] = gpus

@@ -3,6 +3,7 @@
 A sweep is every combination, so it holds loss=ce loss.gamma=1, which no run can be.
 """
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,17 +35,32 @@ def naming_the_choice(
         lacking = [word for word in choices if word not in having]
         if not having or not lacking:
             raise
-        commands = _commands(group, key, typed, lacking, having)
+        if group == "loss":
+            way_out = _in_one_command(key, typed, [word.partition("=")[2] for word in having])
+        else:
+            way_out = f"a command for each: {'; '.join(_commands(key, typed, lacking, having))}"
         raise ConfigError(
-            key,
-            f"a key of {' and '.join(having)}, not of {' and '.join(lacking)}; "
-            f"a command for each: {'; '.join(commands)}",
+            key, f"a key of {' and '.join(having)}, not of {' and '.join(lacking)}; {way_out}"
         ) from error
 
 
+def _in_one_command(key: str, typed: Sequence[str], losses: Sequence[str]) -> str:
+    """The command with loss.focal.gamma=1,2 in the place of loss.gamma=1,2."""
+    keys = [f"loss.{loss}.{key.partition('.')[2]}" for loss in losses]
+    words = []
+    for word in as_typed(typed):
+        match = re.fullmatch(rf"(\+*){re.escape(key)}=(.*)", word, re.S)
+        words += [f"{match[1]}{of_one}={match[2]}" for of_one in keys] if match else [word]
+    if words == as_typed(typed):  # the key stands in a file
+        return f"expected {' and '.join(keys)} in its place"
+    return f"expected {shlex.join(['xent-train', *words])}"
+
+
 def _commands(
-    group: str, key: str, typed: Sequence[str], lacking: Sequence[str], having: Sequence[str]
+    key: str, typed: Sequence[str], lacking: Sequence[str], having: Sequence[str]
 ) -> Iterator[str]:
+    """A command for the choices that have the key, and one for the others."""
+    group = key.partition(".")[0]
     others = [word for word in as_typed(typed) if not word.startswith(f"{group}=")]
     without_key = [word for word in others if word.lstrip("+").partition("=")[0] != key]
     for words, choices in ((without_key, lacking), (others, having)):

@@ -1,50 +1,64 @@
 """The runs that a sweep consists of, as lists of overrides, before the first of them starts."""
 
 from collections.abc import Iterator
-from decimal import Decimal
-from math import ceil, prod
-from typing import Any
 
 from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS, composition_error
+from xent_bench.config.schema import Sampler
+from xent_bench.designs.dimensions import Space
+from xent_bench.designs.grid import grid, grid_size
+from xent_bench.sweeps.typed_sweep import typed_sweep
 
 
 def combinations_of(config: DictConfig) -> list[list[str]] | None:
     """Expand a sweep, as Hydra does, to the overrides of each of its runs.
 
-    None for another sweeper, which chooses as it goes: its runs are checked when they start.
-    ConfigError for more runs than machine.most_runs: they are counted before there is a list.
+    With trials=N, hyper-parameters are searched: each loss has N points in the place of all
+    combinations. None for another sweeper, which chooses as it goes: its runs are checked when they
+    start. ConfigError for more runs than machine.most_runs: they are counted before there is a
+    list. With sampler=tpe only the first trials are listed.
     """
-    sweeper = config.hydra.sweeper
-    if not sweeper._target_.endswith((".BasicSweeper", ".MissingRuns")):
+    sweep = typed_sweep(config)
+    if sweep is None:
         return None
-    params: Any = sweeper.params or {}
-    if not isinstance(params, DictConfig | dict):
-        raise ConfigError("hydra.sweeper.params", f"expected lines of key: values, got {params!r}")
-    arguments = [f"{key!s}={value}" for key, value in params.items()]
-    arguments += config.hydra.overrides.task
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    overrides = parser.parse_overrides(arguments)
-    counts = {override.get_key_element(): _values(override) for override in overrides}
-    for override in overrides:
-        if not counts[override.get_key_element()]:
-            raise ConfigError(str(override.input_line), "a sweep over no value, so no run")
-    runs = prod(counts.values())
+    if config.trials is None:
+        check_number_of_runs(sum(grid_size(sweep.of(loss)) for loss in sweep.losses), config)
+        return grid(sweep)
+    from xent_bench.designs.search import combinations, number_of_runs  # SciPy: 150 ms
+    from xent_bench.designs.space import check_search
+
+    check_search(sweep)
+    check_number_of_runs(number_of_runs(sweep, config.trials), config)
+    trials = config.trials
+    if config.sampler is Sampler.tpe:
+        from xent_bench.designs.adaptive import batch_after, check_installed
+
+        check_installed()
+        trials = batch_after(0, trials)  # the others follow from their scores
+    return combinations(sweep, trials, config.sampler_seed)
+
+
+def spaces_of(config: DictConfig) -> dict[str, Space]:
+    """The space of each loss of a search, by the loss's name; empty where there is no search."""
+    sweep = typed_sweep(config)
+    if sweep is None or config.trials is None:
+        return {}
+    from xent_bench.designs.space import space_of  # SciPy: 150 ms
+
+    return {loss: space_of(sweep, loss) for loss in sweep.losses}
+
+
+def check_number_of_runs(runs: int, config: DictConfig) -> None:
+    """ConfigError for more runs than machine.most_runs."""
     if runs > config.machine.most_runs:
         raise ConfigError(
             "machine.most_runs",
             f"the sweep has {runs:,} runs, expected at most {config.machine.most_runs:,}; "
             f"machine.most_runs={runs} allows them",
         )
-    (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return combinations
 
 
 def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[tuple[int, DictConfig]]:
@@ -57,21 +71,6 @@ def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[tupl
         except Exception as error:  # Hydra raises anything
             raise composition_error(error) or error from None
         yield index, run_config
-
-
-def _values(override: Override) -> int:
-    """The number of values that an override sweeps over."""
-    value = override.value()
-    if isinstance(value, ChoiceSweep):
-        return len(value.list)
-    if isinstance(value, Glob):
-        return len(list(override.sweep_iterator()))
-    if not isinstance(value, RangeSweep):
-        return 1
-    start, stop, step = (Decimal(str(end)) for end in (value.start, value.stop, value.step))
-    if not (start.is_finite() and stop.is_finite() and step.is_finite() and step):
-        raise ConfigError(str(override.input_line), "expected range(first,end) or with a step > 0")
-    return max(0, ceil((stop - start) / step))
 
 
 def differing(combinations: list[list[str]]) -> set[str]:

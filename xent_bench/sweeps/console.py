@@ -18,7 +18,7 @@ from xent_bench.metrics.shifts import on_other_images
 from xent_bench.runs.files import has_result
 from xent_bench.runs.outcome import pause_line
 from xent_bench.sweeps.combinations import differing
-from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say, say_news
+from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say
 from xent_bench.sweeps.plan import Plan, Planner, planner_of
 from xent_bench.sweeps.plugins import register_plugins
 from xent_bench.sweeps.recall import forget
@@ -43,7 +43,6 @@ class Console(Callback):
             self.plan = self.planner.next_plan()
         except USER_ERRORS as error:
             refuse(error)
-        say_news(self.plan.news)
         varied = differing([run.overrides for run in self.plan.runs])
         keys = {word.partition("=")[0] for word in varied}
         self.tally = Tally(len(self.plan.runs), len(self.plan.missing), keys)

@@ -71,7 +71,7 @@ class SweepLauncher(Launcher):
             runs.append((planned_run(self.config, config, overrides, varied), config))
         configs = [config for _, config in runs]
         gpus = check_parts(configs, here=trains_here(self.config))
-        return Plan([run for run, _ in runs], runs, 0, gpus, [])
+        return Plan([run for run, _ in runs], runs, 0, gpus)
 
 
 def _say_what_mlflow_lacks(trained: list[Planned]) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,6 @@ def say(line: str) -> None:
     """Print a line at once; where nobody can read it, training goes on."""
     with suppress(OSError):  # `xent-train | head`, a full disk, a terminal that was closed
         print(line, flush=True)
-
-
-def say_news(news: Sequence[str]) -> None:
-    """Print what the design of a sweep has decided."""
-    for line in news:
-        say(line)
 
 
 def result_line(result: dict[str, Any], calibrator: str) -> str:
@@ -62,7 +56,8 @@ class Tally:
         self.introduced: set[Path] = set()  # folders whose run has been introduced
         self.data: set[str] = set()  # sets of images that have been introduced
         self.trained = self.completed = 0  # completed: only something beside the training lacked
-        self.paused = 0  # after the epoch that was asked for
+        self.pauses = 0  # that were asked for
+        self.paused: set[str] = set()  # names of runs that have not gone on
         self.codes: list[int] = []  # exit codes of the failed runs
         self.kept = 0  # failed runs with a folder, which says why
         self.start = time.monotonic()
@@ -102,13 +97,15 @@ class Tally:
         """Count a run that has its result or is paused; `trained`: it was trained in this sweep."""
         line = pause_line(outcome)
         if line:
-            self.paused += 1
+            self.pauses += 1
+            self.paused.add(name)
         else:
             line = result_line(outcome, calibrator)
             if not self.trained + self.completed:
                 say(LEGEND)
             self.trained += trained
             self.completed += not trained
+            self.paused.discard(name)
         left = self.time_left()
         ending = f", {duration(left)} left" if left else ""
         self.line(name, f"{line}{ending}")
@@ -116,6 +113,7 @@ class Tally:
     def failed(self, name: str, reason: str, code: int, *, kept: bool = True) -> None:
         """Count a run without a result; `kept`: it has a folder, since it was not refused."""
         self.codes.append(code)
+        self.paused.discard(name)
         self.kept += kept
         self.line(name, f"FAILED: {reason}")
 
@@ -125,7 +123,7 @@ class Tally:
 
     def time_left(self, underway: float = 0.0) -> float | None:
         """Seconds left, None while unknown. `underway`: what running runs have done, in runs."""
-        done = self.trained + self.paused + underway
+        done = self.trained + self.pauses + underway
         left = self.total - self.ended - underway
         return left / done * (time.monotonic() - self.start) if done > 0 and left > 0 else None
 
@@ -135,7 +133,7 @@ class Tally:
         counts = {
             "trained": self.trained,
             "completed": self.completed,
-            "paused": self.paused,
+            "paused": len(self.paused),
             "done before": before,
             "failed": len(self.codes),
             "to go": unfinished,
@@ -148,4 +146,4 @@ class Tally:
             say(f"Compare: xent-report {shlex.quote(str(folder))}")
 
     def _ended_well(self) -> int:
-        return self.trained + self.completed + self.paused
+        return self.trained + self.completed + self.pauses

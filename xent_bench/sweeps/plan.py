@@ -1,5 +1,6 @@
 """The plan of a sweep: its runs, those that are missing, and a check that all of them can run."""
 
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -7,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError, check_sources, check_top_level
-from xent_bench.config.design_keys import DEFAULTS, design_values
+from xent_bench.config.design_keys import design_values
 from xent_bench.config.identity import choice, command_of, run_folder, run_name
 from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import pause_after
@@ -21,12 +22,14 @@ from xent_bench.runs.files import has_result
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps import fork_server
 from xent_bench.sweeps.choices_apart import naming_the_choice
-from xent_bench.sweeps.combinations import combinations_of, composed, differing
+from xent_bench.sweeps.combinations import combinations_of, composed, differing, spaces_of
 from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.recall import recall, remember
 from xent_bench.tables import n_runs
 
 OURS = "hydra_plugins.xent_bench."  # launchers
+PAUSE = "machine.pause_after"
+PAUSED_COMMAND = re.compile(rf" {re.escape(PAUSE)}=\d+$")
 MANY = 50  # runs that take Hydra about 5 s to compose
 
 
@@ -43,7 +46,6 @@ class Plan(NamedTuple):
     missing: list[PlannedRun]
     done_before: int  # number of runs that were done when they were asked for
     gpus: int  # of this machine; 0 where nothing is missing
-    news: list[str]  # sentences on what the design has decided
 
 
 class Planner:
@@ -52,12 +54,12 @@ class Planner:
     def __init__(self, sweep: DictConfig, designed: Designed, recalled: list[Planned]) -> None:
         """`recalled`: runs of the sweep that need not be composed to be known."""
         self.sweep, self.designed = sweep, designed
-        self.planned = {tuple(run.overrides): run for run in recalled}
+        self.planned = {tuple(run.overrides): _whole(run) for run in recalled}
         self.recalled = recalled
         self.configs: dict[Overrides, DictConfig] = {}  # of runs that were not done
         self.failed: set[Overrides] = set()  # in this command
         self.has_begun = False
-        self.printed: list[str] = []  # news of the rounds before
+        self.printed: set[str] = set()  # news of the rounds before
         self.was_done: dict[Overrides, bool] = {}  # when the run was first asked for
 
     def next_plan(self) -> Plan:
@@ -72,19 +74,21 @@ class Planner:
             if not unknown:
                 break
             self._compose(unknown)
-        self.was_done |= {
-            run: self._is_done(run) for run in ledger.asked if run not in self.was_done
-        }
-        runs = [self.planned[run] for run in ledger.asked]
-        open_runs = [r for r in ledger.asked if r not in self.failed and not self._is_done(r)]
+        asked = {run: self._asked(run, pause) for run, pause in ledger.asked.items()}
+        is_done = {run: planned.is_done() for run, planned in asked.items()}
+        self.was_done = is_done | self.was_done
+        runs = list(asked.values())
+        open_runs = [run for run in asked if run not in self.failed and not is_done[run]]
         self._compose([run for run in open_runs if run not in self.configs])
-        missing = [(self.planned[run], self.configs[run]) for run in open_runs]
+        missing = [(asked[run], self._config(run, asked[run])) for run in open_runs]
+        for line in ledger.news:
+            if line not in self.printed:
+                say(line)
+        self.printed |= set(ledger.news)
         gpus = self._checked(runs, missing) if missing else 0
-        if runs != self.recalled:
-            remember(self.sweep, runs)
-        news = [line for line in ledger.news if line not in self.printed]
-        self.printed += news
-        return Plan(runs, missing, sum(self.was_done.values()), gpus, news)
+        if runs != self.recalled or self.designed.design.has_rounds:
+            remember(self.sweep, runs, ledger.news, ledger.further)
+        return Plan(runs, missing, sum(self.was_done.values()), gpus)
 
     def end_round(self, missing: list[PlannedRun]) -> None:
         """Note which of the runs that were launched have no result."""
@@ -95,8 +99,18 @@ class Planner:
         planned = self.planned.get(run)
         return None if planned is None else Outcome(planned.folder, run in self.failed)
 
-    def _is_done(self, run: Overrides) -> bool:
-        return self.planned[run].is_done()
+    def _asked(self, run: Overrides, pause: int | None) -> Planned:
+        """The run as this round asks for it: whole, or up to the epoch after which it pauses."""
+        planned = self.planned[run]
+        if pause is None:
+            return planned
+        command = f"{planned.command} {PAUSE}={pause}"
+        return planned._replace(command=command, pause_after=pause)
+
+    def _config(self, run: Overrides, asked: Planned) -> DictConfig:
+        config = self.configs[run]
+        config.machine.pause_after = asked.pause_after
+        return config
 
     def _compose(self, runs: list[Overrides]) -> None:
         """Compose and check runs; a mistake in one of them is refused."""
@@ -115,7 +129,7 @@ class Planner:
                 check_top_level(config)
                 run = runs[index]
                 self.planned[run] = planned_run(self.sweep, config, combinations[index], varied)
-                if not self._is_done(run):
+                if not self.planned[run].is_done():
                     check_sources(config)
                     self.configs[run] = config
                     fork_server.start(config)  # it imports while the other runs are composed
@@ -147,21 +161,27 @@ def planner_of(sweep: DictConfig) -> Planner | None:
         combinations = combinations_of(sweep)
     if combinations is None:
         return None
-    _refuse_swept_design(sweep, combinations)
-    designed = Designed(design, combinations, choice(sweep, "loss"), int(sweep.seed))
+    _refuse_rounds(sweep, design)
+    of_config = choice(sweep, "loss"), int(sweep.seed), int(sweep.epochs)
+    spaces = spaces_of(sweep) if design.is_adaptive else {}
+    designed = Designed(design, combinations, *of_config, spaces)
     return Planner(sweep, designed, recalled)
 
 
-def _refuse_swept_design(sweep: DictConfig, combinations: list[list[str]]) -> None:
-    """Raise a ConfigError for a design that differs between runs, or that no launcher follows."""
-    swept = {key_of(word) for word in differing(combinations)} | set(
-        sweep.hydra.sweeper.params or {}
-    )
-    if keys := [key for key in DEFAULTS if key in swept]:
-        raise ConfigError(
-            keys[0], "belongs to the whole sweep: expected one value, outside hydra.sweeper.params"
-        )
-    design = Design(**design_values(sweep))
+def _whole(recalled: Planned) -> Planned:
+    """The run without the pause of the round in which the record was written.
+
+    A pause that was typed is among its overrides, and stays.
+    """
+    if any(key_of(word) == PAUSE for word in recalled.overrides):
+        return recalled
+    return recalled._replace(command=PAUSED_COMMAND.sub("", recalled.command), pause_after=None)
+
+
+def _refuse_rounds(sweep: DictConfig, design: Design) -> None:
+    """Raise a ConfigError for a design that the other choices do not allow."""
+    if design.rungs > 1 and sweep.machine.pause_after is not None:
+        raise ConfigError(PAUSE, "is set by rungs, which pauses the trials that do not go on")
     if design.has_rounds and not str(sweep.hydra.launcher._target_).startswith(OURS):
         raise ConfigError(
             "hydra/launcher", "a sweep in rounds needs hydra/launcher=processes or slurm"

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -18,20 +19,30 @@ from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.config import configure, identity, schema, signatures
 from xent_bench.config.command_line import as_typed
-from xent_bench.runs.sweep_record import RECORD, Planned, Sweep, load_sweep, save_sweep
+from xent_bench.runs.sweep_record import (
+    RECORD,
+    Planned,
+    Sweep,
+    load_sweep,
+    save_sweep,
+    steps_before,
+)
 
 MAX_FILES = 5000  # files in a user's folder of configs, which may hold images too
 TARGET = re.compile(r"_target_\W+([\w.]+)\.\w")  # and the module of its function
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 
-def remember(sweep: DictConfig, runs: list[Planned]) -> None:
-    """Write the record of the sweep's runs."""
+def remember(
+    sweep: DictConfig, runs: list[Planned], news: Sequence[str], further: Sequence[str]
+) -> None:
+    """Write the record of a sweep: its runs, what its design has decided and what may follow."""
     folder = Path(sweep.hydra.sweep.dir)
     typed = shlex.join(["xent-train", *as_typed(sys.argv[1:])])
     with suppress(OSError):  # a folder that may not be written: composed again next time
         folder.mkdir(parents=True, exist_ok=True)
-        save_sweep(folder, Sweep(_key(sweep), typed, runs))
+        earlier = steps_before(load_sweep(folder), typed)
+        save_sweep(folder, Sweep(_key(sweep), typed, runs, tuple(news), tuple(further), earlier))
 
 
 def forget(folder: Path) -> None:

@@ -7,8 +7,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from xent_bench.config.explain import USER_ERRORS, refuse
 from xent_bench.sweeps.launcher import SweepLauncher
-from xent_bench.sweeps.lines import say_news
 from xent_bench.sweeps.session import session_of
 
 
@@ -46,8 +46,10 @@ class MissingRuns(BasicSweeper):
             if is_last:
                 return []
             planner.end_round(plan.missing)
-            plan = planner.next_plan()
-            say_news(plan.news)
+            try:
+                plan = planner.next_plan()
+            except USER_ERRORS as error:
+                refuse(error)
             if not plan.missing:
                 self.launcher.finish(tally)
                 return []

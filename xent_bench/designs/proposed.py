@@ -1,0 +1,59 @@
+"""The trials of an adaptive search: batch after batch, each from the scores of those before."""
+
+from statistics import fmean
+
+from xent_bench.config.choice_of_epoch import SIGNS
+from xent_bench.designs.adaptive import batch_after, next_points
+from xent_bench.designs.cells import Cell, Trial
+from xent_bench.designs.dimensions import Point, Space
+from xent_bench.designs.ledger import Ledger, Overrides, key_of
+from xent_bench.runs.design import Design
+
+
+def ask_for_proposals(
+    ledger: Ledger, cell: Cell, space: Space, design: Design
+) -> list[Trial] | None:
+    """Ask for the trials of a loss, batch by batch; all of them when they have ended.
+
+    None while a run of a batch is open.
+    """
+    assert design.trials is not None
+    trials = list(cell.trials)
+    while True:
+        runs = [run for trial in trials for run in trial.runs.values()]
+        for run in runs:
+            ledger.ask(run)
+        more = batch_after(len(trials), design.trials)
+        if not all(map(ledger.has_ended, runs)):
+            if more:
+                ledger.further.append(f"{cell.loss}: {more} or more trials near the best of these")
+            return None
+        points = more and next_points(
+            space,
+            [trial.hyper for trial in trials],
+            [_score(ledger, trial, design.search_by) for trial in trials],
+            more,
+            design.sampler_seed,
+            SIGNS[design.search_by] > 0,
+        )
+        if not points:
+            return trials
+        trials += [_at(point, trials[0]) for point in points]
+
+
+def _at(point: Point, trial: Trial) -> Trial:
+    """The trial with the same fixed values and seeds at another point."""
+    values = {key_of(word): word for word in point}
+
+    def moved(words: Overrides) -> Overrides:
+        return tuple(values.get(key_of(word), word) for word in words)
+
+    return Trial(moved(trial.hyper), {seed: moved(run) for seed, run in trial.runs.items()})
+
+
+def _score(ledger: Ledger, trial: Trial, metric: str) -> float | None:
+    """Mean score of a finished trial over its seeds; None if a run has failed."""
+    runs = [ledger.result(words) for words in trial.runs.values()]
+    scores = [run.metrics.get(metric) for run in runs if run is not None]
+    known = [score for score in scores if score is not None]
+    return fmean(known) if len(known) == len(trial.runs) else None
