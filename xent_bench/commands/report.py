@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xent_bench.comparison.yardsticks import with_ties
+from xent_bench.comparison.yardsticks import PRIMARY, with_ties
 from xent_bench.config.nearest import hint
 from xent_bench.exit_codes import one_line_errors
 from xent_bench.failures import UsageError
@@ -121,7 +121,8 @@ def _options(options: argparse.Namespace) -> "Options":
         with_ties(dict(options.tie)),
         options.choose_by,
         options.rank_anyway,
-        options.primary,
+        options.primary or PRIMARY,
+        is_primary_asked=options.primary is not None,
     )
 
 
@@ -170,6 +171,7 @@ def _show(
     from xent_bench.report import comparison_tables as tables
     from xent_bench.report.class_size_tables import class_size_tables
     from xent_bench.report.conclusion import conclusion
+    from xent_bench.report.cost_table import costs_of_power
     from xent_bench.report.notes import facts, legend, warnings
     from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
@@ -178,6 +180,8 @@ def _show(
 
     if options.power is not None:
         show(tables.power(comparison, options.power))
+        if (costs := costs_of_power(comparison, options.power)) is not None:
+            show(costs)
     if options.trials:
         show(tables.trials(comparison))
     if options.trials or options.power is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from xent_bench.comparison.boundary import Boundary, confidence_of
 from xent_bench.comparison.contrasts import (
     Contrast,
     Field,
@@ -17,6 +18,7 @@ from xent_bench.comparison.contrasts import (
     leaders,
 )
 from xent_bench.comparison.control import Control, control_of
+from xent_bench.comparison.declared import Sequential, boundary_of, designs_of, sequential
 from xent_bench.comparison.setting import (
     Setting,
     identity_of,
@@ -33,6 +35,7 @@ from xent_bench.comparison.yardsticks import CHOOSE_BY, PRIMARY, YARDSTICKS, Yar
 from xent_bench.config.nearest import hint
 from xent_bench.failures import UsageError
 from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.design import Design
 from xent_bench.runs.result import Run
 
 BASELINE = "ce"
@@ -46,6 +49,7 @@ class Options(NamedTuple):
     choose_by: str = CHOOSE_BY  # metric on val that chooses hyper-parameters
     rank_anyway: bool = False  # rank also where losses were not tuned alike
     primary: str = PRIMARY  # key of the metric that decides which loss is better
+    is_primary_asked: bool = False  # whether `primary` holds even if runs declare another one
 
 
 class Row(NamedTuple):
@@ -120,6 +124,8 @@ class Comparison(NamedTuple):
     confounded: list[str]  # what differs between losses besides the loss and its parameters
     control: Control
     runs: list[Run]
+    field: Field  # the runs that compete, and how errors are computed
+    sequential: Sequential | None  # None if the runs declare no sequential design
 
     @property
     def baseline(self) -> str | None:
@@ -171,9 +177,12 @@ def _comparison(
     unfinished: list[Unfinished],
     options: Options,
 ) -> Comparison:
+    designs = designs_of([*runs, *unfinished])
+    options = _declared(options, designs)
     trials = trials_of(runs, unfinished, options.choose_by)
     choices = choose(trials, options.choose_by)
-    rows = [_row(choice) for choice in choices.values()]
+    boundary = boundary_of(designs)
+    rows = [_row(choice, boundary) for choice in choices.values()]
     tuned_over = budget(trials, choices)
     differing = confounded(tuned_over)
     chosen = {loss: choice for loss, choice in choices.items() if len(choice.candidates) > 1}
@@ -183,11 +192,21 @@ def _comparison(
     unranked = "" if options.rank_anyway else unfair
     rows.sort(key=lambda row: row.label if unranked else _order(row, options))
     ranked = {} if unranked else {row.label: row.runs for row in rows if row.n}
-    field = Field(ranked, max(row.trials for row in rows))
+    field = Field(ranked, max(row.trials for row in rows), boundary)
     baseline = _baseline(rows, options)
     yardsticks = by_key(options.yardsticks)
+    course = None
+    if designs and baseline in ranked:
+        competing = {row.label: row.trial for row in rows if row.trial.begun}
+        course = sequential(
+            trials, competing, designs, baseline, options.yardsticks, options.primary
+        )
+        field = Field(course.used, 1, boundary)
+    decisions = course and course.decisions
     differences = (
-        contrasts(field, baseline, options.yardsticks, options.primary) if baseline else []
+        contrasts(field, baseline, options.yardsticks, options.primary, decisions)
+        if baseline
+        else []
     )
     twins = {contrast.label for contrast in differences if contrast.same}
     finished = {row.label: row.runs for row in rows if row.n and row.label not in twins}
@@ -205,13 +224,38 @@ def _comparison(
         {reading: trust(finished, reading) for reading in VERDICT_PREFIXES},
         _falling(finished),
         flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
-        empty_cells(trials),
+        _empty_cells(trials, course),
         at_edge(tried, {loss: choice.trial for loss, choice in chosen.items()}),
         unfinished,
         differing,
         control_of(runs),
         runs,
+        field,
+        course,
     )
+
+
+def _declared(options: Options, designs: Sequence[Design]) -> Options:
+    """Take the primary metric and the baseline of the design, unless others are asked for."""
+    if not designs:
+        return options
+    return options._replace(
+        primary=options.primary if options.is_primary_asked else designs[0].primary,
+        baseline=options.baseline or designs[0].baseline,
+    )
+
+
+def _empty_cells(trials: Sequence[Trial], course: Sequential | None) -> list[EmptyCell]:
+    """Cells without a run; under a sequential design those that the next look needs."""
+    cells = empty_cells(trials)
+    if course is None:
+        return cells
+    labels = {trial.label: loss for loss, trial in course.trials.items()}
+    return [
+        cell
+        for cell in cells
+        if cell.label in labels and course.lacks(labels[cell.label], int(cell.seed))
+    ]
 
 
 def _falling(runs: Mapping[str, Sequence[Run]]) -> dict[str, float]:
@@ -233,13 +277,15 @@ def _order(row: Row, options: Options) -> tuple[float, str]:
     return (-by.better * estimated.mean if estimated else float("inf")), row.label
 
 
-def _row(choice: Choice) -> Row:
+def _row(choice: Choice, boundary: Boundary | None) -> Row:
     runs = choice.runs
     first = runs[0].metrics if runs else ()
     keys = [key for key in first if all(key in run.metrics for run in runs)]
     widening = choice_widening(len(runs), len(choice.candidates))
+    confidence = confidence_of(boundary, len(runs))
     estimates = {
-        key: estimate([run.metrics[key] for run in runs], widening=widening) for key in keys
+        key: estimate([run.metrics[key] for run in runs], confidence, widening=widening)
+        for key in keys
     }
     maps = [run.tags["scaled_map"] for run in runs if "scaled_map" in run.tags]
     return Row(choice, estimates, (maps or ["softmax(z / T)"])[0])

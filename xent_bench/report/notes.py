@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from xent_bench.comparison.compare import Comparison, Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
+from xent_bench.report.design_words import ADJUSTED, design_notes
 from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.begun import is_paused
 from xent_bench.runs.mixtures import mixed, origin_line
@@ -31,6 +32,7 @@ def facts(comparison: Comparison) -> list[str]:
         *_holes(rows),
         *_flips(comparison),
         *_control(comparison),
+        *design_notes(comparison),
         origin_line(runs),
         *annotation_lines(runs),
     ]
@@ -113,7 +115,8 @@ def legend(comparison: Comparison) -> list[str]:
         )
     if any(row.n > 1 for row in rows):
         wider = ", wider for a loss that was tuned" * comparison.is_tuned
-        notes.append(f"±: 95 % interval, Student's t over n seeds{wider}.")
+        adjusted = ADJUSTED * (comparison.field.boundary is not None)
+        notes.append(f"±: 95 % interval, Student's t over n seeds{wider}{adjusted}.")
     notes.append(f"scaled: {_maps(rows)}, T fitted on calib.{_order(comparison)}")
     notes.append(
         "ECE: ↑ over-confident, ↓ under-confident, ↕ over-confident at some confidences and "
