@@ -16,7 +16,7 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from xent_bench.commands import data, embed, losses, rescore, status, sync, ui
+from xent_bench.commands import advise, data, embed, losses, rescore, status, sync, ui
 from xent_bench.commands.losses import load_losses
 from xent_bench.config.configure import configured
 from xent_bench.config.identity import run_folder
@@ -44,6 +44,7 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
     "xent-ui": ui._parser().parse_args,
     "xent-data": data._parser().parse_intermixed_args,
     "xent-embed": embed._parser().parse_intermixed_args,
+    "xent-advise": advise._parser().parse_intermixed_args,
 }
 
 
