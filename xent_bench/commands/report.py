@@ -4,12 +4,12 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xent_bench.comparison.yardsticks import with_ties
+from xent_bench.comparison.yardsticks import PRIMARY, with_ties
 from xent_bench.config.nearest import hint
 from xent_bench.exit_codes import one_line_errors
 from xent_bench.failures import UsageError
@@ -121,7 +121,8 @@ def _options(options: argparse.Namespace) -> "Options":
         with_ties(dict(options.tie)),
         options.choose_by,
         options.rank_anyway,
-        options.primary,
+        options.primary or PRIMARY,
+        is_primary_asked=options.primary is not None,
     )
 
 
@@ -164,6 +165,21 @@ def _show_across(comparisons: Sequence["Comparison"], options: argparse.Namespac
         TEXT[options.form]([across_sentence(conditions)])
 
 
+def _asked_for(comparison: "Comparison", options: argparse.Namespace) -> Iterator["Table"]:
+    """The tables of --power and of --trials."""
+    from xent_bench.report import comparison_tables as tables
+    from xent_bench.report.cost_table import costs_of_power
+    from xent_bench.report.search_tables import search_tables
+
+    if options.power is not None:
+        yield tables.power(comparison, options.power)
+        if (costs := costs_of_power(comparison, options.power)) is not None:
+            yield costs
+    if options.trials:
+        yield tables.trials(comparison)
+        yield from search_tables(comparison)
+
+
 def _show(
     comparison: "Comparison", options: argparse.Namespace, show: Callable[["Table"], None]
 ) -> None:
@@ -171,18 +187,14 @@ def _show(
     from xent_bench.report.class_size_tables import class_size_tables
     from xent_bench.report.conclusion import conclusion
     from xent_bench.report.notes import facts, legend, warnings
-    from xent_bench.report.search_tables import search_tables
     from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
     from xent_bench.report.worst_group_table import worst_group_table
     from xent_bench.tables import TEXT
 
-    if options.power is not None:
-        show(tables.power(comparison, options.power))
-    if options.trials:
-        for table in (tables.trials(comparison), *search_tables(comparison)):
-            show(table)
     if options.trials or options.power is not None:
+        for table in _asked_for(comparison, options):
+            show(table)
         return
     shown = [tables.levels(comparison)]
     if comparison.contrasts:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xent_bench.arrays import Values
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.stats import best_of
 from xent_bench.comparison.trials import Trial, seed_of
 from xent_bench.comparison.tuning import mean_cost

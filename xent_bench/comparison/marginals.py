@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from xent_bench.arrays import Values
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.importance import lines
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.spent import State
 from xent_bench.comparison.standing import Standing, standings
 from xent_bench.comparison.trials import Trial, number

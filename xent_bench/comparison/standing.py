@@ -4,7 +4,8 @@ import math
 from statistics import fmean
 from typing import NamedTuple, TypeAlias
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.spent import State, epochs_trained, last_score, state_of
 from xent_bench.comparison.trials import Trial
 from xent_bench.comparison.tuning import mean_cost, sign_of

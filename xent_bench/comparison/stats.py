@@ -43,8 +43,13 @@ def estimate(
     n, mean = len(values), fmean(values)
     if n == 1 or not math.isfinite(mean):
         return Estimate(mean, None, n)
+    return Estimate(mean, _half_width(stdev(values), n, confidence, widening), n)
+
+
+def _half_width(spread: float, n: int, confidence: float, widening: float) -> float:
+    """Half-width of the interval of the mean of n values with this standard deviation."""
     t = float(stdtrit(n - 1, (1 + confidence) / 2))
-    return Estimate(mean, widening * t * stdev(values) / math.sqrt(n), n)
+    return widening * t * spread / math.sqrt(n)
 
 
 @cache
@@ -119,11 +124,12 @@ def difference(
     deltas = [value - base for value, base in pairs]
     if not all(map(math.isfinite, deltas)):  # fmean refuses to add infinities of both signs
         return Difference(sum(deltas), None, len(pairs), None, None, None, None, wins)
-    mean, half_width, n = estimate(deltas, widening=widening)
-    spread = 0.0 if half_width is None else stdev(deltas)
+    mean, n = fmean(deltas), len(deltas)
+    spread = 0.0 if n == 1 else stdev(deltas)
     if spread <= EQUAL * max(map(abs, (*values, *baseline))):
         return Difference(mean, None, n, None, None, None, None, wins)
     error = widening * spread / math.sqrt(n)
+    half_width = _half_width(spread, n, 0.95, widening)
     p = 2 * float(stdtr(n - 1, -abs(mean) / error))
     p_tie = float(stdtr(n - 1, (abs(mean) - margin) / error))
     return Difference(mean, half_width, n, spread, p, p_tie, _hedges(mean / spread, n), wins)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.spent import State, state_of
 from xent_bench.comparison.trials import Trial, number, seed_of
 from xent_bench.comparison.tuned_space import axes_of, distance

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.stats import Estimate
 from xent_bench.comparison.trials import mean_score
 from xent_bench.comparison.tuning import sign_of

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from xent_bench.comparison.compare import Comparison, Row, most_rivals
+from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.row import Row, most_rivals
 from xent_bench.comparison.stats import LEVEL, Rivals, largest_spread, seeds_needed, widest
 from xent_bench.comparison.trials import Trial
 from xent_bench.comparison.yardsticks import Yardstick, by_key, quoted
+from xent_bench.report.design_words import ADJUSTED
 from xent_bench.tables import Best, Table
 
 MARKS = {
@@ -102,6 +104,10 @@ def differences(comparison: Comparison) -> Table:
         [label, str(_pairs(by_label[label])), *cells]
         for label, *cells in zip(order, *columns, strict=True)
     ]
+    if comparison.sequential is not None:
+        headings.insert(2, "look")
+        for row in rows:
+            row.insert(2, _look(by_label[row[0]].get(comparison.options.primary)))
     notes = [
         f"Difference to the baseline, paired by seed, ± 95 % interval{_widened(comparison)}. "
         f"better, worse: p < 0.05, corrected (Holm): for {shown[0].name}, the primary metric, "
@@ -128,8 +134,18 @@ def differences(comparison: Comparison) -> Table:
     return Table(f"Against {comparison.baseline}", headings, rows, notes, 1, brief)
 
 
+def _look(contrast: Contrast | None) -> str:
+    """Number of the look at which the verdict by the primary metric fell; '-' if it is open."""
+    return "-" if contrast is None or contrast.look is None else str(contrast.look + 1)
+
+
 def _widened(comparison: Comparison) -> str:
-    """Say how much wider tuning makes intervals, for the row with most seeds; empty if untuned."""
+    """Say how intervals are adjusted for a design's looks, or how much wider tuning makes them.
+
+    The latter is for the row with most seeds. Empty without a design and tuning.
+    """
+    if comparison.sequential is not None:
+        return ADJUSTED
     n = max((row.n for row in comparison.rows), default=1)
     factor = widest(n, most_rivals(comparison.rows))
     if factor == 1:

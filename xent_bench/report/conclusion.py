@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.trust import CALIBRATED, UNDECIDED
 from xent_bench.comparison.yardsticks import by_key, quoted
+from xent_bench.report.design_words import decided_at, design_sentences, first_words, still_open
 from xent_bench.report.tuned import joined, tuning
 
 CALIBRATION_WORDS = {
@@ -16,7 +18,11 @@ CALIBRATION_WORDS = {
 
 def conclusion(comparison: Comparison) -> str:
     """Summarise which losses are better, worse, tied or undecided, calibration, and caveats."""
-    sentences = [f"On {comparison.setting}, {_seeds(comparison)}, {tuning(comparison)}."]
+    sentences = [
+        *first_words(comparison),
+        f"On {comparison.setting}, {_seeds(comparison)}, {tuning(comparison)}.",
+        *design_sentences(comparison),
+    ]
     if comparison.unfair:
         sentences.append(_unfair(comparison))
     if comparison.baseline is None and not comparison.unranked:
@@ -138,9 +144,10 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
     undecided = _open([groups[primary], *others])
     if undecided:
         sentences.append(f"Inconclusive with these seeds: {undecided}.")
+    sentences += still_open(comparison)
     if every and not any(contrast.verdict == "better" for contrast in every):
         sentences.append(f"So no loss is shown to be better than {baseline}.")
-    if undecided:
+    if undecided and comparison.sequential is None:
         sentences.append(
             "How many seeds would show 0.3 points of top-1: the same command with --power 0.3."
         )
@@ -172,12 +179,13 @@ def _decided(contrasts: Sequence[Contrast], baseline: str) -> str:
             key=lambda contrast: -abs(contrast.difference.mean),
         )
         if group:
-            amounts = joined([f"{contrast.label} by {_amount(contrast)}" for contrast in group])
+            amounts = joined([f"{one.label} by {_amount(one)}{decided_at(one)}" for one in group])
             parts.append(f"{verdict} than {baseline}: {amounts}")
     ties = [contrast for contrast in contrasts if contrast.verdict.startswith("tie")]
     if ties:
         tie = "ties" if len(ties) == 1 else "tie"
-        parts.append(f"{_labels(ties)} {tie} with {baseline} within {ties[0].yardstick.margin()}")
+        labels = joined([f"{one.label}{decided_at(one)}" for one in ties])
+        parts.append(f"{labels} {tie} with {baseline} within {ties[0].yardstick.margin()}")
     return " and ".join(parts)
 
 

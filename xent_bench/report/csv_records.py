@@ -6,7 +6,9 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.spent import epochs_trained, runs_of, state_of
 from xent_bench.report import comparison_tables
+from xent_bench.report.cost_table import costs_of_power
 from xent_bench.report.search_records import search_records
+from xent_bench.tables import Table
 
 
 def losses(comparison: Comparison) -> list[dict[str, Any]]:
@@ -42,6 +44,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             if row.label in verdicts
         }
         | {column: differences.get((row.label, column)) for column in columns}
+        | _design(comparison, row.label)
         | searched.get(row.label, {})
         for row in comparison.rows
     ]
@@ -69,11 +72,33 @@ def trials(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def power(comparison: Comparison, points: float) -> list[dict[str, Any]]:
-    """Records of the table of seeds needed, one for each loss."""
-    table = comparison_tables.power(comparison, points)
-    names = [heading.replace("\n", " ") for heading in table.headings]
+    """Records of the tables of seeds needed and of what they cost, one for each loss."""
     where = {"experiment": comparison.experiment, "setting": comparison.setting}
-    return [where | dict(zip(names, row, strict=True)) for row in table.rows]
+    needed = _records(comparison_tables.power(comparison, points))
+    costs = _records(costs_of_power(comparison, points))
+    return [where | record | costs.get(label, {}) for label, record in needed.items()]
+
+
+def _records(table: Table | None) -> dict[str, dict[str, Any]]:
+    """The rows of a table by their first cell, with its headings on one line as names."""
+    if table is None:
+        return {}
+    names = [heading.replace("\n", " ") for heading in table.headings]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in table.rows}
+
+
+def _design(comparison: Comparison, label: str) -> dict[str, Any]:
+    """Columns of a sequential design; none without one. Looks are numbered from 1."""
+    course = comparison.sequential
+    if course is None:
+        return {}
+    decision = course.decisions.get(label)
+    return {
+        "looks": " ".join(map(str, course.looks)),
+        "as_declared": course.is_as_declared,
+        "decision": decision and decision.verdict,
+        "decided_at_look": None if decision is None or decision.look is None else decision.look + 1,
+    }
 
 
 def _columns(contrast: Contrast) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
+from xent_bench.report.design_words import ADJUSTED, design_notes
 from xent_bench.report.search_notes import search_notes
 from xent_bench.report.tuned import chosen_notes, some
 from xent_bench.runs.annotated import annotation_lines
@@ -33,6 +35,7 @@ def facts(comparison: Comparison) -> list[str]:
         *_holes(rows),
         *_flips(comparison),
         *_control(comparison),
+        *design_notes(comparison),
         origin_line(runs),
         *annotation_lines(runs),
     ]
@@ -109,7 +112,8 @@ def legend(comparison: Comparison) -> list[str]:
         )
     if any(row.n > 1 for row in rows):
         wider = ", wider for a loss that was tuned" * comparison.is_tuned
-        notes.append(f"±: 95 % interval, Student's t over n seeds{wider}.")
+        adjusted = ADJUSTED * (comparison.field.boundary is not None)
+        notes.append(f"±: 95 % interval, Student's t over n seeds{wider}{adjusted}.")
     notes.append(f"scaled: {_maps(rows)}, T fitted on calib.{_order(comparison)}")
     notes.append(
         "ECE: ↑ over-confident, ↓ under-confident, ↕ over-confident at some confidences and "

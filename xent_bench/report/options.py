@@ -51,10 +51,10 @@ def parser() -> Parser:
     add("--baseline", metavar="LOSS", help="loss that the others are compared with (ce)")
     add(
         "--primary",
-        default=PRIMARY,
         choices=[by.key for by in YARDSTICKS],
         metavar="METRIC",
-        help=f"metric that decides which loss is better; others are secondary ({PRIMARY})",
+        help="metric that decides which loss is better; others are secondary (what the sweep "
+        f"declared, or {PRIMARY})",
     )
     add(
         "--tie",

@@ -28,6 +28,7 @@ from xent_bench.report.charts.tuning import best_of_k_chart, sensitivities
 from xent_bench.report.class_size_tables import class_size_tables
 from xent_bench.report.comparison_tables import levels, trials
 from xent_bench.report.conclusion import conclusion
+from xent_bench.report.design_words import looks_table
 from xent_bench.report.notes import explanations, warnings
 from xent_bench.report.page_tables import (
     configurations,
@@ -101,6 +102,7 @@ def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) 
         "levels": levels(comparison, keys),
         "notes": [*explanations(comparison), *label_notes(comparison)],
         "contrasts": contrasts_table(comparison, evidence),
+        "looks": looks_table(comparison),
         "truth": truth_table(comparison),
         "worst_group": worst_group_table(comparison),
         "class_size_tables": class_size_tables(comparison),

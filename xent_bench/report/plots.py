@@ -11,8 +11,9 @@ mpl.use("Agg")  # files only: no window, no display needed
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.marginals import marginals
+from xent_bench.comparison.row import Row
 from xent_bench.report.plot_marginals import draw_marginals
 from xent_bench.runs.mixtures import origin_line
 
