@@ -6,11 +6,13 @@ Each simulation makes runs of a truth that is known and gives them to `compare`,
 with fewer sweeps.
 """
 
+import json
 import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,19 +22,30 @@ from scipy.special import log_softmax
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.importance import importances
 from xent_bench.comparison.over_tasks import OverTasks, over_tasks
+from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.tasks import select_tasks
-from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS
+from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, by_key
 from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
 from xent_bench.metrics.last_tenth import last_tenth
+from xent_bench.runs.begun import Unfinished, pause
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
+TRIALS = 16  # of a search
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
 CALIBRATED_P = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}  # their p
+
+
+DESIGN = {
+    "design": json.dumps(
+        {"until": "decided", "primary": PRIMARY, "baseline": "ce", "max_seeds": LOOKS[-1]}
+    )
+}
 
 
 class Rate(NamedTuple):
@@ -112,6 +125,139 @@ def equal_trials(rng: np.random.Generator, number: int, seeds: int, trials: int)
     ]
     (comparison,) = compare(runs)
     return comparison
+
+
+def until_decided(number: int, metrics_of: Callable[[str, int], dict[str, float]]) -> Comparison:
+    """Compare losses that get seeds until each is decided, as a sweep with until=decided does.
+
+    `metrics_of` draws the scores of a loss with a seed.
+    """
+    by = by_key()[PRIMARY]
+    runs: dict[str, list[Run]] = {loss: [] for loss in losses(number)}
+    while True:
+        values = {loss: [run.metrics[PRIMARY] for run in group] for loss, group in runs.items()}
+        decisions = decide(values, "ce", LOOKS, by.tie, by.better)
+        needed = next_seeds(values, "ce", LOOKS, decisions)
+        if not needed:
+            break
+        for loss, seeds in needed.items():
+            for seed in range(len(runs[loss]), seeds):
+                run = run_of(loss, seed, metrics_of(loss, seed))
+                runs[loss].append(replace(run, tags=run.tags | DESIGN))
+    (comparison,) = compare([run for group in runs.values() for run in group])
+    return comparison
+
+
+def equal_until_decided(rng: np.random.Generator, number: int) -> Comparison:
+    """Compare equally good losses until they are decided; all metrics are nearly one and the same.
+
+    Seeds differ, one loss is noisier than others, and errors are so large that hardly any loss is a
+    tie. As metrics go together, a stop by one of them is a stop by luck for the others.
+    """
+    hard = 0.5 * rng.standard_normal(LOOKS[-1])
+
+    def metrics_of(loss: str, seed: int) -> dict[str, float]:
+        luck = rng.standard_normal() * (1 + 3 * (loss == "loss1"))
+        return {
+            by.key: 5 + hard[seed] + 0.1 * by.better * (luck + 0.1 * rng.standard_normal())
+            for by in YARDSTICKS
+        }
+
+    return until_decided(number, metrics_of)
+
+
+def at_the_margin_until_decided(rng: np.random.Generator, number: int) -> Comparison:
+    """Compare losses that are worse than the baseline by just the margin, until decided."""
+
+    def metrics_of(loss: str, _: int) -> dict[str, float]:
+        return {
+            by.key: 0.5 - by.better * (loss != "ce") * by.tie + by.tie * rng.standard_normal()
+            for by in YARDSTICKS
+        }
+
+    return until_decided(number, metrics_of)
+
+
+def missed_difference(comparison: Comparison, effect: float = 0.0) -> list[bool]:
+    """Whether the interval of a loss's difference misses the truth, by the primary metric."""
+    return [
+        abs(contrast.difference.mean - effect) > (contrast.difference.half_width or math.inf)
+        for contrast in comparison.contrasts
+        if contrast.yardstick.key == PRIMARY
+    ]
+
+
+def missed_mean(comparison: Comparison) -> list[bool]:
+    """Whether the interval of a loss's mean misses the truth; seeds have no share in it here."""
+    estimates = [row.estimates[PRIMARY] for row in comparison.rows]
+    truths = [0.5 + (row.label != "ce") * by_key()[PRIMARY].tie for row in comparison.rows]
+    return [
+        abs(estimate.mean - truth) > (estimate.half_width or math.inf)
+        for estimate, truth in zip(estimates, truths, strict=True)
+    ]
+
+
+def halved_trials(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
+    """Compare losses that are searched over 16 equally good learning rates, halved twice.
+
+    Luck is the same by every metric. The score on val at an early rung has a correlation of 0.8
+    with the last one, and one loss is four times as noisy as the others.
+    """
+    runs, paused = [], []
+    for place, loss in enumerate(losses(number)):
+        luck = rng.standard_normal((TRIALS, seeds))
+        trials = list(range(TRIALS))
+        for epoch in (3, 6):
+            early = 0.8 * luck + 0.6 * rng.standard_normal(luck.shape)
+            trials.sort(key=early.mean(axis=1).__getitem__)
+            lost = trials[: len(trials) // 2]
+            trials = trials[len(trials) // 2 :]
+            for trial, seed in product(lost, range(seeds)):
+                ended = run_of(loss, seed, {}, 0.1 * (1 + trial))
+                reason = pause(epoch, 9)
+                paused.append(Unfinished(ended.name, ended.experiment, ended.params, "", reason))
+        for trial, seed in product(trials, range(seeds)):
+            metrics = lucky((1 + 3 * (place == 1)) * luck[trial, seed])
+            runs.append(run_of(loss, seed, metrics, 0.1 * (1 + trial)))
+    (comparison,) = compare(runs, paused)
+    return comparison
+
+
+def confirmed_trials(rng: np.random.Generator, number: int, fresh: int) -> Comparison:
+    """Compare losses that are searched over 16 equally good learning rates with one seed.
+
+    The trial that it chooses is trained with fresh seeds. Luck is the same by every metric.
+    """
+    runs = []
+    for loss in losses(number):
+        luck = rng.standard_normal(TRIALS)
+        rates = [0.1 * (1 + trial) for trial in range(TRIALS)]
+        runs += [run_of(loss, 0, lucky(z), lr) for z, lr in zip(luck, rates, strict=True)]
+        best = rates[int(luck.argmax())]
+        for seed in range(1, fresh + 1):
+            runs.append(run_of(loss, seed, lucky(rng.standard_normal()), best))
+    (comparison,) = compare(runs)
+    assert comparison.is_confirmed
+    return comparison
+
+
+def idle_keys(rng: np.random.Generator, number: int, trials: int) -> Comparison:
+    """Compare losses that are searched over two hyper-parameters that do nothing."""
+    points = rng.random((trials, 2))
+    names = ("optimizer.weight_decay", "clip_norm")
+    runs = []
+    for loss in losses(number):
+        for point in points:
+            run = run_of(loss, 0, lucky(rng.standard_normal()))
+            params = run.params | dict(zip(names, map(float, point), strict=True))
+            runs.append(replace(run, params=params))
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def said_to_matter(comparison: Comparison) -> list[bool]:
+    """Whether a hyper-parameter of any loss is said to matter."""
+    return [any(entry.is_shown for entry in importances(comparison))]
 
 
 def scaled_alike(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
@@ -313,6 +459,9 @@ def called_miscalibrated(comparison: Comparison, reading: str) -> list[bool]:
     return [set(comparison.trust[reading].values()) != {"within noise"}]
 
 
+SECONDARY = partial(false_verdict, primary=False)
+
+
 def rate(
     simulate: Callable[[np.random.Generator], object],
     is_false: Callable[..., list[bool]],
@@ -368,6 +517,29 @@ def claims(share: float = 1.0) -> list[Claim]:
             1000,
         )
         for trials, seeds in ((3, 3), (5, 3), (5, 5))
+    ]
+    rows += [
+        Claim(
+            "better or worse, primary metric, searched",
+            "5 equal losses, one of them noisier, 16 equal trials each, 3 seeds, halved in 3 rungs",
+            partial(halved_trials, number=5, seeds=3),
+            partial(false_verdict, primary=True),
+            1000,
+        ),
+        Claim(
+            "better or worse, primary metric, searched",
+            "5 equal losses, 16 equal trials each, chosen by 1 seed, 5 fresh seeds",
+            partial(confirmed_trials, number=5, fresh=5),
+            partial(false_verdict, primary=True),
+            1000,
+        ),
+        Claim(
+            "a hyper-parameter matters",
+            "3 losses, 16 trials over two hyper-parameters without effect, 1 seed",
+            partial(idle_keys, number=3, trials=16),
+            said_to_matter,
+            500,
+        ),
     ]
     rows += [
         Claim(
@@ -432,7 +604,58 @@ def claims(share: float = 1.0) -> list[Claim]:
             ("after scaling, any loss", "test_ts", 1.7),
         )
     ]
+    rows += until_decided_claims()
+    rows += over_tasks_claims()
+    return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
+
+
+def until_decided_claims() -> list[Claim]:
+    """The claims about sweeps that add seeds until their losses are decided."""
+    margin = by_key()[PRIMARY].tie
+    rows = [
+        Claim(
+            "better or worse, primary metric, until decided",
+            f"{number} equal losses, 3 to 30 seeds",
+            partial(equal_until_decided, number=number),
+            partial(false_verdict, primary=True),
+            {2: 2000, 5: 600, 20: 200}[number],
+        )
+        for number in (2, 5, 20)
+    ]
     rows += [
+        Claim(
+            claim,
+            "5 equal losses, 3 to 30 seeds, metrics that go together",
+            partial(equal_until_decided, number=5),
+            is_false,
+            300,
+        )
+        for claim, is_false in (
+            ("better or worse, secondary metrics together, until decided", SECONDARY),
+            ("a best is marked in a column, until decided", marks_of_one),
+            ("an interval misses the difference, until decided", missed_difference),
+        )
+    ]
+    at_margin = partial(at_the_margin_until_decided, number=5)
+    truth = "5 losses, 4 of them worse by the margin, 3 to 30 seeds"
+    rows += [
+        Claim(claim, truth, at_margin, is_false, repeats)
+        for claim, is_false, repeats in (
+            ("tie, primary metric, until decided", false_tie, 600),
+            (
+                "an interval misses the difference, until decided",
+                partial(missed_difference, effect=margin),
+                300,
+            ),
+            ("an interval misses the mean, until decided", missed_mean, 300),
+        )
+    ]
+    return rows
+
+
+def over_tasks_claims() -> list[Claim]:
+    """Claims on losses over several tasks."""
+    rows = [
         Claim(
             "mean ranks over tasks differ",
             f"{number} equal losses, {data_sets} data sets",
@@ -465,7 +688,7 @@ def claims(share: float = 1.0) -> list[Claim]:
             ),
         )
     ]
-    return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
+    return rows
 
 
 def table(rows: Sequence[Claim]) -> str:

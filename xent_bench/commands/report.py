@@ -4,12 +4,12 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xent_bench.comparison.yardsticks import with_ties
+from xent_bench.comparison.yardsticks import PRIMARY, with_ties
 from xent_bench.exit_codes import one_line_errors
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.report.options import parser
@@ -74,7 +74,8 @@ def _options(options: argparse.Namespace) -> "Options":
         with_ties(dict(options.tie)),
         options.choose_by,
         options.rank_anyway,
-        options.primary,
+        options.primary or PRIMARY,
+        is_primary_asked=options.primary is not None,
     )
 
 
@@ -139,6 +140,21 @@ def _show_over_tasks(comparisons: Sequence["Comparison"], options: argparse.Name
     TEXT[options.form]([f"\n{parts.conclusion}"])
 
 
+def _asked_for(comparison: "Comparison", options: argparse.Namespace) -> Iterator["Table"]:
+    """The tables of --power and of --trials."""
+    from xent_bench.report import comparison_tables as tables
+    from xent_bench.report.cost_table import costs_of_power
+    from xent_bench.report.search_tables import search_tables
+
+    if options.power is not None:
+        yield tables.power(comparison, options.power)
+        if (costs := costs_of_power(comparison, options.power)) is not None:
+            yield costs
+    if options.trials:
+        yield tables.trials(comparison)
+        yield from search_tables(comparison)
+
+
 def _show(
     comparison: "Comparison", options: argparse.Namespace, show: Callable[["Table"], None]
 ) -> None:
@@ -151,11 +167,9 @@ def _show(
     from xent_bench.report.worst_group_table import worst_group_table
     from xent_bench.tables import TEXT
 
-    if options.power is not None:
-        show(tables.power(comparison, options.power))
-    if options.trials:
-        show(tables.trials(comparison))
     if options.trials or options.power is not None:
+        for table in _asked_for(comparison, options):
+            show(table)
         return
     shown = [tables.levels(comparison)]
     if comparison.contrasts:

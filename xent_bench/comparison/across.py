@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from xent_bench.comparison.compare import Comparison
-from xent_bench.comparison.contrasts import Field, Pairs, same_weights
+from xent_bench.comparison.contrasts import Pairs, same_weights
 from xent_bench.comparison.setting import setting_of
 from xent_bench.comparison.stats import LEVEL, Difference, holm
 from xent_bench.comparison.yardsticks import Yardstick, by_key
@@ -179,12 +179,8 @@ def _differences(
     """The difference of each other loss to the baseline; none where losses are not ranked."""
     if comparison.unranked:
         return
-    rows = {row.label: row for row in comparison.rows if row.n}
-    field = Field(
-        {label: row.runs for label, row in rows.items()},
-        max(row.trials for row in comparison.rows),
-    )
-    for label in rows:
+    field = comparison.field
+    for label in field.runs:
         pairs: Pairs = [] if label == baseline else field.paired(label, baseline, by.key)
         if pairs and not all(same_weights(*pair) for pair in pairs):
             yield label, field.difference(pairs, by)

@@ -79,6 +79,15 @@ class Boundary(NamedTuple):
         return [Boundary(first, self.shape).p(last * self.weight(first[-1])) for first in counts]
 
 
+def confidence_of(boundary: Boundary | None, n: int) -> float:
+    """Confidence of an interval over n runs that is to cover in 95 % of cases.
+
+    Without a boundary that is 95 %. Where seeds are added until something is decided, the usual
+    interval of a loss's mean covers in 92 to 94 % (simulated), since it is narrow when one stops.
+    """
+    return 1 - LEVEL if boundary is None else 1 - boundary.nominal(n)
+
+
 @cache
 def _table(boundary: Boundary, sides: int) -> tuple[Values, Values]:
     """Logarithms of ratios, and of the chances that p / weight is at most that at some look.

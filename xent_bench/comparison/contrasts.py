@@ -4,6 +4,8 @@ Tests are corrected in three families, and each family has a false positive in a
 comparisons: (1) the primary metric, over all losses; (2) the secondary metrics, which the
 conclusion quotes, over all of these metrics and all losses; (3) the marks of the best loss, for
 each column over all pairs of losses. Other metrics get no verdict.
+
+Where runs declare a sequential design, every p and every interval holds at all of its looks.
 """
 
 from collections import Counter
@@ -13,13 +15,17 @@ from math import isfinite
 from statistics import fmean
 from typing import NamedTuple
 
+from xent_bench.comparison.boundary import Boundary
+from xent_bench.comparison.sequential import OPEN as STILL_OPEN
+from xent_bench.comparison.sequential import SAME, TIE, Decision, up_to_now
 from xent_bench.comparison.stats import (
     LEVEL,
     Difference,
-    choice_widening,
+    Rivals,
     difference,
     holm,
     p_of_all_pairs,
+    widest,
 )
 from xent_bench.comparison.yardsticks import Yardstick, quoted
 from xent_bench.runs.result import Run
@@ -42,31 +48,62 @@ class Contrast(NamedTuple):
     p_tie: float | None
     same: bool  # both losses ended with the same weights, bit for bit: one loss in two formats
     verdict: str  # better, worse, tie within D, inconclusive, not judged, or same
+    look: int | None = None  # number of the look of a design at which the verdict fell, from 0
 
 
 class Field(NamedTuple):
-    """The competing losses' runs, and the largest number of trials that a loss was chosen from."""
+    """The competing losses' runs, and how errors are to be computed.
+
+    `rivals` are the largest numbers of trials that a loss was chosen from, `boundary` is that of a
+    sequential design, None without one. With a boundary, the runs of a loss are in the order of
+    seeds and go up to a look.
+    """
 
     runs: Runs
-    trials: int
+    rivals: Rivals
+    boundary: Boundary | None = None
 
     def paired(self, label: str, other: str, key: str) -> Pairs:
         """Pair the runs of two losses by seed; runs without the metric `key` are left out."""
         return paired(self.runs[label], self.runs[other], key)
 
     def difference(self, pairs: Pairs, by: Yardstick) -> Difference:
-        """Mean of first run minus second run over the pairs, with the error of tuned losses."""
+        """Mean of first run minus second run over the pairs, with the error of tuned losses.
+
+        With a boundary, p values and interval are those that hold at every look.
+        """
         ours, theirs = zip(*((a.metrics[by.key], b.metrics[by.key]) for a, b in pairs), strict=True)
-        widening = choice_widening(len(pairs), self.trials)
+        if self.boundary is not None:
+            return up_to_now(ours, theirs, by.tie, by.better, self.boundary)
+        widening = widest(len(pairs), self.rivals)
         return difference(ours, theirs, by.tie, by.better, widening=widening)
+
+    def p_of_all_pairs(self, values: Sequence[Sequence[float]]) -> list[float | None]:
+        """Two-sided p of every two rows of scores, a row for each loss and a column for each seed.
+
+        With a boundary, p holds at every look; None if the seeds are not those of a look.
+        """
+        n = len(values[0])
+        ps = p_of_all_pairs(values, widest(n, self.rivals))
+        if self.boundary is None:
+            return ps
+        if n not in self.boundary.looks:
+            return [None] * len(ps)
+        weight = self.boundary.weight(n)
+        return [None if p is None else self.boundary.p(p / weight) for p in ps]
 
 
 def contrasts(
-    field: Field, baseline: str, yardsticks: Sequence[Yardstick], primary: str
+    field: Field,
+    baseline: str,
+    yardsticks: Sequence[Yardstick],
+    primary: str,
+    decisions: Mapping[str, Decision] | None = None,
 ) -> list[Contrast]:
     """Compare every other loss with the baseline, by every yardstick that both have.
 
-    The result is in the order of `yardsticks`; empty if the baseline has no runs.
+    `decisions` are those of a sequential design by the primary metric, by label. The result is in
+    the order of `yardsticks`; empty if the baseline has no runs.
     """
     if baseline not in field.runs:
         return []
@@ -77,6 +114,13 @@ def contrasts(
     )
     others = [by for by in yardsticks if by.key not in quoted(primary)]
     judged = [contrast for family in families for contrast in _family(field, baseline, family)]
+    if decisions is not None:
+        judged = [
+            _decided(contrast, decisions[contrast.label])
+            if contrast.yardstick.key == primary
+            else contrast
+            for contrast in judged
+        ]
     unjudged = [
         contrast if contrast.same else contrast._replace(p=None, p_tie=None, verdict=UNJUDGED)
         for contrast in _family(field, baseline, others)
@@ -118,6 +162,19 @@ def _family(field: Field, baseline: str, yardsticks: Sequence[Yardstick]) -> lis
         )
         for (label, by, _), (delta, is_same), p, tie in zip(members, tested, ps, ties, strict=True)
     ]
+
+
+def _decided(contrast: Contrast, decision: Decision) -> Contrast:
+    """The comparison by the primary metric as the looks of a design have decided it."""
+    words = {STILL_OPEN: OPEN, TIE: f"tie within {contrast.yardstick.margin()}"}
+    return contrast._replace(
+        difference=decision.difference or contrast.difference,
+        p=decision.p,
+        p_tie=decision.p_tie,
+        same=decision.verdict == SAME,
+        verdict=words.get(decision.verdict, decision.verdict),
+        look=decision.look,
+    )
 
 
 def same_weights(run: Run, other: Run) -> bool:
@@ -165,7 +222,7 @@ def leaders(field: Field, by: Yardstick) -> Leaders:
     distinct = list(dict.fromkeys(alike.values()))
     values = [[run.metrics[by.key] for run in competing[label]] for label in distinct]
     pairs = list(combinations(distinct, 2))
-    ps = holm(p_of_all_pairs(values, choice_widening(len(values[0]), field.trials)))
+    ps = holm(field.p_of_all_pairs(values))
     different = {pair for pair, p in zip(pairs, ps, strict=True) if p is not None and p < LEVEL}
     beaten = {label for pair in different if alike[best] in pair for label in pair} - {alike[best]}
     beaten |= {label for label in distinct if isfinite(means[best]) and not isfinite(means[label])}

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from scipy.special import stdtrit
+import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from xent_bench.comparison.boundary import Boundary
-from xent_bench.comparison.stats import LEVEL, Difference, difference, holm
+from xent_bench.comparison.stats import EQUAL, LEVEL, Difference, difference, holm
 
 LOOKS = (3, 5, 8, 12, 18, 30)  # numbers of seeds at which a sweep looks
 GROWTH = 1.6  # factor between looks beyond these
@@ -29,7 +30,7 @@ class Decision(NamedTuple):
     """The outcome for one loss: its verdict, and the difference to the baseline at that look.
 
     `p` and `p_tie` hold at every look, corrected over the losses (Holm). A loss whose values are
-    not finite, because a run diverged or gave the true class probability 0, is not judged and is
+    not finite, because a run failed or gave the true class probability 0, is not judged and is
     closed. `same` marks a loss that ended with the baseline's weights: one loss in two formats.
     """
 
@@ -148,6 +149,54 @@ def most_runs_left(
     open_losses = [decision.label for decision in decisions if decision.is_open]
     compared = [*open_losses, baseline] if open_losses else []
     return sum(max(0, looks[-1] - len(values[label])) for label in compared)
+
+
+def up_to_now(
+    values: Sequence[float],
+    others: Sequence[float],
+    margin: float,
+    better: int,
+    boundary: Boundary,
+) -> Difference:
+    """Difference at the last look that these pairs come to, with sequential p values.
+
+    Its p values and its interval hold at every look, whatever made the sweep stop, also for a
+    metric that did not decide when it stopped. Before the first look there is neither.
+    """
+    pairs = min(len(values), len(others))
+    looks = [n for n in boundary.looks if n <= pairs]
+    n = looks[-1] if looks else pairs
+    latest = difference(values[:n], others[:n], margin, better)
+    if not looks:
+        return latest._replace(half_width=None, p=None, p_tie=None)
+    smallest, smallest_tie = _smallest(values[:n], others[:n], margin, boundary)
+    return adjusted(latest, boundary)._replace(
+        p=boundary.p(smallest) if math.isfinite(smallest) else None,
+        p_tie=boundary.p(smallest_tie, 1) if math.isfinite(smallest_tie) else None,
+    )
+
+
+def _smallest(
+    values: Sequence[float], others: Sequence[float], margin: float, boundary: Boundary
+) -> tuple[float, float]:
+    """Smallest p / weight over all looks, of a difference and of a tie; infinite without a test.
+
+    As with `difference` at each look, but at once: there are many metrics and pairs of losses.
+    """
+    ours, theirs = np.array(values), np.array(others)
+    looks = np.array([n for n in boundary.looks if n <= len(ours)])
+    with np.errstate(invalid="ignore"):
+        deltas = ours - theirs
+        size = max(np.abs(ours).max(), np.abs(theirs).max())
+        means = np.array([deltas[:n].mean() for n in looks])
+        spreads = np.array([deltas[:n].std(ddof=1) for n in looks])
+        is_tested = np.isfinite(means) & (spreads > EQUAL * size)
+    if not is_tested.any():
+        return math.inf, math.inf
+    n, mean, spread = looks[is_tested], np.abs(means[is_tested]), spreads[is_tested]
+    weights, errors = [boundary.weight(look) for look in n], spread / np.sqrt(n)
+    ps, ties = 2 * stdtr(n - 1, -mean / errors), stdtr(n - 1, (mean - margin) / errors)
+    return float(min(ps / weights)), float(min(ties / weights))
 
 
 def adjusted(delta: Difference, boundary: Boundary) -> Difference:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from xent_bench.arrays import Values
-from xent_bench.comparison.compare import Comparison, Row
-from xent_bench.comparison.stats import Estimate, choice_widening, estimate
+from xent_bench.comparison.boundary import confidence_of
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row, most_rivals
+from xent_bench.comparison.stats import Estimate, estimate, widest
 from xent_bench.metrics.shifts import (
     AS_TRAINED,
     CERTAINTIES,
@@ -87,7 +89,7 @@ def under_shift(comparison: Comparison) -> UnderShift | None:
         names,
         severities,
         images,
-        [_shifted(row, baseline, names, severities) for row in scored],
+        [_shifted(comparison, row, baseline, names, severities) for row in scored],
         [row.label for row in comparison.rows if row.n and row.label not in labels],
     )
 
@@ -139,15 +141,22 @@ def _key(prefix: str, name: str, severity: int, score: str) -> str:
     return f"{prefix}/{condition(name, severity)}/{score}"
 
 
-def _shifted(row: Row, baseline: Row | None, names: list[str], severities: list[int]) -> ShiftedRow:
-    widening = choice_widening(row.n, row.trials)
+def _shifted(
+    comparison: Comparison,
+    row: Row,
+    baseline: Row | None,
+    names: list[str],
+    severities: list[int],
+) -> ShiftedRow:
+    boundary = comparison.field.boundary
+    confidence, widening = confidence_of(boundary, row.n), widest(row.n, row.rivals)
     curves = {}
     for key in KEYS:
         curve = [_curve(run, key, names, severities) for run in row.runs]
         if all(values is not None for values in curve):
             curves[key] = np.array(curve, dtype=np.float64)
     means = {
-        key: estimate(curve[:, 1:].mean(axis=1).tolist(), widening=widening)
+        key: estimate(curve[:, 1:].mean(axis=1).tolist(), confidence, widening=widening)
         for key, curve in curves.items()
     }
     pairs = [] if baseline in (None, row) else _pairs(row, baseline)
@@ -155,15 +164,16 @@ def _shifted(row: Row, baseline: Row | None, names: list[str], severities: list[
         _top1(ours, names, severities) - _top1(theirs, names, severities) for ours, theirs in pairs
     ]
     ratios = [relative_error(ours, theirs, names, severities) for ours, theirs in pairs]
-    widest = max(row.trials, baseline.trials) if baseline else row.trials
-    paired_widening = choice_widening(len(pairs), widest)
+    rivals = most_rivals([row, baseline or row])
+    paired_widening = widest(len(pairs), rivals)
+    paired = confidence_of(boundary, len(pairs))
     return ShiftedRow(
         row.label,
         row.n,
         means,
         curves,
-        estimate(gains, widening=paired_widening) if gains else None,
-        estimate([r for r in ratios if r is not None], widening=paired_widening)
+        estimate(gains, paired, widening=paired_widening) if gains else None,
+        estimate([r for r in ratios if r is not None], paired, widening=paired_widening)
         if ratios and None not in ratios
         else None,
     )

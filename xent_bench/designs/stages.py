@@ -85,7 +85,7 @@ def winner_of(
 
 
 def tell_choice(ledger: Ledger, winners: Sequence[Winner], search_by: str, *, trials: int) -> None:
-    """Tell which trial of each loss was chosen among `trials`; nothing where no loss has several."""
+    """Tell which of so many trials of each loss was chosen; nothing where no loss has several."""
     if trials < 2:
         return
     listed = "; ".join(

@@ -6,8 +6,12 @@ from typing import Any
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.over_tasks import Against, over_tasks
+from xent_bench.comparison.spent import epochs_trained, runs_of, state_of
 from xent_bench.comparison.tasks import select_tasks
 from xent_bench.report import comparison_tables
+from xent_bench.report.cost_table import costs_of_power
+from xent_bench.report.search_records import search_records
+from xent_bench.tables import Table
 
 
 def losses(comparison: Comparison) -> list[dict[str, Any]]:
@@ -18,6 +22,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         for column, value in _columns(contrast).items()
     }
     columns = list(dict.fromkeys(column for _, column in differences))
+    searched = search_records(comparison)
     return [
         {
             "experiment": comparison.experiment,
@@ -25,7 +30,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             "loss": row.trial.loss,
             **row.trial.varied,
             "n": row.n,
-            "begun": max(row.n, row.trial.begun),
+            "begun": row.choice.begun,
             "trials": row.trials,
             "reported": " ".join(run.tags.get("key", run.name) for run in row.runs),
             "seconds": row.seconds,
@@ -42,6 +47,8 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             if row.label in verdicts
         }
         | {column: differences.get((row.label, column)) for column in columns}
+        | _design(comparison, row.label)
+        | searched.get(row.label, {})
         for row in comparison.rows
     ]
 
@@ -60,17 +67,41 @@ def trials(comparison: Comparison) -> list[dict[str, Any]]:
             comparison.options.choose_by: trial.score and trial.score.mean,
             f"{comparison.options.choose_by}/half_width": trial.score and trial.score.half_width,
             "chosen": any(trial is other for other in chosen),
+            "state": state_of(trial).value,
+            "epochs": sum(epochs_trained(run) or 0 for run in runs_of(trial)),
         }
         for trial in comparison.trials
     ]
 
 
 def power(comparison: Comparison, points: float) -> list[dict[str, Any]]:
-    """Records of the table of seeds needed, one for each loss."""
-    table = comparison_tables.power(comparison, points)
-    names = [heading.replace("\n", " ") for heading in table.headings]
+    """Records of the tables of seeds needed and of what they cost, one for each loss."""
     where = {"experiment": comparison.experiment, "setting": comparison.setting}
-    return [where | dict(zip(names, row, strict=True)) for row in table.rows]
+    needed = _records(comparison_tables.power(comparison, points))
+    costs = _records(costs_of_power(comparison, points))
+    return [where | record | costs.get(label, {}) for label, record in needed.items()]
+
+
+def _records(table: Table | None) -> dict[str, dict[str, Any]]:
+    """The rows of a table by their first cell, with its headings on one line as names."""
+    if table is None:
+        return {}
+    names = [heading.replace("\n", " ") for heading in table.headings]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in table.rows}
+
+
+def _design(comparison: Comparison, label: str) -> dict[str, Any]:
+    """Columns of a sequential design; none without one. Looks are numbered from 1."""
+    course = comparison.sequential
+    if course is None:
+        return {}
+    decision = course.decisions.get(label)
+    return {
+        "looks": " ".join(map(str, course.looks)),
+        "as_declared": course.is_as_declared,
+        "decision": decision and decision.verdict,
+        "decided_at_look": None if decision is None or decision.look is None else decision.look + 1,
+    }
 
 
 def tasks(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:

@@ -58,10 +58,10 @@ def parser() -> Parser:
     add("--baseline", metavar="LOSS", help="loss that the others are compared with (ce)")
     add(
         "--primary",
-        default=PRIMARY,
         choices=[by.key for by in YARDSTICKS],
         metavar="METRIC",
-        help=f"metric that decides which loss is better; others are secondary ({PRIMARY})",
+        help="metric that decides which loss is better; others are secondary (what the sweep "
+        f"declared, or {PRIMARY})",
     )
     add(
         "--tie",
@@ -73,10 +73,11 @@ def parser() -> Parser:
     )
     add(
         "--choose-by",
-        default=CHOOSE_BY,
+        default="",
         choices=CHOICES,
         metavar="METRIC",
-        help=f"score by which the hyper-parameters of each loss are chosen ({CHOOSE_BY})",
+        help="score by which the hyper-parameters of each loss are chosen (that of the search, "
+        f"else {CHOOSE_BY})",
     )
     add(
         "--rank-anyway", action="store_true", help="rank losses even if they were not tuned equally"

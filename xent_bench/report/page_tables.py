@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.yardsticks import Yardstick, by_key
+from xent_bench.report.design_words import decided_at
 from xent_bench.runs.data_account import account_rows
 from xent_bench.runs.mixtures import MUST_AGREE
 from xent_bench.tables import Table
@@ -36,7 +38,7 @@ def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
                 *(_number(value, 3) for value in (contrast.p, contrast.p_tie)),
                 _number(delta.effect_size, 2),
                 f"{delta.improvement:.2f}",
-                contrast.verdict,
+                f"{contrast.verdict}{decided_at(contrast)}",
             ]
         )
     primary = by_key()[comparison.options.primary].name
@@ -50,6 +52,11 @@ def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
         "Share better: share of seeds with which the loss is better; ties count half. same: equal "
         "weights, bit for bit."
     ]
+    if comparison.sequential is not None:
+        notes.append(
+            "All p values and intervals over seeds are adjusted for the looks of the design: they "
+            "hold whenever it stops. Brackets: the look at which a verdict fell."
+        )
     return Table(f"Against {comparison.baseline}", headings, rows, notes, text=2)
 
 

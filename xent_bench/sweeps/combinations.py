@@ -46,9 +46,9 @@ def spaces_of(config: DictConfig) -> dict[str, Space]:
     sweep = typed_sweep(config)
     if sweep is None or config.trials is None:
         return {}
-    from xent_bench.designs.space import space_of  # SciPy: 150 ms
+    from xent_bench.designs import search  # SciPy: 150 ms
 
-    return {loss: space_of(sweep, loss) for loss in sweep.losses}
+    return search.spaces_of(sweep)
 
 
 def check_number_of_runs(runs: int, config: DictConfig) -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.config.choices import choices_of
 from xent_bench.config.configure import ConfigError
+from xent_bench.config.design_keys import DEFAULTS
 from xent_bench.config.nearest import nearest
 from xent_bench.config.of_one_loss import of_one_loss
 from xent_bench.designs.swept import Sweep, Swept, sweep_of
@@ -29,6 +30,7 @@ def typed_sweep(config: DictConfig) -> Sweep | None:
         raise ConfigError("hydra.sweeper.params", f"expected lines of key: values, got {params!r}")
     sweep = _read(config, params)
     sweep.check_values()
+    _check_design(sweep, params)
     keys_of_one = [swept for swept in sweep.keys if swept.of_loss is not None]
     for swept in keys_of_one:
         _check_key_of_one(swept, sweep, config)
@@ -60,6 +62,18 @@ def added_folders(config: DictConfig) -> list[Path]:
     """The folders of choices that --config-dir adds to ours."""
     sources = config.hydra.runtime.config_sources
     return [Path(source.path) for source in sources if source.provider == "command-line"]
+
+
+def _check_design(sweep: Sweep, params: Mapping[str, Any]) -> None:
+    """ConfigError where a key of the design has several values, or stands among those swept."""
+    for swept in sweep.keys:
+        if swept.name not in DEFAULTS:
+            continue
+        if swept.override.is_sweep_override():
+            raise ConfigError(swept.name, "says which runs the sweep has; expected one value")
+        if swept.name in params:
+            place = "beside epochs and the like, not below hydra.sweeper.params"
+            raise ConfigError(swept.name, f"says which runs the sweep has; expected it {place}")
 
 
 def _check_intervals(sweep: Sweep, config: DictConfig) -> None:
