@@ -677,39 +677,7 @@ def claims(share: float = 1.0) -> list[Claim]:
         )
     ]
     rows += until_decided_claims()
-    rows += [
-        Claim(
-            "mean ranks over tasks differ",
-            f"{number} equal losses, {data_sets} data sets",
-            partial(over_equal_tasks, tasks=Tasks(number, data_sets)),
-            ranks_said_to_differ,
-            1000,
-        )
-        for number, data_sets in ((3, 3), (5, 5), (5, 10), (5, 20))
-    ]
-    rows += [
-        Claim(
-            claim,
-            truth,
-            partial(over_equal_tasks, tasks=tasks),
-            partial(is_false, equal=equal),
-            400,
-        )
-        for claim, is_false in (
-            ("better or worse over tasks", false_verdict_over_tasks),
-            ("two losses differ over tasks", false_pair_over_tasks),
-        )
-        for truth, equal, tasks in (
-            *((f"5 equal losses, {n} data sets", 5, Tasks(5, n)) for n in (5, 10, 20)),
-            ("5 equal losses, 10 data sets with 2 nets each", 5, Tasks(5, 10, nets=2)),
-            ("5 equal losses, 10 data sets, one loss is moody", 5, Tasks(5, 10, mood=4.0)),
-            (
-                "5 losses, one of them surely worse, 10 data sets",
-                4,
-                Tasks(5, 10, last_is_worse=True),
-            ),
-        )
-    ]
+    rows += over_tasks_claims()
     return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
 
 
@@ -752,6 +720,44 @@ def until_decided_claims() -> list[Claim]:
                 300,
             ),
             ("an interval misses the mean, until decided", missed_mean, 300),
+        )
+    ]
+    return rows
+
+
+def over_tasks_claims() -> list[Claim]:
+    """Claims on losses over several tasks."""
+    rows = [
+        Claim(
+            "mean ranks over tasks differ",
+            f"{number} equal losses, {data_sets} data sets",
+            partial(over_equal_tasks, tasks=Tasks(number, data_sets)),
+            ranks_said_to_differ,
+            1000,
+        )
+        for number, data_sets in ((3, 3), (5, 5), (5, 10), (5, 20))
+    ]
+    rows += [
+        Claim(
+            claim,
+            truth,
+            partial(over_equal_tasks, tasks=tasks),
+            partial(is_false, equal=equal),
+            400,
+        )
+        for claim, is_false in (
+            ("better or worse over tasks", false_verdict_over_tasks),
+            ("two losses differ over tasks", false_pair_over_tasks),
+        )
+        for truth, equal, tasks in (
+            *((f"5 equal losses, {n} data sets", 5, Tasks(5, n)) for n in (5, 10, 20)),
+            ("5 equal losses, 10 data sets with 2 nets each", 5, Tasks(5, 10, nets=2)),
+            ("5 equal losses, 10 data sets, one loss is moody", 5, Tasks(5, 10, mood=4.0)),
+            (
+                "5 losses, one of them surely worse, 10 data sets",
+                4,
+                Tasks(5, 10, last_is_worse=True),
+            ),
         )
     ]
     return rows
