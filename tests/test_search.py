@@ -104,6 +104,16 @@ def test_the_points_are_a_scrambled_sobol_sequence_scaled_to_the_intervals():
     ]
 
 
+def test_the_points_stay_what_they_were():
+    """Other points, of another version of SciPy, would train a search that is finished again."""
+    assert points(LR, "loss.ce.x=interval(0,1)", loss="ce", trials=4) == [
+        ("optimizer.lr=0.001698", "loss.x=0.9641"),
+        ("optimizer.lr=0.01481", "loss.x=0.4844"),
+        ("optimizer.lr=0.04337", "loss.x=0.603"),
+        ("optimizer.lr=0.0003732", "loss.x=0.06469"),
+    ]
+
+
 def test_losses_share_the_points_of_shared_keys_whatever_else_stands_in_the_command():
     two = ("loss=ce,focal", LR, DECAY, "loss.focal.gamma=interval(0.5,5)")
     many = ("loss=gce,ce,sce", DECAY, "loss.gce.q=interval(0.1,0.9)", "loss.sce.A=1,2", LR)
