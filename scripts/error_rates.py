@@ -19,11 +19,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_softmax
 
+from xent_bench.advice.card import Card, advise
+from xent_bench.advice.needs import Needs
+from xent_bench.advice.offer import Offer
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
 from xent_bench.comparison.importance import importances
+from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
+from xent_bench.comparison.tasks import select_tasks
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, by_key
 from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
@@ -97,6 +102,12 @@ def lucky(luck: float) -> dict[str, float]:
 
 def equal_losses(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
     """Compare losses that are equally good: seeds differ, and one loss is noisier than others."""
+    (comparison,) = compare(equal_runs(rng, number, seeds))
+    return comparison
+
+
+def equal_runs(rng: np.random.Generator, number: int, seeds: int) -> list[Run]:
+    """Runs of losses that are equally good: seeds differ, and one loss is noisier than others."""
     runs = []
     hard = 0.01 * rng.standard_normal(seeds)
     for place, loss in enumerate(losses(number)):
@@ -107,8 +118,7 @@ def equal_losses(rng: np.random.Generator, number: int, seeds: int) -> Compariso
                 key: 0.5 + hard[seed] + spread * (score - 0.5) for key, score in metrics.items()
             }
             runs.append(run_of(loss, seed, noisy))
-    (comparison,) = compare(runs)
-    return comparison
+    return runs
 
 
 def equal_trials(rng: np.random.Generator, number: int, seeds: int, trials: int) -> Comparison:
@@ -311,6 +321,50 @@ def changed_places(comparisons: list[Comparison]) -> list[bool]:
     return [bool(conditions.changes)]
 
 
+class Tasks(NamedTuple):
+    """Tasks on which losses are equally good on average, though each suits some of them better."""
+
+    losses: int
+    data_sets: int
+    nets: int = 1  # on each data set; what suits a loss belongs to the data set
+    mood: float = 1.0  # how much more one loss depends on the data set than others do
+    last_is_worse: bool = False  # the last loss is surely worse than all others
+
+
+def over_equal_tasks(rng: np.random.Generator, tasks: Tasks) -> OverTasks:
+    """Rank the losses over such tasks; differences in NLL are larger on hard data sets."""
+    runs = []
+    names = losses(tasks.losses)
+    for data_set in range(tasks.data_sets):
+        hard = rng.uniform(0.5, 2)
+        for place, loss in enumerate(names):
+            suited = 0.02 * hard * (tasks.mood if place == 1 else 1) * rng.standard_normal()
+            worse = tasks.last_is_worse and loss == names[-1]
+            for net in range(tasks.nets):
+                for seed in range(2):
+                    nll = 0.5 * hard + suited + worse + 0.005 * rng.standard_normal()
+                    run = run_of(loss, seed, {PRIMARY: nll, "val/top1": 0.5})
+                    task = {"data": f"d{data_set}", "model": f"m{net}"}
+                    runs.append(replace(run, params=run.params | task))
+    return over_tasks(select_tasks(compare(runs)))
+
+
+def ranks_said_to_differ(over: OverTasks) -> list[bool]:
+    """Whether mean ranks are said to differ by more than chance."""
+    return [over.rejects]
+
+
+def false_verdict_over_tasks(over: OverTasks, equal: int) -> list[bool]:
+    """Whether one of the first losses, which are equally good, is called better or worse."""
+    return [any(over.against[loss].verdict != "inconclusive" for loss in losses(equal)[1:])]
+
+
+def false_pair_over_tasks(over: OverTasks, equal: int) -> list[bool]:
+    """Whether two of the first losses, which are equally good, are shown to differ."""
+    names = set(losses(equal))
+    return [any(names - {loss, *over.not_shown_to_differ(loss)} for loss in names)]
+
+
 def marks(comparison: Comparison) -> list[bool]:
     """Whether a best is marked, column by column."""
     return [bool(leaders.best) for leaders in comparison.leaders.values()]
@@ -346,6 +400,36 @@ def false_tie(comparison: Comparison) -> list[bool]:
 def false_order(comparison: Comparison) -> list[bool]:
     """Whether the order of two losses is shown to turn with scaling."""
     return [any(flip.shown for flip in comparison.flips)]
+
+
+def card_of_equals(rng: np.random.Generator, number: int, seeds: int, tasks: int = 1) -> Card:
+    """Ask for advice where losses are equally good on each task, and calibrators change nothing."""
+    runs = [
+        replace(
+            run,
+            params=run.params | {"data": f"d{task}"},
+            tags={name: f"{tag} {task}" for name, tag in run.tags.items()} | CALIBRATED,
+        )
+        for task in range(tasks)
+        for run in equal_runs(rng, number, seeds)
+    ]
+    return advise(runs, [], Needs(), Offer(losses(number), [], [], {}))
+
+
+def card_of_equal_trials(rng: np.random.Generator, number: int, seeds: int, trials: int) -> Card:
+    """Ask for advice where equal losses were tuned over equal trials, chosen by luck on test."""
+    runs = equal_trials(rng, number, seeds, trials).runs
+    return advise(runs, [], Needs(), Offer(losses(number), [], [], {}))
+
+
+def another_loss(card: Card) -> list[bool]:
+    """Whether the card recommends another loss than the baseline."""
+    return [card.pick is not None and card.pick.displaces]
+
+
+def helpful_calibrator(card: Card) -> list[bool]:
+    """Whether the card says that a calibrator helps."""
+    return [card.calibration is not None and card.calibration.is_shown]
 
 
 def stopped_falling(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
@@ -537,6 +621,40 @@ def claims(share: float = 1.0) -> list[Claim]:
     ]
     rows += [
         Claim(
+            "xent-advise: another loss than the baseline",
+            f"{number} equal losses, {seeds} seeds, {tasks} task{'s' * (tasks > 1)}",
+            partial(card_of_equals, number=number, seeds=seeds, tasks=tasks),
+            another_loss,
+            repeats,
+        )
+        for number, seeds, tasks, repeats in (
+            (5, 3, 1, 2000),
+            (5, 5, 1, 1000),
+            (20, 5, 1, 200),
+            (5, 3, 4, 400),
+        )
+    ]
+    rows += [
+        Claim(
+            "xent-advise: another loss than the baseline, tuned",
+            "5 equal losses, 5 equal trials each, 3 seeds",
+            partial(card_of_equal_trials, number=5, seeds=3, trials=5),
+            another_loss,
+            300,
+        )
+    ]
+    rows += [
+        Claim(
+            "xent-advise: a calibrator helps",
+            f"5 equal losses, 3 seeds, {where}, calibrators that change nothing",
+            partial(card_of_equals, number=5, seeds=3, tasks=tasks),
+            helpful_calibrator,
+            repeats,
+        )
+        for tasks, where, repeats in ((1, "1 task", 1000), (4, "4 tasks", 300))
+    ]
+    rows += [
+        Claim(
             "miscalibrated after scaling",
             f"a net calibrated at its best T, {n_calib:,} images of calib, {n_test:,} of test",
             partial(calibrated, n_calib=n_calib, n_test=n_test),
@@ -559,6 +677,39 @@ def claims(share: float = 1.0) -> list[Claim]:
         )
     ]
     rows += until_decided_claims()
+    rows += [
+        Claim(
+            "mean ranks over tasks differ",
+            f"{number} equal losses, {data_sets} data sets",
+            partial(over_equal_tasks, tasks=Tasks(number, data_sets)),
+            ranks_said_to_differ,
+            1000,
+        )
+        for number, data_sets in ((3, 3), (5, 5), (5, 10), (5, 20))
+    ]
+    rows += [
+        Claim(
+            claim,
+            truth,
+            partial(over_equal_tasks, tasks=tasks),
+            partial(is_false, equal=equal),
+            400,
+        )
+        for claim, is_false in (
+            ("better or worse over tasks", false_verdict_over_tasks),
+            ("two losses differ over tasks", false_pair_over_tasks),
+        )
+        for truth, equal, tasks in (
+            *((f"5 equal losses, {n} data sets", 5, Tasks(5, n)) for n in (5, 10, 20)),
+            ("5 equal losses, 10 data sets with 2 nets each", 5, Tasks(5, 10, nets=2)),
+            ("5 equal losses, 10 data sets, one loss is moody", 5, Tasks(5, 10, mood=4.0)),
+            (
+                "5 losses, one of them surely worse, 10 data sets",
+                4,
+                Tasks(5, 10, last_is_worse=True),
+            ),
+        )
+    ]
     return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
 
 

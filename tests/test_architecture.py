@@ -144,15 +144,24 @@ OURS = {
         "training",  # builds the net and loads the images as for a run
         "types",
     },
+    "advice": {
+        "comparison",
+        "config",  # the keys of a design, and the metrics that can decide
+        "metrics",
+        "runs",
+    },
     "report": {
         "addresses",
+        "advice",  # puts the decision card into words
         "arguments",
         "arrays",
         "comparison",
+        "config",  # the nearest name
         "exit_codes",
         "failures",
         "metrics",
         "palette",
+        "printable",
         "runs",
         "tables",
         "tracking",
@@ -179,6 +188,7 @@ OURS = {
     },
     "commands": {
         "addresses",
+        "advice",
         "arguments",
         "printable",
         "certificates",

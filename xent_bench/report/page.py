@@ -40,6 +40,7 @@ from xent_bench.report.page_tables import (
 )
 from xent_bench.report.search_tables import search_tables
 from xent_bench.report.shift_tables import foreign_in_full, shift_table
+from xent_bench.report.task_tables import task_parts
 from xent_bench.report.truth_table import label_notes, truth_table
 from xent_bench.report.tuned import tuning
 from xent_bench.report.worst_group_table import worst_group_table
@@ -51,20 +52,30 @@ TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d",
 
 
 def write_page(
-    comparisons: Sequence[Comparison], file: Path, find_folder: Callable[[Run], Path] = folder_of
+    comparisons: Sequence[Comparison],
+    file: Path,
+    find_folder: Callable[[Run], Path] = folder_of,
+    *,
+    over_tasks: bool = False,
 ) -> None:
     """Write the page, so that the file is either complete or not there.
 
-    `find_folder` returns the folder that holds the files of a run.
+    `find_folder` returns the folder that holds the files of a run. `over_tasks` also ranks the
+    losses over all comparisons.
     """
-    text = page(comparisons, find_folder)
+    text = page(comparisons, find_folder, over_tasks=over_tasks)
     part = file.with_name(f"{file.name}.part")
     part.write_text(text, encoding="utf-8")
     part.rename(file)
 
 
-def page(comparisons: Sequence[Comparison], find_folder: Callable[[Run], Path] = folder_of) -> str:
-    """Build the HTML of one or more comparisons, one after another."""
+def page(
+    comparisons: Sequence[Comparison],
+    find_folder: Callable[[Run], Path] = folder_of,
+    *,
+    over_tasks: bool = False,
+) -> str:
+    """Build the HTML of one or more comparisons, one after another, below the ranks over tasks."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -80,9 +91,19 @@ def page(comparisons: Sequence[Comparison], find_folder: Callable[[Run], Path] =
             {"tables": across_tables(conditions), "sentence": across_sentence(conditions)}
             for conditions in across(comparisons)
         ],
+        tasks=_over_tasks(comparisons, colours) if over_tasks else None,
         separated=separated([run for comparison in comparisons for run in comparison.runs]),
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def _over_tasks(comparisons: Sequence[Comparison], colours: dict[str, str]) -> dict[str, Any]:
+    """Values of the part on several tasks that the template shows."""
+    from xent_bench.report.charts.critical_difference import ranks_svg  # Matplotlib, half a second
+
+    parts = task_parts(comparisons)
+    picture = None if parts.over is None else Markup(ranks_svg(parts.over, colours))
+    return parts._asdict() | {"picture": picture}
 
 
 def loss_colours(comparisons: Sequence[Comparison]) -> dict[str, str]:

@@ -10,11 +10,16 @@ mpl.use("Agg")  # files only: no window, no display needed
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.marginals import marginals
 from xent_bench.comparison.row import Row
+from xent_bench.palette import colours_of
+from xent_bench.report.charts.critical_difference import draw_ranks
+from xent_bench.report.charts.critical_difference import height as ranks_height
 from xent_bench.report.plot_marginals import draw_marginals
+from xent_bench.report.task_tables import over_title, task_parts
 from xent_bench.runs.mixtures import origin_line
 
 PANELS = (  # title, metric, factor from the metric to the number drawn
@@ -25,22 +30,33 @@ PANELS = (  # title, metric, factor from the metric to the number drawn
 MARGINALS_HEIGHT = 2.8  # inches of a row of panels with hyper-parameters
 
 
-def draw(comparisons: Sequence[Comparison], file: Path) -> None:
+def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = False) -> None:
     """Draw a row of panels for each comparison, losses one below another; smaller is better.
 
-    Below it are the scores on val against each hyper-parameter that a search has drawn.
+    Below it are the scores on val against each hyper-parameter that a search has drawn. With
+    `over_tasks` the mean ranks over these tasks stand below all.
     """
     searched = [marginals(comparison) for comparison in comparisons]
     heights = []
     for comparison, by_key in zip(comparisons, searched, strict=True):
         heights += [1.4 + 0.32 * len(comparison.rows), *[MARGINALS_HEIGHT] * _lines(by_key)]
-    figure, axes = pyplot.subplots(
+    height = sum(heights)
+    over = task_parts(comparisons).over if over_tasks else None
+    figure = pyplot.figure(
+        figsize=(10, height + (ranks_height(over) if over else 0)), layout="constrained"
+    )
+    upper: Figure | SubFigure = figure
+    if over:
+        upper, lower = figure.subfigures(
+            2, 1, height_ratios=[height, ranks_height(over)], squeeze=False
+        )[:, 0]
+        draw_ranks(lower.subplots(), over, colours_of(over.losses))
+        lower.suptitle(f"{over_title(over)}; bars: not shown to differ", x=0.01, ha="left")
+    axes = upper.subplots(
         len(heights),
         len(PANELS),
-        figsize=(10, sum(heights)),
         sharey="row",
         squeeze=False,
-        layout="constrained",
         height_ratios=heights if any(searched) else None,
     )
     lines = iter(axes)
@@ -58,7 +74,7 @@ def draw(comparisons: Sequence[Comparison], file: Path) -> None:
         below = [axis for _ in range(_lines(by_key)) for axis in next(lines)]
         draw_marginals(below, by_key, comparison)
     handles, labels = axes[0][1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+    upper.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
     origins = " ".join(dict.fromkeys(origin_line(comparison.runs) for comparison in comparisons))
     figure.supxlabel(origins, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=110)

@@ -1,0 +1,78 @@
+"""A run's command in parts, from which a sweep of the same setting is typed."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from xent_bench.comparison.trials import natural
+from xent_bench.config.design_keys import DEFAULTS
+from xent_bench.runs.result import Run
+
+PROGRAM, FOLDER = "xent-train", "--config-dir"
+DEFAULT_LOSS = "ce"  # as in conf/train.yaml
+ONCE = ("loss", "seed", *DEFAULTS)  # keys that a sweep of the same setting has anew
+
+
+class Typed(NamedTuple):
+    """A run's command: options, overrides of its setting, and its loss as typed."""
+
+    flags: list[str]
+    words: list[str]
+    loss: str | None  # as in loss=NAME; None for code that has no file in conf/loss
+    hyper: list[str]  # overrides of the loss's own hyper-parameters
+
+    def has(self, key: str) -> bool:
+        """Whether a value is typed for this key."""
+        return any(key_of(word) == key for word in self.words)
+
+    def sweep(self, *more: str, without: Iterable[str] = ()) -> str:
+        """The command of a sweep: with further overrides, and without those of some groups."""
+        typed_anew, groups = set(map(key_of, more)), set(without)
+        words = [
+            word
+            for word in self.words
+            if key_of(word) not in typed_anew and key_of(word).partition(".")[0] not in groups
+        ]
+        return sweep_of([*self.flags, *words, *more])
+
+
+def sweep_of(words: Iterable[str]) -> str:
+    """The command of a sweep, as it is typed in a shell."""
+    return shlex.join([PROGRAM, "-m", *words])
+
+
+def key_of(word: str) -> str:
+    """The key of an override, without the plus that adds it: loss.gamma of +loss.gamma=2."""
+    return word.partition("=")[0].lstrip("+")
+
+
+def typed(run: Run) -> Typed | None:
+    """Take the command of a run apart; None if a run cannot have been typed like that."""
+    try:
+        program, *words = shlex.split(run.command)
+    except ValueError:  # no word at all, or a quote that is not closed
+        return None
+    flags: list[str] = []
+    while len(words) > 1 and words[0] == FOLDER:
+        flags, words = flags + words[:2], words[2:]
+    if program != PROGRAM or not all("=" in word and word[:1] != "-" for word in words):
+        return None
+    hyper = [word for word in words if key_of(word).startswith("loss.")]
+    names = [word.partition("=")[2] for word in words if key_of(word) == "loss"]
+    is_own_code = any(key_of(word) == "loss._target_" for word in hyper)
+    kept = [word for word in words if key_of(word) not in ONCE and word not in hyper]
+    return Typed(flags, kept, None if is_own_code else (names or [DEFAULT_LOSS])[-1], hyper)
+
+
+def own_words(runs: Sequence[Run]) -> list[str]:
+    """The own hyper-parameters of a loss, with each value that its runs were typed with.
+
+    They are named for this loss alone: loss.focal.gamma=1,2.
+    """
+    values: dict[str, set[str]] = {}
+    for command in filter(None, map(typed, runs)):
+        for word in command.hyper:
+            key, _, value = word.partition("=")
+            place = f"{key.partition('loss.')[0]}loss.{command.loss}.{key.partition('loss.')[2]}"
+            values.setdefault(place, set()).add(value)
+    return [f"{key}={','.join(sorted(texts, key=natural))}" for key, texts in values.items()]
