@@ -331,3 +331,19 @@ def test_the_csv_has_what_a_search_cost_and_how_it_ended(tmp_path, capsys):
         ("paused", "30", "0"),
         ("paused", "30", "0"),
     ]
+
+
+def test_a_sequential_design_counts_fresh_seeds_from_the_first_after_the_search(tmp_path):
+    """An earlier winner has the same fresh seeds, and lost to a point that was drawn later."""
+    tags = design(until="decided", primary="test/top1", baseline="ce", max_seeds=8)
+    write_search(tmp_path, "ce", "gce", tags=tags)
+    for loss in ("ce", "gce"):
+        for lr in (0.02, 0.04):
+            write_trial(tmp_path, loss, 0.95 - lr, tags=tags, **{"optimizer.lr": lr})
+        for lr in (0.01, 0.02):
+            write_trial(tmp_path, loss, 0.9, seeds=(3, 4, 5), tags=tags, **{"optimizer.lr": lr})
+    comparison = compared(tmp_path)
+
+    assert comparison.is_confirmed
+    assert comparison.sequential.courses.seeds == [3, 4, 5]
+    assert [len(runs) for runs in comparison.sequential.used.values()] == [3, 3]
