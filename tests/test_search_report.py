@@ -104,6 +104,13 @@ def test_points_that_a_sampler_placed_for_each_loss_are_ranked_and_said_to_be(tm
     )
 
 
+def test_a_sampler_that_placed_all_losses_alike_is_not_said_to_have_placed_them_apart(tmp_path):
+    """Its first points are drawn before it has seen a result."""
+    write_search(tmp_path, "ce", "gce", tags=design(sampler="tpe"))
+
+    assert "in number, not in place" not in conclusion(compared(tmp_path))
+
+
 def test_equal_points_are_wanted_where_no_sampler_placed_them(tmp_path):
     write_search(tmp_path, "ce")
     write_search(tmp_path, "gce", rates=[1.5 * rate for rate in RATES])
