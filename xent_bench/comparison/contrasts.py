@@ -89,8 +89,7 @@ class Field(NamedTuple):
             return ps
         if n not in self.boundary.looks:
             return [None] * len(ps)
-        weight = self.boundary.weight(n)
-        return [None if p is None else self.boundary.p(p / weight) for p in ps]
+        return [None if p is None else self.boundary.p(p / self.boundary.weight(n)) for p in ps]
 
 
 def contrasts(
