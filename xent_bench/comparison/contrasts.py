@@ -4,7 +4,6 @@ Tests are corrected in three families, and each family has a false positive in a
 comparisons: (1) the primary metric, over all losses; (2) the secondary metrics, which the
 conclusion quotes, over all of these metrics and all losses; (3) the marks of the best loss, for
 each column over all pairs of losses. Other metrics get no verdict.
-
 Where runs declare a sequential design, every p and every interval holds at all of its looks.
 """
 
