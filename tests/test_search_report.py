@@ -104,6 +104,13 @@ def test_points_that_a_sampler_placed_for_each_loss_are_ranked_and_said_to_be(tm
     )
 
 
+def test_a_sampler_that_placed_all_losses_alike_is_not_said_to_have_placed_them_apart(tmp_path):
+    """Its first points are drawn before it has seen a result."""
+    write_search(tmp_path, "ce", "gce", tags=design(sampler="tpe"))
+
+    assert "in number, not in place" not in conclusion(compared(tmp_path))
+
+
 def test_equal_points_are_wanted_where_no_sampler_placed_them(tmp_path):
     write_search(tmp_path, "ce")
     write_search(tmp_path, "gce", rates=[1.5 * rate for rate in RATES])
@@ -331,3 +338,19 @@ def test_the_csv_has_what_a_search_cost_and_how_it_ended(tmp_path, capsys):
         ("paused", "30", "0"),
         ("paused", "30", "0"),
     ]
+
+
+def test_a_sequential_design_counts_fresh_seeds_from_the_first_after_the_search(tmp_path):
+    """An earlier winner has the same fresh seeds, and lost to a point that was drawn later."""
+    tags = design(until="decided", primary="test/top1", baseline="ce", max_seeds=8)
+    write_search(tmp_path, "ce", "gce", tags=tags)
+    for loss in ("ce", "gce"):
+        for lr in (0.02, 0.04):
+            write_trial(tmp_path, loss, 0.95 - lr, tags=tags, **{"optimizer.lr": lr})
+        for lr in (0.01, 0.02):
+            write_trial(tmp_path, loss, 0.9, seeds=(3, 4, 5), tags=tags, **{"optimizer.lr": lr})
+    comparison = compared(tmp_path)
+
+    assert comparison.is_confirmed
+    assert comparison.sequential.courses.seeds == [3, 4, 5]
+    assert [len(runs) for runs in comparison.sequential.used.values()] == [3, 3]

@@ -263,7 +263,7 @@ def test_the_page_and_the_picture_show_a_search(tmp_path):
         "Trials by their optimizer.weight_decay",
         "Trials, and the epochs spent on them",
         "Around the chosen trials",
-        "What the choice of hyper-parameters matters",
+        "Importance of the hyper-parameters",
     ):
         assert words in text
     assert "Sensitivity to" not in text

@@ -49,6 +49,17 @@ class Calibration(NamedTuple):
     is_shown: bool  # whether it is shown to be better than a simpler reading
     steps: list[Step]
 
+    def harm(self, before: str, after: str) -> Step | None:
+        """The change between the readings of two keys, if it is shown to be for the worse.
+
+        None if a task shows the opposite.
+        """
+        change = _prefix(before), _prefix(after)
+        steps = [step for step in self.steps if (step.before, step.after) == change]
+        worse = [step for step in steps if step.word == WORSE]
+        is_mixed = any(step.word == BETTER for step in steps)
+        return worse[0] if worse and not is_mixed else None
+
 
 def title_of(prefix: str) -> str:
     """The name of a reading: 'as trained', 'temperature scaling'."""

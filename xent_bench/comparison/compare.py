@@ -11,10 +11,8 @@ from xent_bench.comparison.confirmed import with_fresh_apart
 from xent_bench.comparison.contrasts import (
     Contrast,
     Field,
-    Flip,
     Leaders,
     contrasts,
-    flips,
     leaders,
 )
 from xent_bench.comparison.control import Control, control_of
@@ -22,10 +20,11 @@ from xent_bench.comparison.declared import Sequential, boundary_of, designs_of, 
 from xent_bench.comparison.fairness import (
     budget,
     confounded,
-    sampler_of,
+    placed_by,
     tried_by_loss,
     unequal,
 )
+from xent_bench.comparison.flips import Flip, flips
 from xent_bench.comparison.row import Row, most_rivals, row_of
 from xent_bench.comparison.setting import (
     Setting,
@@ -85,7 +84,7 @@ class Comparison(NamedTuple):
     runs: list[Run]
     field: Field  # the runs that compete, and how errors are computed
     sequential: Sequential | None  # None if the runs declare no sequential design
-    sampler: str = ""  # that placed each loss's trials by their results; empty: all have the same
+    sampler: str = ""  # by which losses have different points; empty: they share them
 
     @property
     def baseline(self) -> str | None:
@@ -200,7 +199,7 @@ def _comparison(
         runs,
         field,
         course,
-        sampler_of(tuned_over),
+        placed_by(tuned_over),
     )
 
 

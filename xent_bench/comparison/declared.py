@@ -116,9 +116,12 @@ def sequential(
 def courses_of(
     trials: Sequence[Trial], chosen: Mapping[str, Trial], baseline: str, key: str
 ) -> Courses:
-    """Order the runs of each loss's chosen trial by seed, from the first fresh seed on."""
+    """Order the runs of each loss's chosen trial by seed, from the first fresh seed on.
+
+    Another trial may have fresh seeds too, if it was the best before more trials were drawn.
+    """
     others = [trial for trial in trials if not any(trial is one for one in chosen.values())]
-    searched = max((max(_begun(trial), default=-1) for trial in others), default=-1)
+    searched = max((max(_searched(trial), default=-1) for trial in others), default=-1)
     seeds = sorted(seed for seed in _begun(chosen[baseline]) if seed > searched)
     runs: dict[str, list[Run]] = {}
     scores: dict[str, list[float]] = {}
@@ -143,6 +146,11 @@ def _all(trial: Trial) -> list[Run | Unfinished]:
 
 def _begun(trial: Trial) -> set[int]:
     return {int(run.params["seed"]) for run in _all(trial)}
+
+
+def _searched(trial: Trial) -> set[int]:
+    """Seeds by which a trial was compared with the other trials of its loss."""
+    return trial.seeds | trial.unfinished_seeds
 
 
 def _failed(trial: Trial) -> set[int]:

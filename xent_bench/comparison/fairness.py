@@ -58,6 +58,12 @@ def sampler_of(trials: Sequence[Trial]) -> str:
     return " and ".join(sorted(samplers))
 
 
+def placed_by(trials: Sequence[Trial]) -> str:
+    """Name of the sampler by which losses have different points; empty if they share them."""
+    by_loss = _by_loss(trials)
+    return "" if _share_points(by_loss) else sampler_of(trials)
+
+
 def confounded(trials: Sequence[Trial]) -> list[str]:
     """Hyper-parameters outside the loss that were not tried over the same values by all losses.
 
@@ -65,9 +71,7 @@ def confounded(trials: Sequence[Trial]) -> list[str]:
     sampler placed the trials of each loss by their results, a key is named only if some loss has a
     single value of it.
     """
-    by_loss: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_loss.setdefault(trial.loss, []).append(trial)
+    by_loss = _by_loss(trials)
     is_adaptive = all(map(sampler_of, by_loss.values()))
     differing = []
     for key in dict.fromkeys(key for trial in trials for key in trial.shared):
@@ -79,10 +83,22 @@ def confounded(trials: Sequence[Trial]) -> list[str]:
         if len(set(map(tuple, values.values()))) > 1 and not is_searched:
             by_values = "; ".join(f"{loss} {listed(tried)}" for loss, tried in values.items())
             differing.append(f"{key}: {by_values}")
+    if not (_share_points(by_loss) or differing or is_adaptive):
+        differing.append("the combinations of their values")
+    return differing
+
+
+def _by_loss(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    by_loss: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_loss.setdefault(trial.loss, []).append(trial)
+    return by_loss
+
+
+def _share_points(by_loss: Mapping[str, Sequence[Trial]]) -> bool:
+    """Whether all losses were tried at the same points, their own hyper-parameters apart."""
     grids = {
         frozenset(tuple(sorted(trial.shared.items())) for trial in group)
         for group in by_loss.values()
     }
-    if len(grids) > 1 and not differing and not is_adaptive:
-        differing.append("the combinations of their values")
-    return differing
+    return len(grids) < 2

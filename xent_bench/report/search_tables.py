@@ -113,7 +113,7 @@ def importance_table(comparison: Comparison) -> Table | None:
         f"Losses with fewer than {LEAST} trials are left out."
     ]
     headings = ["loss", "hyper-parameter", "trials", "share %", "p (Holm)", "shown"]
-    return Table("What the choice of hyper-parameters matters", headings, rows, notes, text=2)
+    return Table("Importance of the hyper-parameters", headings, rows, notes, text=2)
 
 
 def curse_table(comparison: Comparison) -> Table | None:

@@ -117,16 +117,15 @@ def _searched(comparison: Comparison) -> str:
 
 
 def _seeds(seeds: set[int]) -> str:
-    """List seeds in order; neighbours as '3 to 7'."""
-    texts: list[str] = []
-    first = last = -2
-    for seed in [*sorted(seeds), -1]:
-        if seed != last + 1:
-            if first >= 0:
-                texts.append(f"{first}" if first == last else f"{first} to {last}")
-            first = seed
-        last = seed
-    return joined(texts)
+    """List seeds in order; three neighbours or more as '3 to 7'."""
+    spans: list[list[int]] = []
+    for seed in sorted(seeds):
+        if spans and seed == spans[-1][-1] + 1:
+            spans[-1].append(seed)
+        else:
+            spans.append([seed])
+    texts = [[f"{span[0]} to {span[-1]}"] if len(span) > 2 else map(str, span) for span in spans]
+    return joined([text for parts in texts for text in parts])
 
 
 def _reported(comparison: Comparison) -> str:
