@@ -1,5 +1,6 @@
 """The decision card: what it recommends, by which evidence, and what it says without any."""
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -269,6 +270,51 @@ def test_a_calibrator_that_makes_it_worse_is_not_recommended(tmp_path):
     assert "Temperature scaling is shown to make the NLL worse. Calib has wrong labels" in " ".join(
         content["calibrator_why"]
     )
+
+
+def test_where_calibration_does_harm_losses_are_compared_as_trained_with_p_doubled(tmp_path):
+    raw = {"ce": [0.9, 0.91, 0.92], "gce": [0.5, 0.52, 0.51]}
+    for loss, values in raw.items():
+        for seed, value in enumerate(values):
+            metrics = {"test/nll": value, "test_ts/nll": 1.0 + 0.012 * seed}
+            write_run(tmp_path, loss, seed, metrics=metrics, **NOISY)
+    advice = card(tmp_path, noise=0.4)
+    ((verdict,),) = advice.verdicts
+
+    assert (advice.by.key, advice.pick.loss) == ("test/nll", "gce")
+    assert verdict.p == pytest.approx(2 * ttest_rel(raw["gce"], raw["ce"]).pvalue)
+    assert (
+        "Losses are compared as trained, because temperature scaling is shown to make the NLL of "
+        "ce worse, by 0.102 ± 0.005; p is doubled for this second reading."
+    ) in why(advice)
+
+
+def test_runs_of_a_sequential_design_are_judged_by_its_looks(tmp_path):
+    stated = {"until": "decided", "max_seeds": 8, "primary": "test_ts/nll", "baseline": "ce"}
+    tags = {"design": json.dumps(stated)}
+    deltas = [-0.02, -0.03, -0.01, -0.025, -0.015]
+    for seed, delta in enumerate(deltas):
+        write_run(tmp_path, "ce", seed, 0.001 * seed, tags=tags)
+        write_run(tmp_path, "gce", seed, 0.001 * seed + delta, tags=tags)
+    advice = card(tmp_path)
+    (task,) = advice.deciding
+    ((verdict,),) = advice.verdicts
+    decision = task.comparison.sequential.decisions["gce"]
+
+    assert verdict.p == decision.p > ttest_rel([0.4 + d for d in deltas], [0.4] * 5).pvalue
+    assert verdict.word == decision.verdict == "better"
+    assert "seeds until it was decided, 8 at most" in task.remarks
+
+
+def test_an_open_design_goes_on_as_it_was_declared(tmp_path):
+    stated = {"until": "decided", "max_seeds": 8, "primary": "test_ts/nll", "baseline": "ce"}
+    for loss, deltas in (("ce", [0] * 3), ("gce", UNSURE)):
+        for seed, delta in enumerate(deltas):
+            write_run(tmp_path, loss, seed, delta, tags={"design": json.dumps(stated)})
+    sweep = card(tmp_path, budget=4).sweeps[0]
+
+    assert sweep.command.endswith("loss=ce,gce until=decided max_seeds=8")
+    assert (sweep.least, sweep.runs, sweep.exceeds) == (0, 10, True)
 
 
 def test_a_loss_without_probabilities_needs_a_calibrator_and_is_out_where_there_is_none(tmp_path):

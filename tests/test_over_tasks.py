@@ -282,3 +282,21 @@ def test_places_that_do_not_go_together_get_one_line(
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_tasks_whose_sweeps_declare_other_metrics_are_ranked_by_the_usual_one(tmp_path):
+    for place in range(2):
+        write_task(tmp_path, place)
+    by_nll, by_top1 = (
+        comparisons[place]
+        for place, comparisons in enumerate(
+            compare(load_runs(tmp_path), (), Options(primary=key))
+            for key in ("test/nll", "test/top1")
+        )
+    )
+
+    assert select_tasks([by_nll, by_nll]).by.key == "test/nll"
+    assert select_tasks([by_nll, by_top1]).by.key == "test_ts/nll"
+    assert [task.value("ce") for task in select_tasks([by_nll, by_top1]).tasks] == pytest.approx(
+        [0.401, 0.412]
+    )

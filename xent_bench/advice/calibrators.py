@@ -13,8 +13,8 @@ from typing import NamedTuple
 from xent_bench.advice.needs import BY_ANSWER, Needs
 from xent_bench.advice.pick import BETTER, TIE, WORSE
 from xent_bench.advice.tasks import Task
-from xent_bench.comparison.compare import Row
 from xent_bench.comparison.contrasts import OPEN, Field
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.stats import LEVEL, Difference, holm
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.metrics.reported import PREFIXES, TITLES
@@ -48,6 +48,17 @@ class Calibration(NamedTuple):
     is_needed: bool  # whether the loss has no such scores as trained
     is_shown: bool  # whether it is shown to be better than a simpler reading
     steps: list[Step]
+
+    def harm(self, before: str, after: str) -> Step | None:
+        """The change between the readings of two keys, if it is shown to be for the worse.
+
+        None if a task shows the opposite.
+        """
+        change = _prefix(before), _prefix(after)
+        steps = [step for step in self.steps if (step.before, step.after) == change]
+        worse = [step for step in steps if step.word == WORSE]
+        is_mixed = any(step.word == BETTER for step in steps)
+        return worse[0] if worse and not is_mixed else None
 
 
 def title_of(prefix: str) -> str:

@@ -3,18 +3,25 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from xent_bench.advice.calibrators import Calibration, calibration
+from xent_bench.advice.calibrators import Calibration, Step, calibration
 from xent_bench.advice.needs import Needs
 from xent_bench.advice.next_steps import next_sweeps
 from xent_bench.advice.offer import Experiment, Offer, candidates, experiment_for
-from xent_bench.advice.pick import Pick, Verdict, pick, verdicts
+from xent_bench.advice.pick import Pick, Verdict
 from xent_bench.advice.shift_means import with_shift_means
 from xent_bench.advice.sweeps import Sweep
-from xent_bench.advice.tasks import Task, conditions_of, deciding, gaps, tasks_of
-from xent_bench.comparison.compare import Comparison, Options, compare
-from xent_bench.comparison.yardsticks import YARDSTICKS, Yardstick
+from xent_bench.advice.tasks import Task, conditions_of, gaps
+from xent_bench.advice.weighing import Weighing, weigh
+from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run
+
+
+class Harm(NamedTuple):
+    """A calibrator that is shown to make a loss worse."""
+
+    loss: str
+    step: Step
 
 
 class Card(NamedTuple):
@@ -24,6 +31,7 @@ class Card(NamedTuple):
     by: Yardstick  # the metric that decides
     pick: Pick | None
     calibration: Calibration | None
+    harm: Harm | None  # why losses are compared as trained although there is calibration data
     deciding: list[Task]  # the nearest tasks that match the needs
     farther: list[Task]  # others that match: shown, but they decide nothing
     unusable: list[Task]  # others that match and cannot decide
@@ -42,56 +50,55 @@ def advise(
 ) -> Card:
     """Weigh the runs for these needs.
 
-    Which runs decide depends on their settings alone, never on their scores.
+    Which runs decide depends on their settings alone, never on their scores. Losses are compared
+    after calibration; if that is shown to harm the loss that is picked, they are compared as
+    trained, with p doubled for this second reading.
     """
     if needs.shift:
         runs = with_shift_means(runs)
-    by = needs.yardstick(_keys(runs, needs))
-    tasks = tasks_of(_compared(runs, unfinished, needs, by), needs, by)
-    nearest = deciding(tasks)
-    matched = [task for task in tasks if not task.gaps]
-    usable = [task for task in matched if not task.unusable]
-    farther = [task for task in usable if task not in nearest]
-    picked = pick(nearest, needs.baseline, by)
+    weighed = weigh(runs, unfinished, needs, needs.yardstick(_keys(runs, needs)))
+    calibrated, harm = _calibration(weighed, needs), None
+    raw = needs.yardstick_as_trained()
+    if calibrated and weighed.picked and (step := calibrated.harm(raw.key, weighed.by.key)):
+        as_trained = weigh(runs, unfinished, needs, raw, readings=2)
+        if as_trained.picked:
+            harm = Harm(weighed.picked.loss, step)
+            weighed, calibrated = as_trained, _calibration(as_trained, needs)
+    nearest = weighed.nearest
+    matched = [task for task in weighed.tasks if not task.gaps]
+    farther = [task for task in matched if not task.unusable and task not in nearest]
     tried = {row.label for task in nearest for row in task.comparison.rows if row.n}
     worth = [loss for loss in candidates(needs) if loss not in tried and loss in offer.losses]
+    lacking = [label for task in nearest for label in task.lacking(weighed.by.key)]
+    is_elsewhere = not nearest or any(nearest[0].farness)
     return Card(
         needs,
-        by,
-        picked,
-        calibration(picked.loss, nearest, needs, by) if picked else None,
+        weighed.by,
+        weighed.picked,
+        calibrated,
+        harm,
         nearest,
         farther,
         [task for task in matched if task.unusable],
-        [task for task in tasks if task.gaps],
-        [verdicts(task, len(nearest)) for task in nearest] + [verdicts(t, 1) for t in farther],
-        list(dict.fromkeys(label for task in nearest for label in task.lacking(by.key))),
+        [task for task in weighed.tasks if task.gaps],
+        [weighed.verdicts(task) for task in (*nearest, *farther)],
+        list(dict.fromkeys(lacking)),
         worth,
         [loss for loss in offer.losses if loss not in tried and loss not in worth],
-        next_sweeps(tasks, nearest, picked, worth, needs, by),
-        experiment_for(needs, offer) if not nearest or any(nearest[0].farness) else None,
+        next_sweeps(weighed, worth, needs),
+        experiment_for(needs, offer) if is_elsewhere else None,
         len(unfinished),
     )
+
+
+def _calibration(weighed: Weighing, needs: Needs) -> Calibration | None:
+    """The calibrator for the loss that is picked; None without one."""
+    if weighed.picked is None:
+        return None
+    return calibration(weighed.picked.loss, weighed.nearest, needs, weighed.by)
 
 
 def _keys(runs: Sequence[Run], needs: Needs) -> set[str]:
     """The metrics of the runs whose conditions match the needs."""
     matched = [run for run in runs if not gaps(conditions_of([run]), needs)]
     return {key for run in matched for key in run.metrics}
-
-
-def _compared(
-    runs: Sequence[Run], unfinished: Sequence[Unfinished], needs: Needs, by: Yardstick
-) -> list[Comparison]:
-    """Compare the runs as xent-report does, by the metric that stands for the needs."""
-    if not runs:
-        return []
-    yardsticks = YARDSTICKS if by in YARDSTICKS else (*YARDSTICKS, by)
-    has_baseline = any(run.params["loss"] == needs.baseline for run in runs)
-    options = Options(
-        baseline=needs.baseline if has_baseline else None,
-        yardsticks=yardsticks,
-        primary=by.key,
-        is_primary_asked=True,
-    )
-    return compare(runs, unfinished, options)

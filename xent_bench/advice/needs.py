@@ -78,6 +78,10 @@ class Needs(NamedTuple):
         key = f"{self._prefix(keys)}/{self.aim.metric}"
         return by_key().get(key) or yardstick_of(self.aim, key)
 
+    def yardstick_as_trained(self) -> Yardstick:
+        """The same metric without any calibrator."""
+        return self._replace(has_calibration_data=False).yardstick(())
+
     def _prefix(self, keys: Collection[str]) -> str:
         scales = self.has_calibration_data and self.aim.metric not in BY_ANSWER
         if self.shift:  # a temperature gives no AURC under shift: see metrics/shifts.py

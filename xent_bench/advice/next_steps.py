@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from xent_bench.advice.needs import Needs
 from xent_bench.advice.offer import candidates, setting_words
-from xent_bench.advice.pick import Pick, verdicts
+from xent_bench.advice.pick import Pick
 from xent_bench.advice.sweeps import (
     Sweep,
     Wanted,
@@ -15,27 +15,19 @@ from xent_bench.advice.sweeps import (
     under_shift,
 )
 from xent_bench.advice.tasks import Task
+from xent_bench.advice.weighing import Weighing
 from xent_bench.comparison.contrasts import OPEN
 from xent_bench.comparison.yardsticks import Yardstick
 
 
-def next_sweeps(
-    tasks: Sequence[Task],
-    nearest: Sequence[Task],
-    picked: Pick | None,
-    worth_a_try: Sequence[str],
-    needs: Needs,
-    by: Yardstick,
-) -> list[Sweep]:
-    """Sweeps that would change the advice, or that would make one possible.
-
-    `tasks` are all tasks, the nearest first, and `nearest` those that decide.
-    """
+def next_sweeps(weighed: Weighing, worth_a_try: Sequence[str], needs: Needs) -> list[Sweep]:
+    """Sweeps that would change the advice, or that would make one possible."""
+    by, tasks, nearest, picked = weighed.by, weighed.tasks, weighed.nearest, weighed.picked
     if not nearest or picked is None:
         return _to_begin(tasks, needs, by)
     sweeps = [_on_own_data(nearest[0], tasks, picked, needs, by)]
     for place, task in enumerate(nearest, 1):
-        open_losses = [v.label for v in verdicts(task, len(nearest)) if v.word == OPEN]
+        open_losses = [v.label for v in weighed.verdicts(task) if v.word == OPEN]
         where = f" on task {place}" if len(nearest) > 1 else ""
         if open_losses:
             why = f"tell {joined(open_losses)} from {needs.baseline}{where}"

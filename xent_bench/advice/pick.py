@@ -37,14 +37,14 @@ class Pick(NamedTuple):
     reason: str = ""  # why this one and not one of those alike: 'has the fewest ...'
 
 
-def verdicts(task: Task, tasks: int) -> list[Verdict]:
-    """Judge every loss of a task against the baseline, where `tasks` are judged together."""
-    return [_verdict(contrast, tasks) for contrast in task.contrasts]
+def verdicts(task: Task, times: int) -> list[Verdict]:
+    """Judge every loss of a task against the baseline, where so many comparisons are judged."""
+    return [_verdict(contrast, times) for contrast in task.contrasts]
 
 
-def _verdict(contrast: Contrast, tasks: int) -> Verdict:
+def _verdict(contrast: Contrast, times: int) -> Verdict:
     p, p_tie = (
-        None if value is None else min(1.0, tasks * value) for value in (contrast.p, contrast.p_tie)
+        None if value is None else min(1.0, times * value) for value in (contrast.p, contrast.p_tie)
     )
     return Verdict(contrast.label, contrast, p, p_tie, _word(contrast, p, p_tie))
 
@@ -60,8 +60,10 @@ def _word(contrast: Contrast, p: float | None, p_tie: float | None) -> str:
     return OPEN
 
 
-def pick(tasks: Sequence[Task], baseline: str, by: Yardstick) -> Pick | None:
+def pick(tasks: Sequence[Task], baseline: str, by: Yardstick, times: int) -> Pick | None:
     """Choose the loss that the nearest tasks support; None without a task.
+
+    `times` is the number of comparisons that are judged together: of tasks, and of readings.
 
     A loss displaces the baseline if it is shown to be better on a task and on none to be worse. Of
     several such losses those remain that no other is shown to beat; of these the simplest one is
@@ -71,7 +73,7 @@ def pick(tasks: Sequence[Task], baseline: str, by: Yardstick) -> Pick | None:
         return None
     words: dict[str, set[str]] = {}
     for task in tasks:
-        for verdict in verdicts(task, len(tasks)):
+        for verdict in verdicts(task, times):
             words.setdefault(verdict.label, set()).add(verdict.word)
     better = [label for label, seen in words.items() if BETTER in seen and WORSE not in seen]
     mixed = [label for label, seen in words.items() if {BETTER, WORSE} <= seen]

@@ -125,21 +125,6 @@ def _show_across(comparisons: Sequence["Comparison"], options: argparse.Namespac
         TEXT[options.form]([across_sentence(conditions)])
 
 
-def _asked_for(comparison: "Comparison", options: argparse.Namespace) -> Iterator["Table"]:
-    """The tables of --power and of --trials."""
-    from xent_bench.report import comparison_tables as tables
-    from xent_bench.report.cost_table import costs_of_power
-    from xent_bench.report.search_tables import search_tables
-
-    if options.power is not None:
-        yield tables.power(comparison, options.power)
-        if (costs := costs_of_power(comparison, options.power)) is not None:
-            yield costs
-    if options.trials:
-        yield tables.trials(comparison)
-        yield from search_tables(comparison)
-
-
 def _show_over_tasks(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> None:
     """Print mean ranks over tasks, their tests, and what follows, or why there are none."""
     from xent_bench.report.task_tables import task_parts
@@ -153,6 +138,21 @@ def _show_over_tasks(comparisons: Sequence["Comparison"], options: argparse.Name
         FORMS[options.form](table.in_brief() if in_brief else table)
     TEXT[options.form](parts.remarks)
     TEXT[options.form]([f"\n{parts.conclusion}"])
+
+
+def _asked_for(comparison: "Comparison", options: argparse.Namespace) -> Iterator["Table"]:
+    """The tables of --power and of --trials."""
+    from xent_bench.report import comparison_tables as tables
+    from xent_bench.report.cost_table import costs_of_power
+    from xent_bench.report.search_tables import search_tables
+
+    if options.power is not None:
+        yield tables.power(comparison, options.power)
+        if (costs := costs_of_power(comparison, options.power)) is not None:
+            yield costs
+    if options.trials:
+        yield tables.trials(comparison)
+        yield from search_tables(comparison)
 
 
 def _show(

@@ -11,10 +11,8 @@ from xent_bench.comparison.confirmed import with_fresh_apart
 from xent_bench.comparison.contrasts import (
     Contrast,
     Field,
-    Flip,
     Leaders,
     contrasts,
-    flips,
     leaders,
 )
 from xent_bench.comparison.control import Control, control_of
@@ -26,6 +24,7 @@ from xent_bench.comparison.fairness import (
     tried_by_loss,
     unequal,
 )
+from xent_bench.comparison.flips import Flip, flips
 from xent_bench.comparison.row import Row, most_rivals, row_of
 from xent_bench.comparison.setting import (
     Setting,

@@ -4,7 +4,6 @@ Tests are corrected in three families, and each family has a false positive in a
 comparisons: (1) the primary metric, over all losses; (2) the secondary metrics, which the
 conclusion quotes, over all of these metrics and all losses; (3) the marks of the best loss, for
 each column over all pairs of losses. Other metrics get no verdict.
-
 Where runs declare a sequential design, every p and every interval holds at all of its looks.
 """
 
@@ -263,38 +262,3 @@ def _alike(runs: Runs) -> dict[str, str]:
         )
         first[label] = next(twins, label)
     return first
-
-
-class Flip(NamedTuple):
-    """A pair of losses whose order by NLL changes with temperature scaling."""
-
-    as_trained: str  # label of the better loss as trained
-    scaled: str  # label of the better loss after scaling
-    shown: bool  # whether both orders are significant, corrected over all pairs of losses
-
-
-def flips(field: Field, raw: Yardstick, scaled: Yardstick) -> list[Flip]:
-    """Find the pairs of losses whose order by a yardstick changes with temperature scaling.
-
-    A change of order is shown if both differences are significant: the larger of their two p,
-    corrected over all pairs of losses (Bonferroni), is below LEVEL.
-    """
-    changed, tested_pairs = [], 0
-    for one, other in combinations(field.runs, 2):
-        pairs = [field.paired(one, other, by.key) for by in (raw, scaled)]
-        if not all(pairs):
-            continue
-        tested_pairs += 1
-        before, after = (_total(runs, by) for runs, by in zip(pairs, (raw, scaled), strict=True))
-        if before * after < 0:
-            first, second = (one, other) if raw.better * before > 0 else (other, one)
-            ps = [
-                field.difference(runs, by).p for runs, by in zip(pairs, (raw, scaled), strict=True)
-            ]
-            changed.append((first, second, max(1.0 if p is None else p for p in ps)))
-    return [Flip(first, second, tested_pairs * p < LEVEL) for first, second, p in changed]
-
-
-def _total(pairs: Pairs, by: Yardstick) -> float:
-    """Sum of the differences over the pairs; it has the sign of their mean."""
-    return sum(one.metrics[by.key] - other.metrics[by.key] for one, other in pairs)

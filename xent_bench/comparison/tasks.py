@@ -14,7 +14,7 @@ from xent_bench.comparison.across import NO_CONDITION, parts_of
 from xent_bench.comparison.compare import BASELINE, Comparison
 from xent_bench.comparison.contrasts import paired, same_weights
 from xent_bench.comparison.row import Row
-from xent_bench.comparison.yardsticks import Yardstick, by_key
+from xent_bench.comparison.yardsticks import PRIMARY, Yardstick, by_key
 
 FEWEST_LOSSES, FEWEST_TASKS = 3, 2
 # parameters that say which images a set of this name holds; others prepare or corrupt them
@@ -35,22 +35,23 @@ class Task(NamedTuple):
     comparison: Comparison
     data_set: int  # tasks with the same number have the same images
     title: str  # unlike that of any other task
+    key: str  # of the metric by which losses are ranked
 
     @property
     def rows(self) -> dict[str, Row]:
-        """Rows with the primary metric, by the loss's label."""
-        key = self.comparison.options.primary
-        return {row.label: row for row in self.comparison.rows if row.n and key in row.estimates}
+        """Rows with the metric, by the loss's label."""
+        rows = self.comparison.rows
+        return {row.label: row for row in rows if row.n and self.key in row.estimates}
 
     def value(self, label: str) -> float:
-        """Mean of the primary metric over a loss's seeds."""
-        return self.rows[label].estimates[self.comparison.options.primary].mean
+        """Mean of the metric over a loss's seeds."""
+        return self.rows[label].estimates[self.key].mean
 
 
 class Selection(NamedTuple):
     """The tasks that have the same losses, these losses, and what was left out."""
 
-    by: Yardstick  # the primary metric
+    by: Yardstick  # the metric by which losses are ranked: the primary one
     tasks: list[Task]
     losses: list[str]
     baseline: str | None  # None if it is not among the losses
@@ -74,16 +75,20 @@ def select_tasks(comparisons: Sequence[Comparison]) -> Selection:
     The losses are those that more than half of the tasks have, and the baseline if it is one of
     them; the tasks are those that have all of these losses.
     """
-    options = comparisons[0].options
+    options = [comparison.options for comparison in comparisons]
+    primaries = {of_one.primary for of_one in options}
+    baselines = {of_one.baseline or BASELINE for of_one in options}
+    # sweeps may declare other ones; then those of a report without a design hold
+    primary = primaries.pop() if len(primaries) == 1 else PRIMARY
+    baseline = baselines.pop() if len(baselines) == 1 else BASELINE
     usable, remarks = _usable(comparisons)
-    tasks, of_variants = _without_variants(usable)
-    losses = _common_losses([task.rows for task in tasks], options.baseline or BASELINE)
+    tasks, of_variants = _without_variants(usable, primary)
+    losses = _common_losses([task.rows for task in tasks], baseline)
     twins = _twins(tasks, losses)
     kept = [label for label in losses if label not in twins]
     complete = [task for task in tasks if task.rows.keys() >= set(kept)]
     remarks += [*of_variants, *_conditions(complete), *_lacking(tasks, losses), *twins.values()]
-    baseline = options.baseline or BASELINE
-    by = by_key(options.yardsticks)[options.primary]
+    by = by_key(options[0].yardsticks)[primary]
     return Selection(by, complete, kept, baseline if baseline in kept else None, remarks)
 
 
@@ -109,7 +114,9 @@ def _full_title(comparison: Comparison) -> str:
     return f"{comparison.experiment}: {comparison.setting}"
 
 
-def _without_variants(comparisons: Sequence[Comparison]) -> tuple[list[Task], list[str]]:
+def _without_variants(
+    comparisons: Sequence[Comparison], primary: str
+) -> tuple[list[Task], list[str]]:
     """One task for each data set and net, and remarks on the variants that are not used.
 
     The variant with the fewest conditions, such as noise, is used; then that of most losses, then
@@ -125,6 +132,7 @@ def _without_variants(comparisons: Sequence[Comparison]) -> tuple[list[Task], li
             comparison,
             data_set,
             comparison.setting if settings[comparison.setting] == 1 else _full_title(comparison),
+            primary,
         )
         for (data_set, _), comparison in chosen.items()
     ]

@@ -21,7 +21,7 @@ def show(card: Card, form: str) -> None:
     """Print the card: 'table' for a terminal, or 'markdown'."""
     _paragraphs(form, "", [words.needs_in_words(card.needs, card.by)])
     loss = words.loss_in_words(card)
-    _paragraphs(form, f"Loss: {loss[0]}", [" ".join([*loss[1:], *words.farness_in_words(card)])])
+    _paragraphs(form, f"Loss: {loss[0]}", [" ".join([*loss[1:], *_asides(card)])])
     if calibrator := calibrator_in_words(card):
         _paragraphs(form, f"Calibrator: {calibrator[0]}", [" ".join(calibrator[1:])])
     if card.deciding:
@@ -31,6 +31,10 @@ def show(card: Card, form: str) -> None:
     if not_measured := words.never_measured(card):
         _paragraphs(form, "Never measured here", [f"- {line}" for line in not_measured])
     _show_sweeps(card, form)
+
+
+def _asides(card: Card) -> list[str]:
+    return [*words.reading_in_words(card), *words.farness_in_words(card)]
 
 
 def evidence(card: Card) -> Table:
@@ -126,7 +130,7 @@ def record(card: Card) -> dict[str, Any]:
         "displaces_baseline": card.pick.displaces if card.pick else False,
         "alike": card.pick.alike if card.pick else [],
         "mixed": card.pick.mixed if card.pick else [],
-        "why": words.loss_in_words(card)[1:] + words.farness_in_words(card),
+        "why": [*words.loss_in_words(card)[1:], *_asides(card)],
         "calibrator": _calibrator(card),
         "calibrator_why": calibrator_in_words(card)[1:],
         "tasks": [_task_record(card, task) for task in _all_tasks(card)],

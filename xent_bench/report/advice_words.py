@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from xent_bench.advice.calibrators import title_of
 from xent_bench.advice.card import Card
 from xent_bench.advice.needs import Needs
 from xent_bench.advice.next_steps import joined
@@ -114,6 +115,21 @@ def _with(card: Card, word: str) -> list[str]:
     of_tasks = card.verdicts[: len(card.deciding)]
     labels = [verdict.label for of_task in of_tasks for verdict in of_task if verdict.word == word]
     return list(dict.fromkeys(labels))
+
+
+def reading_in_words(card: Card) -> list[str]:
+    """The reason why losses are compared as trained although there is calibration data."""
+    if card.harm is None:
+        return []
+    loss, step = card.harm
+    amount_of_harm = (
+        f"{amount(step.difference, card.by)}{on_task(step.task + 1, len(card.deciding))}"
+    )
+    return [
+        f"Losses are compared as trained, because {title_of(step.after)} is shown to make the "
+        f"{card.needs.aim.short} of {loss} worse, by {amount_of_harm}; p is doubled for this "
+        "second reading."
+    ]
 
 
 def farness_in_words(card: Card) -> list[str]:

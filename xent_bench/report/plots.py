@@ -33,23 +33,19 @@ MARGINALS_HEIGHT = 2.8  # inches of a row of panels with hyper-parameters
 def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = False) -> None:
     """Draw a row of panels for each comparison, losses one below another; smaller is better.
 
-    Below it are the scores on val against each hyper-parameter that a search has drawn. With
-    `over_tasks` the mean ranks over these tasks stand below all.
+    Below it are the scores on val against each hyper-parameter that a search has drawn, and, with
+    `over_tasks`, the mean ranks over all comparisons.
     """
     searched = [marginals(comparison) for comparison in comparisons]
     heights = []
     for comparison, by_key in zip(comparisons, searched, strict=True):
         heights += [1.4 + 0.32 * len(comparison.rows), *[MARGINALS_HEIGHT] * _lines(by_key)]
-    height = sum(heights)
     over = task_parts(comparisons).over if over_tasks else None
-    figure = pyplot.figure(
-        figsize=(10, height + (ranks_height(over) if over else 0)), layout="constrained"
-    )
+    inches = [sum(heights), *([ranks_height(over)] if over else [])]
+    figure = pyplot.figure(figsize=(10, sum(inches)), layout="constrained")
     upper: Figure | SubFigure = figure
     if over:
-        upper, lower = figure.subfigures(
-            2, 1, height_ratios=[height, ranks_height(over)], squeeze=False
-        )[:, 0]
+        upper, lower = figure.subfigures(2, 1, height_ratios=inches, squeeze=False)[:, 0]
         draw_ranks(lower.subplots(), over, colours_of(over.losses))
         lower.suptitle(f"{over_title(over)}; bars: not shown to differ", x=0.01, ha="left")
     axes = upper.subplots(
