@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,16 +25,21 @@ from xent_bench.advice.offer import Offer
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.importance import importances
+from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
+from xent_bench.comparison.tasks import select_tasks
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, by_key
 from xent_bench.evaluation.evaluate import judge, readings
 from xent_bench.links import softmax
 from xent_bench.metrics.last_tenth import last_tenth
+from xent_bench.runs.begun import Unfinished, pause
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
+TRIALS = 16  # of a search
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
 CALIBRATED_P = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}  # their p
 
@@ -199,6 +205,69 @@ def missed_mean(comparison: Comparison) -> list[bool]:
     ]
 
 
+def halved_trials(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
+    """Compare losses that are searched over 16 equally good learning rates, halved twice.
+
+    Luck is the same by every metric. The score on val at an early rung has a correlation of 0.8
+    with the last one, and one loss is four times as noisy as the others.
+    """
+    runs, paused = [], []
+    for place, loss in enumerate(losses(number)):
+        luck = rng.standard_normal((TRIALS, seeds))
+        trials = list(range(TRIALS))
+        for epoch in (3, 6):
+            early = 0.8 * luck + 0.6 * rng.standard_normal(luck.shape)
+            trials.sort(key=early.mean(axis=1).__getitem__)
+            lost = trials[: len(trials) // 2]
+            trials = trials[len(trials) // 2 :]
+            for trial, seed in product(lost, range(seeds)):
+                ended = run_of(loss, seed, {}, 0.1 * (1 + trial))
+                reason = pause(epoch, 9)
+                paused.append(Unfinished(ended.name, ended.experiment, ended.params, "", reason))
+        for trial, seed in product(trials, range(seeds)):
+            metrics = lucky((1 + 3 * (place == 1)) * luck[trial, seed])
+            runs.append(run_of(loss, seed, metrics, 0.1 * (1 + trial)))
+    (comparison,) = compare(runs, paused)
+    return comparison
+
+
+def confirmed_trials(rng: np.random.Generator, number: int, fresh: int) -> Comparison:
+    """Compare losses that are searched over 16 equally good learning rates with one seed.
+
+    The trial that it chooses is trained with fresh seeds. Luck is the same by every metric.
+    """
+    runs = []
+    for loss in losses(number):
+        luck = rng.standard_normal(TRIALS)
+        rates = [0.1 * (1 + trial) for trial in range(TRIALS)]
+        runs += [run_of(loss, 0, lucky(z), lr) for z, lr in zip(luck, rates, strict=True)]
+        best = rates[int(luck.argmax())]
+        for seed in range(1, fresh + 1):
+            runs.append(run_of(loss, seed, lucky(rng.standard_normal()), best))
+    (comparison,) = compare(runs)
+    assert comparison.is_confirmed
+    return comparison
+
+
+def idle_keys(rng: np.random.Generator, number: int, trials: int) -> Comparison:
+    """Compare losses that are searched over two hyper-parameters that do nothing."""
+    points = rng.random((trials, 2))
+    names = ("optimizer.weight_decay", "clip_norm")
+    runs = []
+    for loss in losses(number):
+        for point in points:
+            run = run_of(loss, 0, lucky(rng.standard_normal()))
+            params = run.params | dict(zip(names, map(float, point), strict=True))
+            runs.append(replace(run, params=params))
+    (comparison,) = compare(runs)
+    return comparison
+
+
+def said_to_matter(comparison: Comparison) -> list[bool]:
+    """Whether a hyper-parameter of any loss is said to matter."""
+    return [any(entry.is_shown for entry in importances(comparison))]
+
+
 def scaled_alike(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
     """Compare losses that surely differ in NLL as trained, and not at all after scaling."""
     runs = [
@@ -250,6 +319,50 @@ def changed_places(comparisons: list[Comparison]) -> list[bool]:
     """Whether a loss is said to have changed places with the baseline."""
     (conditions,) = across(comparisons)
     return [bool(conditions.changes)]
+
+
+class Tasks(NamedTuple):
+    """Tasks on which losses are equally good on average, though each suits some of them better."""
+
+    losses: int
+    data_sets: int
+    nets: int = 1  # on each data set; what suits a loss belongs to the data set
+    mood: float = 1.0  # how much more one loss depends on the data set than others do
+    last_is_worse: bool = False  # the last loss is surely worse than all others
+
+
+def over_equal_tasks(rng: np.random.Generator, tasks: Tasks) -> OverTasks:
+    """Rank the losses over such tasks; differences in NLL are larger on hard data sets."""
+    runs = []
+    names = losses(tasks.losses)
+    for data_set in range(tasks.data_sets):
+        hard = rng.uniform(0.5, 2)
+        for place, loss in enumerate(names):
+            suited = 0.02 * hard * (tasks.mood if place == 1 else 1) * rng.standard_normal()
+            worse = tasks.last_is_worse and loss == names[-1]
+            for net in range(tasks.nets):
+                for seed in range(2):
+                    nll = 0.5 * hard + suited + worse + 0.005 * rng.standard_normal()
+                    run = run_of(loss, seed, {PRIMARY: nll, "val/top1": 0.5})
+                    task = {"data": f"d{data_set}", "model": f"m{net}"}
+                    runs.append(replace(run, params=run.params | task))
+    return over_tasks(select_tasks(compare(runs)))
+
+
+def ranks_said_to_differ(over: OverTasks) -> list[bool]:
+    """Whether mean ranks are said to differ by more than chance."""
+    return [over.rejects]
+
+
+def false_verdict_over_tasks(over: OverTasks, equal: int) -> list[bool]:
+    """Whether one of the first losses, which are equally good, is called better or worse."""
+    return [any(over.against[loss].verdict != "inconclusive" for loss in losses(equal)[1:])]
+
+
+def false_pair_over_tasks(over: OverTasks, equal: int) -> list[bool]:
+    """Whether two of the first losses, which are equally good, are shown to differ."""
+    names = set(losses(equal))
+    return [any(names - {loss, *over.not_shown_to_differ(loss)} for loss in names)]
 
 
 def marks(comparison: Comparison) -> list[bool]:
@@ -457,6 +570,29 @@ def claims(share: float = 1.0) -> list[Claim]:
     ]
     rows += [
         Claim(
+            "better or worse, primary metric, searched",
+            "5 equal losses, one of them noisier, 16 equal trials each, 3 seeds, halved in 3 rungs",
+            partial(halved_trials, number=5, seeds=3),
+            partial(false_verdict, primary=True),
+            1000,
+        ),
+        Claim(
+            "better or worse, primary metric, searched",
+            "5 equal losses, 16 equal trials each, chosen by 1 seed, 5 fresh seeds",
+            partial(confirmed_trials, number=5, fresh=5),
+            partial(false_verdict, primary=True),
+            1000,
+        ),
+        Claim(
+            "a hyper-parameter matters",
+            "3 losses, 16 trials over two hyper-parameters without effect, 1 seed",
+            partial(idle_keys, number=3, trials=16),
+            said_to_matter,
+            500,
+        ),
+    ]
+    rows += [
+        Claim(
             "a best is marked in a column, tuned",
             f"{number} equal losses, {trials} equal trials each, 3 seeds",
             partial(equal_trials, number=number, seeds=3, trials=trials),
@@ -560,6 +696,7 @@ def claims(share: float = 1.0) -> list[Claim]:
         )
     ]
     rows += until_decided_claims()
+    rows += over_tasks_claims()
     return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
 
 
@@ -602,6 +739,44 @@ def until_decided_claims() -> list[Claim]:
                 300,
             ),
             ("an interval misses the mean, until decided", missed_mean, 300),
+        )
+    ]
+    return rows
+
+
+def over_tasks_claims() -> list[Claim]:
+    """Claims on losses over several tasks."""
+    rows = [
+        Claim(
+            "mean ranks over tasks differ",
+            f"{number} equal losses, {data_sets} data sets",
+            partial(over_equal_tasks, tasks=Tasks(number, data_sets)),
+            ranks_said_to_differ,
+            1000,
+        )
+        for number, data_sets in ((3, 3), (5, 5), (5, 10), (5, 20))
+    ]
+    rows += [
+        Claim(
+            claim,
+            truth,
+            partial(over_equal_tasks, tasks=tasks),
+            partial(is_false, equal=equal),
+            400,
+        )
+        for claim, is_false in (
+            ("better or worse over tasks", false_verdict_over_tasks),
+            ("two losses differ over tasks", false_pair_over_tasks),
+        )
+        for truth, equal, tasks in (
+            *((f"5 equal losses, {n} data sets", 5, Tasks(5, n)) for n in (5, 10, 20)),
+            ("5 equal losses, 10 data sets with 2 nets each", 5, Tasks(5, 10, nets=2)),
+            ("5 equal losses, 10 data sets, one loss is moody", 5, Tasks(5, 10, mood=4.0)),
+            (
+                "5 losses, one of them surely worse, 10 data sets",
+                4,
+                Tasks(5, 10, last_is_worse=True),
+            ),
         )
     ]
     return rows

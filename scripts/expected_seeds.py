@@ -139,9 +139,9 @@ def seeds_table(rows: Sequence[Row]) -> str:
         "|--:|--:|--:|--:|--:|--:|",
     ]
     for one in rows:
-        found = "> 99.9" if one.power > 0.9995 else f"{100 * one.power:.1f}"
+        share = "> 99.9" if one.power > 0.9995 else f"{100 * one.power:.1f}"
         lines.append(
-            f"| {len(one.effects)} | {_listed(one.effects)} | {one.seeds:.1f} | {found} "
+            f"| {len(one.effects)} | {_listed(one.effects)} | {one.seeds:.1f} | {share} "
             f"| {one.fixed} | {100 * one.saved:.0f} |"
         )
     return "\n".join(lines)

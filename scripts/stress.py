@@ -1,7 +1,8 @@
 """Kill a sweep at random instants until it has suffered enough; compare it with one left alone.
 
 --form ranks kills and stops (SIGSTOP) processes that train a run together, --form workers those
-that decode its images.
+that decode its images. --form designs kills a search that is halved and then adds seeds until it is
+decided: it must take the same decisions.
 """
 
 import argparse
@@ -22,6 +23,10 @@ import numpy as np
 from mlflow import MlflowClient
 from PIL import Image
 
+from xent_bench.runs.begun import load_begun
+from xent_bench.runs.files import has_result
+from xent_bench.runs.sweep_record import load_sweep
+
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 LOSSES = ("ce", "sparse_ce", "mse", "focal", "hinge")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -33,11 +38,17 @@ FORMS = {
     # batch normalisation cannot be shared between processes on a CPU
     "ranks": (*SYNTHETIC, "machine.devices=2", "+model.norm=false"),
     "workers": ("data=image_folder", "data.size=16", "batch_size=10", "machine.workers=2"),
+    "designs": (
+        *("data=synthetic", "data.n=1000", "data.flip=true", "batch_size=10"),
+        *("optimizer.lr=tag(log,interval(1e-4,1e-1))", "trials=4", "rungs=2"),
+        *("until=decided", "max_seeds=8"),
+    ),
 }
 TIMEOUTS = {
     "sweep": (),
     "ranks": (f"machine.rank_timeout={TIMEOUT}",),
     "workers": (f"machine.worker_timeout={TIMEOUT}",),
+    "designs": (),
 }
 IMAGES = 40  # of each of three classes
 MOST = 500  # times that the command is typed
@@ -75,13 +86,17 @@ def main() -> int:
     kills, typed = _killed(folder, arguments, rng)
     kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(kills.items()))
     print(f"{kills.total()} kills ({kinds}); the command was typed {typed} times", flush=True)
-    wrong = list(_differences(folder, arguments.runs))
+    designed = arguments.form == "designs"
+    wrong = list(_differences(folder, None if designed else arguments.runs))
+    if designed:
+        wrong += _differences_in_decisions(folder)
     if kills.total() < arguments.kills:
         wrong.append(f"expected {arguments.kills} kills: the runs were over too soon, --epochs")
     for line in wrong:
         print(f"WRONG {line}")
     agree = "differ" if wrong else "agree in every weight, prediction, metric, curve and point"
-    print(f"{arguments.runs} runs: the two sweeps {agree}; {time.monotonic() - start:.0f} s")
+    runs = sum(1 for _ in folder.glob("straight/*/*/result.json"))
+    print(f"{runs} runs: the two sweeps {agree}; {time.monotonic() - start:.0f} s")
     return 1 if wrong else 0
 
 
@@ -106,7 +121,8 @@ def _sweep(
     """Start a sweep in a session of its own, by which its processes can be listed."""
     seeds = ",".join(str(seed) for seed in range(arguments.runs // len(LOSSES)))
     command = [
-        *(XENT_TRAIN, "-m", f"loss={','.join(LOSSES)}", f"seed={seeds}"),
+        *(XENT_TRAIN, "-m", f"loss={','.join(LOSSES)}"),
+        *([] if arguments.form == "designs" else [f"seed={seeds}"]),  # which its design adds
         *("model=mlp", "model._target_=dropping.dropping"),
         *("~model.depth", "model.width=64", f"epochs={arguments.epochs}"),
         *FORMS[arguments.form],
@@ -238,12 +254,33 @@ def _is_server(pid: int, parent: int, sweep: int) -> bool:
         return False
 
 
-def _differences(folder: Path, runs: int) -> Iterator[str]:
+def _differences_in_decisions(folder: Path) -> Iterator[str]:
+    """What the two sweeps decided on the way, and which trials each left paused."""
+    news, reasons = [], []
+    for name in ("straight", "cut"):
+        (record,) = (folder / name).glob("*/.sweep.json")
+        sweep = load_sweep(record.parent)
+        assert sweep is not None
+        news.append(sweep.news)
+        reasons.append(
+            {
+                run.folder.name: load_begun(folder / run.folder).reason
+                for run in sweep.runs
+                if not has_result(folder / run.folder)
+            }
+        )
+    if news[0] != news[1] or not news[0]:
+        yield f"decisions: {news[0]} and {news[1]}"
+    if reasons[0] != reasons[1]:
+        yield f"runs without a result: {reasons[0]} and {reasons[1]}"
+
+
+def _differences(folder: Path, runs: int | None) -> Iterator[str]:
     straight, cut = (
         sorted((folder / name).glob("*/*/result.json")) for name in ("straight", "cut")
     )
     names = [[file.parent.name for file in files] for files in (straight, cut)]
-    if names[0] != names[1] or len(straight) != runs:
+    if names[0] != names[1] or (runs is not None and len(straight) != runs):
         yield f"finished runs: {names[0]} and {names[1]}, expected {runs}"
     for one, other in zip(straight, cut, strict=False):
         name = one.parent.name
@@ -273,12 +310,12 @@ def _summary(result: Path) -> tuple[Any, Any]:
     return (run["metrics"], run["tags"]["weights_sha256"]), curves
 
 
-def _differences_in_mlflow(folder: Path, runs: int) -> Iterator[str]:
+def _differences_in_mlflow(folder: Path, runs: int | None) -> Iterator[str]:
     straight, cut = (_stored(folder, name) for name in ("straight", "cut"))
-    if len(cut) != runs:
+    if runs is not None and len(cut) != runs:
         yield f"expected {runs} runs in MLflow, found {len(cut)}"
     for key, stored in cut.items():
-        if stored["status"] != "FINISHED":
+        if runs is not None and stored["status"] != "FINISHED":  # no run is paused
             yield f"MLflow, {key}: {stored['status']}"
     for key in sorted(straight.keys() | cut.keys()):
         if straight.get(key) != cut.get(key):

@@ -156,6 +156,7 @@ OURS = {
         "arguments",
         "arrays",
         "comparison",
+        "config",  # the nearest name
         "exit_codes",
         "failures",
         "metrics",

@@ -53,6 +53,15 @@ KEYS = [
     *("machine.most_runs", "machine.compile", "machine.accelerator", "machine.retries"),
     *("loss._target_", "loss.gamma", "data.n", "data.root", "data.flip", "model.width", "loss.q"),
     *("optimizer.lr", "optimizer.beta1", "schedule.warmup", "lr", "nope", "loss.nope", "hydra"),
+    *(
+        "trials",
+        "sampler",
+        "sampler_seed",
+        "ema",
+        "loss.focal.gamma",
+        "loss.ce.x",
+        "loss.focl.gamma",
+    ),
     *("hydra.mode", "hydra/launcher", "hydra.sweeper.params", "hydra.run.dir", "defaults", "a.b.c"),
 ]
 VALUES = [
@@ -62,6 +71,13 @@ VALUES = [
     *("[]", "{}", "[0,1]", "[[[[[]]]]]", "{a:1}", "{a:{b:[1]}}", "{", "[" * 500, "x" * 5000),
     *("range(0,3)", "range(0,1000000)", "range(0,1e12,0.5)", "range(0,5,0)", "range(3,0)"),
     *("choice(1,2)", "choice()", "shuffle(1,2)", "sort(2,1)", "interval(0,1)", "glob(*)"),
+    *(
+        "tag(log,interval(1e-4,1e-1))",
+        "tag(log,interval(0,1))",
+        "int(interval(1,9))",
+        "interval(1,0)",
+    ),
+    *("tag(x,interval(0,1))", "interval(nan,inf)", "[interval(0,1)]", "interval(0,1),2", "(1,2)"),
     *("glob(zz*)", "tag(a,1)", "int(1.5)", "float(x)", "bool(2)", "str([1])", "range(0,nan)"),
     *("${seed}", "${epochs}", "${nope}", "${oc.env:NOPE}", "${oc.env:HOME}", "${", "${}", "$"),
     *(

@@ -22,6 +22,7 @@ from xent_bench.process.signals import Preempted
 from xent_bench.runs.begun import Unfinished, is_paused, load_begun, pause, paused_epoch
 from xent_bench.runs.files import LOCK, NOT_IN_MLFLOW, PREDICTIONS, has_result
 from xent_bench.runs.lacking import Asked, Lack, lacking
+from xent_bench.runs.pace import load_pace
 from xent_bench.runs.predictions import load
 from xent_bench.runs.val_at import val_at
 from xent_bench.training.checkpoint_files import epochs_in, last_checkpoint
@@ -214,6 +215,7 @@ def test_mlflow_has_a_paused_run_as_killed_with_its_reason(config):
     assert stored.info.status == "KILLED"
     assert stored.data.tags["paused"] == "paused after epoch 2 of 3"
     assert "failure" not in stored.data.tags
+    assert str(load_pace(run_folder(wanted))) == "epoch 2.0/3"  # and not at its end, scoring
     assert [step for step, _ in curve(wanted, "val/nll")] == [1, 2]
 
 

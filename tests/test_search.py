@@ -4,11 +4,12 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import answer
+from conftest import ROOT, answer
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -19,6 +20,9 @@ from scipy.stats import qmc
 from xent_bench.commands import train
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.of_one_loss import of_one_loss
+from xent_bench.config.schema import Train
+from xent_bench.designs.adaptive import FIRST
+from xent_bench.designs.cells import is_tuned
 from xent_bench.designs.dimensions import Choices, Interval, Space
 from xent_bench.designs.grid import grid
 from xent_bench.designs.search import combinations, number_of_runs, spaces_of
@@ -97,6 +101,16 @@ def test_the_points_are_a_scrambled_sobol_sequence_scaled_to_the_intervals():
             f"loss.gamma={float(f'{c:.4g}')}",
         )
         for a, b, c in zip(lr, momentum, gamma, strict=True)
+    ]
+
+
+def test_the_points_stay_what_they_were():
+    """Other points, of another version of SciPy, would train a search that is finished again."""
+    assert points(LR, "loss.ce.x=interval(0,1)", loss="ce", trials=4) == [
+        ("optimizer.lr=0.001698", "loss.x=0.9641"),
+        ("optimizer.lr=0.01481", "loss.x=0.4844"),
+        ("optimizer.lr=0.04337", "loss.x=0.603"),
+        ("optimizer.lr=0.0003732", "loss.x=0.06469"),
     ]
 
 
@@ -215,6 +229,16 @@ def test_only_hyper_parameters_with_several_values_are_searched():
     assert space == Space(
         "ce", (Choices("clip_norm", ("1", "2")), Choices("optimizer", ("adamw", "sgd"))), ()
     )
+
+
+def test_the_page_names_what_may_be_tuned():
+    page = (ROOT / "xent_bench/sweeps/README.md").read_text()
+    tops = {field.name for field in fields(Train) if is_tuned(field.name)}
+
+    assert tops == {"optimizer", "clip_norm", "ema"}
+    assert "`optimizer`, `optimizer.*`, `clip_norm`, `ema` and `loss.*`" in page
+    assert f"the first {FIRST} of these points" in page
+    assert f"At most {DIMENSIONS} keys" in page
 
 
 def test_a_loss_is_searched_over_a_limited_number_of_keys():

@@ -10,11 +10,14 @@ from written_run import edit, write_run
 
 from xent_bench.commands.report import main
 from xent_bench.comparison.by_hand import by_hand_note, false_rate, seeds_after
+from xent_bench.comparison.compare import compare
 from xent_bench.comparison.sequential import LOOKS, decide
 from xent_bench.comparison.yardsticks import with_ties
 from xent_bench.report.conclusion import conclusion
 from xent_bench.report.design_words import looks_table
 from xent_bench.report.notes import facts, warnings
+from xent_bench.runs.result import load_runs
+from xent_bench.runs.sweep_record import Sweep, save_sweep
 
 KEY = "test/nll"
 NOISE = (0.0, 0.012, -0.007, 0.004, -0.011, 0.009, 0.002, -0.005)  # of a seed, for every loss
@@ -317,6 +320,32 @@ def test_the_rate_of_a_look_by_hand_is_that_of_a_plain_simulation():
     assert false_rate([3, 10]) == pytest.approx(np.any(significant, axis=0).mean(), abs=0.005)
     assert "(3, then 7 more)" in by_hand_note([range(3), range(10)])
     assert "about 9 of 100 cases" in by_hand_note([range(3), range(10)])
+
+
+def test_a_report_points_out_that_seeds_were_added_by_hand(tmp_path):
+    write_sweep(tmp_path, {"ce": 8, "mae": 8}, None)
+    save_sweep(tmp_path / "tested", Sweep(None, "xent-train", [], earlier=((0, 1, 2),)))
+
+    assert any(
+        "Seeds were added in 2 steps (3, then 5 more)" in f for f in facts(compared(tmp_path))
+    )
+
+
+@pytest.mark.parametrize("earlier", [(), (tuple(range(8)),)])
+def test_seeds_of_one_step_are_no_looks_by_hand(tmp_path, earlier):
+    write_sweep(tmp_path, {"ce": 8, "mae": 8}, None)
+    save_sweep(tmp_path / "tested", Sweep(None, "xent-train", [], earlier=earlier))
+
+    assert not any("Seeds were added" in fact for fact in facts(compared(tmp_path)))
+
+
+def test_in_a_folder_with_other_comparisons_no_steps_are_told(tmp_path):
+    write_sweep(tmp_path, {"ce": 8, "mae": 8}, None)
+    write_run(tmp_path, "ce", 0, epochs=7)
+    save_sweep(tmp_path / "tested", Sweep(None, "xent-train", [], earlier=((0, 1, 2),)))
+    texts = [fact for one in compare(load_runs(tmp_path)) for fact in facts(one)]
+
+    assert not any("Seeds were added" in text for text in texts)
 
 
 def test_no_warning_is_made_of_a_design_that_went_as_declared(tmp_path):

@@ -162,6 +162,7 @@ TYPED = {
     "-m optimizer.lr=tag(lg,interval(1,2)) trials=2": "no such tag of an interval: lg; did you me",
     "-m optimizer.lr=interval(1) trials=2": "an interval is 'optimizer.lr=tag(log,interval(1e-4",
     "-m optimizer.lr=interval(1,2),interval(2,3) trials=2": "expected one interval, or a list",
+    "-m optimizer.lr=[interval(1,2)] trials=2": "optimizer.lr: an interval is no part of a list",
     "-m optimizer.lr=range(0,1e9,0.1) trials=2": "expected at most 10,000 values to choose from",
     "-m optimizer.lr=interval(1e-4,1) trials=6000 seed=0,1": "the sweep has 12,000 runs",
     "-m optimizer.lr=interval(1e-4,1) trials=0": "trials: expected at least 1, got 0",

@@ -102,7 +102,9 @@ def ours(config: DictConfig, folder: Path) -> Cost:
     with TemporaryDirectory(dir=folder) as temporary, Notice() as notice:
         place, watch = Path(temporary), Stopwatch()
         checkpointing = Checkpointing(place, config.machine, notice)
-        trainer = build_trainer(config, checkpointing, Progress("bench", place), watch)
+        trainer = build_trainer(
+            config, checkpointing, Progress("bench", place, config.epochs), watch
+        )
         data, splits = images_of(config)
         parts = resolve(config)
         loaders = build_loaders(config, parts, data, splits, trainer.strategy.root_device)

@@ -4,24 +4,19 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xent_bench.comparison.yardsticks import PRIMARY, with_ties
-from xent_bench.config.nearest import hint
 from xent_bench.exit_codes import one_line_errors
-from xent_bench.failures import UsageError
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.report.options import parser
-from xent_bench.runs.files import RUN_ID
 from xent_bench.runs.trusted import import_trusted
 
 if TYPE_CHECKING:
     from xent_bench.comparison.compare import Comparison, Options
-    from xent_bench.runs.begun import Unfinished
-    from xent_bench.runs.result import Run
     from xent_bench.tables import Table
 
 
@@ -29,20 +24,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script xent-report."""
     replace_what_cannot_be_shown()
     report_parser = parser()
-    options = report_parser.parse_args(arguments)
+    options = report_parser.parse_intermixed_args(arguments)
     with one_line_errors("xent-report"):
         import_trusted(report_parser, options)
         report(options)
 
 
 def report(options: argparse.Namespace) -> None:
-    """Compare the runs of a folder or of an MLflow store, and write what the options ask for."""
+    """Compare the runs of folders and MLflow stores, and write what the options ask for."""
     from xent_bench.comparison.compare import compare  # SciPy is slow to import
+    from xent_bench.report.places import folder_finder, load_places, store_to_publish
 
-    runs, unfinished = _load(options.runs, options.experiment)
+    store = store_to_publish(options.runs) if options.publish else None
+    places = load_places(options.runs, options.experiment)
+    runs = [run for place in places for run in place.runs]
+    unfinished = [run for place in places for run in place.unfinished]
     comparisons = compare(runs, unfinished, _options(options))
+    over_tasks = options.tasks or len(places) > 1
     try:
-        _print(comparisons, options)
+        _print(comparisons, options, over_tasks=over_tasks)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # xent-report | head; Rich turns it into an exit
         # the files below are written nevertheless
@@ -50,67 +50,20 @@ def report(options: argparse.Namespace) -> None:
     if options.picture is not None:
         from xent_bench.report.plots import draw
 
-        draw(comparisons, options.picture)
+        draw(comparisons, options.picture, over_tasks=over_tasks)
         print(f"Picture: {options.picture}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        find_folder = _folder_finder(options.runs, Path(folder))
+        find_folder = folder_finder(places, Path(folder))
         if options.page is not None:
             from xent_bench.report.page import write_page
 
-            write_page(comparisons, options.page, find_folder)
+            write_page(comparisons, options.page, find_folder, over_tasks=over_tasks)
             print(f"Page: {options.page}", file=sys.stderr)
         if options.publish:
             from xent_bench.report.publish import publish
 
-            store = options.runs if _is_store(options.runs) else None
             for place in publish(comparisons, store, find_folder):
                 print(f"Published: {place}", file=sys.stderr)
-
-
-def _folder_finder(place: str, folder: Path) -> Callable[["Run"], Path]:
-    """A function that returns the folder with a run's files.
-
-    If the runs are in a store, it fetches a run's files into `folder`, once.
-    """
-    if not _is_store(place):
-        return lambda run: run.folder or folder
-    fetched: dict[str, Path] = {}
-
-    def find_folder(run: "Run") -> Path:
-        from xent_bench.tracking.stored_runs import fetch
-
-        run_id = run.tags[RUN_ID]
-        if run_id not in fetched:
-            fetched[run_id] = fetch(run, place, folder)
-        return fetched[run_id]
-
-    return find_folder
-
-
-def _load(place: str, experiment: str | None) -> tuple[list["Run"], list["Unfinished"]]:
-    """Finished and unfinished runs of a folder or a store; ValueError for an unknown experiment."""
-    if _is_store(place):
-        from xent_bench.tracking.stored_runs import load_stored_runs  # MLflow takes two seconds
-
-        runs, unfinished = load_stored_runs(place, experiment)
-    else:
-        from xent_bench.runs.begun import load_unfinished
-        from xent_bench.runs.result import load_runs
-
-        unfinished = load_unfinished(Path(place))
-        runs = load_runs(Path(place))
-    if experiment is not None:
-        experiments = {run.experiment for run in runs}
-        if experiment not in experiments:
-            expected = f"expected one of {', '.join(sorted(experiments))}, got {experiment}"
-            raise UsageError(f"--experiment: {expected}{hint(experiment, experiments)}")
-        runs = [run for run in runs if run.experiment == experiment]
-        unfinished = [run for run in unfinished if run.experiment == experiment]
-    return runs, unfinished
-
-
-def _is_store(place: str) -> bool:
-    return "://" in place
 
 
 def _options(options: argparse.Namespace) -> "Options":
@@ -126,7 +79,9 @@ def _options(options: argparse.Namespace) -> "Options":
     )
 
 
-def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> None:
+def _print(
+    comparisons: Sequence["Comparison"], options: argparse.Namespace, *, over_tasks: bool
+) -> None:
     if options.form == "csv":
         from xent_bench.report import csv_records as records
         from xent_bench.tables import print_csv
@@ -136,7 +91,10 @@ def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> 
             records_of = partial(records.power, points=options.power)
         elif options.trials:
             records_of = records.trials
-        print_csv([record for comparison in comparisons for record in records_of(comparison)])
+        every = [record for comparison in comparisons for record in records_of(comparison)]
+        if over_tasks and not (options.trials or options.power is not None):
+            every += records.tasks(comparisons)
+        print_csv(every)
         return
     from xent_bench.runs.mixtures import separated
     from xent_bench.runs.sweep_record import without_result
@@ -146,6 +104,8 @@ def _print(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> 
     for comparison in comparisons:
         _show(comparison, options, SHOW[options.form])
     _show_across(comparisons, options)
+    if over_tasks:
+        _show_over_tasks(comparisons, options)
     runs = [run for comparison in comparisons for run in comparison.runs]
     swept = sorted({run.folder.parent for run in runs if run.folder is not None})
     TEXT[options.form]([f"\n{line}" for line in [*separated(runs), *without_result(swept)]])
@@ -165,26 +125,51 @@ def _show_across(comparisons: Sequence["Comparison"], options: argparse.Namespac
         TEXT[options.form]([across_sentence(conditions)])
 
 
+def _show_over_tasks(comparisons: Sequence["Comparison"], options: argparse.Namespace) -> None:
+    """Print mean ranks over tasks, their tests, and what follows, or why there are none."""
+    from xent_bench.report.task_tables import task_parts
+    from xent_bench.tables import FORMS, TEXT
+
+    if options.power is not None or options.trials:
+        return
+    parts = task_parts(comparisons)
+    in_brief = options.form == "table" and not options.legend
+    for table in parts.tables:
+        FORMS[options.form](table.in_brief() if in_brief else table)
+    TEXT[options.form](parts.remarks)
+    TEXT[options.form]([f"\n{parts.conclusion}"])
+
+
+def _asked_for(comparison: "Comparison", options: argparse.Namespace) -> Iterator["Table"]:
+    """The tables of --power and of --trials."""
+    from xent_bench.report import comparison_tables as tables
+    from xent_bench.report.cost_table import costs_of_power
+    from xent_bench.report.search_tables import search_tables
+
+    if options.power is not None:
+        yield tables.power(comparison, options.power)
+        if (costs := costs_of_power(comparison, options.power)) is not None:
+            yield costs
+    if options.trials:
+        yield tables.trials(comparison)
+        yield from search_tables(comparison)
+
+
 def _show(
     comparison: "Comparison", options: argparse.Namespace, show: Callable[["Table"], None]
 ) -> None:
     from xent_bench.report import comparison_tables as tables
     from xent_bench.report.class_size_tables import class_size_tables
     from xent_bench.report.conclusion import conclusion
-    from xent_bench.report.cost_table import costs_of_power
     from xent_bench.report.notes import facts, legend, warnings
     from xent_bench.report.shift_tables import foreign_table, shift_table
     from xent_bench.report.truth_table import label_notes, truth_table
     from xent_bench.report.worst_group_table import worst_group_table
     from xent_bench.tables import TEXT
 
-    if options.power is not None:
-        show(tables.power(comparison, options.power))
-        if (costs := costs_of_power(comparison, options.power)) is not None:
-            show(costs)
-    if options.trials:
-        show(tables.trials(comparison))
     if options.trials or options.power is not None:
+        for table in _asked_for(comparison, options):
+            show(table)
         return
     shown = [tables.levels(comparison)]
     if comparison.contrasts:

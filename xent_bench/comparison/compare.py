@@ -3,22 +3,29 @@
 This module computes and prints nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from xent_bench.comparison.boundary import Boundary, confidence_of
+from xent_bench.comparison.confirmed import with_fresh_apart
 from xent_bench.comparison.contrasts import (
     Contrast,
     Field,
-    Flip,
     Leaders,
     contrasts,
-    flips,
     leaders,
 )
 from xent_bench.comparison.control import Control, control_of
 from xent_bench.comparison.declared import Sequential, boundary_of, designs_of, sequential
+from xent_bench.comparison.fairness import (
+    budget,
+    confounded,
+    placed_by,
+    tried_by_loss,
+    unequal,
+)
+from xent_bench.comparison.flips import Flip, flips
+from xent_bench.comparison.row import Row, most_rivals, row_of
 from xent_bench.comparison.setting import (
     Setting,
     identity_of,
@@ -26,16 +33,17 @@ from xent_bench.comparison.setting import (
     name_of,
     setting_of,
 )
-from xent_bench.comparison.stats import Estimate, choice_widening, estimate
 from xent_bench.comparison.still_falling import still_falling
 from xent_bench.comparison.trials import EmptyCell, Trial, empty_cells, trials_of
 from xent_bench.comparison.trust import VERDICT_PREFIXES, trust
-from xent_bench.comparison.tuning import Choice, at_edge, budget, choose, confounded, unequal
+from xent_bench.comparison.tuned_space import at_edge
+from xent_bench.comparison.tuning import choose
 from xent_bench.comparison.yardsticks import CHOOSE_BY, PRIMARY, YARDSTICKS, Yardstick, by_key
+from xent_bench.config.design_keys import DESIGN
 from xent_bench.config.nearest import hint
 from xent_bench.failures import UsageError
 from xent_bench.runs.begun import Unfinished
-from xent_bench.runs.design import Design
+from xent_bench.runs.design import Design, design_of
 from xent_bench.runs.result import Run
 
 BASELINE = "ce"
@@ -46,61 +54,11 @@ class Options(NamedTuple):
 
     baseline: str | None = None  # None: ce, if the comparison has it
     yardsticks: tuple[Yardstick, ...] = YARDSTICKS
-    choose_by: str = CHOOSE_BY  # metric on val that chooses hyper-parameters
+    # metric on val that chooses hyper-parameters; empty: that of the runs' design, or CHOOSE_BY
+    choose_by: str = ""
     rank_anyway: bool = False  # rank also where losses were not tuned alike
     primary: str = PRIMARY  # key of the metric that decides which loss is better
     is_primary_asked: bool = False  # whether `primary` holds even if runs declare another one
-
-
-class Row(NamedTuple):
-    """Results of one loss with its chosen hyper-parameters, over its seeds."""
-
-    choice: Choice
-    estimates: dict[str, Estimate]  # by metric key, of the metrics that every run has
-    scaled_map: str  # formula of temperature scaling for this loss, such as softmax(z / T)
-
-    @property
-    def label(self) -> str:
-        """Name of the loss."""
-        return self.trial.loss
-
-    @property
-    def trial(self) -> Trial:
-        """The trial that all seeds together choose: the one to train with."""
-        return self.choice.trial
-
-    @property
-    def runs(self) -> list[Run]:
-        """Reported runs, one for each seed: a run of the trial that the other seeds choose."""
-        return self.choice.runs
-
-    @property
-    def trials(self) -> int:
-        """Number of trials among which the loss's trial was chosen; 1 for an untuned loss."""
-        return max(1, len(self.choice.candidates))
-
-    @property
-    def n(self) -> int:
-        """Number of seeds with a finished run."""
-        return len(self.runs)
-
-    @property
-    def seconds(self) -> float | None:
-        """Mean duration of a run in seconds, evaluation included; None without a run."""
-        return fmean(run.seconds for run in self.runs) if self.n else None
-
-    @property
-    def examples_per_second(self) -> float | None:
-        """Mean training speed of the runs that recorded theirs; None if no run did."""
-        recorded = [run.examples_per_second for run in self.runs]
-        speeds = [speed for speed in recorded if speed is not None]
-        return fmean(speeds) if speeds else None
-
-    @property
-    def at_bound(self) -> int:
-        """Number of these runs whose fit found no best temperature within the bounds."""
-        share = self.estimates.get("test_ts/temperature_at_bound")
-        return round(self.n * share.mean) if share else 0
 
 
 class Comparison(NamedTuple):
@@ -126,6 +84,7 @@ class Comparison(NamedTuple):
     runs: list[Run]
     field: Field  # the runs that compete, and how errors are computed
     sequential: Sequential | None  # None if the runs declare no sequential design
+    sampler: str = ""  # by which losses have different points; empty: they share them
 
     @property
     def baseline(self) -> str | None:
@@ -136,6 +95,11 @@ class Comparison(NamedTuple):
     def is_tuned(self) -> bool:
         """Whether any loss had more than one trial to choose from."""
         return any(row.trials > 1 for row in self.rows)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether all tuned losses are reported by fresh seeds, which chose nothing."""
+        return any(row.choice.is_confirmed for row in self.rows)
 
 
 def compare(
@@ -179,20 +143,23 @@ def _comparison(
 ) -> Comparison:
     designs = designs_of([*runs, *unfinished])
     options = _declared(options, designs)
+    options = options._replace(choose_by=options.choose_by or _search_by(runs))
     trials = trials_of(runs, unfinished, options.choose_by)
+    trials = with_fresh_apart(trials, options.choose_by)
     choices = choose(trials, options.choose_by)
     boundary = boundary_of(designs)
-    rows = [_row(choice, boundary) for choice in choices.values()]
     tuned_over = budget(trials, choices)
+    tried = tried_by_loss(trials, tuned_over)
+    rows = [row_of(choice, tried[loss], boundary) for loss, choice in choices.items()]
     differing = confounded(tuned_over)
-    chosen = {loss: choice for loss, choice in choices.items() if len(choice.candidates) > 1}
-    candidates = {id(trial) for choice in chosen.values() for trial in choice.candidates}
-    tried = [trial for trial in trials if id(trial) in candidates or trial.has_diverged]
+    chosen = {row.label: row.trial for row in rows if row.trials > 1 and row.choice.candidates}
+    budgeted = set(map(id, tuned_over))
+    ends = [trial for trial in trials if id(trial) in budgeted or trial.has_diverged]
     unfair = "; ".join(filter(None, [unequal(tuned_over), *differing]))
     unranked = "" if options.rank_anyway else unfair
     rows.sort(key=lambda row: row.label if unranked else _order(row, options))
     ranked = {} if unranked else {row.label: row.runs for row in rows if row.n}
-    field = Field(ranked, max(row.trials for row in rows), boundary)
+    field = Field(ranked, most_rivals(rows), boundary)
     baseline = _baseline(rows, options)
     yardsticks = by_key(options.yardsticks)
     course = None
@@ -201,7 +168,7 @@ def _comparison(
         course = sequential(
             trials, competing, designs, baseline, options.yardsticks, options.primary
         )
-        field = Field(course.used, 1, boundary)
+        field = Field(course.used, (1, 1), boundary)
     decisions = course and course.decisions
     differences = (
         contrasts(field, baseline, options.yardsticks, options.primary, decisions)
@@ -225,13 +192,14 @@ def _comparison(
         _falling(finished),
         flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
         _empty_cells(trials, course),
-        at_edge(tried, {loss: choice.trial for loss, choice in chosen.items()}),
+        at_edge(ends, chosen),
         unfinished,
         differing,
         control_of(runs),
         runs,
         field,
         course,
+        placed_by(tuned_over),
     )
 
 
@@ -277,15 +245,7 @@ def _order(row: Row, options: Options) -> tuple[float, str]:
     return (-by.better * estimated.mean if estimated else float("inf")), row.label
 
 
-def _row(choice: Choice, boundary: Boundary | None) -> Row:
-    runs = choice.runs
-    first = runs[0].metrics if runs else ()
-    keys = [key for key in first if all(key in run.metrics for run in runs)]
-    widening = choice_widening(len(runs), len(choice.candidates))
-    confidence = confidence_of(boundary, len(runs))
-    estimates = {
-        key: estimate([run.metrics[key] for run in runs], confidence, widening=widening)
-        for key in keys
-    }
-    maps = [run.tags["scaled_map"] for run in runs if "scaled_map" in run.tags]
-    return Row(choice, estimates, (maps or ["softmax(z / T)"])[0])
+def _search_by(runs: Iterable[Run]) -> str:
+    """The metric on val by which the runs' search chose; CHOOSE_BY without a search."""
+    metrics = Counter(design_of(run.tags).search_by for run in runs if DESIGN in run.tags)
+    return metrics.most_common(1)[0][0] if metrics else CHOOSE_BY

@@ -4,7 +4,6 @@ Tests are corrected in three families, and each family has a false positive in a
 comparisons: (1) the primary metric, over all losses; (2) the secondary metrics, which the
 conclusion quotes, over all of these metrics and all losses; (3) the marks of the best loss, for
 each column over all pairs of losses. Other metrics get no verdict.
-
 Where runs declare a sequential design, every p and every interval holds at all of its looks.
 """
 
@@ -21,10 +20,11 @@ from xent_bench.comparison.sequential import SAME, TIE, Decision, up_to_now
 from xent_bench.comparison.stats import (
     LEVEL,
     Difference,
-    choice_widening,
+    Rivals,
     difference,
     holm,
     p_of_all_pairs,
+    widest,
 )
 from xent_bench.comparison.yardsticks import Yardstick, quoted
 from xent_bench.runs.result import Run
@@ -53,13 +53,13 @@ class Contrast(NamedTuple):
 class Field(NamedTuple):
     """The competing losses' runs, and how errors are to be computed.
 
-    `trials` is the largest number of trials that a loss was chosen from, `boundary` that of a
+    `rivals` are the largest numbers of trials that a loss was chosen from, `boundary` is that of a
     sequential design, None without one. With a boundary, the runs of a loss are in the order of
     seeds and go up to a look.
     """
 
     runs: Runs
-    trials: int
+    rivals: Rivals
     boundary: Boundary | None = None
 
     def paired(self, label: str, other: str, key: str) -> Pairs:
@@ -74,7 +74,7 @@ class Field(NamedTuple):
         ours, theirs = zip(*((a.metrics[by.key], b.metrics[by.key]) for a, b in pairs), strict=True)
         if self.boundary is not None:
             return up_to_now(ours, theirs, by.tie, by.better, self.boundary)
-        widening = choice_widening(len(pairs), self.trials)
+        widening = widest(len(pairs), self.rivals)
         return difference(ours, theirs, by.tie, by.better, widening=widening)
 
     def p_of_all_pairs(self, values: Sequence[Sequence[float]]) -> list[float | None]:
@@ -83,13 +83,12 @@ class Field(NamedTuple):
         With a boundary, p holds at every look; None if the seeds are not those of a look.
         """
         n = len(values[0])
-        ps = p_of_all_pairs(values, choice_widening(n, self.trials))
+        ps = p_of_all_pairs(values, widest(n, self.rivals))
         if self.boundary is None:
             return ps
         if n not in self.boundary.looks:
             return [None] * len(ps)
-        weight = self.boundary.weight(n)
-        return [None if p is None else self.boundary.p(p / weight) for p in ps]
+        return [None if p is None else self.boundary.p(p / self.boundary.weight(n)) for p in ps]
 
 
 def contrasts(
@@ -263,38 +262,3 @@ def _alike(runs: Runs) -> dict[str, str]:
         )
         first[label] = next(twins, label)
     return first
-
-
-class Flip(NamedTuple):
-    """A pair of losses whose order by NLL changes with temperature scaling."""
-
-    as_trained: str  # label of the better loss as trained
-    scaled: str  # label of the better loss after scaling
-    shown: bool  # whether both orders are significant, corrected over all pairs of losses
-
-
-def flips(field: Field, raw: Yardstick, scaled: Yardstick) -> list[Flip]:
-    """Find the pairs of losses whose order by a yardstick changes with temperature scaling.
-
-    A change of order is shown if both differences are significant: the larger of their two p,
-    corrected over all pairs of losses (Bonferroni), is below LEVEL.
-    """
-    changed, tested_pairs = [], 0
-    for one, other in combinations(field.runs, 2):
-        pairs = [field.paired(one, other, by.key) for by in (raw, scaled)]
-        if not all(pairs):
-            continue
-        tested_pairs += 1
-        before, after = (_total(runs, by) for runs, by in zip(pairs, (raw, scaled), strict=True))
-        if before * after < 0:
-            first, second = (one, other) if raw.better * before > 0 else (other, one)
-            ps = [
-                field.difference(runs, by).p for runs, by in zip(pairs, (raw, scaled), strict=True)
-            ]
-            changed.append((first, second, max(1.0 if p is None else p for p in ps)))
-    return [Flip(first, second, tested_pairs * p < LEVEL) for first, second, p in changed]
-
-
-def _total(pairs: Pairs, by: Yardstick) -> float:
-    """Sum of the differences over the pairs; it has the sign of their mean."""
-    return sum(one.metrics[by.key] - other.metrics[by.key] for one, other in pairs)

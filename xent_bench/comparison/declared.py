@@ -116,14 +116,18 @@ def sequential(
 def courses_of(
     trials: Sequence[Trial], chosen: Mapping[str, Trial], baseline: str, key: str
 ) -> Courses:
-    """Order the runs of each loss's chosen trial by seed, from the first fresh seed on."""
+    """Order the runs of each loss's chosen trial by seed, from the first fresh seed on.
+
+    Another trial may have fresh seeds too, if it was the best before more trials were drawn.
+    """
     others = [trial for trial in trials if not any(trial is one for one in chosen.values())]
-    searched = max((max(_begun(trial), default=-1) for trial in others), default=-1)
+    searched = max((max(_searched(trial), default=-1) for trial in others), default=-1)
     seeds = sorted(seed for seed in _begun(chosen[baseline]) if seed > searched)
     runs: dict[str, list[Run]] = {}
     scores: dict[str, list[float]] = {}
     for label, trial in chosen.items():
-        by_seed = {int(run.params["seed"]): run for run in trial.runs}
+        finished = [run for run in _all(trial) if isinstance(run, Run)]
+        by_seed = {int(run.params["seed"]): run for run in finished}
         ended = by_seed.keys() | _failed(trial)
         course = list(takewhile(ended.__contains__, seeds))
         runs[label] = [by_seed[seed] for seed in course if seed in by_seed]
@@ -135,7 +139,17 @@ def courses_of(
     return Courses(seeds, runs, scores, same)
 
 
+def _all(trial: Trial) -> list[Run | Unfinished]:
+    """Every run of a trial, those with fresh seeds too."""
+    return [*trial.runs, *trial.unfinished, *trial.fresh]
+
+
 def _begun(trial: Trial) -> set[int]:
+    return {int(run.params["seed"]) for run in _all(trial)}
+
+
+def _searched(trial: Trial) -> set[int]:
+    """Seeds by which a trial was compared with the other trials of its loss."""
     return trial.seeds | trial.unfinished_seeds
 
 
@@ -143,8 +157,9 @@ def _failed(trial: Trial) -> set[int]:
     """Seeds with a run that failed: it was neither stopped nor paused, and is not running."""
     return {
         int(run.params["seed"])
-        for run in trial.unfinished
-        if not (was_stopped(run) or is_paused(run) or run.reason == RUNNING)
+        for run in _all(trial)
+        if isinstance(run, Unfinished)
+        and not (was_stopped(run) or is_paused(run) or run.reason == RUNNING)
     }
 
 
@@ -165,7 +180,7 @@ def _is_sound(design: Design) -> bool:
 
 
 def _departures(design: Design, baseline: str, by: Yardstick) -> list[str]:
-    """In what a comparison differs from what the design declared, in words."""
+    """Differences between a comparison and what its design declared, in words."""
     declared = by_key(YARDSTICKS)[design.primary]
     departures = []
     if by.key != design.primary:

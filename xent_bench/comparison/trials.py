@@ -7,7 +7,8 @@ from itertools import product
 from typing import NamedTuple, TypeAlias
 
 from xent_bench.comparison.stats import Estimate, estimate
-from xent_bench.runs.begun import Unfinished
+from xent_bench.runs.begun import Unfinished, is_paused
+from xent_bench.runs.design import design_of
 from xent_bench.runs.result import Run
 from xent_bench.runs.start import CONDITIONS
 
@@ -18,6 +19,8 @@ SETTING = (
     *CONDITIONS,
     *("epochs", "batch_size", "accumulate", "precision", "choose", "choose_by", "patience"),
 )
+
+POINTS = 4  # trials, from which on values that never recur are points and no grid
 
 Natural: TypeAlias = tuple[bool, float, str]  # sort key, see `natural`
 
@@ -30,6 +33,8 @@ class Trial(NamedTuple):
     runs: list[Run]  # finished runs, one for each seed
     unfinished: list[Unfinished]
     score: Estimate | None  # on val, over the finished runs; None if one of them lacks the metric
+    # runs with seeds that the search lacked, which choose nothing: see comparison/confirmed.py
+    fresh: Sequence[Run | Unfinished] = ()
 
     @property
     def label(self) -> str:
@@ -51,17 +56,32 @@ class Trial(NamedTuple):
     @property
     def seeds(self) -> set[int]:
         """Seeds with a finished run."""
-        return {int(run.params["seed"]) for run in self.runs}
+        return set(map(seed_of, self.runs))
 
     @property
     def unfinished_seeds(self) -> set[int]:
         """Seeds with a run that was begun and has no result."""
-        return {int(run.params["seed"]) for run in self.unfinished}
+        return set(map(seed_of, self.unfinished))
 
     @property
     def has_diverged(self) -> bool:
         """Whether the training of a run stopped because its loss became infinite or NaN."""
         return any(run.reason.startswith("Diverged") for run in self.unfinished)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a run was paused, as successive halving leaves the trials that go no further."""
+        return any(map(is_paused, self.unfinished))
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the point was drawn by a search, not listed by its user."""
+        return any(design_of(run.tags).is_search for run in _all(self))
+
+    @property
+    def fresh_runs(self) -> list[Run]:
+        """Finished runs with seeds that the search did not have."""
+        return [run for run in self.fresh if isinstance(run, Run)]
 
     @property
     def shared(self) -> dict[str, str]:
@@ -91,6 +111,11 @@ def number(text: str | None) -> float | None:
         return None
 
 
+def seed_of(run: Run | Unfinished) -> int:
+    """The seed with which a run was trained."""
+    return int(run.params["seed"])
+
+
 def is_hyper(key: str) -> bool:
     """Whether a run's parameter is a hyper-parameter that may be tuned."""
     return key not in ("loss", "seed") and key.partition(".")[0] not in SETTING
@@ -114,19 +139,28 @@ def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: 
     trials = []
     for finished, others in groups.values():
         first: Run | Unfinished = finished[0] if finished else others[0]
-        scores = [run.metrics[choose_by] for run in finished if choose_by in run.metrics]
-        score = estimate(scores) if finished and len(scores) == len(finished) else None
+        score = mean_score(finished, choose_by)
         trials.append(Trial(first.params["loss"], _varied(first, varying), finished, others, score))
     return trials
+
+
+def mean_score(runs: Sequence[Run], key: str) -> Estimate | None:
+    """Mean of a metric over runs, with its interval; None without runs or if one lacks it."""
+    scores = [run.metrics[key] for run in runs if key in run.metrics]
+    return estimate(scores) if runs and len(scores) == len(runs) else None
 
 
 def empty_cells(trials: Sequence[Trial]) -> list[EmptyCell]:
     """Find the cells of the grid of losses, hyper-parameters and seeds in which no run was begun.
 
-    Hyper-parameter values that only one of several losses tried are not part of the grid.
+    Hyper-parameter values that only one of several losses tried are not part of the grid. Where a
+    loss tried points and no grid, its cells are its points with the seeds of the search, and its
+    chosen trial with the fresh seeds.
     """
     losses = list(dict.fromkeys(trial.loss for trial in trials))
-    seeds = sorted({_seed(run) for trial in trials for run in _all(trial)}, key=int)
+    confirmed = {trial.loss for trial in trials if trial.fresh}
+    searched = [trial for trial in trials if trial.loss in confirmed] or trials
+    seeds = sorted({_seed(run) for trial in searched for run in _all(trial)}, key=int)
     tried = dict.fromkeys((tuple(trial.shared.items()), trial.loss) for trial in trials)
     count = Counter(shared for shared, _ in tried)
     grid = [dict(shared) for shared in count if count[shared] > 1 or len(losses) == 1]
@@ -134,13 +168,45 @@ def empty_cells(trials: Sequence[Trial]) -> list[EmptyCell]:
     for loss in losses:
         of_loss = [trial for trial in trials if trial.loss == loss]
         begun = {(frozenset(t.varied.items()), _seed(run)) for t in of_loss for run in _all(t)}
-        for inside, shared, seed in product(_unique(map(_inside, of_loss)), grid, seeds):
-            varied = shared | inside
+        for varied, seed in product(_points(of_loss, grid), seeds):
             if (frozenset(varied.items()), seed) not in begun:
-                label = Trial(loss, varied, [], [], None).label
-                command = retyped(_all(of_loss[0])[0].command, varied | {"seed": seed})
-                cells.append(EmptyCell(label, seed, command))
-    return cells
+                cells.append(_empty(of_loss[0], varied, seed))
+    return cells + _without_fresh(trials)
+
+
+def _points(of_loss: Sequence[Trial], grid: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The hyper-parameters of a loss's cells: its points, or its own values on the shared grid.
+
+    They are points if none of several values recurs: a drawn point has values of its own.
+    """
+    insides = _unique(map(_inside, of_loss))
+    shared = _unique(trial.shared for trial in of_loss)
+    if len(of_loss) >= POINTS and len(of_loss) == len(insides) == len(shared):
+        return [trial.varied for trial in of_loss]
+    return [values | inside for inside, values in product(insides, grid)]
+
+
+def _without_fresh(trials: Sequence[Trial]) -> list[EmptyCell]:
+    """Cells of trials that have some of the fresh seeds and lack others.
+
+    A design that adds seeds until losses are told apart has none: it leaves them out on purpose.
+    """
+    every = [trial for trial in trials if trial.fresh]
+    if any(design_of(run.tags).is_sequential for trial in every for run in trial.fresh):
+        return []
+    seeds = sorted({_seed(run) for trial in every for run in trial.fresh}, key=int)
+    return [
+        _empty(trial, trial.varied, seed)
+        for trial in every
+        for seed in seeds
+        if seed not in map(_seed, trial.fresh)
+    ]
+
+
+def _empty(trial: Trial, varied: dict[str, str], seed: str) -> EmptyCell:
+    """The cell of a trial's loss with these hyper-parameters, and the command that trains it."""
+    label = Trial(trial.loss, varied, [], [], None).label
+    return EmptyCell(label, seed, retyped(_all(trial)[0].command, varied | {"seed": seed}))
 
 
 def retyped(command: str, changes: Mapping[str, str]) -> str:

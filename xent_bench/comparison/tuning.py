@@ -1,23 +1,24 @@
-"""Choice of hyper-parameters for each loss on val, and checks that the choice was fair.
+"""Choice of hyper-parameters for each loss on val.
 
 A loss is reported *as tuned*: for each seed, the other seeds choose a trial on val, and that
 trial's run with the left-out seed is reported. If the same seeds chose and reported, the best of
 equally good trials would look better than it is, because a run that is lucky on val is lucky on
-test.
+test. Where the chosen trial has fresh seeds, which chose nothing, these are reported instead.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple, TypeAlias
 
-from xent_bench.comparison.trials import Trial, natural, number
+from xent_bench.comparison.trials import Trial, natural, seed_of
 from xent_bench.comparison.yardsticks import LARGER_IS_BETTER
 from xent_bench.runs.result import Run
 
 SECOND = {"val/nll": "val/top1"}  # metric that breaks a tie; for all other scores val/nll
 DIGITS = 12  # decimals to which scores are rounded; scores equal after that are a tie
+FRESH = 2  # seeds that the chosen trials of all tuned losses need, to be reported by fresh seeds
 ENOUGH = 0.5  # a trial with less than this share of the largest trial's seeds is left out
 
 Place: TypeAlias = tuple[float, ...]  # sort key of a trial; smaller is better
@@ -32,17 +33,42 @@ class Choice(NamedTuple):
     left_out: list[str]  # labels of trials that could not be compared, with the reason
     tie: str  # sentence on how a tie was broken; empty if there was none
     flatters: bool = False  # whether the only seed that chose is also the one reported
+    is_confirmed: bool = False  # whether the reported runs have fresh seeds, which chose nothing
+
+    @property
+    def begun(self) -> int:
+        """Number of runs that were begun to report the loss, finished or not."""
+        trial = self.trial
+        return max(len(self.runs), len(trial.fresh) if self.is_confirmed else trial.begun)
 
 
 def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Choice]:
     """Choose for each loss the trial with the best mean of `choose_by` over the shared seeds.
 
+    The fresh seeds of `Trial.fresh` choose nothing. They alone are reported if the chosen trials of
+    all tuned losses have FRESH of them in common: see comparison/confirmed.py, which finds them.
     ValueError if a loss has several trials and one of them lacks that score.
     """
     by_loss: dict[str, list[Trial]] = {}
     for trial in trials:
         by_loss.setdefault(trial.loss, []).append(trial)
-    return {loss: _choose(group, choose_by) for loss, group in by_loss.items()}
+    choices = {loss: _choose(group, choose_by) for loss, group in by_loss.items()}
+    tuned = [loss for loss, group in by_loss.items() if _is_tuned(choices[loss], group)]
+    fresh = [{seed_of(run) for run in choices[loss].trial.fresh_runs} for loss in tuned]
+    if not fresh or len(set.intersection(*fresh)) < FRESH:
+        return choices
+    return choices | {loss: _confirmed(choices[loss]) for loss in tuned}
+
+
+def _is_tuned(choice: Choice, trials: Sequence[Trial]) -> bool:
+    """Whether the reported trial is the best of several, finished or paused."""
+    several = len(choice.candidates) > 1 or any(trial.is_paused for trial in trials)
+    return bool(choice.candidates) and (several or bool(choice.trial.fresh))
+
+
+def _confirmed(choice: Choice) -> Choice:
+    """The choice, reported by the fresh seeds of the chosen trial."""
+    return choice._replace(runs=choice.trial.fresh_runs, flatters=False, is_confirmed=True)
 
 
 def _choose(trials: Sequence[Trial], choose_by: str) -> Choice:
@@ -61,7 +87,7 @@ def _choose(trials: Sequence[Trial], choose_by: str) -> Choice:
         runs = _reported(candidates, shared, choose_by)
         return Choice(best, runs, candidates, left_out, tie)
     # only one seed is shared and chooses; report the chosen trial's other seeds, if it has any
-    runs = [run for run in best.runs if int(run.params["seed"]) not in shared]
+    runs = [run for run in best.runs if seed_of(run) not in shared]
     return Choice(best, runs or best.runs, candidates, left_out, tie, flatters=not runs)
 
 
@@ -111,7 +137,7 @@ def _reported(candidates: Sequence[Trial], shared: set[int], choose_by: str) -> 
     runs = []
     for seed in sorted(set.union(*(trial.seeds for trial in candidates))):
         chosen = _best(candidates, shared - {seed}, choose_by)
-        runs += [run for run in chosen.runs if int(run.params["seed"]) == seed]
+        runs += [run for run in chosen.runs if seed_of(run) == seed]
     return runs
 
 
@@ -133,14 +159,15 @@ def mean_cost(trial: Trial, seeds: set[int], key: str) -> float:
 
     Smaller is always better; infinite if a run lacks the metric or no run has one of the seeds.
     """
-    metrics = [run.metrics.get(key) for run in trial.runs if int(run.params["seed"]) in seeds]
+    metrics = [run.metrics.get(key) for run in trial.runs if seed_of(run) in seeds]
     scores = [score for score in metrics if score is not None]
     if not scores or len(scores) < len(metrics):
         return math.inf
-    return round(_sign(key) * fmean(scores), DIGITS)
+    return round(sign_of(key) * fmean(scores), DIGITS)
 
 
-def _sign(key: str) -> int:
+def sign_of(key: str) -> int:
+    """The sign that makes a smaller value of this metric the better one."""
     return -1 if key.partition("/")[2] in LARGER_IS_BETTER else 1
 
 
@@ -183,69 +210,3 @@ def _tie(candidates: Sequence[Trial], best: Trial, seeds: set[int], choose_by: s
 def in_order(texts: Iterable[str]) -> list[str]:
     """Distinct texts in natural order: numbers by size ('2' before '10'), then words."""
     return sorted(set(texts), key=natural)
-
-
-def budget(trials: Sequence[Trial], choices: Mapping[str, Choice]) -> list[Trial]:
-    """Trials that count as tuning effort: all candidates, and diverged trials of the same grid.
-
-    A trial that diverged counts if a candidate of any loss has the same shared hyper-parameters:
-    otherwise a loss that diverged at some values would look less tuned than the others.
-    """
-    candidates = [trial for choice in choices.values() for trial in choice.candidates]
-    kept = {id(trial) for trial in candidates}
-    grid = {tuple(sorted(trial.shared.items())) for trial in candidates}
-    return [
-        trial
-        for trial in trials
-        if id(trial) in kept or (trial.has_diverged and tuple(sorted(trial.shared.items())) in grid)
-    ]
-
-
-def unequal(trials: Sequence[Trial]) -> str:
-    """Say how losses differ in their number of trials; empty if they do not."""
-    counts = Counter(trial.loss for trial in trials)
-    if len(set(counts.values())) < 2:
-        return ""
-    return "trials: " + ", ".join(f"{loss} {count}" for loss, count in counts.items())
-
-
-def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
-    """Chosen values that are the smallest or the largest tried: a better one may lie beyond."""
-    at_ends: dict[str, list[str]] = {}
-    for loss, trial in chosen.items():
-        for key, text in trial.varied.items():
-            tried = {number(other.varied.get(key)) for other in trials if other.loss == loss}
-            numbers = sorted(value for value in tried if value is not None)
-            if len(numbers) < 2 or len(numbers) < len(tried):
-                continue
-            ends: dict[float | None, str] = {numbers[0]: "smallest", numbers[-1]: "largest"}
-            end = ends.get(number(text))
-            if end:
-                at_ends.setdefault(f"{key}={text}, the {end} tried", []).append(loss)
-    return [f"{value}, for {', '.join(losses)}" for value, losses in at_ends.items()]
-
-
-def confounded(trials: Sequence[Trial]) -> list[str]:
-    """Hyper-parameters outside the loss that were not tried over the same values by all losses.
-
-    If there are any, differences between losses may also be due to these hyper-parameters.
-    """
-    by_loss: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_loss.setdefault(trial.loss, []).append(trial)
-    differing = []
-    for key in dict.fromkeys(key for trial in trials for key in trial.shared):
-        values = {
-            loss: in_order(trial.shared.get(key, "-") for trial in group)
-            for loss, group in by_loss.items()
-        }
-        if len(set(map(tuple, values.values()))) > 1:
-            by_values = "; ".join(f"{loss} {', '.join(tried)}" for loss, tried in values.items())
-            differing.append(f"{key}: {by_values}")
-    grids = {
-        frozenset(tuple(sorted(trial.shared.items())) for trial in group)
-        for group in by_loss.values()
-    }
-    if len(grids) > 1 and not differing:
-        differing.append("the combinations of their values")
-    return differing

@@ -13,8 +13,9 @@ import numpy as np
 
 from xent_bench.arrays import Values
 from xent_bench.comparison.boundary import confidence_of
-from xent_bench.comparison.compare import Comparison, Row
-from xent_bench.comparison.stats import Estimate, choice_widening, estimate
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row, most_rivals
+from xent_bench.comparison.stats import Estimate, estimate, widest
 from xent_bench.metrics.shifts import (
     AS_TRAINED,
     CERTAINTIES,
@@ -148,7 +149,7 @@ def _shifted(
     severities: list[int],
 ) -> ShiftedRow:
     boundary = comparison.field.boundary
-    confidence, widening = confidence_of(boundary, row.n), choice_widening(row.n, row.trials)
+    confidence, widening = confidence_of(boundary, row.n), widest(row.n, row.rivals)
     curves = {}
     for key in KEYS:
         curve = [_curve(run, key, names, severities) for run in row.runs]
@@ -163,8 +164,8 @@ def _shifted(
         _top1(ours, names, severities) - _top1(theirs, names, severities) for ours, theirs in pairs
     ]
     ratios = [relative_error(ours, theirs, names, severities) for ours, theirs in pairs]
-    widest = max(row.trials, baseline.trials) if baseline else row.trials
-    paired_widening = choice_widening(len(pairs), widest)
+    rivals = most_rivals([row, baseline or row])
+    paired_widening = widest(len(pairs), rivals)
     paired = confidence_of(boundary, len(pairs))
     return ShiftedRow(
         row.label,

@@ -36,6 +36,7 @@ GROUP = re.compile(rf"(\+\+|\+|~)?({'|'.join(EXAMPLES)})(@[^=]*)?(?:=(.*))?")
 SWEPT = re.compile(r"[^=]*=(.*,|glob\()")
 PLAIN = re.compile(r"[\w.]+=[^(),]+")  # a key=value, of no sweep
 ONE_CHOICE = re.compile(r"^([\w.]+)=choice\(([^(),]+)\)$")
+NESTED_INTERVAL = re.compile(r"[^='\"]+=\s*[\[{][^'\"]*\binterval\(", re.S)
 NO_CHOICE = re.compile(r"\s*(\{\s*\}|\[\s*(\[.*|\]))\s*")
 # Hydra would create such a folder even for a command that is refused
 PLACES = re.compile(
@@ -145,6 +146,8 @@ def _check_characters(word: str) -> None:
         raise ConfigError(word, f"no such {match[2]}; a name of {len(value):,} characters")
     if MANY_DIGITS.search(word):
         raise ConfigError(name, f"expected a number of fewer digits, got {len(value):,}")
+    if NESTED_INTERVAL.match(word):  # which Hydra accepts, and then cannot put into a config
+        raise ConfigError(name, "an interval is no part of a list; expected it alone")
     if CONTROL.search(word.replace("\n", "") if name == "notes" else word):
         raise ConfigError(repr(word), "holds a line break or another control character")
     if re.search("[\ud800-\udfff]", word):

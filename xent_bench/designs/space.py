@@ -5,30 +5,19 @@ import math
 from hydra.core.override_parser.types import IntervalSweep
 
 from xent_bench.config.configure import ConfigError
-from xent_bench.config.design_keys import DEFAULTS
 from xent_bench.config.nearest import nearest
+from xent_bench.designs.cells import is_tuned
 from xent_bench.designs.dimensions import Choices, Dimension, Interval, Space
 from xent_bench.designs.sobol import DIMENSIONS, EXAMPLE
 from xent_bench.designs.swept import Sweep, Swept
 
-# Keys that change no number of a training. Their values are a grid, as those of a setting.
-UNTRAINED = ("experiment", "name", "notes", "tags", "calibrator", "shift", "foreign", "machine")
 LOG = "log"  # the tag of an interval
 MOST_VALUES = 10_000  # of a list to choose from
 
 
-def may_be_tuned(key: str) -> bool:
-    """Whether a key is a hyper-parameter, and not of the setting in which losses are compared."""
-    from xent_bench.comparison.trials import is_hyper  # 150 ms, which a plain grid does not need
-
-    top = key.replace("/", ".").partition(".")[0]
-    fixed = (*UNTRAINED, *DEFAULTS, "hydra")
-    return is_hyper(key) and top not in fixed and not key.endswith("_target_")
-
-
 def is_searched(swept: Swept) -> bool:
     """Whether a search chooses among the values of a key; one value is no choice."""
-    return (swept.is_interval or swept.number() > 1) and may_be_tuned(swept.name)
+    return (swept.is_interval or swept.number() > 1) and is_tuned(swept.name)
 
 
 def check_intervals(sweep: Sweep, trials: int | None) -> None:
@@ -81,7 +70,7 @@ def _check_interval(swept: Swept, trials: int | None) -> None:
     assert isinstance(value, IntervalSweep)
     low, high = _bounds(value)
     got = f"got interval({low},{high})"
-    if not may_be_tuned(swept.name):
+    if not is_tuned(swept.name):
         complaint = "is not tuned, as optimizer.lr is, so an interval says nothing here"
         raise ConfigError(key, f"{complaint}; expected values: {key}=A,B")
     if trials is None:

@@ -3,7 +3,7 @@
 from textwrap import wrap
 
 from xent_bench.comparison.across import Across, Change, Condition
-from xent_bench.comparison.compare import Row
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.tables import Table
 

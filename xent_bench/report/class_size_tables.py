@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.tables import Table
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
-from xent_bench.comparison.stats import LEVEL, choice_widening, largest_spread, seeds_needed
+from xent_bench.comparison.row import Row, most_rivals
+from xent_bench.comparison.stats import LEVEL, Rivals, largest_spread, seeds_needed, widest
+from xent_bench.comparison.trials import Trial
 from xent_bench.comparison.yardsticks import Yardstick, by_key, quoted
 from xent_bench.report.design_words import ADJUSTED
 from xent_bench.tables import Best, Table
@@ -62,7 +64,7 @@ def _marks_in(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _seeds(row: Row) -> str:
     """Number of finished runs, as '2/3' if more runs were begun."""
-    return _of(row.n, max(row.n, row.trial.begun))
+    return _of(row.n, row.choice.begun)
 
 
 def _of(finished: int, begun: int) -> str:
@@ -145,7 +147,7 @@ def _widened(comparison: Comparison) -> str:
     if comparison.sequential is not None:
         return ADJUSTED
     n = max((row.n for row in comparison.rows), default=1)
-    factor = choice_widening(n, max(row.trials for row in comparison.rows))
+    factor = widest(n, most_rivals(comparison.rows))
     if factor == 1:
         return ""
     return f", {factor:.2f} times as wide as untuned, since their choices share seeds"
@@ -197,6 +199,7 @@ def trials(comparison: Comparison) -> Table:
     """Table with one row for each trial: its score on val, which chooses the trial of a loss."""
     metric = comparison.options.choose_by
     chosen = {id(row.trial) for row in comparison.rows}
+    is_halved = any(trial.is_paused for trial in comparison.trials)
     rows = []
     for trial in sorted(comparison.trials, key=lambda trial: trial.loss):
         score = trial.score
@@ -204,13 +207,23 @@ def trials(comparison: Comparison) -> Table:
         if score is not None and score.half_width is not None:
             cell += f"±{score.half_width:.4f}"
         n = _of(len(trial.runs), trial.begun)
-        rows.append([trial.label, n, Best(cell) if id(trial) in chosen else cell])
+        row = [trial.label, n, Best(cell) if id(trial) in chosen else cell]
+        rows.append([*row, _ending(trial)] if is_halved else row)
     title = f"Trials on {comparison.setting}"
     notes = [
         f"Mean {metric} over the seeds of each trial. Marked: the chosen trial of a loss, by the "
         "mean over the seeds that all its trials share."
+        + " Fresh seeds are not among them."
+        * any(trial.fresh for trial in comparison.trials)
     ]
-    return Table(title, ["loss", "n", metric], rows, notes)
+    headings = ["loss", "n", metric, *["ended"] * is_halved]
+    return Table(title, headings, rows, notes)
+
+
+def _ending(trial: Trial) -> str:
+    """How a trial without a result ended; empty for a finished one."""
+    reasons = dict.fromkeys(run.reason.partition(":")[0] for run in trial.unfinished)
+    return " / ".join(reasons)
 
 
 def power(comparison: Comparison, points: float) -> Table:
@@ -227,7 +240,7 @@ def power(comparison: Comparison, points: float) -> Table:
     primary = comparison.options.primary
     family = 1 if primary == "test/top1" else len(quoted(primary)) - 1
     level = LEVEL / (len(contrasts) * family)
-    most = max(row.trials for row in comparison.rows)
+    most = most_rivals(comparison.rows)
     rows = [
         [contrast.label, str(contrast.difference.n), *_needed(contrast, points, level, most)]
         for contrast in contrasts
@@ -244,10 +257,10 @@ def power(comparison: Comparison, points: float) -> Table:
     return Table(title, headings, rows, notes)
 
 
-def _needed(contrast: Contrast, points: float, level: float, trials: int) -> list[str]:
+def _needed(contrast: Contrast, points: float, level: float, rivals: Rivals) -> list[str]:
     """Four cells: spread and seeds needed, from the measured spread and from its upper limit."""
     spread, n = contrast.difference.spread, contrast.difference.n
-    widening = choice_widening(n, trials)
+    widening = widest(n, rivals)
     if spread is None:
         return ["-"] * 4
     cells = []

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.trust import CALIBRATED, UNDECIDED
-from xent_bench.comparison.tuning import in_order
 from xent_bench.comparison.yardsticks import by_key, quoted
 from xent_bench.report.design_words import decided_at, design_sentences, first_words, still_open
+from xent_bench.report.tuned import joined, tuning
 
-MOST_NAMED = 3  # losses that a sentence names; further ones are only counted
 CALIBRATION_WORDS = {
     "mixed": "too sure here and not sure enough there",
     UNDECIDED: "judged differently with different seeds",
@@ -33,16 +33,16 @@ def conclusion(comparison: Comparison) -> str:
         falls = [_fall(row, comparison.falling[row.label]) for row in _fallen(comparison)]
         sentences.append(
             "Not trained to the end, since val/nll still fell in the last tenth of the epochs, "
-            f"one at least: {_joined(falls)}."
+            f"one at least: {joined(falls)}."
         )
     sentences += _single_epoch(comparison)
     sentences += _trust(comparison)
     left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
     if left_out:
-        sentences.append(f"Left out, for want of seeds: {_joined(left_out)}.")
+        sentences.append(f"Left out, for want of seeds: {joined(left_out)}.")
     absent = [row.label for row in comparison.rows if not row.n]
     if absent:
-        sentences.append(f"Without any finished run: {_joined(absent)}.")
+        sentences.append(f"Without any finished run: {joined(absent)}.")
     return " ".join(sentences)
 
 
@@ -66,46 +66,8 @@ def _single_epoch(comparison: Comparison) -> list[str]:
     ]
     if not single:
         return []
-    which = (
-        "" if len(single) == sum(row.n > 0 for row in comparison.rows) else f" {_joined(single)}"
-    )
+    which = "" if len(single) == sum(row.n > 0 for row in comparison.rows) else f" {joined(single)}"
     return [f"Trained for one epoch{which}: whether val/nll would fall further cannot be told."]
-
-
-def tuning(comparison: Comparison) -> str:
-    """Say how the losses were tuned, or that they were not."""
-    counts = sorted({row.trials for row in comparison.rows if row.n} or {1})
-    if counts == [1]:
-        if comparison.confounded:
-            return "each loss at a setting of its own, not tuned"
-        return f"every loss at one setting{_rate(comparison)}, not tuned"
-    choose_by = comparison.options.choose_by
-    numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    choice = f"each loss with the best of {numbers} trials{_values(comparison)} by {choose_by}"
-    flattered = [row.label for row in comparison.rows if row.choice.flatters]
-    tuned = [row for row in comparison.rows if row.trials > 1]
-    flatters = "which flatters it: with one seed the run that was chosen is the one reported"
-    if len(flattered) == len(tuned):
-        return f"{choice}, {flatters}"
-    chosen = f"{choice}; for each seed, the other seeds choose the trial"
-    return f"{chosen}; but not for {_joined(flattered)}, {flatters}" if flattered else chosen
-
-
-def _values(comparison: Comparison) -> str:
-    """The values that losses were tuned over: ' (optimizer.lr 0.03, 0.1, 0.3)'."""
-    trials = [trial for row in comparison.rows for trial in row.choice.candidates]
-    keys = dict.fromkeys(key for trial in trials for key in trial.varied)
-    tried = {
-        key: in_order(trial.varied[key] for trial in trials if key in trial.varied) for key in keys
-    }
-    texts = [f"{key} {', '.join(values)}" for key, values in tried.items() if len(values) > 1]
-    return f" ({'; '.join(texts)})" if texts else ""
-
-
-def _rate(comparison: Comparison) -> str:
-    """The learning rate as ', optimizer.lr=0.1' if all runs have the same; else empty."""
-    rates = {str(run.params.get("optimizer.lr")) for row in comparison.rows for run in row.runs}
-    return f", optimizer.lr={rates.pop()}" if len(rates) == 1 and rates != {"None"} else ""
 
 
 def _seeds(comparison: Comparison) -> str:
@@ -148,7 +110,7 @@ def _differences(comparison: Comparison) -> list[str]:
     compared = {baseline, *(contrast.label for contrast in comparison.contrasts)}
     unpaired = [row.label for row in comparison.rows if row.n and row.label not in compared]
     if unpaired:
-        sentences.append(f"No seed is shared with {baseline} by {_joined(unpaired)}.")
+        sentences.append(f"No seed is shared with {baseline} by {joined(unpaired)}.")
     return sentences
 
 
@@ -169,7 +131,7 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
         contrast.label for contrast in groups[primary]
     }
     if groups[primary] and lacking:
-        sentences.append(f"Without that metric, so not judged by it: {_joined(sorted(lacking))}.")
+        sentences.append(f"Without that metric, so not judged by it: {joined(sorted(lacking))}.")
     others = [group for key, group in groups.items() if key != primary and group]
     decided = [
         f"in {group[0].yardstick.name}, {verdicts}"
@@ -217,18 +179,18 @@ def _decided(contrasts: Sequence[Contrast], baseline: str) -> str:
             key=lambda contrast: -abs(contrast.difference.mean),
         )
         if group:
-            amounts = _joined([f"{one.label} by {_amount(one)}{decided_at(one)}" for one in group])
+            amounts = joined([f"{one.label} by {_amount(one)}{decided_at(one)}" for one in group])
             parts.append(f"{verdict} than {baseline}: {amounts}")
     ties = [contrast for contrast in contrasts if contrast.verdict.startswith("tie")]
     if ties:
         tie = "ties" if len(ties) == 1 else "tie"
-        labels = _joined([f"{one.label}{decided_at(one)}" for one in ties])
+        labels = joined([f"{one.label}{decided_at(one)}" for one in ties])
         parts.append(f"{labels} {tie} with {baseline} within {ties[0].yardstick.margin()}")
     return " and ".join(parts)
 
 
 def _labels(group: Sequence[Contrast]) -> str:
-    return _joined([contrast.label for contrast in group])
+    return joined([contrast.label for contrast in group])
 
 
 def _is(group: Sequence[object]) -> str:
@@ -245,13 +207,6 @@ def _half(contrast: Contrast) -> str:
     """Half-width of a difference's interval as ' ± 0.01'; empty if there is none."""
     half = contrast.difference.half_width
     return "" if half is None else f" ± {contrast.yardstick.shown(half)}"
-
-
-def _joined(names: Sequence[str]) -> str:
-    """Join names as 'a, b and c'; of a long list, the first MOST_NAMED and how many more."""
-    if len(names) > MOST_NAMED + 1:
-        names = [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _trust(comparison: Comparison) -> list[str]:
@@ -277,7 +232,7 @@ def _miscalibrated(words: Mapping[str, str]) -> str:
     for label, word in words.items():
         by_word.setdefault(word, []).append(label)
     return "; ".join(
-        f"{_joined(labels)} {_is(labels)} {CALIBRATION_WORDS.get(word, word)}"
+        f"{joined(labels)} {_is(labels)} {CALIBRATION_WORDS.get(word, word)}"
         for word, labels in by_word.items()
     )
 
@@ -285,4 +240,4 @@ def _miscalibrated(words: Mapping[str, str]) -> str:
 def _others(calibrated: Sequence[str]) -> str:
     if not calibrated:
         return ""
-    return f"; {_joined(calibrated)} {_is(calibrated)} calibrated within noise"
+    return f"; {joined(calibrated)} {_is(calibrated)} calibrated within noise"

@@ -1,11 +1,16 @@
 """Records of a comparison in full precision, for CSV files and data frames."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.over_tasks import Against, over_tasks
+from xent_bench.comparison.spent import epochs_trained, runs_of, state_of
+from xent_bench.comparison.tasks import select_tasks
 from xent_bench.report import comparison_tables
 from xent_bench.report.cost_table import costs_of_power
+from xent_bench.report.search_records import search_records
 from xent_bench.tables import Table
 
 
@@ -17,6 +22,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         for column, value in _columns(contrast).items()
     }
     columns = list(dict.fromkeys(column for _, column in differences))
+    searched = search_records(comparison)
     return [
         {
             "experiment": comparison.experiment,
@@ -24,7 +30,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
             "loss": row.trial.loss,
             **row.trial.varied,
             "n": row.n,
-            "begun": max(row.n, row.trial.begun),
+            "begun": row.choice.begun,
             "trials": row.trials,
             "reported": " ".join(run.tags.get("key", run.name) for run in row.runs),
             "seconds": row.seconds,
@@ -42,6 +48,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         }
         | {column: differences.get((row.label, column)) for column in columns}
         | _design(comparison, row.label)
+        | searched.get(row.label, {})
         for row in comparison.rows
     ]
 
@@ -60,6 +67,8 @@ def trials(comparison: Comparison) -> list[dict[str, Any]]:
             comparison.options.choose_by: trial.score and trial.score.mean,
             f"{comparison.options.choose_by}/half_width": trial.score and trial.score.half_width,
             "chosen": any(trial is other for other in chosen),
+            "state": state_of(trial).value,
+            "epochs": sum(epochs_trained(run) or 0 for run in runs_of(trial)),
         }
         for trial in comparison.trials
     ]
@@ -92,6 +101,45 @@ def _design(comparison: Comparison, label: str) -> dict[str, Any]:
         "as_declared": course.is_as_declared,
         "decision": decision and decision.verdict,
         "decided_at_look": None if decision is None or decision.look is None else decision.look + 1,
+    }
+
+
+def tasks(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Records of the losses over several tasks, one for each loss; empty without such tasks."""
+    selection = select_tasks(comparisons)
+    if selection.lack:
+        return []
+    over = over_tasks(selection)
+    key = f"{selection.by.key}/over_tasks"
+    names = {
+        "experiment": " ".join(dict.fromkeys(t.comparison.experiment for t in selection.tasks)),
+        "setting": f"over {len(selection.tasks)} tasks",
+        "tasks": "; ".join(task.title for task in selection.tasks),
+        "data_sets": over.data_sets,
+        f"{key}/friedman_f": over.friedman.f,
+        f"{key}/friedman_p": over.friedman.p,
+    }
+    ranks = {f"{key}/rank {task.title}": over.ranks_on(task) for task in selection.tasks}
+    return [
+        names
+        | {"loss": label, f"{key}/mean_rank": mean_rank}
+        | {column: of_losses[label] for column, of_losses in ranks.items()}
+        | {f"{key}/not_shown_to_differ": " ".join(over.not_shown_to_differ(label))}
+        | _against_columns(key, over.against.get(label))
+        for label, mean_rank in over.mean_ranks.items()
+    ]
+
+
+def _against_columns(key: str, against: Against | None) -> dict[str, Any]:
+    """Columns of a loss against the baseline over tasks; none for the baseline itself."""
+    if against is None:
+        return {}
+    return {
+        f"{key}/difference": against.difference,
+        f"{key}/p_holm": against.p,
+        f"{key}/verdict": against.verdict,
+        **{f"{key}/probability_{name}": p for name, p in against.posterior._asdict().items()},
+        f"{key}/influence_of_prior": against.influence,
     }
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 from xent_bench.comparison.boundary import Boundary
+from xent_bench.comparison.by_hand import by_hand_note
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.declared import Sequential
 from xent_bench.comparison.sequential import OPEN, UNJUDGED, Decision
 from xent_bench.comparison.yardsticks import by_key
 from xent_bench.runs.design import Design
+from xent_bench.runs.files import RESULT, run_folders
+from xent_bench.runs.sweep_record import load_sweep
 from xent_bench.tables import Table
 
 ADJUSTED = ", adjusted for the looks of the design"
@@ -89,10 +92,10 @@ def still_open(comparison: Comparison) -> list[str]:
 
 
 def design_notes(comparison: Comparison) -> list[str]:
-    """Notes on the runs of a design: those that do not count, and those that came before it."""
+    """Notes on runs that do not count or came before a design, or on seeds added without one."""
     course = comparison.sequential
     if course is None:
-        return []
+        return [note] if (note := _added_by_hand(comparison)) else []
     notes = []
     beyond = {
         label: len(runs) - len(course.used[label])
@@ -138,6 +141,25 @@ def looks_table(comparison: Comparison) -> Table | None:
     ]
     headings = ["verdicts that fell", "look", "seeds", "level\n%", "spent\n%"]
     return Table("Looks of the design", headings, rows, notes)
+
+
+def _added_by_hand(comparison: Comparison) -> str:
+    """Point out that several commands added seeds; empty if that is not so or cannot be told.
+
+    It cannot be told in a folder that has runs of other comparisons too, which may be what the
+    earlier commands trained; and of tuned losses, whose fresh seeds a design adds.
+    """
+    if comparison.is_tuned:
+        return ""
+    folders = {run.folder.parent for run in comparison.runs if run.folder is not None}
+    if len(folders) != 1:
+        return ""
+    (folder,) = folders
+    record = load_sweep(folder)
+    if record is None or len(run_folders(folder, RESULT)) != len(comparison.runs):
+        return ""
+    seeds = sorted({int(run.params["seed"]) for run in comparison.runs})
+    return by_hand_note([*record.earlier, seeds])
 
 
 def _fallen(course: Sequential, look: int) -> str:

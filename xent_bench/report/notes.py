@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.yardsticks import YARDSTICKS, by_key
 from xent_bench.report.design_words import ADJUSTED, design_notes
+from xent_bench.report.search_notes import search_notes
+from xent_bench.report.tuned import chosen_notes, some
 from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.begun import is_paused
 from xent_bench.runs.mixtures import mixed, origin_line
@@ -12,7 +15,6 @@ from xent_bench.runs.result import Run
 
 ERROR = "test_se/top1"
 NOT_RANKED = "Rows by name: not ranked."
-MOST_LISTED = 8  # items of a list in a note; further ones are only counted
 
 
 def explanations(comparison: Comparison) -> list[str]:
@@ -25,7 +27,8 @@ def facts(comparison: Comparison) -> list[str]:
     rows, runs = [row for row in comparison.rows if row.n], comparison.runs
     return [
         *[NOT_RANKED] * bool(comparison.unranked),
-        *_chosen(comparison),
+        *chosen_notes(comparison),
+        *search_notes(comparison),
         *_epochs(comparison.runs),
         *_noise(comparison.runs),
         *_seeds_and_images(rows),
@@ -45,11 +48,11 @@ def warnings(comparison: Comparison) -> list[str]:
     if failed:
         notes.append(
             "Runs without a result, counted in the n of their trial: "
-            + _some([f"{run.name}: {run.reason} [{run.command}]" for run in failed])
+            + some([f"{run.name}: {run.reason} [{run.command}]" for run in failed])
         )
     if comparison.empty_cells:
         cells = [f"{cell.label} s{cell.seed} [{cell.command}]" for cell in comparison.empty_cells]
-        notes.append("Missing from the sweep: " + _some(cells))
+        notes.append("Missing from the sweep: " + some(cells))
     holes = [hole for row in comparison.rows if (hole := _absent(row))]
     if holes:
         notes.append("Metrics that not every run has, and so left out: " + "; ".join(holes))
@@ -77,7 +80,7 @@ def _doubts(comparison: Comparison) -> list[str]:
     if left_out:
         doubts.append(
             "Trials left out of the choice, since they have fewer finished seeds than the loss's "
-            "other trials, or no seed in common with them: " + _some(left_out)
+            "other trials, or no seed in common with them: " + some(left_out)
         )
     tags = {run.tags.get("batch_statistics", "") for run in comparison.runs} - {""}
     if tags:
@@ -94,12 +97,6 @@ def _absent(row: Row) -> str:
     runs = row.runs
     lacking = [k for k in keys if 0 < sum(k in run.metrics for run in runs) < len(runs)]
     return f"{row.label} {', '.join(lacking)}" if lacking else ""
-
-
-def _some(items: Sequence[str]) -> str:
-    """Join the first MOST_LISTED items, and say how many more there are."""
-    more = f"; and {len(items) - MOST_LISTED} more" if len(items) > MOST_LISTED else ""
-    return "; ".join(items[:MOST_LISTED]) + more
 
 
 def legend(comparison: Comparison) -> list[str]:
@@ -147,7 +144,7 @@ def _flips(comparison: Comparison) -> list[str]:
     pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
     return [
         f"Pairs whose order by NLL changes, better as trained / better after scaling: "
-        f"{_some(pairs)}."
+        f"{some(pairs)}."
         + " !: both orders are significant, p < 0.05 corrected over all pairs."
         * any(flip.shown for flip in comparison.flips)
     ]
@@ -159,24 +156,6 @@ def _order(comparison: Comparison) -> str:
         return ""
     by = by_key(comparison.options.yardsticks)[comparison.options.primary]
     return f" Rows by {by.name}, the primary metric."
-
-
-def _chosen(comparison: Comparison) -> list[str]:
-    """Notes on the chosen hyper-parameters of each tuned loss, and on ties of the choice."""
-    by_choice: dict[str, list[str]] = {}
-    for row in comparison.rows:
-        if row.trials > 1:
-            by_choice.setdefault(row.trial.hyper, []).append(row.label)
-    if not by_choice:
-        return []
-    counts = sorted({row.trials for row in comparison.rows})
-    choices = "; ".join(f"{choice} for {', '.join(labels)}" for choice, labels in by_choice.items())
-    notes = [
-        f"Chosen by mean {comparison.options.choose_by} over all seeds, from "
-        f"{' or '.join(map(str, counts))} trials of each loss: {choices}. {_reported(comparison)}"
-    ]
-    ties = [row.choice.tie for row in comparison.rows if row.choice.tie]
-    return notes + [f"Ties: {_some(ties)}."] * bool(ties)
 
 
 def _epochs(runs: Sequence[Run]) -> list[str]:
@@ -220,19 +199,6 @@ def _shares(runs: Sequence[Run], tag: str) -> str:
     shares = sorted(100 * float(run.tags[tag]) for run in runs)
     ends = dict.fromkeys(f"{share:.1f}" for share in (shares[0], shares[-1]))
     return f"{' to '.join(ends)} %"
-
-
-def _reported(comparison: Comparison) -> str:
-    """Say which runs of a tuned loss are reported."""
-    if all(row.choice.flatters for row in comparison.rows if row.trials > 1):
-        return (
-            "With one seed, the run that is chosen is also the run that is reported: the scores of "
-            "a tuned loss are too good, by an unknown amount."
-        )
-    return (
-        "For each seed the other seeds choose the trial whose run is reported. So no run is "
-        "chosen because it was lucky itself."
-    )
 
 
 def _holes(rows: Sequence[Row]) -> list[str]:

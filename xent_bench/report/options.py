@@ -24,11 +24,18 @@ def parser() -> Parser:
     add = report_parser.add_argument
     add(
         "runs",
-        nargs="?",
-        default="runs",
-        help="a folder with runs (runs), or an MLflow store: sqlite:///mlflow.db, http://...",
+        nargs="*",
+        default=["runs"],
+        metavar="RUNS",
+        help="a folder with runs (runs), or an MLflow store: sqlite:///mlflow.db, http://...; "
+        "of several, losses are also ranked over the tasks",
     )
     add("--experiment", metavar="NAME", help="compare only the runs of this experiment")
+    add(
+        "--tasks",
+        action="store_true",
+        help="rank losses over the tasks (data and net) of one folder or store, too",
+    )
     add("--format", choices=FORMS, default="table", dest="form", help="table is for the terminal")
     add(
         "--page",
@@ -66,10 +73,11 @@ def parser() -> Parser:
     )
     add(
         "--choose-by",
-        default=CHOOSE_BY,
+        default="",
         choices=CHOICES,
         metavar="METRIC",
-        help=f"score by which the hyper-parameters of each loss are chosen ({CHOOSE_BY})",
+        help="score by which the hyper-parameters of each loss are chosen (that of the search, "
+        f"else {CHOOSE_BY})",
     )
     add(
         "--rank-anyway", action="store_true", help="rank losses even if they were not tuned equally"

@@ -19,14 +19,15 @@ from xent_bench.report.across_table import across_sentence, across_tables
 from xent_bench.report.charts.class_sizes import class_sizes
 from xent_bench.report.charts.curves import curves, noise_curves
 from xent_bench.report.charts.forest import forest
+from xent_bench.report.charts.marginals import marginal_charts
 from xent_bench.report.charts.pareto import pareto
 from xent_bench.report.charts.reliability import diagrams
 from xent_bench.report.charts.risk_coverage import risk_coverage
 from xent_bench.report.charts.severity import severity_chart
-from xent_bench.report.charts.tuning import best_of_k, sensitivities
+from xent_bench.report.charts.tuning import best_of_k_chart, sensitivities
 from xent_bench.report.class_size_tables import class_size_tables
 from xent_bench.report.comparison_tables import levels, trials
-from xent_bench.report.conclusion import conclusion, tuning
+from xent_bench.report.conclusion import conclusion
 from xent_bench.report.design_words import looks_table
 from xent_bench.report.notes import explanations, warnings
 from xent_bench.report.page_tables import (
@@ -37,8 +38,11 @@ from xent_bench.report.page_tables import (
     origins,
     ranks,
 )
+from xent_bench.report.search_tables import search_tables
 from xent_bench.report.shift_tables import foreign_in_full, shift_table
+from xent_bench.report.task_tables import task_parts
 from xent_bench.report.truth_table import label_notes, truth_table
+from xent_bench.report.tuned import tuning
 from xent_bench.report.worst_group_table import worst_group_table
 from xent_bench.runs.mixtures import separated
 from xent_bench.runs.result import Run
@@ -48,20 +52,30 @@ TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d",
 
 
 def write_page(
-    comparisons: Sequence[Comparison], file: Path, find_folder: Callable[[Run], Path] = folder_of
+    comparisons: Sequence[Comparison],
+    file: Path,
+    find_folder: Callable[[Run], Path] = folder_of,
+    *,
+    over_tasks: bool = False,
 ) -> None:
     """Write the page, so that the file is either complete or not there.
 
-    `find_folder` returns the folder that holds the files of a run.
+    `find_folder` returns the folder that holds the files of a run. `over_tasks` also ranks the
+    losses over all comparisons.
     """
-    text = page(comparisons, find_folder)
+    text = page(comparisons, find_folder, over_tasks=over_tasks)
     part = file.with_name(f"{file.name}.part")
     part.write_text(text, encoding="utf-8")
     part.rename(file)
 
 
-def page(comparisons: Sequence[Comparison], find_folder: Callable[[Run], Path] = folder_of) -> str:
-    """Build the HTML of one or more comparisons, one after another."""
+def page(
+    comparisons: Sequence[Comparison],
+    find_folder: Callable[[Run], Path] = folder_of,
+    *,
+    over_tasks: bool = False,
+) -> str:
+    """Build the HTML of one or more comparisons, one after another, below the ranks over tasks."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -77,9 +91,19 @@ def page(comparisons: Sequence[Comparison], find_folder: Callable[[Run], Path] =
             {"tables": across_tables(conditions), "sentence": across_sentence(conditions)}
             for conditions in across(comparisons)
         ],
+        tasks=_over_tasks(comparisons, colours) if over_tasks else None,
         separated=separated([run for comparison in comparisons for run in comparison.runs]),
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def _over_tasks(comparisons: Sequence[Comparison], colours: dict[str, str]) -> dict[str, Any]:
+    """Values of the part on several tasks that the template shows."""
+    from xent_bench.report.charts.critical_difference import ranks_svg  # Matplotlib, half a second
+
+    parts = task_parts(comparisons)
+    picture = None if parts.over is None else Markup(ranks_svg(parts.over, colours))
+    return parts._asdict() | {"picture": picture}
 
 
 def loss_colours(comparisons: Sequence[Comparison]) -> dict[str, str]:
@@ -90,6 +114,7 @@ def loss_colours(comparisons: Sequence[Comparison]) -> dict[str, str]:
 def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) -> dict[str, Any]:
     """Values of one comparison that the template shows."""
     keys = [by.key for by in comparison.options.yardsticks]
+    is_tried = len(comparison.trials) > len(comparison.rows)
     return {
         "title": f"{comparison.experiment}: {comparison.setting}",
         "tuning": tuning(comparison),
@@ -105,7 +130,8 @@ def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) 
         "ranks": ranks(comparison),
         "shift": shift_table(comparison),
         "foreign": foreign_in_full(comparison),
-        "trials": trials(comparison) if len(comparison.trials) > len(comparison.rows) else None,
+        "trials": trials(comparison) if is_tried else None,
+        "search_tables": search_tables(comparison) if is_tried else [],
         "costs": costs(comparison),
         "configurations": configurations(comparison),
         "images": images(comparison, evidence),
@@ -127,11 +153,14 @@ def _charts(comparison: Comparison, evidence: Evidence, colours: dict[str, str])
         "severity": severity_chart(under_shift(comparison), colours),
         "noise_curves": noise_curves(evidence, colours),
         "class_sizes": class_sizes(evidence, colours),
-        "best_of_k": best_of_k(comparison, colours),
+        "best_of_k": best_of_k_chart(comparison, colours),
     }
     charts: dict[str, Any] = {name: _html(figure) for name, figure in figures.items()}
     charts["sensitivities"] = [
         (key, _html(figure)) for key, figure in sensitivities(comparison, colours).items()
+    ]
+    charts["marginals"] = [
+        (key, _html(figure)) for key, figure in marginal_charts(comparison, colours).items()
     ]
     return charts
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.report.design_words import decided_at
 from xent_bench.runs.data_account import account_rows

@@ -1,7 +1,7 @@
 """Picture of comparisons, as a file. This module computes no statistics."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,8 +10,16 @@ mpl.use("Agg")  # files only: no window, no display needed
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.marginals import marginals
+from xent_bench.comparison.row import Row
+from xent_bench.palette import colours_of
+from xent_bench.report.charts.critical_difference import draw_ranks
+from xent_bench.report.charts.critical_difference import height as ranks_height
+from xent_bench.report.plot_marginals import draw_marginals
+from xent_bench.report.task_tables import over_title, task_parts
 from xent_bench.runs.mixtures import origin_line
 
 PANELS = (  # title, metric, factor from the metric to the number drawn
@@ -19,20 +27,37 @@ PANELS = (  # title, metric, factor from the metric to the number drawn
     ("NLL (nats)", "nll", 1),
     ("top-label ECE (%)", "ece", 100),
 )
+MARGINALS_HEIGHT = 2.8  # inches of a row of panels with hyper-parameters
 
 
-def draw(comparisons: Sequence[Comparison], file: Path) -> None:
-    """Draw a row of panels for each comparison, losses one below another; smaller is better."""
-    height = sum(1.4 + 0.32 * len(comparison.rows) for comparison in comparisons)
-    figure, axes = pyplot.subplots(
-        len(comparisons),
+def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = False) -> None:
+    """Draw a row of panels for each comparison, losses one below another; smaller is better.
+
+    Below it are the scores on val against each hyper-parameter that a search has drawn, and, with
+    `over_tasks`, the mean ranks over all comparisons.
+    """
+    searched = [marginals(comparison) for comparison in comparisons]
+    heights = []
+    for comparison, by_key in zip(comparisons, searched, strict=True):
+        heights += [1.4 + 0.32 * len(comparison.rows), *[MARGINALS_HEIGHT] * _lines(by_key)]
+    over = task_parts(comparisons).over if over_tasks else None
+    inches = [sum(heights), *([ranks_height(over)] if over else [])]
+    figure = pyplot.figure(figsize=(10, sum(inches)), layout="constrained")
+    upper: Figure | SubFigure = figure
+    if over:
+        upper, lower = figure.subfigures(2, 1, height_ratios=inches, squeeze=False)[:, 0]
+        draw_ranks(lower.subplots(), over, colours_of(over.losses))
+        lower.suptitle(f"{over_title(over)}; bars: not shown to differ", x=0.01, ha="left")
+    axes = upper.subplots(
+        len(heights),
         len(PANELS),
-        figsize=(10, height),
         sharey="row",
         squeeze=False,
-        layout="constrained",
+        height_ratios=heights if any(searched) else None,
     )
-    for line, comparison in zip(axes, comparisons, strict=True):
+    lines = iter(axes)
+    for comparison, by_key in zip(comparisons, searched, strict=True):
+        line = next(lines)
         for axis, (title, metric, factor) in zip(line, PANELS, strict=True):
             _panel(axis, comparison.rows, metric, factor)
             axis.set_xlabel(title)
@@ -42,12 +67,19 @@ def draw(comparisons: Sequence[Comparison], file: Path) -> None:
             f"n = {' or '.join(map(str, n))} seeds, 95 % intervals",
             loc="left",
         )
+        below = [axis for _ in range(_lines(by_key)) for axis in next(lines)]
+        draw_marginals(below, by_key, comparison)
     handles, labels = axes[0][1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+    upper.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
     origins = " ".join(dict.fromkeys(origin_line(comparison.runs) for comparison in comparisons))
     figure.supxlabel(origins, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
+
+
+def _lines(by_key: Mapping[str, object]) -> int:
+    """Number of rows of panels that have room for so many hyper-parameters."""
+    return math.ceil(len(by_key) / len(PANELS))
 
 
 def _panel(axis: Axes, rows: Sequence[Row], metric: str, factor: float) -> None:

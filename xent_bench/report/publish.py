@@ -12,8 +12,9 @@ from mlflow.exceptions import MlflowException
 from xent_bench.addresses import masked_address
 from xent_bench.comparison.compare import Comparison
 from xent_bench.failures import Unavailable
-from xent_bench.report.conclusion import conclusion, tuning
+from xent_bench.report.conclusion import conclusion
 from xent_bench.report.page import loss_colours, write_page
+from xent_bench.report.tuned import tuning
 from xent_bench.runs.files import CONFIG, RUN_ID
 from xent_bench.runs.result import Run
 from xent_bench.tracking.reach import one_line, store_of, tracking_uri

@@ -1,6 +1,7 @@
 """Table for runs whose true p(y|x) is known, and notes for labels that are distributions."""
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.tables import Table
 
 SCALE = {"true_kl": 1, "true_ece": 100, "excess_risk": 100}

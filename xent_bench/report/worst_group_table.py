@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.metrics.reported import WORST_GROUP
 from xent_bench.tables import Table
 

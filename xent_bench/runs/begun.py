@@ -12,6 +12,7 @@ from xent_bench.runs.reading import read_sealed
 LATEST = 1e11  # unix seconds, thousands of years from now: MLflow has milliseconds in 64 bits
 UNTOLD = "killed"  # the reason until another is kept: a killed process has no time to
 PAUSED = re.compile(r"paused after epoch ([1-9]\d{0,9}) of [1-9]\d{0,9}")  # the reason of a pause
+NOT_KEPT = ("folder", "metrics")  # fields that are no part of the file
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,13 @@ class Unfinished:
     reason: str = UNTOLD  # why it ended
     tags: dict[str, str] = field(default_factory=dict)  # for its run in MLflow
     started: float | None = None  # unix seconds
+    folder: Path | None = field(default=None, compare=False)  # where a report read it from
+    # scores on val after its last epoch, where a report read it from MLflow
+    metrics: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields of the run as `begun.json` holds them."""
+        return {key: value for key, value in asdict(self).items() if key not in NOT_KEPT}
 
 
 def load_unfinished(folder: Path) -> list[Unfinished]:
@@ -35,7 +43,7 @@ def load_unfinished(folder: Path) -> list[Unfinished]:
     # A folder without the file has no run: a process that was killed before it had written it, or
     # while it deleted a run that was refused, has trained nothing.
     return [
-        _compared(load_unfinished_run(run_folder), run_folder)
+        replace(_compared(load_unfinished_run(run_folder), run_folder), folder=run_folder)
         for run_folder in run_folders(folder, BEGUN)
         if not _is_artifact(run_folder.relative_to(folder)) and not has_result(run_folder)
     ]
@@ -45,7 +53,8 @@ def load_begun(folder: Path) -> Unfinished:
     """Load the record of how a run began; a DataError if that is missing or cannot be read."""
     file = folder / BEGUN
     try:
-        run = Unfinished(**read_sealed(file))
+        content = read_sealed(file)
+        run = Unfinished(**{key: content[key] for key in content if key not in NOT_KEPT})
         _check(run)
     except DAMAGED as error:
         raise DataError(f"expected what a run began with in {file}: {error}") from error
@@ -99,7 +108,7 @@ def _is_held(lock: Path) -> bool:
 
 def save_begun(run: Unfinished, folder: Path) -> None:
     """Write the record of how the run began, which appears whole."""
-    write_json(folder / BEGUN, asdict(run))
+    write_json(folder / BEGUN, run.content())
 
 
 def keep_reason(folder: Path, reason: str) -> None:

@@ -1,6 +1,5 @@
 """The outcome of a command that trains a run: its result, or how far it is where it is paused."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     if epoch is None:
         return load_run(folder / RESULT).content()
     scores = {key: val_at(folder, epoch, key) for key in _shown(begun)}
-    return asdict(begun) | {"metrics": {k: v for k, v in scores.items() if v is not None}}
+    return begun.content() | {"metrics": {k: v for k, v in scores.items() if v is not None}}
 
 
 def pause_line(content: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ from xent_bench.tracking.reach import one_line
 from xent_bench.tracking.saved_view import TRAINED
 from xent_bench.tracking.store import existing_store
 
+EPOCHS_TRAINED = "epochs_trained"  # a tag that finished runs have, where val chose their epoch
 NOT_OF_TEST = ("train/", "time/")
 REASONS = {"RUNNING": "killed or still running", "KILLED": "stopped"}
 
@@ -51,7 +52,7 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
         if stored.info.status == RunStatus.to_string(RunStatus.FINISHED):
             runs[key] = _run(stored, name)
         else:
-            unfinished[key] = _unfinished(stored, name)
+            unfinished[key] = _unfinished(stored, name, client)
     if not runs:
         shown = masked_address(uri)
         where = f"experiment {experiment} of {shown}" if experiment else shown
@@ -129,8 +130,9 @@ def _run(stored: StoredRun, experiment: str) -> Run:
     return run
 
 
-def _unfinished(stored: StoredRun, experiment: str) -> Unfinished:
+def _unfinished(stored: StoredRun, experiment: str, client: Any) -> Unfinished:
     tags = all_printable(dict(stored.data.tags))
+    scores = {key: value for key, value in stored.data.metrics.items() if key.startswith("val/")}
     return Unfinished(
         name=printable(str(stored.info.run_name)),
         experiment=printable(experiment),
@@ -139,4 +141,16 @@ def _unfinished(stored: StoredRun, experiment: str) -> Unfinished:
         reason=tags.get("failure")
         or tags.get("paused")
         or REASONS.get(stored.info.status, stored.info.status),
+        tags=tags | _epochs_trained(stored, client),
+        metrics=scores,
     )
+
+
+def _epochs_trained(stored: StoredRun, client: Any) -> dict[str, str]:
+    """The number of epochs that a run without a result has points of, as a tag."""
+    keys = sorted(key for key in stored.data.metrics if key.startswith("val/"))
+    try:
+        points = client.get_metric_history(stored.info.run_id, keys[0]) if keys else []
+    except MlflowException:  # the report says that the epochs are unknown
+        return {}
+    return {EPOCHS_TRAINED: str(len({point.step for point in points}))}

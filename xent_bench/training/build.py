@@ -78,7 +78,9 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     # first: to read the images may take minutes, in which files are edited
     code = code_of_parts({group: config[group]["_target_"] for group in GROUPS})
     checkpointing = Checkpointing(folder, config.machine, notice)
-    trainer = build_trainer(config, checkpointing, Progress(run_name(config), folder))
+    trainer = build_trainer(
+        config, checkpointing, Progress(run_name(config), folder, config.epochs)
+    )
     data = kept(load(parts), config.machine.cache, config.epochs)
     data, splits = conditioned(data, split(data, config.seed), config)
     refuse_unfit(shift_asked(config), data, splits.test)

@@ -22,8 +22,8 @@ FIRST_LINE_SECONDS = 10.0  # before the first line: most runs on a laptop end so
 class Progress(Callback):
     """Shows how many epochs are done and how much time is left."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        """Prepare the bar; `name` and `folder` are those of the run."""
+    def __init__(self, name: str, folder: Path, epochs: int) -> None:
+        """Prepare the bar; `name`, `folder` and `epochs` are those of the whole run."""
         columns = (
             progress.TextColumn(f"        {name:16}"),
             progress.BarColumn(bar_width=30),
@@ -31,7 +31,8 @@ class Progress(Callback):
             progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         )
         console = Console(stderr=True)
-        self.name, self.folder, self.on_terminal = name, folder, console.is_terminal
+        self.name, self.folder, self.epochs = name, folder, epochs
+        self.on_terminal = console.is_terminal
         self.bar = progress.Progress(
             *columns,
             console=console,
@@ -75,6 +76,8 @@ class Progress(Callback):
         epoch, epochs = trainer.global_step / self.steps, cast(int, trainer.max_epochs)
         if trainer.should_stop:  # by `patience`: this was the last epoch
             epochs = max(1, round(epoch))
+        elif epoch >= epochs < self.epochs:  # paused: what is left is for another command
+            return Pace(round(epoch, 3), self.epochs, None, time.time())
         done = epoch - self.begun
         left = (now - self.start) / done * (epochs - epoch) if done > 0 else None
         return Pace(round(epoch, 3), epochs, left, time.time())

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from xent_bench.comparison.compare import Comparison, Row
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.stats import Estimate
 from xent_bench.palette import faint
 from xent_bench.report.charts.style import GREY, LIGHT, READING_NAMES, Colours, styled

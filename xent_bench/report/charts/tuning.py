@@ -1,23 +1,25 @@
 """Charts of tuning: sensitivity to hyper-parameters, and top-1 over the number of trials."""
 
-from collections.abc import Sequence
-from statistics import fmean
-
 import plotly.graph_objects as go
 
+from xent_bench.comparison.best_of_k import best_of_k
 from xent_bench.comparison.compare import Comparison
-from xent_bench.comparison.stats import best_of
+from xent_bench.comparison.marginals import is_drawn_key
 from xent_bench.comparison.trials import Trial, number
+from xent_bench.comparison.tuned_space import MANY, spans_orders
 from xent_bench.comparison.tuning import mean_cost
+from xent_bench.palette import faint
 from xent_bench.report.charts.style import Colours, styled
-
-REPORTED = "test/top1"
 
 
 def sensitivities(comparison: Comparison, colours: Colours) -> dict[str, go.Figure]:
-    """Draw for each hyper-parameter the score on val at its values, the others at their best."""
+    """Draw for each hyper-parameter the score on val at its values, the others at their best.
+
+    Hyper-parameters whose values were drawn are left out: see charts/marginals.py.
+    """
     keys = dict.fromkeys(key for trial in comparison.trials for key in trial.varied)
-    figures = {key: _sensitivity(comparison, key, colours) for key in keys}
+    listed = [key for key in keys if not is_drawn_key(comparison, key)]
+    figures = {key: _sensitivity(comparison, key, colours) for key in listed}
     return {key: figure for key, figure in figures.items() if figure is not None}
 
 
@@ -47,7 +49,7 @@ def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figur
     if not figure.data:
         return None
     every = [value for line in figure.data for value in line.x]
-    is_log = min(every) > 0 and max(every) / min(every) > 5
+    is_log = spans_orders(every)
     figure.update_xaxes(title=key, type="log" if is_log else "linear")
     if is_log:
         figure.update_xaxes(tickvals=sorted(set(every)))
@@ -59,50 +61,35 @@ def _cost(trial: Trial, metric: str) -> float:
     return mean_cost(trial, trial.seeds, metric)
 
 
-def best_of_k(comparison: Comparison, colours: Colours) -> go.Figure | None:
-    """Draw each loss's expected top-1 on test if it had only k of its trials, chosen by val.
-
-    For each seed the other seeds choose, as in the table, because a run that is lucky on val is
-    lucky on test.
-    """
+def best_of_k_chart(comparison: Comparison, colours: Colours) -> go.Figure | None:
+    """Draw each loss's top-1 on test if it had only k of its trials: the mean, and a band."""
     figure = go.Figure()
     for row in comparison.rows:
-        expected = _expected(row.choice.candidates, comparison.options.choose_by)
-        if not expected:
+        reached = best_of_k(comparison, row)
+        if reached is None:
             continue
+        x = list(range(1, len(reached.expected) + 1))
         figure.add_scatter(
-            x=list(range(1, len(expected) + 1)),
-            y=expected,
+            x=[*x, *x[::-1]],
+            y=[*reached.high, *reached.low[::-1]],
+            mode="lines",
+            fill="toself",
+            fillcolor=faint(colours[row.label]),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=row.label,
+        )
+        figure.add_scatter(
+            x=x,
+            y=reached.expected,
             name=row.label,
             mode="lines+markers",
             line={"color": colours[row.label], "width": 2},
+            legendgroup=row.label,
             hovertemplate=f"{row.label}<br>best of %{{x}}: %{{y:.2f}} %<extra></extra>",
         )
-    figure.update_xaxes(title="k: trials of each loss, drawn at random", dtick=1)
+    ticks = {"dtick": 1} if all(len(line.x) <= 2 * MANY for line in figure.data) else {}
+    figure.update_xaxes(title="k: trials of each loss, drawn at random", **ticks)
     figure.update_yaxes(title="expected top-1 on test (%)")
     return styled(figure, 360) if figure.data else None
-
-
-def _expected(trials: Sequence[Trial], choose_by: str) -> list[float]:
-    """Expected top-1 in per cent of the best of 1, 2, ... trials.
-
-    Empty for fewer than two trials or fewer than two shared seeds.
-    """
-    if len(trials) < 2:
-        return []
-    seeds = sorted(set.intersection(*(trial.seeds for trial in trials)))
-    if len(seeds) < 2:
-        return []
-    chosen_by = {
-        seed: [mean_cost(trial, {*seeds} - {seed}, choose_by) for trial in trials] for seed in seeds
-    }
-    scores = {seed: [100 * _score(trial, seed) for trial in trials] for seed in seeds}
-    return [
-        fmean(best_of(k, chosen_by[seed], scores[seed]) for seed in seeds)
-        for k in range(1, len(trials) + 1)
-    ]
-
-
-def _score(trial: Trial, seed: int) -> float:
-    """Top-1 on test of the trial's run with this seed."""
-    return next(run.metrics[REPORTED] for run in trial.runs if int(run.params["seed"]) == seed)

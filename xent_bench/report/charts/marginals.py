@@ -1,0 +1,74 @@
+"""Charts of drawn hyper-parameters: scores on val against each, one panel a hyper-parameter."""
+
+import plotly.graph_objects as go
+
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.marginals import Marginal, marginals
+from xent_bench.comparison.spent import State
+from xent_bench.palette import faint
+from xent_bench.report.charts.style import Colours, styled
+
+SYMBOLS = {State.FINISHED: "circle", State.PAUSED: "circle-open"}
+
+
+def marginal_charts(comparison: Comparison, colours: Colours) -> dict[str, go.Figure]:
+    """Draw for each drawn hyper-parameter the trials of all losses, with a curve and a band."""
+    return {
+        key: _chart(key, drawn, comparison, colours) for key, drawn in marginals(comparison).items()
+    }
+
+
+def _chart(key: str, drawn: list[Marginal], comparison: Comparison, colours: Colours) -> go.Figure:
+    figure = go.Figure()
+    chosen = {id(row.trial) for row in comparison.rows}
+    for marginal in drawn:
+        _add(figure, marginal, colours[marginal.loss], chosen)
+    is_log = all(marginal.axis.is_log for marginal in drawn)
+    figure.update_xaxes(title=key, type="log" if is_log else "linear", exponentformat="power")
+    figure.update_yaxes(title=comparison.options.choose_by)
+    return styled(figure, 360)
+
+
+def _add(figure: go.Figure, marginal: Marginal, colour: str, chosen: set[int]) -> None:
+    """Draw the trials of one loss, the chosen one larger, and the curve through them."""
+    group = {"legendgroup": marginal.loss}
+    if marginal.values:
+        bounds = list(zip(marginal.means, marginal.deviations, strict=True))
+        figure.add_scatter(
+            x=[*marginal.values, *marginal.values[::-1]],
+            y=[mean + far for mean, far in bounds] + [mean - far for mean, far in bounds[::-1]],
+            mode="lines",
+            fill="toself",
+            fillcolor=faint(colour),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+            **group,
+        )
+        figure.add_scatter(
+            x=marginal.values,
+            y=marginal.means,
+            mode="lines",
+            line={"color": colour, "width": 2},
+            hoverinfo="skip",
+            showlegend=False,
+            **group,
+        )
+    figure.add_scatter(
+        x=[point.value for point in marginal.points],
+        y=[point.score for point in marginal.points],
+        name=marginal.loss,
+        mode="markers",
+        marker={
+            "color": colour,
+            "symbol": [SYMBOLS[point.state] for point in marginal.points],
+            "size": [12 if id(point.trial) in chosen else 6 for point in marginal.points],
+        },
+        customdata=[f"{point.trial.label} {_paused(point.state)}" for point in marginal.points],
+        hovertemplate="%{customdata}<br>%{y:.4f}<extra></extra>",
+        **group,
+    )
+
+
+def _paused(state: State) -> str:
+    return "(paused)" if state is State.PAUSED else ""
