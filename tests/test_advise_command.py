@@ -256,7 +256,7 @@ def test_a_run_that_two_folders_have_is_refused(tmp_path, capsys):
     code, _, errors = type_advise(capsys, tmp_path / "a", tmp_path / "b")
 
     assert code == Exit.DATA
-    assert "the same run twice, which would count twice: ce-s0 of tested is in" in errors
+    assert "the same run twice, which would count twice: ce-s0 of experiment tested is in" in errors
 
 
 def test_runs_of_several_folders_are_weighed_together(tmp_path, capsys):

@@ -38,8 +38,8 @@ class Card(NamedTuple):
     others: list[Task]  # under other conditions, the nearest first
     verdicts: list[list[Verdict]]  # of each task in `deciding`, then of each in `farther`
     without_metric: list[str]  # losses of the tasks that decide which lack the metric
-    worth_a_try: list[str]  # losses that suit the needs and that no deciding task has
-    never_tried: list[str]  # all further losses of conf/loss that no deciding task has
+    worth_a_try: list[str]  # losses that suit the needs and that no task in `deciding` has
+    never_tried: list[str]  # all further losses of conf/loss that none has
     sweeps: list[Sweep]
     experiment: Experiment | None
     unfinished: int  # runs that have begun and have no result
@@ -67,7 +67,7 @@ def advise(
     nearest = weighed.nearest
     matched = [task for task in weighed.tasks if not task.gaps]
     farther = [task for task in matched if not task.unusable and task not in nearest]
-    tried = {row.label for task in nearest for row in task.comparison.rows if row.n}
+    tried = {label for task in nearest or matched for label in task.labels}
     worth = [loss for loss in candidates(needs) if loss not in tried and loss in offer.losses]
     lacking = [label for task in nearest for label in task.lacking(weighed.by.key)]
     is_elsewhere = not nearest or any(nearest[0].farness)

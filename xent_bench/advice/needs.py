@@ -79,7 +79,7 @@ class Needs(NamedTuple):
         return by_key().get(key) or yardstick_of(self.aim, key)
 
     def yardstick_as_trained(self) -> Yardstick:
-        """The same metric without any calibrator."""
+        """Metric of the same need, without any calibrator."""
         return self._replace(has_calibration_data=False).yardstick(())
 
     def _prefix(self, keys: Collection[str]) -> str:

@@ -163,14 +163,15 @@ def until_words(by: Yardstick, needs: Needs, most: int) -> list[str]:
 
 
 def further_losses(why: str, task: Task, losses: Sequence[str], needs: Needs) -> Sweep | None:
-    """The sweep of losses of conf/loss that a task lacks, with the baseline's seeds.
+    """The sweep of losses of conf/loss that a task lacks, as many as the budget allows.
 
-    As many of them as the budget allows, the first first.
+    It has the seeds of the baseline, or of all losses where the baseline is lacking.
     """
     command, grid = typed(task.first), grid_words(task.comparison)
     if command is None or grid is None or not losses:
         return None
-    seeds = sorted(task.seeds_of(needs.baseline)) or list(range(FEWEST))
+    of_all = set().union(*map(task.seeds_of, task.labels))
+    seeds = sorted(task.seeds_of(needs.baseline) or of_all) or list(range(FEWEST))
     of_one = len(seeds) * prod(len(word.split(",")) for word in grid)
     kept = list(losses)
     if needs.budget is not None:

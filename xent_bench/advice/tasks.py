@@ -155,7 +155,9 @@ def gaps(conditions: Conditions, needs: Needs) -> list[str]:
 
 
 def _noise(conditions: Conditions) -> str:
-    return f"{100 * conditions.noise:g} % of wrong labels"
+    return (
+        f"{100 * conditions.noise:g} % of wrong labels" if conditions.noise else "no wrong labels"
+    )
 
 
 def _classes(ratio: float) -> str:

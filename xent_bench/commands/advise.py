@@ -9,7 +9,6 @@ from math import inf, isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xent_bench.addresses import masked_address
 from xent_bench.arguments import Parser
 from xent_bench.config.nearest import nearest
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
@@ -69,37 +68,22 @@ def load(places: Sequence[str]) -> "tuple[list[Run], list[Unfinished]]":
     A folder without a finished run has none to offer, and is no mistake. ValueError for a folder
     that is not there, unless it is the default one, and for a run that is in two places.
     """
-    runs: list[Run] = []
-    unfinished: list[Unfinished] = []
-    owners: dict[tuple[str, str], str] = {}
-    for place in places or [DEFAULT_PLACE]:
-        finished, begun = _load(place, must_exist=bool(places))
-        for run in finished:
-            identity = run.experiment, run.tags.get("key", run.name)
-            if owners.setdefault(identity, place) != place:
-                raise ValueError(
-                    f"the same run twice, which would count twice: {run.name} of {run.experiment} "
-                    f"is in {masked_address(owners[identity])} and in {masked_address(place)}"
-                )
-        runs += finished
-        unfinished += begun
-    return runs, unfinished
-
-
-def _load(place: str, *, must_exist: bool) -> "tuple[list[Run], list[Unfinished]]":
-    if "://" in place:
-        from xent_bench.tracking.stored_runs import load_stored_runs  # MLflow takes two seconds
-
-        return load_stored_runs(place, None)
+    from xent_bench.report.places import is_store, load_places
     from xent_bench.runs.begun import load_unfinished
     from xent_bench.runs.files import RESULT, run_folders
-    from xent_bench.runs.result import load_runs
 
-    folder = Path(place)
-    if not folder.is_dir() and not must_exist:
+    if not places and not Path(DEFAULT_PLACE).is_dir():
         return [], []
-    has_finished = not folder.is_dir() or run_folders(folder, RESULT)
-    return load_runs(folder) if has_finished else [], load_unfinished(folder)
+    places = places or [DEFAULT_PLACE]
+    empty = [
+        place
+        for place in places
+        if not is_store(place) and Path(place).is_dir() and not run_folders(Path(place), RESULT)
+    ]
+    loaded = load_places([place for place in places if place not in empty], None)
+    runs = [run for place in loaded for run in place.runs]
+    unfinished = [run for place in loaded for run in place.unfinished]
+    return runs, unfinished + [run for place in empty for run in load_unfinished(Path(place))]
 
 
 def _needs(options: argparse.Namespace) -> "Needs":
