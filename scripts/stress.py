@@ -187,7 +187,7 @@ def _kill_one(sweep: int, rng: random.Random, form: str) -> str | None:
     runs = [pid for pid, parent in processes.items() if parent == server]
     if server is None or not runs:
         return None
-    if form != "sweep":
+    if form in ("ranks", "workers"):
         return _hurt_one(processes, runs, rng, form)
     whom, signum = rng.choice(VICTIMS), rng.choice(SIGNALS)
     if whom in ("server", "all"):
