@@ -15,6 +15,7 @@ from scipy.special import nctdtr, stdtr, stdtrit
 from xent_bench.comparison.boundary import Boundary
 from xent_bench.comparison.sequential import LOOKS
 from xent_bench.comparison.stats import LEVEL
+from xent_bench.tables import joined
 
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 EFFECTS = (0.75, 1.0, 1.5, 2.0)  # true difference over the standard deviation of the differences
@@ -149,8 +150,7 @@ def seeds_table(rows: Sequence[Row]) -> str:
 
 def _listed(effects: Sequence[float]) -> str:
     """The distinct effects: '0.75' or '0.75, 1, 1.5 and 2'."""
-    words = [f"{effect:g}" for effect in sorted(set(effects))]
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    return joined([f"{effect:g}" for effect in sorted(set(effects))])
 
 
 def looks_table() -> str:

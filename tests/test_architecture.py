@@ -149,6 +149,7 @@ OURS = {
         "config",  # the keys of a design, and the metrics that can decide
         "metrics",
         "runs",
+        "tables",  # how names are joined in a sentence
     },
     "report": {
         "addresses",

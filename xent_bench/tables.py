@@ -207,6 +207,11 @@ TEXT: dict[str, Callable[[Sequence[str]], None]] = {
 }
 
 
+def joined(words: Sequence[str]) -> str:
+    """'a', 'a and b' or 'a, b and c'."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
 def n_runs(n: int) -> str:
     """'1 run' or 'n runs'."""
     return "1 run" if n == 1 else f"{n} runs"

@@ -11,10 +11,10 @@ from itertools import combinations, product
 from typing import NamedTuple
 
 from xent_bench.advice.needs import BY_ANSWER, Needs
-from xent_bench.advice.pick import BETTER, TIE, WORSE
 from xent_bench.advice.tasks import Task
 from xent_bench.comparison.contrasts import OPEN, Field
 from xent_bench.comparison.row import Row
+from xent_bench.comparison.sequential import BETTER, TIE, WORSE
 from xent_bench.comparison.stats import LEVEL, Difference, holm
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.metrics.reported import PREFIXES, TITLES

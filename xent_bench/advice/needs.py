@@ -6,11 +6,10 @@ from typing import NamedTuple
 from xent_bench.comparison.compare import BASELINE
 from xent_bench.comparison.yardsticks import POINTS, Yardstick, by_key
 from xent_bench.metrics.reported import METRICS, PREFIXES
-from xent_bench.metrics.shifts import SHIFT, SHIFT_TS
+from xent_bench.metrics.shifts import MEAN, SHIFT, SHIFT_TS
 
 UNEVEN = 2.0  # ratio of class sizes from which they matter, as in metrics/class_sizes.py
 TUNING_RUNS = 9  # the least that tunes one loss: 3 values of a hyper-parameter, with 3 seeds
-MEAN = "mean"  # of all corruptions, in a key: shift/mean/top1
 
 
 class Aim(NamedTuple):

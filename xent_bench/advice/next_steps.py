@@ -18,6 +18,7 @@ from xent_bench.advice.tasks import Task
 from xent_bench.advice.weighing import Weighing
 from xent_bench.comparison.contrasts import OPEN
 from xent_bench.comparison.yardsticks import Yardstick
+from xent_bench.tables import joined
 
 
 def next_sweeps(weighed: Weighing, worth_a_try: Sequence[str], needs: Needs) -> list[Sweep]:
@@ -91,8 +92,3 @@ def _others(task: Task, needs: Needs) -> list[str]:
     """The losses of a task but the baseline and its twin in another format of label."""
     same = {contrast.label for contrast in task.contrasts if contrast.same}
     return [label for label in task.labels if label not in {needs.baseline, *same}]
-
-
-def joined(names: Sequence[str]) -> str:
-    """Join names as 'a, b and c'."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

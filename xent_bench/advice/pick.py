@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 from xent_bench.advice.tasks import Task
 from xent_bench.comparison.contrasts import OPEN, UNJUDGED, Contrast, Leaders
+from xent_bench.comparison.sequential import BETTER, SAME, TIE, WORSE
 from xent_bench.comparison.stats import LEVEL
 from xent_bench.comparison.yardsticks import Yardstick
-
-BETTER, WORSE, TIE, SAME = "better", "worse", "tie", "same"
 
 
 class Verdict(NamedTuple):

@@ -10,13 +10,13 @@ from xent_bench.advice.needs import Needs
 from xent_bench.advice.tasks import Task
 from xent_bench.advice.typed import own_words, sweep_of, typed
 from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.sequential import LOOKS
 from xent_bench.comparison.stats import LEVEL, seeds_needed
 from xent_bench.comparison.trials import number
 from xent_bench.comparison.tuning import in_order
 from xent_bench.comparison.yardsticks import PRIMARY, Yardstick
 from xent_bench.config.design_keys import DECIDING, DEFAULTS
 
-LOOKS = (3, 5, 8, 12, 18, 30)  # numbers of seeds after which a sweep until=decided looks
 FIRST = 5  # seeds of a first comparison
 FEWEST = 3  # two seeds show next to nothing
 FACTORS = (0.3, 1.0, 3.0)  # of a learning rate, to tune over
@@ -145,8 +145,9 @@ def _affordable(
 
 
 def _enough(task: Task, losses: Sequence[str], by: Yardstick) -> int:
-    """Seeds with which a difference of a tie's margin is shown, by the spread at hand; LOOKS[-1]
-    at most.
+    """Seeds that show a difference as large as a tie's margin, by the spread of the runs at hand.
+
+    They are one of LOOKS; the last of these where the spread is unknown or more would be needed.
     """
     spreads = [c.difference.spread for c in task.contrasts if c.label in losses]
     widest = max((spread for spread in spreads if spread), default=0.0)

@@ -10,6 +10,7 @@ from xent_bench.advice.typed import typed
 from xent_bench.comparison.across import NO_CONDITION, parts_of
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
+from xent_bench.comparison.trials import number, seed_of
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.runs.design import Design
 from xent_bench.runs.result import Run
@@ -74,7 +75,7 @@ class Task(NamedTuple):
     def seeds_of(self, label: str) -> set[int]:
         """The seeds of a loss's reported runs."""
         rows = [row for row in self.comparison.rows if row.label == label]
-        return {int(run.params["seed"]) for row in rows for run in row.runs}
+        return {seed_of(run) for row in rows for run in row.runs}
 
     def lacking(self, key: str) -> list[str]:
         """Losses of which a reported run lacks a metric."""
@@ -258,8 +259,5 @@ def _unusable(
 
 
 def _number(value: object) -> float | None:
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return number if isfinite(number) else None
+    share = number(str(value))
+    return None if share is None or not isfinite(share) else share

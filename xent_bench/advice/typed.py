@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from xent_bench.comparison.trials import natural
+from xent_bench.config.choices import key_of
 from xent_bench.config.design_keys import DEFAULTS
 from xent_bench.runs.result import Run
 
@@ -39,11 +40,6 @@ class Typed(NamedTuple):
 def sweep_of(words: Iterable[str]) -> str:
     """The command of a sweep, as it is typed in a shell."""
     return shlex.join([PROGRAM, "-m", *words])
-
-
-def key_of(word: str) -> str:
-    """The key of an override, without the plus that adds it: loss.gamma of +loss.gamma=2."""
-    return word.partition("=")[0].lstrip("+")
 
 
 def typed(run: Run) -> Typed | None:

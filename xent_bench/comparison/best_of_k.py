@@ -10,7 +10,7 @@ from xent_bench.arrays import Values
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.row import Row
 from xent_bench.comparison.stats import best_of
-from xent_bench.comparison.trials import Trial, seed_of
+from xent_bench.comparison.trials import Trial, seed_of, shared_seeds
 from xent_bench.comparison.tuning import mean_cost
 
 REPORTED = "test/top1"
@@ -37,7 +37,7 @@ def best_of_k(comparison: Comparison, row: Row) -> BestOfK | None:
     paused = any(trial.is_paused for trial in comparison.trials if trial.loss == row.label)
     if len(trials) < 2 or paused:
         return None
-    seeds = sorted(set.intersection(*(trial.seeds for trial in trials)))
+    seeds = sorted(shared_seeds(trials))
     if len(seeds) < 2:
         return None
     chosen_by = {

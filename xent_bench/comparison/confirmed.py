@@ -8,7 +8,7 @@ are neither lucky nor do they share a choice.
 from collections import Counter
 from collections.abc import Sequence
 
-from xent_bench.comparison.trials import Trial, mean_score, seed_of
+from xent_bench.comparison.trials import Trial, by_loss, mean_score, seed_of
 from xent_bench.comparison.tuning import choose
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.design import design_of
@@ -21,10 +21,7 @@ def with_fresh_apart(trials: Sequence[Trial], choose_by: str) -> list[Trial]:
     The trials stay as they are if no design asked for fresh seeds and there are too few to report
     all tuned losses by them. ValueError as `choose`.
     """
-    by_loss: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_loss.setdefault(trial.loss, []).append(trial)
-    of_search = {loss: _seeds_of_search(group) for loss, group in by_loss.items()}
+    of_search = {loss: _seeds_of_search(group) for loss, group in by_loss(trials).items()}
     parted = [_parted(trial, of_search[trial.loss], choose_by) for trial in trials]
     if not any(trial.fresh for trial in parted):
         return list(trials)
@@ -45,9 +42,8 @@ def _seeds_of_search(trials: Sequence[Trial]) -> set[int]:
 
 def _parted(trial: Trial, seeds: set[int], choose_by: str) -> Trial:
     """The trial with its runs of other seeds than these apart; unchanged if it has none or all."""
-    every: list[Run | Unfinished] = [*trial.runs, *trial.unfinished]
-    fresh = [run for run in every if seed_of(run) not in seeds]
-    if not fresh or len(fresh) == len(every):
+    fresh = [run for run in trial.searched_runs if seed_of(run) not in seeds]
+    if not fresh or len(fresh) == trial.begun:
         return trial
     runs = [run for run in trial.runs if seed_of(run) in seeds]
     unfinished = [run for run in trial.unfinished if seed_of(run) in seeds]

@@ -26,6 +26,7 @@ from xent_bench.comparison.stats import (
     p_of_all_pairs,
     widest,
 )
+from xent_bench.comparison.trials import seed_of
 from xent_bench.comparison.yardsticks import Yardstick, quoted
 from xent_bench.runs.result import Run
 
@@ -130,8 +131,7 @@ def contrasts(
 def paired(runs: Sequence[Run], others: Sequence[Run], key: str) -> Pairs:
     """Pair the runs of two losses that have the metric `key` and the same seed, by seed."""
     by_seed, others_by_seed = (
-        {int(run.params["seed"]): run for run in group if key in run.metrics}
-        for group in (runs, others)
+        {seed_of(run): run for run in group if key in run.metrics} for group in (runs, others)
     )
     shared = sorted(by_seed.keys() & others_by_seed.keys())
     return [(by_seed[seed], others_by_seed[seed]) for seed in shared]
@@ -150,7 +150,7 @@ def _family(field: Field, baseline: str, yardsticks: Sequence[Yardstick]) -> lis
         if label != baseline and (pairs := field.paired(label, baseline, by.key))
     ]
     differences = [field.difference(pairs, by) for _, by, pairs in members]
-    same = [all(same_weights(*pair) for pair in pairs) for _, _, pairs in members]
+    same = [all_same_weights(pairs) for _, _, pairs in members]
     tested = list(zip(differences, same, strict=True))
     ps = holm([None if is_same else delta.p for delta, is_same in tested])
     ties = holm([None if is_same else delta.p_tie for delta, is_same in tested])
@@ -179,6 +179,11 @@ def same_weights(run: Run, other: Run) -> bool:
     """Whether both runs ended with the same weights, bit for bit."""
     weights = run.tags.get("weights_sha256")
     return weights is not None and weights == other.tags.get("weights_sha256")
+
+
+def all_same_weights(pairs: Pairs) -> bool:
+    """Whether the runs of every pair, of which there is at least one, ended with equal weights."""
+    return bool(pairs) and all(same_weights(*pair) for pair in pairs)
 
 
 def _verdict(delta: Difference, p: float | None, p_tie: float | None, by: Yardstick) -> str:
@@ -236,7 +241,7 @@ def _competing(runs: Runs, key: str) -> dict[str, list[Run]]:
     A loss that lacks one of these seeds is left out. Empty if there are fewer than two such seeds.
     """
     scored = {
-        label: {int(run.params["seed"]): run for run in group}
+        label: {seed_of(run): run for run in group}
         for label, group in runs.items()
         if len(group) > 1 and all(key in run.metrics for run in group)
     }

@@ -11,8 +11,9 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from xent_bench.comparison.boundary import Boundary
+from xent_bench.comparison.contrasts import all_same_weights
 from xent_bench.comparison.sequential import Decision, decide, looks_until, next_seeds
-from xent_bench.comparison.trials import Trial
+from xent_bench.comparison.trials import Trial, seed_of
 from xent_bench.comparison.yardsticks import YARDSTICKS, Yardstick, by_key
 from xent_bench.runs.begun import Unfinished, is_paused, was_stopped
 from xent_bench.runs.design import Design, design_of
@@ -122,12 +123,12 @@ def courses_of(
     """
     others = [trial for trial in trials if not any(trial is one for one in chosen.values())]
     searched = max((max(_searched(trial), default=-1) for trial in others), default=-1)
-    seeds = sorted(seed for seed in _begun(chosen[baseline]) if seed > searched)
+    seeds = sorted(seed for seed in set(map(seed_of, chosen[baseline].all_runs)) if seed > searched)
     runs: dict[str, list[Run]] = {}
     scores: dict[str, list[float]] = {}
     for label, trial in chosen.items():
-        finished = [run for run in _all(trial) if isinstance(run, Run)]
-        by_seed = {int(run.params["seed"]): run for run in finished}
+        finished = [run for run in trial.all_runs if isinstance(run, Run)]
+        by_seed = {seed_of(run): run for run in finished}
         ended = by_seed.keys() | _failed(trial)
         course = list(takewhile(ended.__contains__, seeds))
         runs[label] = [by_seed[seed] for seed in course if seed in by_seed]
@@ -135,17 +136,13 @@ def courses_of(
             by_seed[seed].metrics.get(key, math.nan) if seed in by_seed else math.nan
             for seed in course
         ]
-    same = {label for label in runs if label != baseline and _are_same(runs[label], runs[baseline])}
+    same = {
+        label
+        for label in runs
+        if label != baseline
+        and all_same_weights(list(zip(runs[label], runs[baseline], strict=False)))
+    }
     return Courses(seeds, runs, scores, same)
-
-
-def _all(trial: Trial) -> list[Run | Unfinished]:
-    """Every run of a trial, those with fresh seeds too."""
-    return [*trial.runs, *trial.unfinished, *trial.fresh]
-
-
-def _begun(trial: Trial) -> set[int]:
-    return {int(run.params["seed"]) for run in _all(trial)}
 
 
 def _searched(trial: Trial) -> set[int]:
@@ -156,18 +153,11 @@ def _searched(trial: Trial) -> set[int]:
 def _failed(trial: Trial) -> set[int]:
     """Seeds with a run that failed: it was neither stopped nor paused, and is not running."""
     return {
-        int(run.params["seed"])
-        for run in _all(trial)
+        seed_of(run)
+        for run in trial.all_runs
         if isinstance(run, Unfinished)
         and not (was_stopped(run) or is_paused(run) or run.reason == RUNNING)
     }
-
-
-def _are_same(runs: Sequence[Run], others: Sequence[Run]) -> bool:
-    """Whether all pairs of runs, of which there is one at least, ended with the same weights."""
-    pairs = list(zip(runs, others, strict=False))
-    weights = [[run.tags.get("weights_sha256") for run in pair] for pair in pairs]
-    return bool(pairs) and all(ours is not None and ours == theirs for ours, theirs in weights)
 
 
 def _is_sound(design: Design) -> bool:

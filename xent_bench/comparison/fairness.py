@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from xent_bench.comparison.trials import Trial
+from xent_bench.comparison.trials import Trial, by_loss
 from xent_bench.comparison.tuned_space import listed
 from xent_bench.comparison.tuning import Choice, in_order
 from xent_bench.runs.design import design_of
@@ -60,8 +60,7 @@ def sampler_of(trials: Sequence[Trial]) -> str:
 
 def placed_by(trials: Sequence[Trial]) -> str:
     """Name of the sampler by which losses have different points; empty if they share them."""
-    by_loss = _by_loss(trials)
-    return "" if _share_points(by_loss) else sampler_of(trials)
+    return "" if _share_points(by_loss(trials)) else sampler_of(trials)
 
 
 def confounded(trials: Sequence[Trial]) -> list[str]:
@@ -71,34 +70,27 @@ def confounded(trials: Sequence[Trial]) -> list[str]:
     sampler placed the trials of each loss by their results, a key is named only if some loss has a
     single value of it.
     """
-    by_loss = _by_loss(trials)
-    is_adaptive = all(map(sampler_of, by_loss.values()))
+    groups = by_loss(trials)
+    is_adaptive = all(map(sampler_of, groups.values()))
     differing = []
     for key in dict.fromkeys(key for trial in trials for key in trial.shared):
         values = {
             loss: in_order(trial.shared.get(key, "-") for trial in group)
-            for loss, group in by_loss.items()
+            for loss, group in groups.items()
         }
         is_searched = is_adaptive and all(len(tried) > 1 for tried in values.values())
         if len(set(map(tuple, values.values()))) > 1 and not is_searched:
             by_values = "; ".join(f"{loss} {listed(tried)}" for loss, tried in values.items())
             differing.append(f"{key}: {by_values}")
-    if not (_share_points(by_loss) or differing or is_adaptive):
+    if not (_share_points(groups) or differing or is_adaptive):
         differing.append("the combinations of their values")
     return differing
 
 
-def _by_loss(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
-    by_loss: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_loss.setdefault(trial.loss, []).append(trial)
-    return by_loss
-
-
-def _share_points(by_loss: Mapping[str, Sequence[Trial]]) -> bool:
+def _share_points(groups: Mapping[str, Sequence[Trial]]) -> bool:
     """Whether all losses were tried at the same points, their own hyper-parameters apart."""
     grids = {
         frozenset(tuple(sorted(trial.shared.items())) for trial in group)
-        for group in by_loss.values()
+        for group in groups.values()
     }
     return len(grids) < 2

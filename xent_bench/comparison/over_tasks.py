@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xent_bench.comparison.contrasts import OPEN
 from xent_bench.comparison.rank_tests import (
     Friedman,
     average_ranks,
@@ -22,6 +23,7 @@ from xent_bench.comparison.rank_tests import (
     smallest_p,
     tasks_needed,
 )
+from xent_bench.comparison.sequential import BETTER, WORSE
 from xent_bench.comparison.signed_rank_posterior import (
     Posterior,
     influence_of_prior,
@@ -30,8 +32,6 @@ from xent_bench.comparison.signed_rank_posterior import (
 from xent_bench.comparison.stats import LEVEL, holm
 from xent_bench.comparison.tasks import Selection, Task
 from xent_bench.comparison.tuning import DIGITS
-
-BETTER, WORSE, OPEN = "better", "worse", "inconclusive"
 
 
 class Against(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from xent_bench.comparison.trials import Trial
+from xent_bench.comparison.trials import Trial, by_loss
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import Unfinished, paused_epoch
 from xent_bench.runs.curves import load_curves
@@ -44,12 +44,11 @@ class Spent(NamedTuple):
 
 def spent_by_loss(trials: Sequence[Trial]) -> list[Spent]:
     """Count trials, runs and epochs of each loss, in the order of the trials."""
-    losses = dict.fromkeys(trial.loss for trial in trials)
-    return [_spent(loss, [trial for trial in trials if trial.loss == loss]) for loss in losses]
+    return [_spent(loss, group) for loss, group in by_loss(trials).items()]
 
 
 def _spent(loss: str, trials: Sequence[Trial]) -> Spent:
-    runs = [run for trial in trials for run in runs_of(trial)]
+    runs = [run for trial in trials for run in trial.all_runs]
     epochs = [epochs_trained(run) for run in runs]
     counted = [number for number in epochs if number is not None]
     lengths = {_whole(run.params.get("epochs")) for run in runs}
@@ -64,11 +63,6 @@ def _spent(loss: str, trials: Sequence[Trial]) -> Spent:
         sum(counted) / length if length else None,
         len(epochs) - len(counted),
     )
-
-
-def runs_of(trial: Trial) -> list[Run | Unfinished]:
-    """Every run of a trial, also those without a result and those with fresh seeds."""
-    return [*trial.runs, *trial.unfinished, *trial.fresh]
 
 
 def state_of(trial: Trial) -> State:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.row import Row
 from xent_bench.comparison.spent import State, epochs_trained, last_score, state_of
-from xent_bench.comparison.trials import Trial
+from xent_bench.comparison.trials import Trial, shared_seeds
 from xent_bench.comparison.tuning import mean_cost, sign_of
 
 Place: TypeAlias = tuple[float, float, float]  # sort key; the smallest is the best
@@ -31,7 +31,7 @@ def standings(comparison: Comparison, row: Row) -> list[Standing]:
     """
     choose_by = comparison.options.choose_by
     candidates = row.choice.candidates
-    seeds = set.intersection(*(trial.seeds for trial in candidates)) if candidates else set()
+    seeds = shared_seeds(candidates)
     comparable = set(map(id, candidates))
     standing = []
     for trial in comparison.trials:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.row import Row
 from xent_bench.comparison.spent import State, state_of
-from xent_bench.comparison.trials import Trial, number, seed_of
+from xent_bench.comparison.trials import Trial, number, seed_of, shared_seeds
 from xent_bench.comparison.tuned_space import axes_of, distance
 from xent_bench.comparison.tuning import mean_cost
 from xent_bench.comparison.yardsticks import Yardstick, by_key
@@ -70,7 +70,7 @@ def yardstick_of(comparison: Comparison) -> Yardstick | None:
 def _around(comparison: Comparison, row: Row) -> Surroundings:
     choose_by = comparison.options.choose_by
     candidates = row.choice.candidates
-    seeds = set.intersection(*(trial.seeds for trial in candidates))
+    seeds = shared_seeds(candidates)
     comparable = set(map(id, candidates))
     best = mean_cost(row.trial, seeds, choose_by)
     neighbours = []

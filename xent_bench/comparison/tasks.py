@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from xent_bench.comparison.across import NO_CONDITION, parts_of
 from xent_bench.comparison.compare import BASELINE, Comparison
-from xent_bench.comparison.contrasts import paired, same_weights
+from xent_bench.comparison.contrasts import all_same_weights, paired
 from xent_bench.comparison.row import Row
 from xent_bench.comparison.yardsticks import PRIMARY, Yardstick, by_key
 
@@ -235,7 +235,7 @@ def _are_same(tasks: Sequence[Task], label: str, other: str) -> bool:
         if {label, other} <= task.rows.keys()
         for pair in paired(task.rows[label].runs, task.rows[other].runs, "test/top1")
     ]
-    return bool(pairs) and all(same_weights(*pair) for pair in pairs)
+    return all_same_weights(pairs)
 
 
 def _lacking(tasks: Sequence[Task], losses: Sequence[str]) -> list[str]:

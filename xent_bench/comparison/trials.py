@@ -49,6 +49,16 @@ class Trial(NamedTuple):
         return " ".join(map("=".join, zip(names, self.varied.values(), strict=True)))
 
     @property
+    def searched_runs(self) -> list[Run | Unfinished]:
+        """Runs with the seeds of the search, finished runs first."""
+        return [*self.runs, *self.unfinished]
+
+    @property
+    def all_runs(self) -> list[Run | Unfinished]:
+        """Every run, also those without a result and those with fresh seeds."""
+        return [*self.searched_runs, *self.fresh]
+
+    @property
     def begun(self) -> int:
         """Number of runs that were begun, finished or not."""
         return len(self.runs) + len(self.unfinished)
@@ -76,7 +86,7 @@ class Trial(NamedTuple):
     @property
     def is_drawn(self) -> bool:
         """Whether the point was drawn by a search, not listed by its user."""
-        return any(design_of(run.tags).is_search for run in _all(self))
+        return any(design_of(run.tags).is_search for run in self.searched_runs)
 
     @property
     def fresh_runs(self) -> list[Run]:
@@ -144,6 +154,19 @@ def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: 
     return trials
 
 
+def by_loss(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+    """Group trials by their loss, in their order."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.loss, []).append(trial)
+    return groups
+
+
+def shared_seeds(trials: Sequence[Trial]) -> set[int]:
+    """The seeds with which every one of these trials has a finished run; none without a trial."""
+    return set.intersection(*(trial.seeds for trial in trials)) if trials else set()
+
+
 def mean_score(runs: Sequence[Run], key: str) -> Estimate | None:
     """Mean of a metric over runs, with its interval; None without runs or if one lacks it."""
     scores = [run.metrics[key] for run in runs if key in run.metrics]
@@ -160,14 +183,16 @@ def empty_cells(trials: Sequence[Trial]) -> list[EmptyCell]:
     losses = list(dict.fromkeys(trial.loss for trial in trials))
     confirmed = {trial.loss for trial in trials if trial.fresh}
     searched = [trial for trial in trials if trial.loss in confirmed] or trials
-    seeds = sorted({_seed(run) for trial in searched for run in _all(trial)}, key=int)
+    seeds = sorted({_seed(run) for trial in searched for run in trial.searched_runs}, key=int)
     tried = dict.fromkeys((tuple(trial.shared.items()), trial.loss) for trial in trials)
     count = Counter(shared for shared, _ in tried)
     grid = [dict(shared) for shared in count if count[shared] > 1 or len(losses) == 1]
     cells = []
     for loss in losses:
         of_loss = [trial for trial in trials if trial.loss == loss]
-        begun = {(frozenset(t.varied.items()), _seed(run)) for t in of_loss for run in _all(t)}
+        begun = {
+            (frozenset(t.varied.items()), _seed(run)) for t in of_loss for run in t.searched_runs
+        }
         for varied, seed in product(_points(of_loss, grid), seeds):
             if (frozenset(varied.items()), seed) not in begun:
                 cells.append(_empty(of_loss[0], varied, seed))
@@ -206,7 +231,7 @@ def _without_fresh(trials: Sequence[Trial]) -> list[EmptyCell]:
 def _empty(trial: Trial, varied: dict[str, str], seed: str) -> EmptyCell:
     """The cell of a trial's loss with these hyper-parameters, and the command that trains it."""
     label = Trial(trial.loss, varied, [], [], None).label
-    return EmptyCell(label, seed, retyped(_all(trial)[0].command, varied | {"seed": seed}))
+    return EmptyCell(label, seed, retyped(trial.searched_runs[0].command, varied | {"seed": seed}))
 
 
 def retyped(command: str, changes: Mapping[str, str]) -> str:
@@ -215,11 +240,6 @@ def retyped(command: str, changes: Mapping[str, str]) -> str:
     for key, value in changes.items():
         words = [word for word in words if not word.startswith(f"{key}=")] + [f"{key}={value}"]
     return shlex.join(words)
-
-
-def _all(trial: Trial) -> list[Run | Unfinished]:
-    """Every run of a trial, finished runs first."""
-    return [*trial.runs, *trial.unfinished]
 
 
 def _inside(trial: Trial) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple, TypeAlias
 
-from xent_bench.comparison.trials import Trial, natural, seed_of
+from xent_bench.comparison.trials import Trial, by_loss, natural, seed_of, shared_seeds
 from xent_bench.comparison.yardsticks import LARGER_IS_BETTER
 from xent_bench.runs.result import Run
 
@@ -49,11 +49,9 @@ def choose(trials: Sequence[Trial], choose_by: str) -> dict[str, Choice]:
     all tuned losses have FRESH of them in common: see comparison/confirmed.py, which finds them.
     ValueError if a loss has several trials and one of them lacks that score.
     """
-    by_loss: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_loss.setdefault(trial.loss, []).append(trial)
-    choices = {loss: _choose(group, choose_by) for loss, group in by_loss.items()}
-    tuned = [loss for loss, group in by_loss.items() if _is_tuned(choices[loss], group)]
+    groups = by_loss(trials)
+    choices = {loss: _choose(group, choose_by) for loss, group in groups.items()}
+    tuned = [loss for loss, group in groups.items() if _is_tuned(choices[loss], group)]
     fresh = [{seed_of(run) for run in choices[loss].trial.fresh_runs} for loss in tuned]
     if not fresh or len(set.intersection(*fresh)) < FRESH:
         return choices
@@ -80,7 +78,7 @@ def _choose(trials: Sequence[Trial], choose_by: str) -> Choice:
         return Choice(candidates[0], candidates[0].runs, candidates, left_out, "")
     for trial in candidates:
         _check_score(trial, len(candidates), choose_by)
-    shared = set.intersection(*(trial.seeds for trial in candidates))
+    shared = shared_seeds(candidates)
     best = _best(candidates, shared, choose_by)
     tie = _tie(candidates, best, shared, choose_by)
     if len(shared) > 1:
@@ -97,7 +95,7 @@ def _comparable(trials: Sequence[Trial]) -> tuple[list[Trial], list[str]]:
     if all(lacks.values()):
         lacks = {}
     kept = [trial for trial in trials if not lacks.get(id(trial))]
-    if not set.intersection(*(trial.seeds for trial in kept)):
+    if not shared_seeds(kept):
         largest = max(kept, key=lambda trial: len(trial.seeds))
         lacks |= {id(trial): "no seed in common" for trial in kept if trial is not largest}
         kept = [largest]

@@ -42,6 +42,11 @@ def listed(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def key_of(word: str) -> str:
+    """The key that an override sets, without the plus that adds it: loss.gamma of +loss.gamma=2."""
+    return word.lstrip("+").partition("=")[0]
+
+
 def is_key(name: str) -> bool:
     """Whether a name is a key, or the last word of one: epochs, optimizer.lr or lr."""
     name = name.replace("-", "_")

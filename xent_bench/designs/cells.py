@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from xent_bench.config.choices import key_of
 from xent_bench.config.design_keys import DEFAULTS
-from xent_bench.designs.ledger import Overrides, key_of
+from xent_bench.designs.ledger import Overrides
 
 # keys that change no number of a run, so that no trial differs by them
 NO_SCIENCE = ("machine", "notes", "tags", "name", "experiment", "calibrator", "shift", "foreign")

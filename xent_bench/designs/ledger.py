@@ -66,8 +66,3 @@ class Ledger:
     def has_ended(self, run: Overrides) -> bool:
         """Whether the run has a result or has failed."""
         return self.failed(run) or self.result(run) is not None
-
-
-def key_of(word: str) -> str:
-    """The key that an override sets."""
-    return word.lstrip("+").partition("=")[0]

@@ -3,10 +3,11 @@
 from statistics import fmean
 
 from xent_bench.config.choice_of_epoch import SIGNS
+from xent_bench.config.choices import key_of
 from xent_bench.designs.adaptive import batch_after, next_points
 from xent_bench.designs.cells import Cell, Trial
 from xent_bench.designs.dimensions import Point, Space
-from xent_bench.designs.ledger import Ledger, Overrides, key_of
+from xent_bench.designs.ledger import Ledger, Overrides
 from xent_bench.runs.design import Design
 
 

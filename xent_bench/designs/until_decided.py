@@ -5,7 +5,7 @@ from math import nan
 from statistics import fmean
 from typing import NamedTuple
 
-from xent_bench.comparison.contrasts import same_weights
+from xent_bench.comparison.contrasts import all_same_weights
 from xent_bench.comparison.sequential import (
     SAME,
     TIE,
@@ -99,7 +99,7 @@ def _same_as_baseline(ledger: Ledger, course: Course, baseline: str) -> list[str
             for seed in course.seeds
         ]
         finished = [(run, other) for run, other in pairs if run and other]
-        if loss != baseline and finished and all(same_weights(*pair) for pair in finished):
+        if loss != baseline and all_same_weights(finished):
             same.append(loss)
     return same
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from xent_bench.advice.calibrators import Calibration, Step, title_of
 from xent_bench.advice.card import Card
 from xent_bench.advice.needs import BY_ANSWER
-from xent_bench.advice.next_steps import joined
-from xent_bench.advice.pick import BETTER, TIE, WORSE
+from xent_bench.comparison.sequential import BETTER, TIE, WORSE
 from xent_bench.comparison.trust import CALIBRATED
 from xent_bench.report.advice_words import amount, capital, on_task
 from xent_bench.report.conclusion import CALIBRATION_WORDS
+from xent_bench.tables import joined
 
 
 def calibrator_in_words(card: Card) -> list[str]:

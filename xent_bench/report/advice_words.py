@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from xent_bench.advice.calibrators import title_of
 from xent_bench.advice.card import Card
 from xent_bench.advice.needs import Needs
-from xent_bench.advice.next_steps import joined
-from xent_bench.advice.pick import BETTER, TIE, WORSE, Pick
+from xent_bench.advice.pick import Pick
 from xent_bench.advice.sweeps import Sweep
 from xent_bench.advice.tasks import Task
 from xent_bench.comparison.contrasts import OPEN, UNJUDGED
+from xent_bench.comparison.sequential import BETTER, TIE, WORSE
 from xent_bench.comparison.stats import Difference
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.runs.pace import duration
-from xent_bench.tables import n_runs
+from xent_bench.tables import joined, n_runs
 
 NAMED = 12  # losses that a sentence names; the others are counted
 

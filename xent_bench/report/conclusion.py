@@ -8,7 +8,7 @@ from xent_bench.comparison.row import Row
 from xent_bench.comparison.trust import CALIBRATED, UNDECIDED
 from xent_bench.comparison.yardsticks import by_key, quoted
 from xent_bench.report.design_words import decided_at, design_sentences, first_words, still_open
-from xent_bench.report.tuned import joined, tuning
+from xent_bench.report.tuned import briefly, tuning
 
 CALIBRATION_WORDS = {
     "mixed": "too sure here and not sure enough there",
@@ -33,16 +33,16 @@ def conclusion(comparison: Comparison) -> str:
         falls = [_fall(row, comparison.falling[row.label]) for row in _fallen(comparison)]
         sentences.append(
             "Not trained to the end, since val/nll still fell in the last tenth of the epochs, "
-            f"one at least: {joined(falls)}."
+            f"one at least: {briefly(falls)}."
         )
     sentences += _single_epoch(comparison)
     sentences += _trust(comparison)
     left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
     if left_out:
-        sentences.append(f"Left out, for want of seeds: {joined(left_out)}.")
+        sentences.append(f"Left out, for want of seeds: {briefly(left_out)}.")
     absent = [row.label for row in comparison.rows if not row.n]
     if absent:
-        sentences.append(f"Without any finished run: {joined(absent)}.")
+        sentences.append(f"Without any finished run: {briefly(absent)}.")
     return " ".join(sentences)
 
 
@@ -66,7 +66,9 @@ def _single_epoch(comparison: Comparison) -> list[str]:
     ]
     if not single:
         return []
-    which = "" if len(single) == sum(row.n > 0 for row in comparison.rows) else f" {joined(single)}"
+    which = (
+        "" if len(single) == sum(row.n > 0 for row in comparison.rows) else f" {briefly(single)}"
+    )
     return [f"Trained for one epoch{which}: whether val/nll would fall further cannot be told."]
 
 
@@ -110,7 +112,7 @@ def _differences(comparison: Comparison) -> list[str]:
     compared = {baseline, *(contrast.label for contrast in comparison.contrasts)}
     unpaired = [row.label for row in comparison.rows if row.n and row.label not in compared]
     if unpaired:
-        sentences.append(f"No seed is shared with {baseline} by {joined(unpaired)}.")
+        sentences.append(f"No seed is shared with {baseline} by {briefly(unpaired)}.")
     return sentences
 
 
@@ -131,7 +133,7 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
         contrast.label for contrast in groups[primary]
     }
     if groups[primary] and lacking:
-        sentences.append(f"Without that metric, so not judged by it: {joined(sorted(lacking))}.")
+        sentences.append(f"Without that metric, so not judged by it: {briefly(sorted(lacking))}.")
     others = [group for key, group in groups.items() if key != primary and group]
     decided = [
         f"in {group[0].yardstick.name}, {verdicts}"
@@ -179,18 +181,18 @@ def _decided(contrasts: Sequence[Contrast], baseline: str) -> str:
             key=lambda contrast: -abs(contrast.difference.mean),
         )
         if group:
-            amounts = joined([f"{one.label} by {_amount(one)}{decided_at(one)}" for one in group])
+            amounts = briefly([f"{one.label} by {_amount(one)}{decided_at(one)}" for one in group])
             parts.append(f"{verdict} than {baseline}: {amounts}")
     ties = [contrast for contrast in contrasts if contrast.verdict.startswith("tie")]
     if ties:
         tie = "ties" if len(ties) == 1 else "tie"
-        labels = joined([f"{one.label}{decided_at(one)}" for one in ties])
+        labels = briefly([f"{one.label}{decided_at(one)}" for one in ties])
         parts.append(f"{labels} {tie} with {baseline} within {ties[0].yardstick.margin()}")
     return " and ".join(parts)
 
 
 def _labels(group: Sequence[Contrast]) -> str:
-    return joined([contrast.label for contrast in group])
+    return briefly([contrast.label for contrast in group])
 
 
 def _is(group: Sequence[object]) -> str:
@@ -232,7 +234,7 @@ def _miscalibrated(words: Mapping[str, str]) -> str:
     for label, word in words.items():
         by_word.setdefault(word, []).append(label)
     return "; ".join(
-        f"{joined(labels)} {_is(labels)} {CALIBRATION_WORDS.get(word, word)}"
+        f"{briefly(labels)} {_is(labels)} {CALIBRATION_WORDS.get(word, word)}"
         for word, labels in by_word.items()
     )
 
@@ -240,4 +242,4 @@ def _miscalibrated(words: Mapping[str, str]) -> str:
 def _others(calibrated: Sequence[str]) -> str:
     if not calibrated:
         return ""
-    return f"; {joined(calibrated)} {_is(calibrated)} calibrated within noise"
+    return f"; {briefly(calibrated)} {_is(calibrated)} calibrated within noise"

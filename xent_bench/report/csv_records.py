@@ -6,7 +6,7 @@ from typing import Any
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.over_tasks import Against, over_tasks
-from xent_bench.comparison.spent import epochs_trained, runs_of, state_of
+from xent_bench.comparison.spent import epochs_trained, state_of
 from xent_bench.comparison.tasks import select_tasks
 from xent_bench.report import comparison_tables
 from xent_bench.report.cost_table import costs_of_power
@@ -68,7 +68,7 @@ def trials(comparison: Comparison) -> list[dict[str, Any]]:
             f"{comparison.options.choose_by}/half_width": trial.score and trial.score.half_width,
             "chosen": any(trial is other for other in chosen),
             "state": state_of(trial).value,
-            "epochs": sum(epochs_trained(run) or 0 for run in runs_of(trial)),
+            "epochs": sum(epochs_trained(run) or 0 for run in trial.all_runs),
         }
         for trial in comparison.trials
     ]

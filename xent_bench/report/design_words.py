@@ -8,11 +8,12 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.declared import Sequential
 from xent_bench.comparison.sequential import OPEN, UNJUDGED, Decision
+from xent_bench.comparison.trials import seed_of
 from xent_bench.comparison.yardsticks import by_key
 from xent_bench.runs.design import Design
 from xent_bench.runs.files import RESULT, run_folders
 from xent_bench.runs.sweep_record import load_sweep
-from xent_bench.tables import Table
+from xent_bench.tables import Table, joined
 
 ADJUSTED = ", adjusted for the looks of the design"
 KEYS = ("primary", "baseline", "max_seeds")  # of a design, by which two of them differ
@@ -41,9 +42,9 @@ def design_sentences(comparison: Comparison) -> list[str]:
     levels = [_percent(boundary.nominal(n)) for n in course.looks]
     sentence = f"Seeds are added until each loss is decided, {course.looks[-1]} at most"
     if len(levels) > 1:
-        spent = _listed([_percent(share) for share in boundary.spent()])
+        spent = joined([_percent(share) for share in boundary.spent()])
         sentence += (
-            f": a group-sequential design with looks after {_listed(list(map(str, course.looks)))} "
+            f": a group-sequential design with looks after {joined(list(map(str, course.looks)))} "
             f"seeds, whose nominal levels are in proportion to the seeds ({levels[0]} to "
             f"{levels[-1]} %) and spend {spent} % (in the sense of Lan and DeMets, 1983)"
         )
@@ -158,7 +159,7 @@ def _added_by_hand(comparison: Comparison) -> str:
     record = load_sweep(folder)
     if record is None or len(run_folders(folder, RESULT)) != len(comparison.runs):
         return ""
-    seeds = sorted({int(run.params["seed"]) for run in comparison.runs})
+    seeds = sorted(set(map(seed_of, comparison.runs)))
     return by_hand_note([*record.earlier, seeds])
 
 
@@ -188,12 +189,7 @@ def _after(decisions: Sequence[Decision]) -> str:
 
 
 def _labels(decisions: Sequence[Decision]) -> str:
-    return _listed([decision.label for decision in decisions])
-
-
-def _listed(words: Sequence[str]) -> str:
-    """Join words as 'a, b and c'."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    return joined([decision.label for decision in decisions])
 
 
 def _percent(share: float) -> str:

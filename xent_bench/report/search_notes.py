@@ -4,7 +4,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.spent import Spent, State, spent_by_loss
 from xent_bench.comparison.surroundings import yardstick_of
 from xent_bench.comparison.winners_curse import mean_luck, winners_curses
-from xent_bench.report.tuned import joined
+from xent_bench.report.tuned import briefly
 
 
 def search_notes(comparison: Comparison) -> list[str]:
@@ -21,7 +21,7 @@ def _spent(comparison: Comparison) -> list[str]:
         texts.setdefault(_cost(spent), []).append(spent.loss)
     if len(texts) == 1:
         return [f"Spent on each loss: {next(iter(texts))}."]
-    costs = [f"{text} for {joined(losses)}" for text, losses in texts.items()]
+    costs = [f"{text} for {briefly(losses)}" for text, losses in texts.items()]
     return [f"Spent: {'; '.join(costs)}."]
 
 
@@ -50,5 +50,5 @@ def _luck(comparison: Comparison) -> list[str]:
     verb = "better" if luck >= 0 else "worse"
     return [
         f"The winner's curse, on val: the seeds that chose score {size} {verb} in {metric} than "
-        f"fresh seeds of the same trials, mean over losses (fresh minus chosen: {joined(gaps)})."
+        f"fresh seeds of the same trials, mean over losses (fresh minus chosen: {briefly(gaps)})."
     ]

@@ -6,7 +6,9 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from xent_bench.comparison.compare import Comparison
-from xent_bench.comparison.over_tasks import BETTER, OPEN, WORSE, Against, OverTasks, over_tasks
+from xent_bench.comparison.contrasts import OPEN
+from xent_bench.comparison.over_tasks import Against, OverTasks, over_tasks
+from xent_bench.comparison.sequential import BETTER, WORSE
 from xent_bench.comparison.tasks import Task, select_tasks
 from xent_bench.tables import Table
 

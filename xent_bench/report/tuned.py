@@ -6,6 +6,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.trials import seed_of
 from xent_bench.comparison.tuned_space import listed
 from xent_bench.comparison.tuning import in_order
+from xent_bench.tables import joined
 
 MOST_NAMED = 3  # losses that a sentence names; further ones are only counted
 MOST_LISTED = 8  # items of a list in a note; further ones are only counted
@@ -37,7 +38,7 @@ def _chosen(comparison: Comparison, counts: Sequence[int]) -> str:
     if all(len(row.choice.candidates) == 1 for row in tuned):
         how = "all seeds chose the one that was trained to the end"
     chosen = f"{choice}; {how}"
-    return f"{chosen}; but not for {joined(flattered)}, {flatters}" if flattered else chosen
+    return f"{chosen}; but not for {briefly(flattered)}, {flatters}" if flattered else chosen
 
 
 def _placed(comparison: Comparison) -> str:
@@ -77,11 +78,11 @@ def _rate(comparison: Comparison) -> str:
     return f", optimizer.lr={rates.pop()}" if len(rates) == 1 and rates != {"None"} else ""
 
 
-def joined(names: Sequence[str]) -> str:
+def briefly(names: Sequence[str]) -> str:
     """Join names as 'a, b and c'; of a long list, the first MOST_NAMED and how many more."""
     if len(names) > MOST_NAMED + 1:
         names = [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return joined(names)
 
 
 def some(items: Sequence[str]) -> str:
@@ -125,7 +126,7 @@ def _seeds(seeds: set[int]) -> str:
         else:
             spans.append([seed])
     texts = [[f"{span[0]} to {span[-1]}"] if len(span) > 2 else map(str, span) for span in spans]
-    return joined([text for parts in texts for text in parts])
+    return briefly([text for parts in texts for text in parts])
 
 
 def _reported(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from xent_bench.config.choices import choices_of
+from xent_bench.config.choices import choices_of, key_of
 from xent_bench.config.command_line import as_typed
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.explain import CONFIG_ERRORS, missing_key
@@ -62,7 +62,7 @@ def _commands(
     """A command for the choices that have the key, and one for the others."""
     group = key.partition(".")[0]
     others = [word for word in as_typed(typed) if not word.startswith(f"{group}=")]
-    without_key = [word for word in others if word.lstrip("+").partition("=")[0] != key]
+    without_key = [word for word in others if key_of(word) != key]
     for words, choices in ((without_key, lacking), (others, having)):
         names = ",".join(choice.partition("=")[2] for choice in choices)
         yield shlex.join(["xent-train", *words, f"{group}={names}"])

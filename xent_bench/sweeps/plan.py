@@ -2,11 +2,11 @@
 
 import re
 import sys
-from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from omegaconf import DictConfig
 
+from xent_bench.config.choices import key_of
 from xent_bench.config.configure import ConfigError, check_sources, check_top_level
 from xent_bench.config.design_keys import design_values
 from xent_bench.config.identity import choice, command_of, run_folder, run_name
@@ -14,7 +14,7 @@ from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import pause_after
 from xent_bench.config.shift_asked import shift_asked
 from xent_bench.designs.designed import Designed
-from xent_bench.designs.ledger import Ledger, Outcome, Overrides, key_of
+from xent_bench.designs.ledger import Ledger, Outcome, Overrides
 from xent_bench.designs.requests import ask_for_runs
 from xent_bench.failures import Unavailable
 from xent_bench.runs.design import Design
@@ -25,6 +25,7 @@ from xent_bench.sweeps.choices_apart import naming_the_choice
 from xent_bench.sweeps.combinations import combinations_of, composed, differing, spaces_of
 from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.recall import recall, remember
+from xent_bench.sweeps.typed_sweep import added_folders
 from xent_bench.tables import n_runs
 
 OURS = "hydra_plugins.xent_bench."  # launchers
@@ -117,14 +118,9 @@ class Planner:
         combinations = [list(run) for run in runs]
         if len(runs) > MANY:
             say(f"{n_runs(len(runs))} to compose and check ...")
-        added = [
-            Path(source.path)
-            for source in self.sweep.hydra.runtime.config_sources
-            if source.provider == "command-line"
-        ]
         everything = [*self.planned, *runs]
         varied = differing([list(run) for run in everything])
-        with naming_the_choice(combinations, sys.argv[1:], added):
+        with naming_the_choice(combinations, sys.argv[1:], added_folders(self.sweep)):
             for index, config in composed(self.sweep, combinations):
                 check_top_level(config)
                 run = runs[index]
