@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from xent_bench.config.configure import ConfigError
-from xent_bench.designs.halving import epochs_spent, rung_epochs, survivors
+from xent_bench.designs.halving import rung_epochs, survivors
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,3 @@ def test_a_trial_that_failed_never_goes_on_and_counts_in_the_half():
     assert survivors({}, -1) == []
     # infinite is a bad score and no failure
     assert survivors({"a": math.inf, "b": None, "c": None}, -1) == ["a"]
-
-
-def test_halving_costs_what_its_rungs_add_up_to():
-    # 16 trials for 7 epochs, 8 for 6 more, 4 for the last 7
-    assert epochs_spent(16, 20, 3) == 16 * 7 + 8 * 6 + 4 * 7
-    assert epochs_spent(5, 10, 4) == 5 * 3 + 3 * 2 + 2 * 3 + 1 * 2
-    assert epochs_spent(16, 20, 1) == 320

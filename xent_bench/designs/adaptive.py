@@ -14,8 +14,8 @@ from xent_bench.designs.dimensions import Dimension, Interval, Point, Space
 from xent_bench.designs.sobol import sobol_points
 
 FIRST = 8  # trials at points of the even search: with fewer there is little to learn from
-# Trials that are proposed at a time, from the scores of all before them. It is no machine's number
-# of jobs, since another number leads to other points: a sweep would not be the same elsewhere.
+# Trials that are proposed at a time, from the scores of all before them. It does not follow the
+# machine's number of jobs: another number leads to other points, so a sweep would differ elsewhere.
 BATCH = 4
 ATTEMPTS = 50  # to propose a point that is new
 
@@ -41,9 +41,9 @@ def next_points(
 ) -> list[Point]:
     """Propose `number` new points for a loss, from the scores of its earlier trials, in order.
 
-    `trials` are the words of each earlier point, others among them. A score is None where the
-    trial failed, as one that diverged: it counts as worse than all that did not. Pure: the same
-    arguments give the same points. Fewer points come from a space that has no others.
+    `trials` are the words of each earlier trial, among which are those of its point. A score is
+    None where the trial failed, for instance diverged: it counts as worse than any score. Pure: the
+    same arguments give the same points. Fewer are returned where the space has no further ones.
     """
     if len(trials) < FIRST:
         first = sobol_points(space, min(len(trials) + number, FIRST), seed)
@@ -90,7 +90,10 @@ class _Proposals:
             )
 
     def next(self) -> Point:
-        """Propose a point, apart from those proposed before, whose scores nobody knows yet."""
+        """Propose one more point.
+
+        Optuna keeps it apart from the points that it proposed before and that have no score yet.
+        """
         params: dict[str, Any] = self.study.ask(self.distributions).params
         return tuple(
             f"{d.key}={d.text(params[d.key]) if isinstance(d, Interval) else params[d.key]}"

@@ -1,6 +1,7 @@
 """The runs of a sweep by setting, loss, trial and seed, read from their overrides."""
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from xent_bench.config.choices import key_of
@@ -38,7 +39,7 @@ class Cell(NamedTuple):
 class Setting(NamedTuple):
     """The losses that are compared with each other, in the order of the sweep."""
 
-    words: Overrides  # that are the same for all of its runs
+    words: Overrides  # the words that all of its runs have
     cells: list[Cell]
 
     @property
@@ -77,6 +78,17 @@ def settings_of(combinations: Iterable[Sequence[str]], loss: str, seed: int) -> 
         )
         for words, losses in settings.items()
     ]
+
+
+def runs_of(trials: Iterable[Trial]) -> list[Overrides]:
+    """The overrides of each run of these trials, trial by trial."""
+    return [run for trial in trials for run in trial.runs.values()]
+
+
+def mean_over_seeds(scores: Sequence[float | None]) -> float | None:
+    """Mean score of the runs of a trial; None if one of them has no score, as one that failed."""
+    known = [score for score in scores if score is not None]
+    return fmean(known) if len(known) == len(scores) else None
 
 
 def is_tuned(key: str) -> bool:

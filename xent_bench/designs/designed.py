@@ -13,7 +13,7 @@ class Designed(NamedTuple):
 
     design: Design
     combinations: list[list[str]]
-    loss: str  # of runs whose overrides name none
-    seed: int  # of these, too
-    epochs: int  # likewise
+    loss: str  # of runs whose overrides name no loss
+    seed: int  # of runs whose overrides name no seed
+    epochs: int  # of runs whose overrides name no number of epochs
     spaces: Mapping[str, Space] = MappingProxyType({})  # of each loss, where points are drawn

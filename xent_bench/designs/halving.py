@@ -32,8 +32,8 @@ def survivors(scores: Mapping[Label, float | None], better: int) -> list[Label]:
     """The trials that go on to the next rung: the better half, rounded up, in their order.
 
     `better` is the sign of an improvement, 1 or -1. Of equal trials the earlier ones go on. A trial
-    without a score (None or NaN: it failed or diverged) counts in the half and never goes on, so
-    there may be fewer, or none.
+    without a score (None or NaN: it failed or diverged) counts when the number is halved and never
+    goes on, so there may be fewer than half, or none.
     """
     number = (len(scores) + 1) // 2
     scored = {
@@ -43,15 +43,3 @@ def survivors(scores: Mapping[Label, float | None], better: int) -> list[Label]:
     }
     best = sorted(scored, key=lambda label: -scored[label])[:number]  # sorting keeps equals' order
     return [label for label in scores if label in best]
-
-
-def epochs_spent(trials: int, epochs: int, rungs: int) -> int:
-    """The epochs that the search of a loss costs with one seed, and twice as many with two.
-
-    It is the most: a trial that fails, or that `patience` stops, is trained for fewer.
-    """
-    spent = before = 0
-    for end in rung_epochs(epochs, rungs):
-        spent += trials * (end - before)
-        trials, before = (trials + 1) // 2, end
-    return spent

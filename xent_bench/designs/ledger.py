@@ -27,9 +27,9 @@ class Ledger:
     """
 
     def __init__(self, outcome_of: Callable[[Overrides], Outcome | None]) -> None:
-        """`outcome_of` tells of a run by its overrides; None for one that nobody asked for yet."""
+        """`outcome_of` finds the outcome of a run; None for a run that was never asked for."""
         self.outcome_of = outcome_of
-        self.asked: dict[Overrides, int | None] = {}  # epoch after which to pause; None: at no one
+        self.asked: dict[Overrides, int | None] = {}  # epoch after which to pause; None: never
         self.news: list[str] = []  # sentences on what was decided
         self.further: list[str] = []  # what may follow when all that is asked for has ended
 
@@ -50,7 +50,7 @@ class Ledger:
         return load_run(outcome.folder / RESULT)
 
     def val(self, run: Overrides, epoch: int, metric: str) -> float | None:
-        """The run's score on val after an epoch; None if it has not come so far, or has failed."""
+        """The run's score on val after an epoch; None if it was trained for fewer, or has none."""
         outcome = self.outcome_of(run)
         return None if outcome is None else val_at(outcome.folder, epoch, metric)
 

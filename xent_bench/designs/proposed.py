@@ -1,11 +1,9 @@
 """The trials of an adaptive search: batch after batch, each from the scores of those before."""
 
-from statistics import fmean
-
 from xent_bench.config.choice_of_epoch import SIGNS
 from xent_bench.config.choices import key_of
 from xent_bench.designs.adaptive import batch_after, next_points
-from xent_bench.designs.cells import Cell, Trial
+from xent_bench.designs.cells import Cell, Trial, mean_over_seeds, runs_of
 from xent_bench.designs.dimensions import Point, Space
 from xent_bench.designs.ledger import Ledger, Overrides
 from xent_bench.runs.design import Design
@@ -14,14 +12,14 @@ from xent_bench.runs.design import Design
 def ask_for_proposals(
     ledger: Ledger, cell: Cell, space: Space, design: Design
 ) -> list[Trial] | None:
-    """Ask for the trials of a loss, batch by batch; all of them when they have ended.
+    """Ask for the trials of a loss, batch by batch, and return them when all have ended.
 
-    None while a run of a batch is open.
+    None while a run of a batch has not ended.
     """
     assert design.trials is not None
     trials = list(cell.trials)
     while True:
-        runs = [run for trial in trials for run in trial.runs.values()]
+        runs = runs_of(trials)
         for run in runs:
             ledger.ask(run)
         more = batch_after(len(trials), design.trials)
@@ -53,8 +51,6 @@ def _at(point: Point, trial: Trial) -> Trial:
 
 
 def _score(ledger: Ledger, trial: Trial, metric: str) -> float | None:
-    """Mean score of a finished trial over its seeds; None if a run has failed."""
+    """Mean score of a trial whose runs have ended; None if one of them has failed."""
     runs = [ledger.result(words) for words in trial.runs.values()]
-    scores = [run.metrics.get(metric) for run in runs if run is not None]
-    known = [score for score in scores if score is not None]
-    return fmean(known) if len(known) == len(trial.runs) else None
+    return mean_over_seeds([None if run is None else run.metrics.get(metric) for run in runs])

@@ -5,7 +5,7 @@ from xent_bench.designs.ledger import Ledger
 
 
 def ask_for_runs(ledger: Ledger, designed: Designed) -> None:
-    """Ask the ledger for all runs that can be named by now."""
+    """Ask the ledger for all runs that are known by now."""
     if not designed.design.has_rounds:
         for words in designed.combinations:
             ledger.ask(tuple(words))

@@ -1,18 +1,17 @@
-"""The stages of a design: trials on val, rung by rung; then fresh seeds of each loss's chosen one.
+"""The stages of a design: trials on val, rung by rung; then fresh seeds of the chosen trials.
 
-Each is a function of the results so far, and asks for the runs that it can name by now.
+Each stage is a function of the results so far, and asks for the runs that are known by now.
 """
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import NamedTuple
 
 from xent_bench.comparison.trials import trials_of
 from xent_bench.comparison.tuning import choose
 from xent_bench.config.choice_of_epoch import SIGNS
-from xent_bench.designs.cells import Cell, Trial
+from xent_bench.designs.cells import Cell, Trial, mean_over_seeds, runs_of
 from xent_bench.designs.halving import rung_epochs, survivors
-from xent_bench.designs.ledger import Ledger, Overrides
+from xent_bench.designs.ledger import Ledger
 from xent_bench.runs.design import Design
 from xent_bench.runs.result import Run
 
@@ -25,15 +24,15 @@ class Winner(NamedTuple):
 
 
 def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> list[Trial] | None:
-    """Ask for the trials of a loss, rung by rung; the trials that come to the end.
+    """Ask for the trials of a loss, rung by rung; return those that were trained to the end.
 
-    None while a run is open: who goes on is known when all runs of a rung have ended.
+    None while a run has not ended: which trials go on is known when all runs of a rung have ended.
     """
     trials = cell.trials
     for epoch in rung_epochs(epochs, design.rungs)[:-1]:
-        for run in _runs(trials):
+        for run in runs_of(trials):
             ledger.ask(run, pause_after=epoch)
-        if not all(ledger.has_reached(run, epoch) for run in _runs(trials)):
+        if not all(ledger.has_reached(run, epoch) for run in runs_of(trials)):
             ledger.further.append(
                 f"{cell.loss}: the better half of {len(trials)} trials goes on after epoch {epoch}"
             )
@@ -45,24 +44,18 @@ def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> l
             f"go on, by {design.search_by}"
         )
         trials = [trial for trial in trials if trial.hyper in going_on]
-    for run in _runs(trials):
+    for run in runs_of(trials):
         ledger.ask(run)
-    if all(map(ledger.has_ended, _runs(trials))):
+    if all(map(ledger.has_ended, runs_of(trials))):
         return trials
     if design.confirm or design.is_sequential:
         ledger.further.append(f"{cell.loss}: fresh seeds of the chosen trial")
     return None
 
 
-def _runs(trials: Sequence[Trial]) -> list[Overrides]:
-    return [run for trial in trials for run in trial.runs.values()]
-
-
 def _score(ledger: Ledger, trial: Trial, epoch: int, metric: str) -> float | None:
     """Mean score of a trial over its seeds after an epoch; None if a run has failed."""
-    scores = [ledger.val(run, epoch, metric) for run in trial.runs.values()]
-    known = [score for score in scores if score is not None]
-    return fmean(known) if len(known) == len(scores) else None
+    return mean_over_seeds([ledger.val(run, epoch, metric) for run in trial.runs.values()])
 
 
 def winner_of(

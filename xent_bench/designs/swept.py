@@ -40,7 +40,7 @@ class Swept(NamedTuple):
 
     @property
     def is_interval(self) -> bool:
-        """Whether it has no list of values."""
+        """Whether its value is an interval of numbers, not a list of values."""
         return isinstance(self.override.value(), IntervalSweep)
 
     def number(self) -> int:
