@@ -1,6 +1,6 @@
 """The calibrator that the evidence supports for a loss: none, unless one is shown to help.
 
-Each two readings of the same runs (as trained, after temperature scaling, ...) are compared run by
+Every two readings of the same runs (as trained, after temperature scaling, ...) are compared run by
 run. The p values are corrected over all pairs of readings and all tasks (Holm): if no calibrator
 changes the metric, at most 5 in 100 cards name one as better.
 """
@@ -22,7 +22,7 @@ from xent_bench.metrics.shifts import SHIFT, SHIFT_TS
 from xent_bench.runs.result import Run
 
 SCALED = PREFIXES["temperature"]
-# prefixes of keys, the simplest reading first: one number is fitted, two, two for each class, ...
+# prefixes of keys, the simplest reading first: nothing is fitted, one number, two, two a class, ...
 ORDER = (
     *("test", SCALED, PREFIXES["prior_correction"]),
     *(PREFIXES["vector_scaling"], PREFIXES["isotonic"]),

@@ -56,14 +56,7 @@ def advise(
     """
     if needs.shift:
         runs = with_shift_means(runs)
-    weighed = weigh(runs, unfinished, needs, needs.yardstick(_keys(runs, needs)))
-    calibrated, harm = _calibration(weighed, needs), None
-    raw = needs.yardstick_as_trained()
-    if calibrated and weighed.picked and (step := calibrated.harm(raw.key, weighed.by.key)):
-        as_trained = weigh(runs, unfinished, needs, raw, readings=2)
-        if as_trained.picked:
-            harm = Harm(weighed.picked.loss, step)
-            weighed, calibrated = as_trained, _calibration(as_trained, needs)
+    weighed, calibrated, harm = _weighed(runs, unfinished, needs)
     nearest = weighed.nearest
     matched = [task for task in weighed.tasks if not task.gaps]
     farther = [task for task in matched if not task.unusable and task not in nearest]
@@ -89,6 +82,20 @@ def advise(
         experiment_for(needs, offer) if is_elsewhere else None,
         len(unfinished),
     )
+
+
+def _weighed(
+    runs: Sequence[Run], unfinished: Sequence[Unfinished], needs: Needs
+) -> tuple[Weighing, Calibration | None, Harm | None]:
+    """Weigh the runs after calibration; as trained if that is shown to harm the loss picked."""
+    weighed = weigh(runs, unfinished, needs, needs.yardstick(_keys(runs, needs)))
+    calibrated, raw = _calibration(weighed, needs), needs.yardstick_as_trained()
+    if calibrated and weighed.picked and (step := calibrated.harm(raw.key, weighed.by.key)):
+        as_trained = weigh(runs, unfinished, needs, raw, readings=2)
+        if as_trained.picked:
+            harm = Harm(weighed.picked.loss, step)
+            return as_trained, _calibration(as_trained, needs), harm
+    return weighed, calibrated, None
 
 
 def _calibration(weighed: Weighing, needs: Needs) -> Calibration | None:

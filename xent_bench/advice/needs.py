@@ -71,14 +71,14 @@ class Needs(NamedTuple):
     def yardstick(self, keys: Collection[str]) -> Yardstick:
         """The metric that decides: after calibration where that can be had.
 
-        `keys` are the metrics that runs have: where none has the prior correction, which is made
-        where class sizes of train and test differ, that is not asked for.
+        `keys` are the metrics that runs have. On a long tail that is after prior correction, if a
+        run has it: it is made only where class sizes of train and test differ.
         """
         key = f"{self._prefix(keys)}/{self.aim.metric}"
         return by_key().get(key) or yardstick_of(self.aim, key)
 
     def yardstick_as_trained(self) -> Yardstick:
-        """Metric of the same need, without any calibrator."""
+        """The metric of the same need, without any calibrator."""
         return self._replace(has_calibration_data=False).yardstick(())
 
     def _prefix(self, keys: Collection[str]) -> str:

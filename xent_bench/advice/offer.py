@@ -7,7 +7,7 @@ from xent_bench.advice.needs import Needs
 from xent_bench.advice.tasks import NEAR_RATIO, Task, nets_of
 from xent_bench.advice.typed import typed
 
-# losses of conf/loss to try beside the baseline, the first first; each page of a loss says why
+# losses of conf/loss to try beside the baseline, in this order; the page of each loss says why
 BY_NEED = {
     "accuracy": ("label_smoothing", "mse", "hinge", "poly1"),
     "probabilities": ("brier", "focal", "label_smoothing", "mse"),
@@ -16,12 +16,12 @@ BY_NEED = {
 }
 WRONG_LABELS = ("gce", "sce", "nce_rce", "taylor_ce")
 RARE_CLASSES = ("balanced_softmax", "logit_adjustment", "weighted_ce", "ldam")
-MOST = 4  # of them for one sweep
+MOST = 4  # losses that are offered for one sweep
 WITH_ROOT = {  # data that the user has, with a word for it
     **dict.fromkeys(("image_folder", "imagenet"), "FOLDER"),
     **dict.fromkeys(("table", "features", "huggingface"), "FILE"),
 }
-ENOUGH_RARE = "fashion_mnist"  # digits has some 100 images a class, too few for a long tail
+LONG_TAIL_DATA = "fashion_mnist"  # digits has some 100 images a class, too few for a long tail
 
 
 class Experiment(NamedTuple):
@@ -89,7 +89,7 @@ def setting_words(needs: Needs, tasks: Sequence[Task]) -> list[str]:
         root = [f"data.root={WITH_ROOT[data]}"] if data in WITH_ROOT else []
         words += _words_of("data", like) or [f"data={data}", *root]
     elif needs.is_uneven:
-        words.append(f"data={ENOUGH_RARE}")
+        words.append(f"data={LONG_TAIL_DATA}")
     if model is not None:
         like = [task for task in tasks if model in nets_of(task.first)]
         words += _words_of("model", like) or [f"model={model}"]

@@ -64,9 +64,8 @@ def pick(tasks: Sequence[Task], baseline: str, by: Yardstick, times: int) -> Pic
 
     `times` is the number of comparisons that are judged together: of tasks, and of readings.
 
-    A loss displaces the baseline if it is shown to be better on a task and on none to be worse. Of
-    several such losses those remain that no other is shown to beat; of these the simplest one is
-    recommended.
+    A loss displaces the baseline if it is shown to be better on a task and worse on none. Of such
+    losses those remain that no other is shown to beat, and of these the simplest is recommended.
     """
     if not tasks:
         return None

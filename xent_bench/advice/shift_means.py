@@ -1,10 +1,11 @@
 """Means of a run's scores over the corruptions that all scored runs of its setting share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
 from xent_bench.comparison.setting import Setting, setting_of
+from xent_bench.comparison.under_shift import corruptions_of
 from xent_bench.metrics.shifts import MEAN, SCORES
 from xent_bench.runs.result import Run
 
@@ -17,18 +18,12 @@ def with_shift_means(runs: Sequence[Run]) -> list[Run]:
     """
     shared: dict[Setting, set[str]] = {}
     for run in runs:
-        if conditions := corruptions_of(run.metrics):
+        if conditions := corruptions_of(run):
             setting = setting_of(run)
             shared[setting] = shared.get(setting, conditions) & conditions
     return [
         replace(run, metrics=_averaged(run, shared.get(setting_of(run), set()))) for run in runs
     ]
-
-
-def corruptions_of(metrics: Mapping[str, float]) -> set[str]:
-    """The corruptions and severities under which there are scores: {'fog/3', ...}."""
-    parts = [key.split("/") for key in metrics if key.partition("/")[0] in SCORES]
-    return {f"{words[1]}/{words[2]}" for words in parts if len(words) == 4 and words[1] != MEAN}
 
 
 def _averaged(run: Run, shared: set[str]) -> dict[str, float]:

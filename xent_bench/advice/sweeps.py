@@ -55,7 +55,7 @@ def condition_words(needs: Needs) -> list[str]:
 
 
 def scored(needs: Needs) -> list[str]:
-    """The override that scores runs under shift, where that is needed."""
+    """The override that scores runs under shift, if the needs ask for it."""
     return ["shift=all"] * needs.shift
 
 
@@ -94,11 +94,10 @@ def more_seeds(
 def _rest_of_design(
     why: str, command: str, at_hand: Sequence[set[int]], task: Task, needs: Needs
 ) -> Sweep | None:
-    """The sweep that goes on with the design of a task.
+    """The sweep that goes on with the design of a task, not cut to a budget.
 
-    None where its seeds are spent, or where a search came before, whose seeds no run tells.
-
-    It is not cut to a budget: with other looks it would be another design.
+    With other looks it would be another design. None where its seeds are spent, or where a search
+    came before, whose seeds no run tells.
     """
     design = task.design
     assert design is not None
@@ -201,10 +200,10 @@ def at_conditions(why: str, task: Task | None, wanted: Wanted, needs: Needs) -> 
     losses = list(wanted.losses)
     if needs.budget is not None:
         losses = losses[: max(2, needs.budget // FIRST)]
-    nothing: list[set[int]] = [set() for _ in losses]
+    none_at_hand: list[set[int]] = [set() for _ in losses]
     words = [f"loss={','.join(losses)}", *condition_words(needs)]
     if wanted.by.key in DECIDING:
-        size, least = _affordable(nothing, 1, needs), FEWEST * len(losses)
+        size, least = _affordable(none_at_hand, 1, needs), FEWEST * len(losses)
         words += until_words(wanted.by, needs, size.seeds)
     else:
         runs = FIRST * len(losses)

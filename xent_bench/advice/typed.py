@@ -11,7 +11,7 @@ from xent_bench.runs.result import Run
 
 PROGRAM, FOLDER = "xent-train", "--config-dir"
 DEFAULT_LOSS = "ce"  # as in conf/train.yaml
-ONCE = ("loss", "seed", *DEFAULTS)  # keys that a sweep of the same setting has anew
+RETYPED = ("loss", "seed", *DEFAULTS)  # keys for which a sweep of the same setting has new values
 
 
 class Typed(NamedTuple):
@@ -56,7 +56,7 @@ def typed(run: Run) -> Typed | None:
     hyper = [word for word in words if key_of(word).startswith("loss.")]
     names = [word.partition("=")[2] for word in words if key_of(word) == "loss"]
     is_own_code = any(key_of(word) == "loss._target_" for word in hyper)
-    kept = [word for word in words if key_of(word) not in ONCE and word not in hyper]
+    kept = [word for word in words if key_of(word) not in RETYPED and word not in hyper]
     return Typed(flags, kept, None if is_own_code else (names or [DEFAULT_LOSS])[-1], hyper)
 
 
@@ -69,6 +69,6 @@ def own_words(runs: Sequence[Run]) -> list[str]:
     for command in filter(None, map(typed, runs)):
         for word in command.hyper:
             key, _, value = word.partition("=")
-            place = f"{key.partition('loss.')[0]}loss.{command.loss}.{key.partition('loss.')[2]}"
-            values.setdefault(place, set()).add(value)
+            plus, _, name = key.partition("loss.")
+            values.setdefault(f"{plus}loss.{command.loss}.{name}", set()).add(value)
     return [f"{key}={','.join(sorted(texts, key=natural))}" for key, texts in values.items()]

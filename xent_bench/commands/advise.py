@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def advise(options: argparse.Namespace) -> bool:
-    """Print the card for these options; whether it recommends a loss."""
+    """Print the card for these options, and return whether it recommends a loss."""
     from xent_bench.advice.card import advise as advise_from  # SciPy is slow to import
     from xent_bench.report.advice_card import record, show
 

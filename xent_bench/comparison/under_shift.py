@@ -68,12 +68,12 @@ class ForeignRow(NamedTuple):
 
 def under_shift(comparison: Comparison) -> UnderShift | None:
     """Collect what all scored runs have under shift; None where no loss was scored."""
-    scored = [row for row in comparison.rows if row.n and all(map(_conditions, row.runs))]
+    scored = [row for row in comparison.rows if row.n and all(map(corruptions_of, row.runs))]
     labels = {row.label for row in scored}
     runs = [run for row in scored for run in row.runs]
     if not runs:
         return None
-    shared = set.intersection(*map(_conditions, runs))
+    shared = set.intersection(*map(corruptions_of, runs))
     severities = [s for s in SEVERITIES if any(key.endswith(f"/{s}") for key in shared)]
     others = sorted({key.partition("/")[0] for key in shared}.difference(FIFTEEN, FOUR))
     names = [
@@ -131,8 +131,8 @@ def relative_error(
     return fmean(ratios)
 
 
-def _conditions(run: Run) -> set[str]:
-    """The corruptions at severities under which a run was scored, as 'fog/3'."""
+def corruptions_of(run: Run) -> set[str]:
+    """The corruptions and severities under which a run was scored: {'fog/3', ...}."""
     keys = [key.split("/") for key in run.metrics if key.startswith(f"{SHIFT}/")]
     return {f"{parts[1]}/{parts[2]}" for parts in keys if len(parts) == 4 and parts[1] != MEAN}
 
