@@ -40,26 +40,26 @@ def best_of_k(comparison: Comparison, row: Row) -> BestOfK | None:
     seeds = sorted(shared_seeds(trials))
     if len(seeds) < 2:
         return None
-    chosen_by = {
+    costs_by_seed = {
         seed: [mean_cost(trial, {*seeds} - {seed}, choose_by) for trial in trials] for seed in seeds
     }
     scores = {seed: [100 * _score(trial, seed) for trial in trials] for seed in seeds}
     expected = [
-        fmean(best_of(k, chosen_by[seed], scores[seed]) for seed in seeds)
+        fmean(best_of(k, costs_by_seed[seed], scores[seed]) for seed in seeds)
         for k in range(1, len(trials) + 1)
     ]
-    low, high = np.percentile(_reached(chosen_by, scores), BAND, axis=0)
+    low, high = np.percentile(_reached(costs_by_seed, scores), BAND, axis=0)
     return BestOfK(expected, low.tolist(), high.tolist())
 
 
 def _reached(
-    chosen_by: Mapping[int, Sequence[float]], scores: Mapping[int, Sequence[float]]
+    costs_by_seed: Mapping[int, Sequence[float]], scores: Mapping[int, Sequence[float]]
 ) -> Values:
     """Mean over seeds of the best of the first k trials: (ORDERS, trials), for random orders."""
     n = len(next(iter(scores.values())))
     orders = np.random.default_rng(0).permuted(np.tile(np.arange(n), (ORDERS, 1)), axis=1)
     by_seed = []
-    for seed, costs in chosen_by.items():
+    for seed, costs in costs_by_seed.items():
         places = np.empty(n, dtype=int)
         places[np.argsort(costs, kind="stable")] = np.arange(n)  # rank of each trial, 0: the best
         best = np.minimum.accumulate(places[orders], axis=1)  # rank of the best of the first k

@@ -9,7 +9,7 @@ from xent_bench.comparison.yardsticks import Yardstick
 
 
 class Flip(NamedTuple):
-    """A pair of losses whose order by NLL changes with temperature scaling."""
+    """A pair of losses whose order by a metric changes with temperature scaling."""
 
     as_trained: str  # label of the better loss as trained
     scaled: str  # label of the better loss after scaling

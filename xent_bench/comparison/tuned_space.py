@@ -37,8 +37,8 @@ class Axis(NamedTuple):
         return math.log(value) if self.is_log else value
 
 
-def spans_orders(values: Iterable[float]) -> bool:
-    """Whether positive values span so much that they belong on a logarithmic axis."""
+def spans_ratio(values: Iterable[float]) -> bool:
+    """Whether values are positive, and the largest is more than RATIO times the smallest."""
     every = list(values)
     return min(every) > 0 and max(every) / min(every) > RATIO
 
@@ -50,7 +50,7 @@ def is_logarithmic(values: Iterable[float]) -> bool:
     (0, 5) span orders of magnitude by chance.
     """
     distinct = sorted(set(values))
-    if not spans_orders(distinct):
+    if not spans_ratio(distinct):
         return False
     return len(distinct) < EVEN or _unevenness(list(map(math.log, distinct))) < _unevenness(
         distinct
@@ -103,7 +103,7 @@ def at_edge(trials: Sequence[Trial], chosen: Mapping[str, Trial]) -> list[str]:
     """Chosen values at an end of those tried by the loss: a better one may lie beyond.
 
     An end is the smallest or the largest value; of many values, such as drawn ones, it is the outer
-    OUTER of their range on either side, logarithmic where they span orders of magnitude.
+    OUTER of their range on either side, on the logarithmic axis if they are on one.
     """
     at_ends: dict[str, list[str]] = {}
     for loss, trial in chosen.items():

@@ -70,7 +70,7 @@ def _notes(costs: Sequence[Cost], points: float) -> list[str]:
     notes = [
         "Fixed: so many seeds of every loss and of the baseline, for 80 % of sweeps as above, but "
         "with top-1 as the primary metric. Decided: until=decided, which adds seeds to a loss "
-        "until it is decided; not reckoned with is that it may end as a tie before. Runs: of the "
+        "until it is decided; that it may end earlier as a tie is not counted. Runs: of the "
         "loss and of the baseline, which several losses share. Time: by the mean duration of the "
         "runs at hand, one after the other. -: the spread is unknown, or more than 1,000 seeds are "
         "needed."

@@ -37,8 +37,8 @@ def spent_table(comparison: Comparison) -> Table:
     headings += ["runs", "epochs", "in whole\nruns"]
     notes = [
         f"Epochs that all runs of a loss have trained, {total(spent):,} in sum: those of paused, "
-        "diverged and killed runs, and of fresh seeds, count too. A trial is named after its run "
-        "that got least far."
+        "diverged and killed runs, and of fresh seeds, count too. A trial counts as its run that "
+        "got least far."
     ]
     untold = sum(loss.untold for loss in spent)
     if untold:
@@ -64,7 +64,7 @@ def surroundings_table(comparison: Comparison) -> Table | None:
     by = yardstick_of(comparison)
     notes = [
         "Below each chosen trial those nearest to it; the distance is Euclidean, with the range "
-        "tried of each hyper-parameter as 1 (logarithmic where it spans orders of magnitude)."
+        "tried of each hyper-parameter as 1 (logarithmic where it spans more than a factor of 5)."
     ]
     if by is not None:
         notes.append(

@@ -6,7 +6,7 @@ from xent_bench.comparison.best_of_k import best_of_k
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.marginals import is_drawn_key
 from xent_bench.comparison.trials import Trial, number
-from xent_bench.comparison.tuned_space import MANY, spans_orders
+from xent_bench.comparison.tuned_space import MANY, spans_ratio
 from xent_bench.comparison.tuning import mean_cost
 from xent_bench.palette import faint
 from xent_bench.report.charts.style import Colours, styled
@@ -49,7 +49,7 @@ def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figur
     if not figure.data:
         return None
     every = [value for line in figure.data for value in line.x]
-    is_log = spans_orders(every)
+    is_log = spans_ratio(every)
     figure.update_xaxes(title=key, type="log" if is_log else "linear")
     if is_log:
         figure.update_xaxes(tickvals=sorted(set(every)))
