@@ -537,6 +537,20 @@ class Claim(NamedTuple):
 def claims(share: float = 1.0) -> list[Claim]:
     """Every claim; with a smaller share of the repeats."""
     rows = [
+        *claims_at_one_setting(),
+        *tuned_claims(),
+        *claims_on_ties_and_orders(),
+        *advice_claims(),
+        *calibration_claims(),
+        *until_decided_claims(),
+        *over_tasks_claims(),
+    ]
+    return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
+
+
+def claims_at_one_setting() -> list[Claim]:
+    """Claims on equal losses that are not tuned."""
+    rows = [
         Claim(
             "a best is marked in a column",
             f"{number} equal losses, {seeds} seeds",
@@ -558,7 +572,12 @@ def claims(share: float = 1.0) -> list[Claim]:
         for name in ("primary metric", "secondary metrics together")
         for number, seeds in ((5, 3), (5, 5), (20, 5))
     ]
-    rows += [
+    return rows
+
+
+def tuned_claims() -> list[Claim]:
+    """Claims on equal losses that are tuned or searched, and on what a search says."""
+    rows = [
         Claim(
             "better or worse, primary metric, tuned",
             f"5 equal losses, {trials} equal trials each, {seeds} seeds",
@@ -601,7 +620,12 @@ def claims(share: float = 1.0) -> list[Claim]:
         )
         for number, trials, repeats in ((2, 10, 4000), (5, 5, 1000))
     ]
-    rows += [
+    return rows
+
+
+def claims_on_ties_and_orders() -> list[Claim]:
+    """Claims on ties, on orders that change, and on losses that still learn."""
+    return [
         Claim(
             "tie, primary metric",
             "5 losses, 4 of them worse by the margin, 5 seeds",
@@ -631,7 +655,11 @@ def claims(share: float = 1.0) -> list[Claim]:
             2000,
         ),
     ]
-    rows += [
+
+
+def advice_claims() -> list[Claim]:
+    """Claims of the decision card."""
+    rows = [
         Claim(
             "xent-advise: another loss than the baseline",
             f"{number} equal losses, {seeds} seeds, {tasks} task{'s' * (tasks > 1)}",
@@ -672,7 +700,12 @@ def claims(share: float = 1.0) -> list[Claim]:
         )
         for tasks, where, repeats in ((1, "1 task", 1000), (4, "4 tasks", 300))
     ]
-    rows += [
+    return rows
+
+
+def calibration_claims() -> list[Claim]:
+    """Claims on nets that are calibrated."""
+    rows = [
         Claim(
             "miscalibrated after scaling",
             f"a net calibrated at its best T, {n_calib:,} images of calib, {n_test:,} of test",
@@ -695,9 +728,7 @@ def claims(share: float = 1.0) -> list[Claim]:
             ("after scaling, any loss", "test_ts", 1.7),
         )
     ]
-    rows += until_decided_claims()
-    rows += over_tasks_claims()
-    return [row._replace(repeats=max(20, round(share * row.repeats))) for row in rows]
+    return rows
 
 
 def until_decided_claims() -> list[Claim]:
