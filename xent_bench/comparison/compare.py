@@ -152,9 +152,7 @@ def _comparison(
     tried = tried_by_loss(trials, tuned_over)
     rows = [row_of(choice, tried[loss], boundary) for loss, choice in choices.items()]
     differing = confounded(tuned_over)
-    chosen = {row.label: row.trial for row in rows if row.trials > 1 and row.choice.candidates}
-    budgeted = set(map(id, tuned_over))
-    ends = [trial for trial in trials if id(trial) in budgeted or trial.has_diverged]
+    edges = _edges(trials, tuned_over, rows)
     unfair = "; ".join(filter(None, [unequal(tuned_over), *differing]))
     unranked = "" if options.rank_anyway else unfair
     rows.sort(key=lambda row: row.label if unranked else _order(row, options))
@@ -164,10 +162,7 @@ def _comparison(
     yardsticks = by_key(options.yardsticks)
     course = None
     if designs and baseline in ranked:
-        competing = {row.label: row.trial for row in rows if row.trial.begun}
-        course = sequential(
-            trials, competing, designs, baseline, options.yardsticks, options.primary
-        )
+        course = _course(trials, rows, designs, baseline, options)
         field = Field(course.used, (1, 1), boundary)
     decisions = course and course.decisions
     differences = (
@@ -192,7 +187,7 @@ def _comparison(
         _falling(finished),
         flips(field._replace(runs=distinct), yardsticks["test/nll"], yardsticks["test_ts/nll"]),
         _empty_cells(trials, course),
-        at_edge(ends, chosen),
+        edges,
         unfinished,
         differing,
         control_of(runs),
@@ -201,6 +196,26 @@ def _comparison(
         course,
         placed_by(tuned_over),
     )
+
+
+def _edges(trials: Sequence[Trial], tuned_over: Sequence[Trial], rows: Sequence[Row]) -> list[str]:
+    """Chosen values at an end of those that count as tuning effort or diverged."""
+    budgeted = set(map(id, tuned_over))
+    tried = [trial for trial in trials if id(trial) in budgeted or trial.has_diverged]
+    tuned = [row for row in rows if row.trials > 1 and row.choice.candidates]
+    return at_edge(tried, {row.label: row.trial for row in tuned})
+
+
+def _course(
+    trials: Sequence[Trial],
+    rows: Sequence[Row],
+    designs: Sequence[Design],
+    baseline: str,
+    options: Options,
+) -> Sequential:
+    """The looks of a sequential design at the losses that have begun, and what they decide."""
+    competing = {row.label: row.trial for row in rows if row.trial.begun}
+    return sequential(trials, competing, designs, baseline, options.yardsticks, options.primary)
 
 
 def _declared(options: Options, designs: Sequence[Design]) -> Options:

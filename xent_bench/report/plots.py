@@ -57,16 +57,7 @@ def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = Fa
     )
     lines = iter(axes)
     for comparison, by_key in zip(comparisons, searched, strict=True):
-        line = next(lines)
-        for axis, (title, metric, factor) in zip(line, PANELS, strict=True):
-            _panel(axis, comparison.rows, metric, factor)
-            axis.set_xlabel(title)
-        n = sorted({row.n for row in comparison.rows})
-        line[0].set_title(
-            f"{comparison.experiment}: {comparison.setting}; "
-            f"n = {' or '.join(map(str, n))} seeds, 95 % intervals",
-            loc="left",
-        )
+        _draw_scores(next(lines), comparison)
         below = [axis for _ in range(_lines(by_key)) for axis in next(lines)]
         draw_marginals(below, by_key, comparison)
     handles, labels = axes[0][1].get_legend_handles_labels()
@@ -75,6 +66,19 @@ def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = Fa
     figure.supxlabel(origins, fontsize=7, x=0.01, ha="left")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
+
+
+def _draw_scores(axes: Sequence[Axes], comparison: Comparison) -> None:
+    """Draw the row of panels with the scores of a comparison, one panel for each metric."""
+    for axis, (title, metric, factor) in zip(axes, PANELS, strict=True):
+        _panel(axis, comparison.rows, metric, factor)
+        axis.set_xlabel(title)
+    n = sorted({row.n for row in comparison.rows})
+    axes[0].set_title(
+        f"{comparison.experiment}: {comparison.setting}; "
+        f"n = {' or '.join(map(str, n))} seeds, 95 % intervals",
+        loc="left",
+    )
 
 
 def _lines(by_key: Mapping[str, object]) -> int:
