@@ -15,11 +15,10 @@ from xent_bench.comparison.contrasts import all_same_weights
 from xent_bench.comparison.sequential import Decision, decide, looks_until, next_seeds
 from xent_bench.comparison.trials import Trial, seed_of
 from xent_bench.comparison.yardsticks import YARDSTICKS, Yardstick, by_key
-from xent_bench.runs.begun import Unfinished, is_paused, was_stopped
+from xent_bench.runs.begun import STILL_RUNNING, Unfinished, is_paused, was_stopped
 from xent_bench.runs.design import Design, design_of
 from xent_bench.runs.result import Run
 
-RUNNING = "still running"  # the reason of an unfinished run that a process still trains
 LEAST, MOST = 2, 100_000  # seeds that a design may have; a tag is data and may be damaged
 
 
@@ -156,7 +155,7 @@ def _failed(trial: Trial) -> set[int]:
         seed_of(run)
         for run in trial.all_runs
         if isinstance(run, Unfinished)
-        and not (was_stopped(run) or is_paused(run) or run.reason == RUNNING)
+        and not (was_stopped(run) or is_paused(run) or run.reason == STILL_RUNNING)
     }
 
 

@@ -36,10 +36,10 @@ class Row(NamedTuple):
 
     @property
     def rivals(self) -> Rivals:
-        """Numbers of trials among which seeds chose that are reported themselves.
+        """Numbers of trials among which those seeds chose that are reported, too.
 
-        They are 1 for an untuned loss, and for one that fresh seeds report. Of a search that was
-        halved they are those trained to the end, and all: see `widest`.
+        Both are 1 for an untuned loss, and for one reported by fresh seeds. In a search that was
+        halved the first counts the trials trained to the end, the second all: see `widest`.
         """
         if self.choice.is_confirmed:
             return 1, 1

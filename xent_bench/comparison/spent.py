@@ -10,10 +10,8 @@ from xent_bench.failures import DataError
 from xent_bench.runs.begun import Unfinished, paused_epoch
 from xent_bench.runs.curves import load_curves
 from xent_bench.runs.files import CURVES
-from xent_bench.runs.result import Run
+from xent_bench.runs.result import EPOCHS_TRAINED, Run
 from xent_bench.runs.val_at import val_at
-
-EPOCHS_TRAINED = "epochs_trained"  # a tag
 
 
 class State(Enum):

@@ -11,6 +11,7 @@ from xent_bench.runs.reading import read_sealed
 
 LATEST = 1e11  # unix seconds, thousands of years from now: MLflow has milliseconds in 64 bits
 UNTOLD = "killed"  # the reason until another is kept: a killed process has no time to
+STILL_RUNNING = "still running"  # the reason while a process holds the folder's lock
 PAUSED = re.compile(r"paused after epoch ([1-9]\d{0,9}) of [1-9]\d{0,9}")  # the reason of a pause
 NOT_KEPT = ("folder", "metrics")  # fields that are no part of the file
 
@@ -88,7 +89,7 @@ def load_unfinished_run(folder: Path) -> Unfinished:
     Its reason is 'still running' while a process holds the folder's lock.
     """
     run = load_begun(folder)
-    return replace(run, reason="still running") if _is_held(folder / LOCK) else run
+    return replace(run, reason=STILL_RUNNING) if _is_held(folder / LOCK) else run
 
 
 def _is_held(lock: Path) -> bool:

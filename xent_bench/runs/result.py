@@ -13,6 +13,7 @@ from xent_bench.runs.files import DAMAGED, RESULT, RUN_ID, run_folders, write_js
 from xent_bench.runs.reading import read_sealed, read_text
 
 RUN_IDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")  # MLflow's rule
+EPOCHS_TRAINED = "epochs_trained"  # a tag of runs whose training val may end early
 LARGEST = 1e100  # a finite metric beyond this is damaged
 
 

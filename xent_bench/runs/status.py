@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from xent_bench.runs.annotated import annotation_lines
 from xent_bench.runs.begun import (
+    STILL_RUNNING,
     Unfinished,
     is_paused,
     load_begun,
@@ -174,7 +175,7 @@ def _status_of(folder: Path, planned: Planned | None) -> RunStatus:
     except ValueError as error:
         return RunStatus(name, State.FAILED, str(error), command)
     pace = load_pace(folder)
-    if begun.reason == "still running":
+    if begun.reason == STILL_RUNNING:
         why = f"{pace}{silence(pace.time)}" if pace else "starting"
         return RunStatus(name, State.RUNNING, why, command)
     if is_paused(begun):

@@ -19,12 +19,11 @@ from xent_bench.printable import all_printable, printable
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.curves import DRAWN
 from xent_bench.runs.files import CURVES, IMAGES, PREDICTIONS, RUN_ID
-from xent_bench.runs.result import Run, check, checked_run_id
+from xent_bench.runs.result import EPOCHS_TRAINED, Run, check, checked_run_id
 from xent_bench.tracking.reach import one_line
 from xent_bench.tracking.saved_view import TRAINED
 from xent_bench.tracking.store import existing_store
 
-EPOCHS_TRAINED = "epochs_trained"  # a tag that finished runs have, where val chose their epoch
 NOT_OF_TEST = ("train/", "time/")
 REASONS = {"RUNNING": "killed or still running", "KILLED": "stopped"}
 

@@ -12,6 +12,7 @@ from xent_bench.config.schema import Choose
 from xent_bench.links import BoundLink
 from xent_bench.metrics.score import score
 from xent_bench.process.gather import gathered_values
+from xent_bench.runs.result import EPOCHS_TRAINED
 from xent_bench.trained_net.weights import BEST
 
 ENOUGH = 1000  # labels, to see which metrics there are
@@ -81,7 +82,7 @@ class BestEpoch:
         """Tags of a run that was planned for so many epochs."""
         return {
             "chosen_epoch": str(self.evaluated),
-            "epochs_trained": str(self.best.trained),
+            EPOCHS_TRAINED: str(self.best.trained),
             "stopped_early": str(self.best.trained < epochs).lower(),
         }
 
