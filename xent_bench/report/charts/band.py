@@ -1,6 +1,7 @@
 """The curve of a loss: the mean over its runs, in a band from the lowest to the highest."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -26,17 +27,9 @@ def draw_band(
     calls customdata. `named` puts the loss into the legend.
     """
     place = {"row": panel[0], "col": panel[1], "legendgroup": label}
-    figure.add_scatter(
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([values.max(axis=0), values.min(axis=0)[::-1]]),
-        mode="lines",  # plotly marks the points of a short band
-        fill="toself",
-        fillcolor=faint(colour),
-        line={"width": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        **place,
-    )
+    around = np.concatenate([x, x[::-1]])
+    bounds = np.concatenate([values.max(axis=0), values.min(axis=0)[::-1]])
+    fill_area(figure, around, bounds, colour, **place)
     figure.add_scatter(
         x=x,
         y=values.mean(axis=0),
@@ -47,5 +40,26 @@ def draw_band(
         showlegend=named,
         customdata=texts,
         hovertemplate=f"{label}<br>{hover}<extra></extra>",
+        **place,
+    )
+
+
+def fill_area(
+    figure: go.Figure,
+    x: np.ndarray | Sequence[float],
+    y: np.ndarray | Sequence[float],
+    colour: str,
+    **place: Any,
+) -> None:
+    """Fill the area within a line through these points, in a faint colour and without a legend."""
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",  # plotly marks the points of a short line
+        fill="toself",
+        fillcolor=faint(colour),
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
         **place,
     )

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.marginals import Marginal, marginals
 from xent_bench.comparison.spent import State
-from xent_bench.palette import faint
+from xent_bench.report.charts.band import fill_area
 from xent_bench.report.charts.style import Colours, styled
 
 SYMBOLS = {State.FINISHED: "circle", State.PAUSED: "circle-open"}
@@ -34,17 +34,9 @@ def _add(figure: go.Figure, marginal: Marginal, colour: str, chosen: set[int]) -
     group = {"legendgroup": marginal.loss}
     if marginal.values:
         bounds = list(zip(marginal.means, marginal.deviations, strict=True))
-        figure.add_scatter(
-            x=[*marginal.values, *marginal.values[::-1]],
-            y=[mean + far for mean, far in bounds] + [mean - far for mean, far in bounds[::-1]],
-            mode="lines",
-            fill="toself",
-            fillcolor=faint(colour),
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-            **group,
-        )
+        around = [*marginal.values, *marginal.values[::-1]]
+        edges = [mean + far for mean, far in bounds] + [mean - far for mean, far in bounds[::-1]]
+        fill_area(figure, around, edges, colour, **group)
         figure.add_scatter(
             x=marginal.values,
             y=marginal.means,

@@ -8,7 +8,7 @@ from xent_bench.comparison.marginals import is_drawn_key
 from xent_bench.comparison.trials import Trial, number
 from xent_bench.comparison.tuned_space import MANY, spans_ratio
 from xent_bench.comparison.tuning import mean_cost
-from xent_bench.palette import faint
+from xent_bench.report.charts.band import fill_area
 from xent_bench.report.charts.style import Colours, styled
 
 
@@ -69,17 +69,8 @@ def best_of_k_chart(comparison: Comparison, colours: Colours) -> go.Figure | Non
         if reached is None:
             continue
         x = list(range(1, len(reached.expected) + 1))
-        figure.add_scatter(
-            x=[*x, *x[::-1]],
-            y=[*reached.high, *reached.low[::-1]],
-            mode="lines",
-            fill="toself",
-            fillcolor=faint(colours[row.label]),
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=row.label,
-        )
+        bounds = [*reached.high, *reached.low[::-1]]
+        fill_area(figure, [*x, *x[::-1]], bounds, colours[row.label], legendgroup=row.label)
         figure.add_scatter(
             x=x,
             y=reached.expected,
