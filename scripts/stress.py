@@ -255,7 +255,7 @@ def _is_server(pid: int, parent: int, sweep: int) -> bool:
 
 
 def _differences_in_decisions(folder: Path) -> Iterator[str]:
-    """What the two sweeps decided on the way, and which trials each left paused."""
+    """Compare the decisions of the two sweeps, and the trials that each has left paused."""
     news, reasons = [], []
     for name in ("straight", "cut"):
         (record,) = (folder / name).glob("*/.sweep.json")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from itertools import combinations
 from statistics import fmean
@@ -15,9 +16,11 @@ from xent_bench.commands.report import main
 from xent_bench.comparison.best_of_k import best_of_k
 from xent_bench.comparison.importance import importance, importances, lines
 from xent_bench.comparison.marginals import marginals
+from xent_bench.comparison.spent import State, spent_by_loss
 from xent_bench.comparison.standing import ranks, standings
 from xent_bench.comparison.surroundings import surroundings
 from xent_bench.comparison.tuned_space import Axis, axis_of
+from xent_bench.runs.files import CURVES
 
 UNIT = Axis(0.0, 1.0, is_log=False)
 DECADES = [float(10 ** (-4 + 3 * place / 15)) for place in range(16)]
@@ -147,6 +150,34 @@ def test_a_neighbour_that_diverged_is_worse_and_one_that_was_paused_is_unknown(t
     shown = " ".join(capsys.readouterr().out.split())
     assert "ce lr=0.03 chosen 0.9000* sharp (1 of 2)" in shown
     assert "paused at 7" in shown
+
+
+def test_a_finalist_without_the_score_to_choose_by_is_reported_nevertheless(tmp_path, capsys):
+    """Of one finalist nothing is chosen, so that a hinge may lack val/nll."""
+    write_trial(tmp_path, "hinge", 0.9, **{"optimizer.lr": 0.03})
+    for folder in (tmp_path / "tested").glob("hinge-*"):
+        content = json.loads((folder / "result.json").read_text())
+        del content["metrics"]["val/nll"], content["sha256"]
+        (folder / "result.json").write_text(json.dumps(content))
+    write_paused(tmp_path, "hinge", 7, **{"optimizer.lr": 0.01})
+    main([str(tmp_path), "--trials", "--choose-by", "val/nll"])
+
+    assert "hinge 2 1 1 0 0 6 81 4.0" in " ".join(capsys.readouterr().out.split())
+    assert surroundings(compared(tmp_path, choose_by="val/nll")) == []
+
+
+def test_damaged_curves_of_a_paused_run_cost_its_score_and_nothing_else(tmp_path):
+    write_trial(tmp_path, "ce", 0.9, **{"optimizer.lr": 0.03})
+    write_paused(tmp_path, "ce", 7, 0.8, **{"optimizer.lr": 0.01})
+    (folder,) = (tmp_path / "tested").glob("ce-1-0.01-begun")
+    (folder / CURVES).write_text('{"1": {"val/top1": "much"}}')
+    comparison = compared(tmp_path)
+    (paused,) = [
+        entry for entry in standings(comparison, comparison.rows[0]) if entry.state is State.PAUSED
+    ]
+
+    assert paused.score is None
+    assert spent_by_loss(comparison.trials)[0].epochs == 3 * 20 + 3 * 7
 
 
 def test_neighbours_are_near_on_the_scale_on_which_values_were_tried(tmp_path):

@@ -51,7 +51,7 @@ def surroundings(comparison: Comparison) -> list[Surroundings]:
     return [
         _around(comparison, row)
         for row in comparison.rows
-        if row.trials > 1 and row.choice.candidates
+        if row.trials > 1 and row.choice.candidates and row.trial.score is not None
     ]
 
 
