@@ -186,6 +186,19 @@ def test_the_same_runs_give_the_same_card_in_each_form(at_hand, capsys):
     assert all(sentence in one_line for sentence in content["why"])
 
 
+def test_an_infinite_difference_is_null_in_json(tmp_path, capsys):
+    write(tmp_path, "ce")
+    write(tmp_path, "gce", SURE)
+    for seed in range(3):
+        write_run(tmp_path, "mse", seed, metrics={"test_ts/nll": float("inf")})
+    code, shown, _ = type_advise(capsys, tmp_path, "--format", "json")
+    differences = {row["loss"]: row["difference"] for row in json.loads(shown)["evidence"]}
+
+    assert code == Exit.DONE
+    assert differences["mse"] is None
+    assert "inf" in type_advise(capsys, tmp_path)[1]
+
+
 def test_the_help_names_each_need_and_kind_of_noise():
     assert set(command.NEEDS) == set(AIMS)
     assert {*command.KINDS, "none"} == set(choices_of("noise"))
