@@ -15,6 +15,7 @@ from xent_bench.advice.needs import Needs
 from xent_bench.advice.offer import Offer
 from xent_bench.advice.shift_means import with_shift_means
 from xent_bench.advice.tasks import Conditions, gaps
+from xent_bench.advice.typed import typed
 from xent_bench.comparison.stats import holm
 from xent_bench.report.advice_card import record
 from xent_bench.runs.begun import load_unfinished
@@ -395,3 +396,19 @@ def test_the_order_in_which_runs_are_read_changes_nothing(tmp_path):
     random.Random(0).shuffle(shuffled)
 
     assert record(advise(shuffled, [], Needs(), OFFER)) == record(advise(runs, [], Needs(), OFFER))
+
+
+def test_a_sweep_by_an_experiment_with_a_design_is_typed_without_that_design(tmp_path):
+    write(tmp_path, "ce")
+    (run,) = [run for run in load_runs(tmp_path) if run.params["seed"] == 0]
+    command = "xent-train experiment=digits_decided loss=ce seed=0"
+    tags = run.tags | {"design": '{"baseline": "ce", "max_seeds": 30, "until": "decided"}'}
+
+    of_file = typed(replace(run, command=command, tags=tags))
+    of_command = typed(replace(run, command=f"{command} until=decided", tags=tags))
+
+    assert of_file.sweep("loss=gce", "seed=0,1").split()[2:] == [
+        *("experiment=digits_decided", "until=once", "loss=gce", "seed=0,1")
+    ]
+    assert "until" not in of_command.sweep("loss=gce", "seed=0,1")
+    assert "until=once" not in of_file.sweep("loss=ce,gce", "until=decided")

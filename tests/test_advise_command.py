@@ -135,6 +135,26 @@ def test_tuned_losses_are_tried_again_over_the_same_grid_with_fresh_seeds(at_han
     assert card.sweeps[1].runs == 18
 
 
+def added_losses(line: str) -> list[str]:
+    return re.search(r" loss=(\S+)", line)[1].split(",")
+
+
+def test_losses_that_are_added_to_a_confirmed_search_are_searched_and_confirmed_alike(tmp_path):
+    tags = {"design": json.dumps({"confirm": 2})}
+    for loss in ("ce", "mse"):
+        for seed, lr in [(0, 0.1), (1, 0.1), (0, 0.2), (1, 0.2), (2, 0.1), (3, 0.1)]:
+            delta = 0.001 * seed + (0.01 * seed if loss == "mse" else 0)
+            write_run(tmp_path, loss, seed, delta, tags=tags, **{"optimizer.lr": lr})
+    card = advise(load_runs(tmp_path), [], Needs(), command._offer())
+    added = next(sweep for sweep in card.sweeps if sweep.why.startswith("try"))
+
+    assert added.command.endswith("optimizer.lr=0.1,0.2 seed=0,1 confirm=2")
+    assert added.runs == len(added_losses(added.command)) * (2 * 2 + 2)
+    # of 30 fresh seeds of two losses, two each are at hand
+    assert card.sweeps[0].command.endswith("seed=0,1 until=decided")
+    assert card.sweeps[0].runs == 2 * (30 - 2)
+
+
 def test_the_card_fits_80_columns_but_for_its_commands(at_hand, capsys, monkeypatch):
     monkeypatch.setattr(tables, "WIDTH", 80)
     code, shown, _ = type_advise(capsys, at_hand, "--noise", 0.4, "--data", "digits")
@@ -164,6 +184,19 @@ def test_the_same_runs_give_the_same_card_in_each_form(at_hand, capsys):
         assert sweep["command"] in twice[0]
     one_line = " ".join(twice[0].split())
     assert all(sentence in one_line for sentence in content["why"])
+
+
+def test_an_infinite_difference_is_null_in_json(tmp_path, capsys):
+    write(tmp_path, "ce")
+    write(tmp_path, "gce", SURE)
+    for seed in range(3):
+        write_run(tmp_path, "mse", seed, metrics={"test_ts/nll": float("inf")})
+    code, shown, _ = type_advise(capsys, tmp_path, "--format", "json")
+    differences = {row["loss"]: row["difference"] for row in json.loads(shown)["evidence"]}
+
+    assert code == Exit.DONE
+    assert differences["mse"] is None
+    assert "inf" in type_advise(capsys, tmp_path)[1]
 
 
 def test_the_help_names_each_need_and_kind_of_noise():

@@ -83,9 +83,10 @@ def more_seeds(
         return _rest_of_design(why, command.sweep(*words), at_hand, task, needs)
     least = 0  # a look at the seeds at hand may decide
     if trials > 1:  # the seeds at hand choose the trials, and fresh ones of these decide
-        words.append(f"seed={','.join(map(str, sorted(set().union(*at_hand))))}")
-        at_hand = [set() for _ in labels]
-        least = FEWEST * len(labels)
+        words.append(f"seed={','.join(map(str, task.search_seeds))}")
+        first = max(task.search_seeds, default=-1) + 1
+        at_hand = [{seed - first for seed in seeds if seed >= first} for seeds in at_hand]
+        least = 0 if all(at_hand) else FEWEST * len(labels)
     size = _affordable(at_hand, 1, needs)
     words += until_words(by, needs, size.seeds)
     return size.sweep(why, command.sweep(*words), task.seconds, least)
@@ -172,12 +173,15 @@ def further_losses(why: str, task: Task, losses: Sequence[str], needs: Needs) ->
         return None
     of_all = set().union(*map(task.seeds_of, task.labels))
     seeds = sorted(task.seeds_of(needs.baseline) or of_all) or list(range(FEWEST))
-    of_one = len(seeds) * prod(len(word.split(",")) for word in grid)
+    fresh = 0
+    if task.comparison.is_tuned:
+        seeds, fresh = task.search_seeds or seeds, task.confirmed
+    of_one = len(seeds) * prod(len(word.split(",")) for word in grid) + fresh
     kept = list(losses)
     if needs.budget is not None:
         kept = kept[: max(1, needs.budget // of_one)]
     words = [f"loss={','.join(kept)}", *grid, *scored(needs)]
-    words.append(f"seed={','.join(map(str, seeds))}")
+    words += [f"seed={','.join(map(str, seeds))}", *[f"confirm={fresh}"] * bool(fresh)]
     runs = of_one * len(kept)
     exceeds = needs.budget is not None and runs > needs.budget
     return Sweep(why, command.sweep(*words), runs, None, task.seconds, exceeds)

@@ -12,7 +12,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.trials import number, seed_of
 from xent_bench.comparison.yardsticks import Yardstick
-from xent_bench.runs.design import Design
+from xent_bench.runs.design import Design, design_of
 from xent_bench.runs.result import Run
 
 NEAR_RATE = 0.1  # largest difference of two shares of wrong labels that count as similar
@@ -76,6 +76,17 @@ class Task(NamedTuple):
         """The seeds of a loss's reported runs."""
         rows = [row for row in self.comparison.rows if row.label == label]
         return {seed_of(run) for row in rows for run in row.runs}
+
+    @property
+    def search_seeds(self) -> list[int]:
+        """The seeds that every trial of a tuned loss has: by these the trials were chosen."""
+        trials = [trial.seeds for row in self.comparison.rows for trial in row.choice.candidates]
+        return sorted(set.intersection(*trials)) if trials else []
+
+    @property
+    def confirmed(self) -> int:
+        """The number of fresh seeds that its sweep gave each chosen trial."""
+        return max(design_of(run.tags).confirm for run in self.runs)
 
     def lacking(self, key: str) -> list[str]:
         """Losses of which a reported run lacks a metric."""

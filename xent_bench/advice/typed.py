@@ -7,6 +7,7 @@ from typing import NamedTuple
 from xent_bench.comparison.trials import natural
 from xent_bench.config.choices import key_of
 from xent_bench.config.design_keys import DEFAULTS
+from xent_bench.runs.design import design_of
 from xent_bench.runs.result import Run
 
 PROGRAM, FOLDER = "xent-train", "--config-dir"
@@ -21,6 +22,7 @@ class Typed(NamedTuple):
     words: list[str]
     loss: str | None  # as in loss=NAME; None for code that has no file in conf/loss
     hyper: list[str]  # overrides of the loss's own hyper-parameters
+    without_design: list[str]  # overrides that undo the design of an experiment's file
 
     def has(self, key: str) -> bool:
         """Whether a value is typed for this key."""
@@ -34,7 +36,8 @@ class Typed(NamedTuple):
             for word in self.words
             if key_of(word) not in typed_anew and key_of(word).partition(".")[0] not in groups
         ]
-        return sweep_of([*self.flags, *words, *more])
+        undone = [word for word in self.without_design if key_of(word) not in typed_anew]
+        return sweep_of([*self.flags, *words, *undone, *more])
 
 
 def sweep_of(words: Iterable[str]) -> str:
@@ -57,7 +60,24 @@ def typed(run: Run) -> Typed | None:
     names = [word.partition("=")[2] for word in words if key_of(word) == "loss"]
     is_own_code = any(key_of(word) == "loss._target_" for word in hyper)
     kept = [word for word in words if key_of(word) not in RETYPED and word not in hyper]
-    return Typed(flags, kept, None if is_own_code else (names or [DEFAULT_LOSS])[-1], hyper)
+    loss = None if is_own_code else (names or [DEFAULT_LOSS])[-1]
+    return Typed(flags, kept, loss, hyper, _without_design(run, words))
+
+
+def _without_design(run: Run, words: Sequence[str]) -> list[str]:
+    """The defaults of the keys of a run's design that nobody typed: an experiment's file has them.
+
+    A sweep of another kind by the same experiment must not follow that design.
+    """
+    typed_keys = set(map(key_of, words))
+    if "experiment" not in typed_keys:
+        return []
+    in_file = {
+        key: default
+        for key, default in DEFAULTS.items()
+        if design_of(run.tags)._asdict()[key] != default and key not in typed_keys
+    }
+    return [f"{key}={'null' if value is None else value}" for key, value in in_file.items()]
 
 
 def own_words(runs: Sequence[Run]) -> list[str]:

@@ -56,7 +56,7 @@ def advise(options: argparse.Namespace) -> bool:
     _check_names(needs, runs, unfinished, offer)
     card = advise_from(runs, unfinished, needs, offer)
     if options.form == "json":
-        print(json.dumps(record(card), indent=2, ensure_ascii=False))
+        print(json.dumps(record(card), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         show(card, options.form)
     return card.pick is not None

@@ -46,15 +46,12 @@ class Sequential(NamedTuple):
     decisions: dict[str, Decision]  # by label
     departures: list[str]  # in what the report was asked for something else, in words
     others: list[Design]  # further designs among the runs
-    undeclared: int  # runs in use that were trained before a design was declared
+    undeclared: int  # runs in use that were trained outside a sequential design
 
     @property
     def used(self) -> dict[str, list[Run]]:
-        """Runs that count: those of each loss up to its last look, and all of the baseline."""
-        return {
-            label: runs[: self.decisions[label].n if label in self.decisions else self.looks[-1]]
-            for label, runs in self.courses.runs.items()
-        }
+        """Runs that count: those of each loss up to its last look."""
+        return used_of(self.courses, self.decisions)
 
     def lacks(self, label: str, seed: int) -> bool:
         """Whether the next look needs the run of this loss with this seed, and it is missing."""
@@ -99,7 +96,7 @@ def sequential(
     looks = looks_until(design.max_seeds)
     outcomes = decide(courses.scores, baseline, looks, by.tie, by.better, same=courses.same)
     decisions = {decision.label: decision for decision in outcomes}
-    used = [run for runs in courses.runs.values() for run in runs]
+    used = [run for runs in used_of(courses, decisions).values() for run in runs]
     return Sequential(
         design,
         baseline,
@@ -142,6 +139,15 @@ def courses_of(
         and all_same_weights(list(zip(runs[label], runs[baseline], strict=False)))
     }
     return Courses(seeds, runs, scores, same)
+
+
+def used_of(courses: Courses, decisions: Mapping[str, Decision]) -> dict[str, list[Run]]:
+    """The runs of each loss up to its last look, and of the baseline up to the last one of all."""
+    last = max((decision.n for decision in decisions.values()), default=0)
+    return {
+        label: runs[: decisions[label].n if label in decisions else last]
+        for label, runs in courses.runs.items()
+    }
 
 
 def _searched(trial: Trial) -> set[int]:

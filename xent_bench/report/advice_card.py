@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from xent_bench.advice.calibrators import title_of
@@ -191,7 +192,9 @@ def _verdict_record(place: int, verdict: Verdict) -> dict[str, Any]:
 
 
 def _difference_record(delta: Difference) -> dict[str, Any]:
-    return {"difference": delta.mean, "half_width": delta.half_width, "n": delta.n}
+    """Numbers of a difference; null where it is infinite, which JSON cannot hold."""
+    mean = delta.mean if isfinite(delta.mean) else None
+    return {"difference": mean, "half_width": delta.half_width, "n": delta.n}
 
 
 def _sweep_record(sweep: Sweep) -> dict[str, Any]:

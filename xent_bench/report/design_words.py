@@ -110,11 +110,11 @@ def design_notes(comparison: Comparison) -> list[str]:
             f"complete, which do not count for its verdicts: {listed}."
         )
     if course.undeclared:
-        total = sum(map(len, course.courses.runs.values()))
+        total = sum(map(len, course.used.values()))
         notes.append(
-            f"{course.undeclared} of the {total} runs of this design were trained before it was "
-            "declared. Its error rates hold if nobody chose the design because of what those "
-            "runs showed."
+            f"{course.undeclared} of the {total} runs on which these verdicts rest were trained "
+            "outside this design. Its error rates hold if nobody chose the design because of what "
+            "those runs showed."
         )
     return notes
 

@@ -101,7 +101,7 @@ def chosen_notes(comparison: Comparison) -> list[str]:
         return []
     counts = sorted({row.trials for row in comparison.rows})
     choices = "; ".join(f"{choice} for {', '.join(labels)}" for choice, labels in by_choice.items())
-    seeds = f"seeds {_searched(comparison)}" if comparison.is_confirmed else "all seeds"
+    seeds = _searched(comparison) if comparison.is_confirmed else "all seeds"
     notes = [
         f"Chosen by mean {comparison.options.choose_by} over {seeds}, from "
         f"{' or '.join(map(str, counts))} trials of each loss: {choices}. {_reported(comparison)}"
@@ -111,10 +111,11 @@ def chosen_notes(comparison: Comparison) -> list[str]:
 
 
 def _searched(comparison: Comparison) -> str:
-    """The seeds of the search, without the fresh ones."""
+    """The seeds of the search without the fresh ones, in words: 'seed 0', 'seeds 0 to 2'."""
     confirmed = {row.label for row in comparison.rows if row.choice.is_confirmed}
     trials = [trial for trial in comparison.trials if trial.loss in confirmed]
-    return _seeds({seed for trial in trials for seed in trial.seeds})
+    seeds = {seed for trial in trials for seed in trial.seeds}
+    return f"seed{'s' * (len(seeds) != 1)} {_seeds(seeds)}"
 
 
 def _seeds(seeds: set[int]) -> str:
