@@ -149,7 +149,7 @@ def test_what_is_decided_is_what_a_report_decides_from_the_same_runs(tmp_path):
     for decision in decide(values, "ce", looks_until(30), by.tie, by.better):
         words = f"{decision.label} is {decision.verdict} than ce"
         assert decision.is_open == any(
-            line.startswith("Open: ") and decision.label in line for line in news
+            line.startswith("Open") and decision.label in line for line in news
         )
         assert decision.is_open or any(words in line or "tie within" in line for line in news)
 
@@ -191,6 +191,34 @@ def test_a_loss_with_a_failed_run_is_not_judged_and_gets_no_more_seeds(tmp_path)
 
     assert world.seeds("gce") == [0, 1, 2]
     assert any("gce cannot be judged" in line for line in ledger.news)
+
+
+def test_runs_that_were_trained_outside_the_design_are_counted(tmp_path):
+    world = World(tmp_path, scores)
+    news = world.play(decided("ce", "mse")).news
+
+    assert any(line.startswith("6 of the 6 runs in use were trained outside") for line in news)
+
+
+@pytest.mark.parametrize("key", ["rungs", "confirm"])
+def test_keys_of_a_search_are_refused_where_nothing_is_searched(tmp_path, key):
+    designed = decided("ce", "mse")._replace(design=Design(**{key: 2}))
+
+    with pytest.raises(ConfigError, match=f"{key}: chooses among the trials of a loss"):
+        World(tmp_path, scores).play(designed)
+
+
+def test_news_name_the_setting_where_there_are_several(tmp_path):
+    runs = [
+        [f"loss={loss}", "seed=0", f"noise.rate={rate}"]
+        for rate in (0, 0.4)
+        for loss in ("ce", "mse")
+    ]
+    designed = decided("ce", "mse")._replace(combinations=runs)
+    ledger = Ledger(lambda _: None)
+    ask_for_runs(ledger, designed)
+
+    assert ledger.further[1].startswith("noise.rate=0.4: the next look is at 3 seeds")
 
 
 @pytest.mark.parametrize(

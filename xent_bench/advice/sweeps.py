@@ -16,6 +16,7 @@ from xent_bench.comparison.trials import number
 from xent_bench.comparison.tuning import in_order
 from xent_bench.comparison.yardsticks import PRIMARY, Yardstick
 from xent_bench.config.design_keys import DECIDING, DEFAULTS
+from xent_bench.runs.design import design_of
 
 FIRST = 5  # seeds of a first comparison
 FEWEST = 3  # two seeds show next to nothing
@@ -261,8 +262,12 @@ def under_shift(why: str, task: Task) -> Sweep | None:
 def grid_words(comparison: Comparison) -> list[str] | None:
     """The hyper-parameters that all losses were tuned over, as overrides; empty if there are none.
 
-    None if their values are no grid, so that one sweep cannot have them all.
+    None if their values are no grid, so that one sweep cannot have them all, or if a search drew
+    them: its space is not known from its points.
     """
+    designs = [design_of(run.tags) for run in comparison.runs]
+    if any(design.is_search or design.rungs > 1 for design in designs):
+        return None
     points = [trial.shared for row in comparison.rows for trial in row.choice.candidates]
     keys = dict.fromkeys(key for point in points for key in point)
     values = {key: in_order(point[key] for point in points if key in point) for key in keys}

@@ -53,6 +53,11 @@ class Setting(NamedTuple):
         """Whether a loss has several trials to choose from."""
         return any(len(cell.trials) > 1 for cell in self.cells)
 
+    def apart_from(self, settings: Sequence["Setting"]) -> list[str]:
+        """The words that not all of these settings have."""
+        shared = set(self.words).intersection(*(setting.words for setting in settings))
+        return [word for word in self.words if word not in shared]
+
 
 def settings_of(combinations: Iterable[Sequence[str]], loss: str, seed: int) -> list[Setting]:
     """Group the overrides of a sweep's runs by setting, loss, trial and seed.

@@ -30,12 +30,24 @@ class Ledger:
         """`outcome_of` finds the outcome of a run; None for a run that was never asked for."""
         self.outcome_of = outcome_of
         self.asked: dict[Overrides, int | None] = {}  # epoch after which to pause; None: never
+        self.about = ""  # the setting of which news tell, where there are several
         self.news: list[str] = []  # sentences on what was decided
         self.further: list[str] = []  # what may follow when all that is asked for has ended
 
     def ask(self, run: Overrides, pause_after: int | None = None) -> None:
         """Ask for a run, up to an epoch or whole; a later request replaces an earlier one."""
         self.asked[run] = pause_after
+
+    def tell(self, *sentences: str) -> None:
+        """Keep sentences on what was decided, in this setting."""
+        self.news += map(self._placed, sentences)
+
+    def foresee(self, sentence: str) -> None:
+        """Keep a sentence on what may follow in this setting."""
+        self.further.append(self._placed(sentence))
+
+    def _placed(self, sentence: str) -> str:
+        return f"{self.about}: {sentence}" if self.about else sentence
 
     def failed(self, run: Overrides) -> bool:
         """Whether the run ended without a result."""

@@ -25,7 +25,7 @@ def ask_for_proposals(
         more = batch_after(len(trials), design.trials)
         if not all(map(ledger.has_ended, runs)):
             if more:
-                ledger.further.append(f"{cell.loss}: {more} or more trials near the best of these")
+                ledger.foresee(f"{cell.loss}: {more} or more trials near the best of these")
             return None
         points = more and next_points(
             space,

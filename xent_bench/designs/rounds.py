@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from xent_bench.designs.cells import Cell, Trial, settings_of
+from xent_bench.config.configure import ConfigError
+from xent_bench.designs.cells import Cell, Setting, Trial, settings_of
 from xent_bench.designs.designed import Designed
 from xent_bench.designs.ledger import Ledger
 from xent_bench.designs.proposed import ask_for_proposals
@@ -19,8 +20,14 @@ from xent_bench.runs.design import Design
 
 
 def ask_for_rounds(ledger: Ledger, designed: Designed) -> None:
-    """Ask for the runs of all settings, each of which goes on by itself."""
-    for setting in settings_of(designed.combinations, designed.loss, designed.seed):
+    """Ask for the runs of all settings, each of which goes on by itself.
+
+    ConfigError for keys of a search where nothing is searched.
+    """
+    settings = settings_of(designed.combinations, designed.loss, designed.seed)
+    _refuse_idle_keys(designed.design, settings)
+    for setting in settings:
+        ledger.about = " ".join(setting.apart_from(settings))
         epochs = setting.epochs or designed.epochs
         if designed.design.is_sequential and not setting.is_tuned:
             trials = {cell.loss: cell.trials[0] for cell in setting.cells}
@@ -34,6 +41,19 @@ def ask_for_rounds(ledger: Ledger, designed: Designed) -> None:
                 for cell in setting.cells
             ]
             _ask_for_fresh_seeds(ledger, setting.cells, finalists, designed.design)
+
+
+def _refuse_idle_keys(design: Design, settings: Sequence[Setting]) -> None:
+    """Raise a ConfigError for rungs or fresh seeds where no loss has several trials."""
+    if any(setting.is_tuned for setting in settings):
+        return
+    for key, is_set in (("rungs", design.rungs > 1), ("confirm", design.confirm > 0)):
+        if is_set:
+            raise ConfigError(
+                key,
+                "chooses among the trials of a loss, and each has one; expected trials=16 and an "
+                "interval, or several values of a hyper-parameter",
+            )
 
 
 def _ask_for_fresh_seeds(

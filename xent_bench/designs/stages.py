@@ -33,13 +33,13 @@ def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> l
         for run in runs_of(trials):
             ledger.ask(run, pause_after=epoch)
         if not all(ledger.has_reached(run, epoch) for run in runs_of(trials)):
-            ledger.further.append(
+            ledger.foresee(
                 f"{cell.loss}: the better half of {len(trials)} trials goes on after epoch {epoch}"
             )
             return None
         scores = {trial.hyper: _score(ledger, trial, epoch, design.search_by) for trial in trials}
         going_on = survivors(scores, SIGNS[design.search_by])
-        ledger.news.append(
+        ledger.tell(
             f"{cell.loss}: after epoch {epoch} of {epochs} {len(going_on)} of {len(trials)} trials "
             f"go on, by {design.search_by}"
         )
@@ -49,7 +49,7 @@ def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> l
     if all(map(ledger.has_ended, runs_of(trials))):
         return trials
     if design.confirm or design.is_sequential:
-        ledger.further.append(f"{cell.loss}: fresh seeds of the chosen trial")
+        ledger.foresee(f"{cell.loss}: fresh seeds of the chosen trial")
     return None
 
 
@@ -85,7 +85,7 @@ def tell_choice(ledger: Ledger, winners: Sequence[Winner], search_by: str, *, tr
         " ".join([winner.loss, *(word.partition(".")[2] for word in winner.trial.hyper)])
         for winner in winners
     )
-    ledger.news.append(f"Chosen by {search_by}, each loss among up to {trials} trials: {listed}")
+    ledger.tell(f"Chosen by {search_by}, each loss among up to {trials} trials: {listed}")
 
 
 def seeds_from(typed: Sequence[int], number: int) -> list[int]:

@@ -18,10 +18,9 @@ from xent_bench.comparison.sequential import (
 )
 from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.config.configure import ConfigError
-from xent_bench.config.nearest import nearest
 from xent_bench.designs.cells import Trial
 from xent_bench.designs.ledger import Ledger
-from xent_bench.runs.design import Design
+from xent_bench.runs.design import Design, design_of
 from xent_bench.runs.pace import duration
 from xent_bench.tables import n_runs
 
@@ -39,10 +38,10 @@ def ask_until_decided(ledger: Ledger, course: Course, design: Design) -> None:
     ConfigError if the baseline is not among the losses.
     """
     if design.baseline not in course.trials:
-        complaint = (
-            f"is not among the losses of the sweep; {nearest(design.baseline, course.trials)}"
-        )
-        raise ConfigError("baseline", f"{design.baseline} {complaint}")
+        other = next(iter(course.trials))
+        complaint = f"is not among the losses of the sweep, {', '.join(course.trials)}"
+        way = f"expected loss={design.baseline},... with it, or baseline={other}"
+        raise ConfigError("baseline", f"{design.baseline} {complaint}; {way}")
     if len(course.trials) < 2:
         complaint = f"compares losses with {design.baseline}, and the sweep has no other"
         raise ConfigError("until", f"decided {complaint}; expected as in loss=ce,focal")
@@ -60,9 +59,11 @@ def ask_until_decided(ledger: Ledger, course: Course, design: Design) -> None:
             if place < seeds_of[loss]:
                 ledger.ask(trial.with_seed(seed))
     _tell(ledger, decisions, looks, by, design.baseline)
+    _tell_of_open(ledger, decisions, None if wanted else design.max_seeds)
+    _tell_of_others(ledger, course, used, design)
     if wanted:
         at, left = max(wanted.values()), most_runs_left(values, design.baseline, looks, decisions)
-        ledger.further.append(
+        ledger.foresee(
             f"the next look is at {at} seeds; at most {n_runs(left)} are left{_time(ledger, left)}"
         )
 
@@ -111,22 +112,48 @@ def _tell(
     by: Yardstick,
     baseline: str,
 ) -> None:
-    """Tell what each look has decided, and what is open."""
+    """Tell what each look has decided."""
     for look, n in enumerate(looks):
-        ledger.news += [
-            f"After {n} seeds: {_sentence(decision, by, baseline)}"
-            for decision in decisions
-            if decision.look == look
-        ]
-    ledger.news += [
-        f"{decision.label} is {baseline} in another format: it ends with the same weights"
-        for decision in decisions
-        if decision.verdict == SAME
-    ]
+        for decision in decisions:
+            if decision.look == look:
+                ledger.tell(f"After {n} seeds: {_sentence(decision, by, baseline)}")
+    for decision in decisions:
+        if decision.verdict == SAME:
+            ledger.tell(
+                f"{decision.label} is {baseline} in another format: it ends with the same weights"
+            )
+
+
+def _tell_of_open(ledger: Ledger, decisions: Sequence[Decision], spent: int | None) -> None:
+    """Tell which losses are open; `spent` is the number of seeds where no more are allowed."""
     begun = [decision for decision in decisions if decision.is_open and decision.n]
     if begun:
         listed = ", ".join(f"{decision.label} ({decision.n} seeds)" for decision in begun)
-        ledger.news.append(f"Open: {listed}")
+        ledger.tell(f"Open{f', with all {spent} seeds spent' * (spent is not None)}: {listed}")
+
+
+def _tell_of_others(
+    ledger: Ledger, course: Course, used: Mapping[str, int], design: Design
+) -> None:
+    """Tell how many of the runs in use were trained outside the design, perhaps looked at."""
+    runs = [
+        run
+        for loss, trial in course.trials.items()
+        for seed in course.seeds[: used[loss]]
+        if (run := ledger.result(trial.with_seed(seed)))
+    ]
+    outside = sum(not is_of(design_of(run.tags), design) for run in runs)
+    if outside:
+        ledger.tell(
+            f"{outside} of the {n_runs(len(runs))} in use were trained outside this design: its "
+            "rates of error hold only if nobody chose it because of what they showed"
+        )
+
+
+def is_of(trained: Design, design: Design) -> bool:
+    """Whether a run of one design counts as declared in the other: same metric and baseline."""
+    declared = (design.primary, design.baseline)
+    return trained.is_sequential and (trained.primary, trained.baseline) == declared
 
 
 def _sentence(decision: Decision, by: Yardstick, baseline: str) -> str:

@@ -111,7 +111,7 @@ def _differences(comparison: Comparison) -> list[str]:
         sentences = _verdicts(comparison, contrasts, baseline)
     compared = {baseline, *(contrast.label for contrast in comparison.contrasts)}
     unpaired = [row.label for row in comparison.rows if row.n and row.label not in compared]
-    if unpaired:
+    if unpaired and comparison.sequential is None:  # there its looks say what is lacking
         sentences.append(f"No seed is shared with {baseline} by {briefly(unpaired)}.")
     return sentences
 

@@ -57,7 +57,19 @@ def design_sentences(comparison: Comparison) -> list[str]:
             "and in at most 5 any is called a tie that is none; all other p values and all "
             "intervals are adjusted for the looks, too."
         )
+    if course.undeclared:
+        sentences.append(_outside(course))
     return sentences
+
+
+def _outside(course: Sequential) -> str:
+    """Say that some of the runs in use were trained outside the design, perhaps looked at."""
+    total = sum(map(len, course.used.values()))
+    return (
+        f"But {course.undeclared} of the {total} runs on which these verdicts rest were trained "
+        "outside this design: its error rates hold if nobody chose it because of what those runs "
+        "showed."
+    )
 
 
 def decided_at(contrast: Contrast) -> str:
@@ -108,13 +120,6 @@ def design_notes(comparison: Comparison) -> list[str]:
         notes.append(
             "Runs beyond the look at which a loss was decided, or before the next look is "
             f"complete, which do not count for its verdicts: {listed}."
-        )
-    if course.undeclared:
-        total = sum(map(len, course.used.values()))
-        notes.append(
-            f"{course.undeclared} of the {total} runs on which these verdicts rest were trained "
-            "outside this design. Its error rates hold if nobody chose the design because of what "
-            "those runs showed."
         )
     return notes
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullFormatter
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.marginals import Marginal
@@ -21,6 +22,9 @@ def draw_marginals(
             _draw(axis, marginal, colours[marginal.loss], chosen)
         if all(marginal.axis.is_log for marginal in drawn):
             axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axis.xaxis.set_major_formatter(LogFormatterMathtext(labelOnlyBase=False))
+            axis.xaxis.set_minor_formatter(NullFormatter())  # labels would overlap
         axis.set_xlabel(key)
         axis.grid(alpha=0.3)
         for side in ("top", "right"):

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from xent_bench.config.explain import USER_ERRORS, exit_code, explain, refuse
 from xent_bench.config.identity import run_folder, run_name
+from xent_bench.exit_codes import Exit
 from xent_bench.failures import release
 from xent_bench.metrics.shifts import on_other_images
 from xent_bench.runs.files import has_result
@@ -43,6 +44,9 @@ class Console(Callback):
             self.plan = self.planner.next_plan()
         except USER_ERRORS as error:
             refuse(error)
+        except Exception:  # a bug of ours, which Hydra would hide behind a warning
+            traceback.print_exc()
+            sys.exit(Exit.NOT_AS_EXPECTED)
         varied = differing([run.overrides for run in self.plan.runs])
         keys = {word.partition("=")[0] for word in varied}
         self.tally = Tally(len(self.plan.runs), len(self.plan.missing), keys)

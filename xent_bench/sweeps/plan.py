@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from xent_bench.config.choices import key_of
 from xent_bench.config.configure import ConfigError, check_sources, check_top_level
-from xent_bench.config.design_keys import design_values
+from xent_bench.config.design_keys import complaint_of_design, design_values
 from xent_bench.config.identity import choice, command_of, run_folder, run_name
 from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import pause_after
@@ -149,6 +149,8 @@ def planner_of(sweep: DictConfig) -> Planner | None:
 
     A sweep without rounds that was composed before needs no list of its combinations.
     """
+    if key_and_complaint := complaint_of_design(sweep):
+        raise ConfigError(*key_and_complaint)
     recalled = recall(sweep)
     design = Design(**design_values(sweep))
     if recalled and not design.has_rounds:
