@@ -208,7 +208,7 @@ def test_keys_of_a_search_are_refused_where_nothing_is_searched(tmp_path, key):
         World(tmp_path, scores).play(designed)
 
 
-def test_news_name_the_setting_where_there_are_several(tmp_path):
+def test_news_name_the_setting_where_there_are_several():
     runs = [
         [f"loss={loss}", "seed=0", f"noise.rate={rate}"]
         for rate in (0, 0.4)
