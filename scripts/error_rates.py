@@ -327,7 +327,7 @@ class Tasks(NamedTuple):
     losses: int
     data_sets: int
     nets: int = 1  # on each data set; what suits a loss belongs to the data set
-    mood: float = 1.0  # how much more one loss depends on the data set than others do
+    dependence: float = 1.0  # how much more one loss depends on the data set than others do
     last_is_worse: bool = False  # the last loss is surely worse than all others
 
 
@@ -338,7 +338,7 @@ def over_equal_tasks(rng: np.random.Generator, tasks: Tasks) -> OverTasks:
     for data_set in range(tasks.data_sets):
         hard = rng.uniform(0.5, 2)
         for place, loss in enumerate(names):
-            suited = 0.02 * hard * (tasks.mood if place == 1 else 1) * rng.standard_normal()
+            suited = 0.02 * hard * (tasks.dependence if place == 1 else 1) * rng.standard_normal()
             worse = tasks.last_is_worse and loss == names[-1]
             for net in range(tasks.nets):
                 for seed in range(2):
@@ -802,7 +802,11 @@ def over_tasks_claims() -> list[Claim]:
         for truth, equal, tasks in (
             *((f"5 equal losses, {n} data sets", 5, Tasks(5, n)) for n in (5, 10, 20)),
             ("5 equal losses, 10 data sets with 2 nets each", 5, Tasks(5, 10, nets=2)),
-            ("5 equal losses, 10 data sets, one loss is moody", 5, Tasks(5, 10, mood=4.0)),
+            (
+                "5 equal losses, 10 data sets, one loss depends on them more",
+                5,
+                Tasks(5, 10, dependence=4.0),
+            ),
             (
                 "5 losses, one of them surely worse, 10 data sets",
                 4,

@@ -344,8 +344,8 @@ def test_a_forgotten_path_to_a_module_is_named(composed):
 OPTIONS = [
     (report, "--formt csv", "xent-report: --formt: no such option; did you mean --format?"),
     (report, "--format cvs", "xent-report: --format: invalid choice: 'cvs'; did you mean csv?"),
-    (report, "a b", "xent-report: b: one too many; it takes runs"),
     (report, "--power", "xent-report: --power: expected one argument"),
+    (status, "a b", "xent-status: b: one too many; it takes runs"),
     (status, "--al --nope", "xent-status: --nope: no such option; there is --all"),
     (losses, "--clases 3", "xent-losses: --clases: no such option; did you mean --classes?"),
     (losses, "--classes x", "xent-losses: --classes: expected a whole number of at least 2"),

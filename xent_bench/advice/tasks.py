@@ -10,7 +10,7 @@ from xent_bench.advice.typed import typed
 from xent_bench.comparison.across import NO_CONDITION, parts_of
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
-from xent_bench.comparison.trials import number, seed_of
+from xent_bench.comparison.trials import number, seed_of, shared_seeds
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.runs.design import Design, design_of
 from xent_bench.runs.result import Run
@@ -80,8 +80,8 @@ class Task(NamedTuple):
     @property
     def search_seeds(self) -> list[int]:
         """The seeds that every trial of a tuned loss has: by these the trials were chosen."""
-        trials = [trial.seeds for row in self.comparison.rows for trial in row.choice.candidates]
-        return sorted(set.intersection(*trials)) if trials else []
+        rows = self.comparison.rows
+        return sorted(shared_seeds([trial for row in rows for trial in row.choice.candidates]))
 
     @property
     def confirmed(self) -> int:
