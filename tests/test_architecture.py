@@ -195,6 +195,7 @@ OURS = {
         "certificates",
         "comparison",
         "config",
+        "designs",  # how far a sweep is
         "embedding",
         "evaluation",
         "exit_codes",

@@ -17,6 +17,7 @@ from xent_bench.config.configure import ConfigError
 from xent_bench.designs.cells import Cell, Trial, reseeded, settings_of
 from xent_bench.designs.designed import Designed
 from xent_bench.designs.ledger import Ledger, Outcome
+from xent_bench.designs.progress import beginning_of, progress
 from xent_bench.designs.requests import ask_for_runs
 from xent_bench.runs.design import Design
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep, save_sweep, steps_before
@@ -250,6 +251,40 @@ def test_the_record_knows_which_seeds_were_finished_before_another_command(tmp_p
     assert steps_before(record, "another") == ((0, 1, 2),)
     again = record._replace(command="another", earlier=((0, 1, 2),))
     assert steps_before(again, "a third") == ((0, 1, 2),)  # it has finished no new seed
+
+
+def test_the_progress_of_a_sweep_follows_the_runs_on_the_disk(tmp_path):
+    world = World(tmp_path, scores)
+    designed = decided("ce", "mse")
+    news = world.play(designed).news
+    planned = [
+        Planned("", "", list(words), outcome.folder, "temperature", False, False)
+        for words, outcome in world.outcomes.items()
+    ]
+    folder = planned[0].folder.parent
+    save_sweep(folder, Sweep("key", "", planned, began=beginning_of(designed)))
+    record = load_sweep(folder)
+    complete = progress(record, folder)
+    (folder / "mse-1" / "result.json").unlink()
+    lacking = progress(record, folder)
+
+    assert complete.news == tuple(news)
+    assert complete.further == ()
+    assert not any("mse is worse" in line for line in lacking.news)
+    assert lacking.further[0].startswith("the next look is at 3 seeds; at most 56 runs are left")
+
+
+@pytest.mark.parametrize("began", [[], [1, 2], ["{}", [["seed=0"]], "ce", -1, 20], 7])
+def test_a_record_with_a_damaged_beginning_is_none(tmp_path, began):
+    save_sweep(tmp_path, Sweep("key", "", [], began=began))
+
+    assert load_sweep(tmp_path) is None
+
+
+def test_an_adaptive_search_is_known_to_its_command_alone():
+    design = Design(trials=9, sampler="tpe")
+
+    assert beginning_of(Designed(design, [["loss=ce"]], "ce", 0, 20)) is None
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from xent_bench.printable import printable
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import JOB, has_result
 from xent_bench.runs.status import Experiment, State, experiments_in
+from xent_bench.runs.sweep_record import Sweep
 from xent_bench.tables import n_runs
 
 SHOWN = 20  # rows and commands of an experiment that are shown without --all
@@ -43,11 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _move(change, back=bool(options.restore))
             return
         folder = options.runs or Path("runs")
-        experiments = experiments_in(folder, _slurm_jobs(folder))
+        experiments = experiments_in(folder, _slurm_jobs(folder), _progress)
         is_done = all(experiment.is_done for experiment in experiments)
         for experiment in experiments:
             _show(experiment, None if options.all else SHOWN)
     sys.exit(Exit.DONE if is_done else Exit.NOT_AS_EXPECTED)
+
+
+def _progress(record: Sweep, folder: Path) -> Sweep:
+    """The record of a sweep, with what its design has decided by the runs that are there now."""
+    if record.began is None:
+        return record
+    from xent_bench.designs.progress import progress  # SciPy is slow to import
+
+    return progress(record, folder)
 
 
 def _move(folders: Sequence[Path], *, back: bool) -> None:

@@ -1,6 +1,6 @@
 """The state of each run in a folder: done, running, stopped, failed, or missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -81,23 +81,30 @@ class Experiment(NamedTuple):
         )
 
 
-def experiments_in(folder: Path, jobs: Mapping[str, bool] = {}) -> list[Experiment]:
+def experiments_in(
+    folder: Path,
+    jobs: Mapping[str, bool] = {},
+    progress: Callable[[Sweep, Path], Sweep] = lambda record, _: record,
+) -> list[Experiment]:
     """Look at the experiments in a folder, or at the one that it is; a ValueError without runs.
 
-    `jobs`: of SLURM's jobs that have not ended, by their ids, whether they run.
+    `jobs`: of SLURM's jobs that have not ended, by their ids, whether they run. `progress` brings
+    the record of a sweep by a design up to date.
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
     below = sorted(place for place in folder.iterdir() if place.is_dir() and place.name[0] != ".")
-    experiments = [_experiment(place, jobs) for place in (folder, *below)]
+    experiments = [_experiment(place, jobs, progress) for place in (folder, *below)]
     with_runs = [e for e in experiments if e.runs or e.removed]
     if not with_runs:
         raise ValueError(f"no run in {folder}")
     return with_runs
 
 
-def _experiment(folder: Path, jobs: Mapping[str, bool]) -> Experiment:
-    sweep = load_sweep(folder) or Sweep(None, "", [])
+def _experiment(
+    folder: Path, jobs: Mapping[str, bool], progress: Callable[[Sweep, Path], Sweep]
+) -> Experiment:
+    sweep = progress(load_sweep(folder) or Sweep(None, "", []), folder)
     # by the folder's name alone: the sweep may have been typed in another directory
     planned = {
         run.folder.name: run for run in sweep.runs if run.folder.parent.name == folder_name(folder)

@@ -46,6 +46,16 @@ class Planned(NamedTuple):
         return not lacking(self.folder, self.asked)
 
 
+class Beginning(NamedTuple):
+    """A sweep whose later runs follow from the results of earlier ones, as it was typed."""
+
+    design: str  # its keys, as in the tag of a run
+    combinations: list[list[str]]  # the overrides of each run that it begins with
+    loss: str  # of runs whose overrides name none
+    seed: int  # of these, too
+    epochs: int  # likewise
+
+
 class Sweep(NamedTuple):
     """A sweep with all of its runs that are known by now."""
 
@@ -55,6 +65,7 @@ class Sweep(NamedTuple):
     news: tuple[str, ...] = ()  # sentences on what its design has decided
     further: tuple[str, ...] = ()  # what may follow when these runs have ended; none: nothing does
     earlier: tuple[tuple[int, ...], ...] = ()  # seeds that each other sweep before it had finished
+    began: Beginning | None = None  # from which its runs follow; None: they are all listed
 
 
 def save_sweep(folder: Path, sweep: Sweep) -> None:
@@ -76,9 +87,21 @@ def load_sweep(folder: Path) -> Sweep | None:
             tuple(map(str, content.get("news", ()))),
             tuple(map(str, content.get("further", ()))),
             tuple(tuple(map(_seed, seeds)) for seeds in content.get("earlier", ())),
+            _beginning(content.get("began")),
         )
     except DAMAGED:
         return None
+
+
+def _beginning(content: Any) -> Beginning | None:
+    """The beginning of a sweep from its field in the record; a ValueError if it is damaged."""
+    if content is None:
+        return None
+    design, combinations, loss, seed, epochs = content
+    if type(epochs) is not int or epochs < 1:
+        raise ValueError(f"expected a number of epochs, got {epochs!r}"[:200])
+    words = [[str(word) for word in combination] for combination in combinations]
+    return Beginning(str(design), words, str(loss), _seed(seed), epochs)
 
 
 def steps_before(record: Sweep | None, command: str) -> tuple[tuple[int, ...], ...]:

@@ -15,11 +15,12 @@ from xent_bench.config.schema import pause_after
 from xent_bench.config.shift_asked import shift_asked
 from xent_bench.designs.designed import Designed
 from xent_bench.designs.ledger import Ledger, Outcome, Overrides
+from xent_bench.designs.progress import beginning_of
 from xent_bench.designs.requests import ask_for_runs
 from xent_bench.failures import Unavailable
 from xent_bench.runs.design import Design
 from xent_bench.runs.files import has_result
-from xent_bench.runs.sweep_record import Planned
+from xent_bench.runs.sweep_record import Planned, Sweep
 from xent_bench.sweeps import fork_server
 from xent_bench.sweeps.choices_apart import naming_the_choice
 from xent_bench.sweeps.combinations import combinations_of, composed, differing, spaces_of
@@ -88,7 +89,9 @@ class Planner:
         self.printed |= set(ledger.news)
         gpus = self._checked(runs, missing) if missing else 0
         if runs != self.recalled or self.designed.design.has_rounds:
-            remember(self.sweep, runs, ledger.news, ledger.further)
+            news, further = tuple(ledger.news), tuple(ledger.further)
+            record = Sweep(None, "", runs, news, further, began=beginning_of(self.designed))
+            remember(self.sweep, record)
         return Plan(runs, missing, sum(self.was_done.values()), gpus)
 
     def end_round(self, missing: list[PlannedRun]) -> None:

@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -33,16 +32,14 @@ TARGET = re.compile(r"_target_\W+([\w.]+)\.\w")  # and the module of its functio
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:HOME}
 
 
-def remember(
-    sweep: DictConfig, runs: list[Planned], news: Sequence[str], further: Sequence[str]
-) -> None:
-    """Write the record of a sweep: its runs, what its design has decided and what may follow."""
+def remember(sweep: DictConfig, record: Sweep) -> None:
+    """Write the record of a sweep, with its key, its command and the sweeps before it."""
     folder = Path(sweep.hydra.sweep.dir)
     typed = shlex.join(["xent-train", *as_typed(sys.argv[1:])])
     with suppress(OSError):  # a folder that may not be written: composed again next time
         folder.mkdir(parents=True, exist_ok=True)
         earlier = steps_before(load_sweep(folder), typed)
-        save_sweep(folder, Sweep(_key(sweep), typed, runs, tuple(news), tuple(further), earlier))
+        save_sweep(folder, record._replace(key=_key(sweep), command=typed, earlier=earlier))
 
 
 def forget(folder: Path) -> None:
