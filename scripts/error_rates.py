@@ -740,7 +740,7 @@ def until_decided_claims() -> list[Claim]:
             f"{number} equal losses, 3 to 30 seeds",
             partial(equal_until_decided, number=number),
             partial(false_verdict, primary=True),
-            {2: 2000, 5: 400, 20: 200}[number],
+            {2: 6000, 5: 400, 20: 200}[number],
         )
         for number in (2, 5, 20)
     ]
