@@ -29,6 +29,7 @@ class Ledger:
     def __init__(self, outcome_of: Callable[[Overrides], Outcome | None]) -> None:
         """`outcome_of` finds the outcome of a run; None for a run that was never asked for."""
         self.outcome_of = outcome_of
+        self.results: dict[Path, Run] = {}  # by their folder, of the runs that were read
         self.asked: dict[Overrides, int | None] = {}  # epoch after which to pause; None: never
         self.about = ""  # the setting of which news tell, where there are several
         self.news: list[str] = []  # sentences on what was decided
@@ -59,7 +60,9 @@ class Ledger:
         outcome = self.outcome_of(run)
         if outcome is None or not has_result(outcome.folder):
             return None
-        return load_run(outcome.folder / RESULT)
+        if outcome.folder not in self.results:
+            self.results[outcome.folder] = load_run(outcome.folder / RESULT)
+        return self.results[outcome.folder]
 
     def val(self, run: Overrides, epoch: int, metric: str) -> float | None:
         """The run's score on val after an epoch; None if it was trained for fewer, or has none."""

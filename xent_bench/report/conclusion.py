@@ -21,7 +21,6 @@ def conclusion(comparison: Comparison) -> str:
     sentences = [
         *first_words(comparison),
         f"On {comparison.setting}, {_seeds(comparison)}, {tuning(comparison)}.",
-        *design_sentences(comparison),
     ]
     if comparison.unfair:
         sentences.append(_unfair(comparison))
@@ -29,6 +28,7 @@ def conclusion(comparison: Comparison) -> str:
         sentences.append("There is no baseline to compare with: --baseline LOSS names one.")
     elif not comparison.unranked:
         sentences += _differences(comparison)
+    sentences += design_sentences(comparison)
     if comparison.falling:
         falls = [_fall(row, comparison.falling[row.label]) for row in _fallen(comparison)]
         sentences.append(
