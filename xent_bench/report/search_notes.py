@@ -5,6 +5,7 @@ from xent_bench.comparison.spent import Spent, State, spent_by_loss
 from xent_bench.comparison.surroundings import yardstick_of
 from xent_bench.comparison.winners_curse import mean_luck, winners_curses
 from xent_bench.report.tuned import briefly
+from xent_bench.tables import n_runs
 
 
 def search_notes(comparison: Comparison) -> list[str]:
@@ -29,8 +30,13 @@ def _cost(spent: Spent) -> str:
     """Trials, runs and epochs: '16 trials (4 finished, 12 paused), 53 runs, 252 epochs'."""
     states = [f"{spent.trials[state]} {state.value}" for state in State if spent.trials[state]]
     fresh = f", {spent.fresh} of them with fresh seeds" * bool(spent.fresh)
-    trials = f"{spent.begun} trials ({', '.join(states)})"
-    return f"{trials}, {spent.runs} runs{fresh}, {spent.epochs:,} epochs"
+    trials = f"{_counted(spent.begun, 'trial')} ({', '.join(states)})"
+    return f"{trials}, {n_runs(spent.runs)}{fresh}, {_counted(spent.epochs, 'epoch')}"
+
+
+def _counted(number: int, thing: str) -> str:
+    """'1 trial' or '1,200 trials'."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def _luck(comparison: Comparison) -> list[str]:
@@ -47,8 +53,10 @@ def _luck(comparison: Comparison) -> list[str]:
         else f"{curse.row.label} {by.shown(curse.gap, '+')}"
         for curse in curses
     ]
-    verb = "better" if luck >= 0 else "worse"
+    compared = f"{size} {'better' if luck >= 0 else 'worse'} in {metric} than"
+    if not any(digit in size for digit in "123456789"):  # as shown it is 0
+        compared = f"as well in {metric} as"
     return [
-        f"The winner's curse, on val: the seeds that chose score {size} {verb} in {metric} than "
-        f"fresh seeds of the same trials, mean over losses (fresh minus chosen: {briefly(gaps)})."
+        f"The winner's curse, on val: the seeds that chose score {compared} fresh seeds of the "
+        f"same trials, mean over losses (fresh minus chosen: {briefly(gaps)})."
     ]
