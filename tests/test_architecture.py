@@ -144,6 +144,23 @@ OURS = {
         "training",  # builds the net and loads the images as for a run
         "types",
     },
+    "prediction": {
+        "arrays",
+        "calibrators",  # scale the outputs, and fit the temperature of an ensemble
+        "comparison",  # which run is the best
+        "conditions",  # the splits as the run had them
+        "config",
+        "data",
+        "failures",
+        "links",
+        "metrics",
+        "process",
+        "runs",
+        "shift",  # reads the images of a run again
+        "tables",
+        "trained_net",
+        "types",
+    },
     "advice": {
         "comparison",
         "config",  # the keys of a design, and the metrics that can decide
@@ -201,6 +218,7 @@ OURS = {
         "exit_codes",
         "failures",
         "metrics",
+        "prediction",
         "process",
         "report",
         "runs",
@@ -225,6 +243,7 @@ THEIRS = {
         "losses",
         "models",
         "optimizers",
+        "prediction",
         "pretrained",
         "process",
         "randomness",
@@ -245,7 +264,7 @@ THEIRS = {
     "sklearn": {"calibrators", "data"},
     "scipy": {
         *("calibrators", "certificates", "comparison", "conditions", "corruptions", "evaluation"),
-        *("designs", "links", "metrics"),
+        *("designs", "links", "metrics", "prediction"),
     },
     "safetensors": {"data", "pretrained"},
     "datasets": {"data"},
