@@ -81,6 +81,13 @@ OURS = {
         "ranges",
         "runs",
     },
+    "export": {
+        "calibrators",
+        "data",
+        "failures",
+        "links",
+        "trained_net",
+    },
     "shift": {
         "cache_folder",
         "conditions",  # change labels, by which a set is known to be the same
@@ -222,6 +229,7 @@ THEIRS = {
         "corruptions",
         "data",
         "embedding",
+        "export",
         "losses",
         "models",
         "optimizers",
