@@ -81,13 +81,6 @@ OURS = {
         "ranges",
         "runs",
     },
-    "export": {
-        "calibrators",
-        "data",
-        "failures",
-        "links",
-        "trained_net",
-    },
     "shift": {
         "cache_folder",
         "conditions",  # change labels, by which a set is known to be the same
@@ -174,6 +167,19 @@ OURS = {
         "tables",
         "tracking",
     },
+    "export": {
+        "calibrators",
+        "comparison",  # the one that a run is part of, for its card
+        "data",
+        "failures",
+        "links",
+        "metrics",
+        "printable",
+        "report",  # what it concludes, in its words
+        "runs",
+        "shift",  # reads the images of test again
+        "trained_net",
+    },
     "designs": {
         "comparison",  # chooses and decides as a report does
         "config",
@@ -206,6 +212,7 @@ OURS = {
         "embedding",
         "evaluation",
         "exit_codes",
+        "export",
         "failures",
         "metrics",
         "process",
@@ -255,7 +262,9 @@ THEIRS = {
         *("calibrators", "certificates", "comparison", "conditions", "corruptions", "evaluation"),
         *("designs", "links", "metrics"),
     },
-    "safetensors": {"data", "pretrained"},
+    "safetensors": {"data", "export", "pretrained"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
     "datasets": {"data"},
     "huggingface_hub": {"data", "models"},
     "timm": {"models"},

@@ -14,7 +14,7 @@ from xent_bench.data.preparation import SEEN, Preparation
 from xent_bench.export.calibrated_net import CalibratedNet, calibrated_net
 from xent_bench.export.resampling import AnySize
 from xent_bench.export.tensor_links import TENSOR_LINKS, tensor_dividend
-from xent_bench.failures import DataError
+from xent_bench.failures import Unavailable
 from xent_bench.models.cnn import cnn
 from xent_bench.trained_net import TrainedNet
 from xent_bench.trained_net.record import NetRecord, Preprocessing, StoredLink
@@ -133,7 +133,9 @@ def own_link(outputs: np.ndarray) -> np.ndarray:
 def test_a_link_of_the_users_own_is_refused_in_one_line():
     trained = trained_net(COLOUR, link=partial(own_link))
 
-    with pytest.raises(DataError, match=r"cannot export the link .*own_link: it is written for N"):
+    with pytest.raises(
+        Unavailable, match=r"cannot export the link .*own_link: it is written for N"
+    ):
         calibrated_net(trained)
 
 
@@ -178,27 +180,35 @@ SIZES = {
     "just as large": (18, 30),
     "small": (11, 13),
     "tiny": (3, 5),
-    "prepared": (16, 16),
+    "of the net's size": (16, 16),
 }
 
 
 @pytest.mark.parametrize("preparation", PREPARATIONS.values(), ids=PREPARATIONS)
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_an_image_of_any_size_becomes_what_its_file_became(tmp_path, preparation, size):
-    """But for rounding: 1 of 255 in few values. An image of the net's size is taken as it is."""
+    """But for rounding: 1 of 255 in few values."""
     rng = np.random.default_rng(5)
     pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")
     files = ImageFiles.of(tmp_path, ["image.png"], preparation)
-    expected = pixels if size == (16, 16) else files.decode([(0, None)])[0]
+    expected = files.decode([(0, None)])[0]
 
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    prepared = AnySize(preparation)(image)[0].permute(1, 2, 0).numpy()
+    prepared = AnySize(preparation, whole_images=True)(image)[0].permute(1, 2, 0).numpy()
 
     difference = np.abs(prepared - expected.astype(np.float32))
     takes_rows_first = preparation.shorter_side == 0 and size[0] > size[1]
     assert difference.max() <= 1
     assert (difference > 0).mean() < (0.25 if takes_rows_first else 0.05)
+
+
+@pytest.mark.parametrize("preparation", PREPARATIONS.values(), ids=PREPARATIONS)
+def test_a_prepared_image_stays_as_it_is(preparation):
+    image = draw(2, 3, 16, 16)
+
+    assert torch.equal(AnySize(preparation, whole_images=False)(image), image.float())
+    assert not torch.equal(AnySize(preparation, whole_images=True)(image), image.float())
 
 
 def test_a_net_of_files_takes_any_size():

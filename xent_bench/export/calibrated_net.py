@@ -20,20 +20,24 @@ class CalibratedNet(nn.Module):
 
     It takes images in uint8, (n, channels, h, w) with values from 0 to 255, or vectors in float32,
     (n, d), if it was trained on vectors. Images of another size than `record.shape` are reduced and
-    cropped as the run's own files were, where `takes_any_size`.
+    cropped as the run's own files were, where `takes_any_size`; those of that size are taken as
+    prepared already. With `whole_images` all are reduced and cropped, which is right for images as
+    a file holds them: one that happens to have the net's size was cropped by the run too.
     """
 
     mean: Tensor  # (channels, 1, 1), in units of uint8
     std: Tensor
 
-    def __init__(self, net: nn.Module, record: NetRecord, link: BoundLink) -> None:
-        """DataError for a link of the user's own that no graph can hold."""
+    def __init__(
+        self, net: nn.Module, record: NetRecord, link: BoundLink, *, whole_images: bool = False
+    ) -> None:
+        """Unavailable for a link of the user's own that no graph can hold."""
         super().__init__()
         preprocessing = record.preprocessing
         self.net, self.record = net, record
         self.prepare: nn.Module = nn.Identity()
         if self.takes_any_size:
-            self.prepare = AnySize(preprocessing.preparation)
+            self.prepare = AnySize(preprocessing.preparation, whole_images=whole_images)
         for name, moment in (("mean", preprocessing.mean), ("std", preprocessing.std)):
             self.register_buffer(name, torch.tensor(moment)[:, None, None])
         self.dividend = tensor_dividend(link, len(record.classes))
@@ -91,11 +95,11 @@ class CalibratedNet(nn.Module):
             raise ValueError(f"expected {dtype} of shape (n, {wanted}), got {got}")
 
 
-def calibrated_net(trained: TrainedNet) -> CalibratedNet:
+def calibrated_net(trained: TrainedNet, *, whole_images: bool = False) -> CalibratedNet:
     """Join a trained net with its preprocessing, link and temperature, in evaluation mode.
 
-    The net's weights are shared with `trained`, and need no gradient afterwards. DataError for a
-    link of the user's own that no graph can hold.
+    The net's weights are shared with `trained`, and need no gradient afterwards. `whole_images` is
+    as for CalibratedNet. Unavailable for a link of the user's own that no graph can hold.
     """
-    net = CalibratedNet(trained.net, trained.record, trained.link)
+    net = CalibratedNet(trained.net, trained.record, trained.link, whole_images=whole_images)
     return net.to(trained.device).eval().requires_grad_(False)

@@ -19,12 +19,13 @@ CUBIC = -0.5  # the free number of the cubic filter, as Pillow chooses it
 class AnySize(nn.Module):
     """Reduces and crops images as `preparation` says, to `size` x `size` pixels.
 
-    Images of exactly that size are taken as prepared already, and stay as they are.
+    Unless `whole_images`, those of exactly that size are taken as prepared, and stay as they are.
     """
 
-    def __init__(self, preparation: Preparation) -> None:
+    def __init__(self, preparation: Preparation, *, whole_images: bool) -> None:
         """`preparation` has a `size`: without one images are not resized."""
         super().__init__()
+        self.whole_images = whole_images
         assert preparation.size is not None
         self.size, self.shorter_side = preparation.size, preparation.shorter_side
         self.is_cubic = preparation.interpolation == "bicubic"
@@ -35,26 +36,23 @@ class AnySize(nn.Module):
             torch.scalar_tensor(side, dtype=torch.int64, device=images.device)
             for side in images.shape[-2:]
         )
-        is_prepared = (h == self.size) & (w == self.size)
         shorter = torch.minimum(h, w)
-        rows = self._matrix(images.shape[-2], h, shorter, is_prepared, images.device)
-        columns = self._matrix(images.shape[-1], w, shorter, is_prepared, images.device)
+        rows = self._matrix(images.shape[-2], h, shorter)
+        columns = self._matrix(images.shape[-1], w, shorter)
+        if not self.whole_images:
+            is_prepared = (h == self.size) & (w == self.size)
+            rows, columns = (_unless(is_prepared, matrix) for matrix in (rows, columns))
         narrow = _whole(images.float() @ columns.T)
         return _whole(rows @ narrow)
 
-    def _matrix(
-        self, length: int, side: Tensor, shorter: Tensor, is_prepared: Tensor, device: torch.device
-    ) -> Tensor:
+    def _matrix(self, length: int, side: Tensor, shorter: Tensor) -> Tensor:
         """Weights (size, length) of the source's pixels along one axis, for each pixel of the net.
 
         `side` is the length as a tensor, `shorter` the shorter side of the image.
         """
         start, step, first, last = self._window(side, shorter)
-        start = torch.where(is_prepared, 0.0, start)
-        step = torch.where(is_prepared, 1.0, step)
-        first, last = torch.where(is_prepared, 0, first), torch.where(is_prepared, side, last)
-        centre = start + (torch.arange(self.size, device=device) + 0.5) * step
-        pixel = torch.arange(length, device=device)
+        centre = start + (torch.arange(self.size, device=side.device) + 0.5) * step
+        pixel = torch.arange(length, device=side.device)
         distance = (pixel + 0.5 - centre[:, None]) / step.clamp_min(1.0)
         weight = self._filter(distance.abs())
         weight = torch.where((pixel >= first) & (pixel < last), weight, 0.0)
@@ -92,6 +90,12 @@ class AnySize(nn.Module):
         near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance * distance + 1
         far = (((distance - 5) * distance + 8) * distance - 4) * CUBIC
         return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
+
+
+def _unless(is_prepared: Tensor, matrix: Tensor) -> Tensor:
+    """The matrix, or the one that leaves an image as it is."""
+    rows, columns = (torch.arange(n, device=matrix.device) for n in matrix.shape)
+    return torch.where(is_prepared, (rows[:, None] == columns).to(matrix.dtype), matrix)
 
 
 def _whole(values: Tensor) -> Tensor:
