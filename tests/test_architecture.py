@@ -86,6 +86,8 @@ OURS = {
         "data",
         "failures",
         "links",
+        "runs",
+        "tracking",  # settings of MLflow's client, which writes a model
         "trained_net",
     },
     "shift": {
@@ -125,6 +127,7 @@ OURS = {
         "config",
         "data",
         "evaluation",
+        "export",  # the model of a run for MLflow
         "failures",
         "links",
         "metrics",
@@ -244,7 +247,11 @@ THEIRS = {
         "types",
     },
     "hydra": {"commands", "config", "designs", "sweeps"},
-    "mlflow": {"report", "tracking"},
+    "mlflow": {
+        "export",  # a net in MLflow's own form
+        "report",
+        "tracking",
+    },
     "pytorch_lightning": {"tracking", "training"},
     "matplotlib": {"evaluation", "report"},
     "plotly": {"report"},
