@@ -62,6 +62,11 @@ def formula(loss: "partial[Any]") -> str:
     return re.sub(r",? (with|and) [ps] = \w+\(z\)|, in nats|\.$", "", first)
 
 
+def in_nats(loss: "partial[Any]") -> bool:
+    """Whether the first line of a loss's docstring says that its values are in nats."""
+    return ", in nats" in (inspect.getdoc(loss.func) or "").partition("\n")[0]
+
+
 def settings(loss: "partial[Any]") -> str:
     """Hyper-parameters of a loss, as 'key=value key=value'."""
     short = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in loss.keywords.items()}
