@@ -20,6 +20,7 @@ NO_TIES = 0.003  # shift between outputs: at equal outputs a loss may jump; trai
 LIMIT = 50.0  # largest absolute output: some losses have their minimum at infinity
 TRIES = 3  # number of starts from which to descend
 FEW_CLASSES = 3  # up to this number of classes, all combinations of STARTS are tried
+NEVER = 1e-20  # probability of a class without a share, where its logarithm is taken
 FLAT = 1e-7  # a gradient smaller than this counts as zero
 
 
@@ -70,6 +71,18 @@ def minimisers(
         expected = partial(_expected, loss=loss, weights=weights)
         outputs.append(descend(expected, [starts[row] for row in best[:TRIES]]))
     return torch.tensor(np.array(outputs))
+
+
+def least_value(value: Callable[[Tensor], Tensor], label: Tensor) -> float:
+    """The least value over outputs in [-LIMIT, LIMIT] of a loss at one label, shares (c,).
+
+    `value` maps outputs (c,) in float64 to the loss. The search starts towards and away from the
+    label, and at its logarithms, where a proper loss has its minimum.
+    """
+    starts = [start * label for start in STARTS] + [label.clamp_min(NEVER).log()]
+    starts.sort(key=lambda start: float(value(start)))
+    end = descend(value, starts[:TRIES])
+    return min(float(value(torch.as_tensor(end))), float(value(starts[0])))
 
 
 def _starts(c: int) -> Logits:

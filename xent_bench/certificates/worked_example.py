@@ -12,7 +12,7 @@ from scipy.special import entr, log_softmax
 from torch import Tensor
 
 from xent_bench.certificates.catalogue import in_nats
-from xent_bench.certificates.population import STARTS, descend
+from xent_bench.certificates.population import least_value
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.targets import target_kind
 from xent_bench.offer import offer
@@ -109,10 +109,8 @@ def _at(loss: "partial[Any]", given: Example) -> AtExample | None:
 
     at = scores.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(value(at), at, materialize_grads=True)
-    # towards and away from the label; its logarithms are where a proper loss has its minimum
-    starts = [start * shares for start in STARTS] + [shares.clamp_min(1e-20).log()]
-    starts.sort(key=lambda start: float(value(start)))
-    least = min(float(value(torch.as_tensor(end))) for end in [descend(value, starts[:3]), scores])
+    # a value that the search did not reach shows that it is not the least
+    least = min(least_value(value, shares), float(value(scores)))
     return AtExample(float(value(scores)), least, tuple(gradient.tolist()), in_nats(loss))
 
 
