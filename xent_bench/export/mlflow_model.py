@@ -6,8 +6,10 @@ sample inputs and needs PyTorch where it is served, and a model from code runs t
 """
 
 import json
-import logging
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,6 @@ from xent_bench.runs.whole_files import move_folder
 from xent_bench.trained_net import load
 
 REQUIREMENTS = ("onnx", "onnxruntime", "numpy")  # to use the model; MLflow adds itself
-LARGEST_GRAPH = 2**30  # bytes in one file, of which protobuf takes 2 GiB at most
 SMALL_SIDE = 32  # pixels: the example of a net that takes any size is small, as it is kept as JSON
 
 
@@ -52,10 +53,12 @@ def write_mlflow_model(run: Path, folder: Path) -> None:
 
 def _save(net: CalibratedNet, graph: Any, folder: Path) -> None:
     """Let MLflow write the model, with its signature and an example of its input."""
-    from xent_bench.tracking import quiet_mlflow  # noqa: F401, I001  before MLflow is imported
-    import mlflow.onnx  # takes seconds
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from xent_bench.tracking import quiet_mlflow  # noqa: F401  before MLflow is imported
+
+    with quiet():  # MLflow warns of its own annotations
+        import mlflow.onnx  # takes seconds
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
 
     example = input_example(net)
     n_classes = len(net.record.classes)
@@ -63,17 +66,17 @@ def _save(net: CalibratedNet, graph: Any, folder: Path) -> None:
         Schema([TensorSpec(example.dtype, _any_size(net))]),
         Schema([TensorSpec(np.dtype(np.float32), (-1, n_classes), "probabilities")]),
     )
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    mlflow.onnx.save_model(
-        graph,
-        str(folder),
-        signature=signature,
-        input_example=example,
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-        onnx_execution_providers=["CPUExecutionProvider"],  # else MLflow warns where no GPU is
-        metadata=_metadata(net.record),
-        save_as_external_data=graph.ByteSize() > LARGEST_GRAPH,
-    )
+    with quiet():
+        mlflow.onnx.save_model(
+            graph,
+            str(folder),
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            onnx_execution_providers=["CPUExecutionProvider"],  # else MLflow warns without a GPU
+            metadata=_metadata(net.record),
+            save_as_external_data=False,
+        )
     for name in EXAMPLES:  # MLflow spreads a number over a line of its own, 17 bytes for one pixel
         file = folder / name
         file.write_text(json.dumps(json.loads(file.read_text()), separators=(",", ":")))
@@ -98,20 +101,29 @@ def _any_size(net: CalibratedNet) -> tuple[int, ...]:
     return (-1, channels, -1, -1) if net.takes_any_size else (-1, channels, h, w)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _graph(net: CalibratedNet) -> Any:
     dim = torch.export.Dim
     shapes = {0: dim("n")}
     if net.takes_any_size:
         shapes |= {2: dim("height"), 3: dim("width")}
-    program = torch.onnx.export(
-        net,
-        (net.example(),),
-        dynamo=True,
-        input_names=["images"],
-        output_names=["probabilities"],
-        dynamic_shapes=(shapes,),
-        verbose=False,
-    )
+    with quiet():
+        program = torch.onnx.export(
+            net,
+            (net.example(),),
+            dynamo=True,
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamic_shapes=(shapes,),
+            verbose=False,
+        )
     assert program is not None
     return program.model_proto
 

@@ -7,18 +7,21 @@ instant at which it is created.
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import FileInfo, LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from xent_bench.failures import DataError
 from xent_bench.runs.files import MODEL, RESULT
-from xent_bench.runs.model_folder import DESCRIPTION, ModelFolder, read_model_folder
+from xent_bench.runs.model_folder import CARD, DESCRIPTION, ModelFolder, read_model_folder
+from xent_bench.runs.reading import read_text
 from xent_bench.runs.result import Run, load_run
 from xent_bench.tracking.dataset import name_and_digest
 from xent_bench.tracking.models_of_run import models_of_run
@@ -27,6 +30,8 @@ from xent_bench.tracking.own_run import KEY, LONGEST_TAG
 KIND = "classifier"  # shown by MLflow as the type of the model
 WEIGHTS = "weights_sha256"
 VERDICT = "verdict"
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as a description, in Markdown
+FRONT = "---\n"  # begins and ends the lines of a card that are YAML
 BAD_IN_NAME = re.compile(r"[/:.%\"']")  # MLflow refuses them in the name of a model
 
 
@@ -51,6 +56,14 @@ class RunsModel:
             tags[VERDICT] = verdict
         return {key: value[:LONGEST_TAG] for key, value in tags.items()}
 
+    @property
+    def note(self) -> dict[str, str]:
+        """The model card as the tag that MLflow shows as a description; empty without a card."""
+        cards = [file for file in self.folder.files if file.name == CARD]
+        if not cards:
+            return {}
+        return {NOTE: shortened_card(read_text(cards[0]), LONGEST_TAG)}
+
     def metrics(self, model_id: str) -> list[Metric]:
         """The metrics of `result.json` with their data set, each at a point that the run has.
 
@@ -64,6 +77,14 @@ class RunsModel:
         return [
             Metric(p.key, p.value, p.timestamp, p.step, model_id, *dataset) for p in points.values()
         ]
+
+
+def shortened_card(text: str, longest: int) -> str:
+    """A model card as far as `longest` characters hold it, without the front for machines."""
+    if text.startswith(FRONT):
+        text = text[len(FRONT) :].partition(f"\n{FRONT}")[2].lstrip("\n") or text
+    ending = f"\n\n(The rest is in {CARD}, among the model's files.)"
+    return text if len(text) <= longest else text[: longest - len(ending)] + ending
 
 
 def load_model(folder: Path, points: Sequence[Metric]) -> RunsModel | None:
@@ -81,8 +102,8 @@ def load_model(folder: Path, points: Sequence[Metric]) -> RunsModel | None:
     if expected is None or model.metadata.get(WEIGHTS) != expected:
         raise DataError(
             f"cannot use {place}: expected the weights that were tested, of SHA-256 {expected}, "
-            f"got {model.metadata.get(WEIGHTS)}; delete it, and xent-export or machine.log_model=true "
-            "writes it anew"
+            f"got {model.metadata.get(WEIGHTS)}; delete it, and xent-export or "
+            "machine.log_model=true writes it anew"
         )
     return RunsModel(run, model, points)
 
@@ -97,7 +118,7 @@ def send_model(
             experiment_id,
             BAD_IN_NAME.sub("-", model.run.name),
             run_id,
-            tags=model.tags,
+            tags=model.tags | model.note,
             params={key: str(value) for key, value in model.run.params.items()},
             model_type=KIND,
         )
@@ -147,7 +168,7 @@ def _files_lacking(client: MlflowClient, logged: LoggedModel, model: RunsModel) 
 
     The description differs in MLflow, where it names the model and its run.
     """
-    listed = client.list_logged_model_artifacts(logged.model_id)
+    listed = _artifacts(client, logged).list()
     sizes = {Path(artifact.path).name: artifact.file_size for artifact in listed}
     if logged.status != LoggedModelStatus.READY:  # a process that was killed may have left a part
         sizes.pop(DESCRIPTION, None)
@@ -160,15 +181,34 @@ def _files_lacking(client: MlflowClient, logged: LoggedModel, model: RunsModel) 
 
 
 def _send_file(client: MlflowClient, logged: LoggedModel, run_id: str, file: Path) -> None:
+    send = _artifacts(client, logged).send
     if file.name != DESCRIPTION:
-        client.log_model_artifact(logged.model_id, str(file))
+        send(str(file))
         return
     ids = {"model_id": logged.model_id, "run_id": run_id, "artifact_path": logged.artifact_location}
     content: dict[str, Any] = yaml.safe_load(file.read_text()) | ids
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / DESCRIPTION
         named.write_text(yaml.safe_dump(content, default_flow_style=False, allow_unicode=True))
-        client.log_model_artifact(logged.model_id, str(named))
+        send(str(named))
+
+
+class _Artifacts(NamedTuple):
+    """Two requests for the files of a model: to list them, and to send one more."""
+
+    list: Callable[[], Sequence[FileInfo]]
+    send: Callable[[str], None]
+
+
+def _artifacts(client: MlflowClient, logged: LoggedModel) -> _Artifacts:
+    place, model_id = logged.artifact_location, logged.model_id
+    if place.startswith("file:"):  # the client would remember the place of another store's model
+        folder: Any = LocalArtifactRepository(place)  # has no types
+        return _Artifacts(folder.list_artifacts, folder.log_artifact)
+    return _Artifacts(
+        partial(client.list_logged_model_artifacts, model_id),
+        partial(client.log_model_artifact, model_id),
+    )
 
 
 def _is_linked(client: MlflowClient, logged: LoggedModel, run_id: str) -> bool:

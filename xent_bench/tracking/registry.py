@@ -25,10 +25,17 @@ from xent_bench.runs.files import LOCK, MODEL
 from xent_bench.runs.model_folder import CARD
 from xent_bench.runs.reading import read_text
 from xent_bench.runs.result import mlflow_run_id
-from xent_bench.tracking.logged_model import WEIGHTS, RunsModel, find_model, load_model
+from xent_bench.tracking.logged_model import (
+    WEIGHTS,
+    RunsModel,
+    find_model,
+    load_model,
+    shortened_card,
+)
 from xent_bench.tracking.mirror import OUT_OF_REACH, contents
 from xent_bench.tracking.own_run import KEY, SUPERSEDED
 from xent_bench.tracking.reach import complaint, one_line
+from xent_bench.tracking.saved_view import TRAINING
 from xent_bench.tracking.send import LOCK_TIMEOUT, send
 from xent_bench.tracking.store import existing_store
 
@@ -68,7 +75,8 @@ class Registered(NamedTuple):
         """The page of this version in MLflow's UI: of the server, or of xent-ui."""
         is_server = self.store.lower().startswith("http")
         root = masked_address(self.store).rstrip("/") if is_server else LOCAL_UI
-        return f"{root}/#/models/{quote(self.name, safe='')}/versions/{self.version}"
+        place = f"models/{quote(self.name, safe='')}/versions/{self.version}"
+        return f"{root}/#/{place}?{TRAINING}"
 
 
 def check_name(name: str, alias: str | None = None) -> None:
@@ -155,12 +163,7 @@ def _new_version(
 
 def _description(card: Path) -> str | None:
     """The model card, as far as MLflow can hold it; None without one."""
-    if not card.is_file():
-        return None
-    text = read_text(card)
-    ending = f"\n\n(The rest is in {CARD} among the model's files.)"
-    cut = text[: LONGEST_DESCRIPTION - len(ending)]
-    return text if len(text) <= LONGEST_DESCRIPTION else cut + ending
+    return shortened_card(read_text(card), LONGEST_DESCRIPTION) if card.is_file() else None
 
 
 def _show_at_model(client: MlflowClient, logged: LoggedModel, version: ModelVersion) -> None:
