@@ -20,12 +20,12 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from omegaconf import DictConfig
 
 from xent_bench.calibrators.temperature import scale
-from xent_bench.config.configure import configured
+from xent_bench.config import parts
+from xent_bench.config.configure import ConfigError, configured
 from xent_bench.config.identity import run_folder, run_key
 from xent_bench.config.schema import CONF, register_schema
 from xent_bench.failures import DataError
 from xent_bench.links import use
-from xent_bench.losses.ce import ce
 from xent_bench.runs.files import MODEL, PREDICTIONS, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
 from xent_bench.runs.model_folder import DESCRIPTION, GRAPH, read_model_folder
@@ -37,6 +37,7 @@ from xent_bench.tracking.removal import delete_in_mlflow, restore_in_mlflow
 from xent_bench.tracking.send import send
 from xent_bench.trained_net.record import load_record
 from xent_bench.training.run import run
+from xent_bench.types import Index, Logits, PerExample
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of MLflow about its own annotations
@@ -394,10 +395,34 @@ def test_what_a_run_writes_as_its_model_is_read_as_one_of_ours(logged):
     assert {file.name for file in folder.files} >= {DESCRIPTION, GRAPH, "requirements.txt"}
 
 
-def in_numpy(outputs: np.ndarray) -> np.ndarray:
-    """A link of a user's own, which is not softmax."""
-    squares = outputs**2 + 1
-    return np.log(squares / squares.sum(axis=1, keepdims=True))
+def squares(outputs: np.ndarray) -> np.ndarray:
+    """A link of a user's own: log(z^2 + 1), normalised over classes."""
+    scores = outputs**2 + 1
+    log_p: np.ndarray = np.log(scores / scores.sum(axis=1, keepdims=True))
+    return log_p
 
 
-squared = use(in_numpy)(lambda logits, target: ce(logits, target))
+@use(squares)
+def by_squares(logits: Logits, target: Index) -> PerExample:
+    scores = logits**2 + 1
+    return -(scores / scores.sum(1, keepdim=True)).log().gather(1, target[:, None])[:, 0]
+
+
+def test_a_link_that_no_graph_can_hold_is_refused_before_training(config):
+    wanted = config("loss=own", f"loss._target_={__name__}.by_squares", "machine.log_model=true")
+    with pytest.raises(ConfigError, match=r"machine\.log_model: cannot export the link") as refused:
+        run(wanted)
+
+    assert "squares: it is written for NumPy" in str(refused.value)
+    assert not run_folder(wanted).exists()
+
+
+def test_a_model_without_the_packages_that_write_it_is_refused_before_training(config, monkeypatch):
+    monkeypatch.setattr(parts, "OF_MODELS", ("no_such_package",))
+    wanted = config("machine.log_model=true")
+    with pytest.raises(
+        ConfigError, match=r"machine.log_model: needs pip install 'xent-bench\[onnx"
+    ):
+        run(wanted)
+
+    assert not run_folder(wanted).exists()
