@@ -118,6 +118,7 @@ OURS = {
         "config",
         "data",
         "evaluation",
+        "export",  # keeps the net of a run as a model for MLflow
         "failures",
         "links",
         "metrics",
@@ -178,6 +179,7 @@ OURS = {
         "report",  # what it concludes, in its words
         "runs",
         "shift",  # reads the images of test again
+        "tracking",  # settings of MLflow's client, which writes a model
         "trained_net",
     },
     "designs": {
@@ -251,7 +253,11 @@ THEIRS = {
         "types",
     },
     "hydra": {"commands", "config", "designs", "sweeps"},
-    "mlflow": {"report", "tracking"},
+    "mlflow": {
+        "export",  # a net in MLflow's own form
+        "report",
+        "tracking",
+    },
     "pytorch_lightning": {"tracking", "training"},
     "matplotlib": {"evaluation", "report"},
     "plotly": {"report"},
