@@ -179,10 +179,9 @@ def _size(file: Path, logged: LoggedModel) -> int:
 
 
 def _named(file: Path, logged: LoggedModel) -> str:
-    """The model's description with its place in MLflow: its id, and that of its run."""
-    ids = {"model_id": logged.model_id, "run_id": logged.source_run_id}
+    """The model's description with its id in MLflow and that of its run."""
     content: dict[str, Any] = yaml.safe_load(read_text(file))
-    content |= ids | {"artifact_path": logged.artifact_location}
+    content |= {"model_id": logged.model_id, "run_id": logged.source_run_id}
     return str(yaml.safe_dump(content, default_flow_style=False, allow_unicode=True))
 
 
