@@ -118,7 +118,7 @@ OURS = {
         "config",
         "data",
         "evaluation",
-        "export",  # the model of a run for MLflow
+        "export",  # keeps the net of a run as a model for MLflow
         "failures",
         "links",
         "metrics",
