@@ -163,7 +163,7 @@ def _comparison(
 ) -> Comparison:
     designs = designs_of([*runs, *unfinished])
     options = _declared(options, designs)
-    options = options._replace(choose_by=options.choose_by or _search_by(runs))
+    options = options._replace(choose_by=options.choose_by or search_by(runs))
     trials = trials_of(runs, unfinished, options.choose_by)
     trials = with_fresh_apart(trials, options.choose_by)
     choices = choose(trials, options.choose_by)
@@ -280,7 +280,7 @@ def _order(row: Row, options: Options) -> tuple[float, str]:
     return (-by.better * estimated.mean if estimated else float("inf")), row.label
 
 
-def _search_by(runs: Iterable[Run]) -> str:
+def search_by(runs: Iterable[Run]) -> str:
     """The metric on val by which the runs' search chose; CHOOSE_BY without a search."""
     metrics = Counter(design_of(run.tags).search_by for run in runs if DESIGN in run.tags)
     return metrics.most_common(1)[0][0] if metrics else CHOOSE_BY
