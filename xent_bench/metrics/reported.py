@@ -14,6 +14,9 @@ PREFIXES = {
     "vector_scaling": "test_vs",
     "isotonic": "test_iso",
     "prior_correction": "test_pc",
+    "structured_vector": "test_svs",
+    "structured_matrix": "test_sms",
+    "dirichlet": "test_dir",
 }
 # how a person reads a prefix
 TITLES = {
@@ -22,6 +25,9 @@ TITLES = {
     "test_vs": "vector scaling",
     "test_iso": "isotonic regression",
     "test_pc": "prior correction",
+    "test_svs": "structured vector scaling",
+    "test_sms": "structured matrix scaling",
+    "test_dir": "Dirichlet calibration",
 }
 # temperature scaling with T fitted anew, where `test_ts` is one fitted T; it has a band only
 RECIPE = "test_ts_recipe"
