@@ -52,6 +52,7 @@ class Metric(NamedTuple):
     prefixes: tuple[str, ...] = EVERYWHERE
     needs_soft_labels: bool = False
     needs_class_sizes: bool = False  # classes of train, or train and test, differ in their sizes
+    is_detail: bool = False  # shown by xent-rescore --all alone
 
     @property
     def scale(self) -> int:
@@ -59,6 +60,8 @@ class Metric(NamedTuple):
         return 100 if self.unit == "%" else 1
 
 
+COVERAGES = (80, 90, 95)  # in per cent, at which the risk is reported
+RISK = 90  # of which the scorecard shows this one
 AT_TRAIN_PRIOR: tuple[tuple[str, Unit, int, int], ...] = (
     ("top1", "%", LARGER, 2),
     ("nll", "nats", SMALLER, 3),
@@ -108,6 +111,15 @@ METRICS = {
         ),
         Metric("true_kl", "KL(p(y|x) || p)", "nats", SMALLER, 3, prefixes=TESTED),
         Metric("brier", "squared error of p, 0 to 2", "", SMALLER, 3),
+        Metric(
+            *("nll_calibration", "nll that a temperature takes away", "nats", SMALLER, 3),
+            prefixes=("test",),
+        ),
+        Metric(
+            *("brier_calibration", "brier that a temperature takes away", "", SMALLER, 3),
+            prefixes=("test",),
+            is_detail=True,
+        ),
         Metric("ece", "calibration error, 15 bins", "%", SMALLER, 2),
         Metric(
             *("true_ece", "ece against p(y|x), without label noise", "%", SMALLER, 2),
@@ -125,6 +137,18 @@ METRICS = {
         Metric("aurc", "mean risk over coverages", "%", SMALLER, 3),
         Metric("eaurc", "aurc above the best order's", "%", SMALLER, 3),
         Metric("auroc_correct", "are right answers more certain?", "%", LARGER, 2),
+        Metric("augrc", "wrong and not held back, over coverages", "%", SMALLER, 3),
+        *(
+            Metric(
+                f"risk_at_{coverage}",
+                f"wrong answers of the {coverage} % most certain",
+                "%",
+                SMALLER,
+                2,
+                is_detail=coverage != RISK,
+            )
+            for coverage in COVERAGES
+        ),
         *(
             Metric(
                 f"{name}_train_prior",
