@@ -68,6 +68,7 @@ OURS = {
         "metrics",
         "offer",  # class sizes, to the calibrators that need them
         "palette",
+        "printable",  # names in a user's file of costs, quoted in errors
         "runs",
         "shown_figure",
         "tables",

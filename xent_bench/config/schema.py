@@ -15,6 +15,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from xent_bench.config.calibrators import Calibrator
 from xent_bench.ranges import (
     Fraction,
     FromOne,
@@ -62,15 +63,6 @@ class Compile(Enum):
     default = "default"
     reduce_overhead = "reduce-overhead"  # with CUDA graphs
     max_autotune = "max-autotune"
-
-
-class Calibrator(Enum):
-    """The calibrator to fit on calib; temperature is always fitted too."""
-
-    temperature = "temperature"
-    vector_scaling = "vector_scaling"
-    isotonic = "isotonic"
-    prior_correction = "prior_correction"  # by itself, where train has other class sizes than test
 
 
 class Choose(Enum):

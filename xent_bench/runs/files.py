@@ -21,6 +21,9 @@ PREDICTIONS = "predictions.npz"  # outputs, labels and ids of calib and test
 SHIFT = "shift.npz"  # outputs on corrupted images of test, where they were asked for
 FOREIGN = "foreign.npz"  # outputs on images of other sets, likewise
 CLASSES = "classes.csv"  # recalls, where classes of train differ in size
+CLASS_SCORES = (
+    "class_scores.csv"  # scores of every class, where xent-rescore RUN --classes was typed
+)
 PICTURES = "pictures"  # a folder
 RUN_ID = "mlflow_run_id"  # of the run in MLflow that mirrors the folder
 RESULT = "result.json"  # moved in when the run is done

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from xent_bench.config.schema import Calibrator, TrainingTarget
+from xent_bench.config.calibrators import Calibrator
+from xent_bench.config.schema import TrainingTarget
 from xent_bench.data.image_set import ImageSet
 from xent_bench.evaluation.classes_file import write_classes
 from xent_bench.evaluation.draw import draw_pictures
