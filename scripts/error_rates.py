@@ -31,8 +31,12 @@ from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.tasks import select_tasks
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, by_key
+from xent_bench.evaluation.cost_file import Costs
 from xent_bench.evaluation.evaluate import judge, readings
+from xent_bench.evaluation.expected_cost import PLAIN, Change, Decision, compared, cost_of
 from xent_bench.links import softmax
+from xent_bench.metrics.class_scores import answer_gaps
+from xent_bench.metrics.examples import examine
 from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.begun import Unfinished, pause
 from xent_bench.runs.given_predictions import given
@@ -501,6 +505,14 @@ def false_alarm(predictions: Predictions, prefix: str) -> list[bool]:
     return [words[f"{prefix}_verdict"] != "within noise"]
 
 
+def starred_classes(predictions: Predictions) -> list[bool]:
+    """Whether each class of a net is said to have answers of wrong confidence, as trained."""
+    test, link = predictions.test, predictions.link
+    gaps = answer_gaps(examine(test.outputs, test.target, link), len(predictions.classes))
+    assert gaps is not None
+    return [bool(is_outside) for is_outside in gaps.is_outside]
+
+
 def calibrated_losses(
     rng: np.random.Generator, number: int, seeds: int, temperature: float
 ) -> Comparison:
@@ -564,14 +576,42 @@ def true_difference() -> float:
     return float(second - first)
 
 
-def missed_over_examples(compared: ComparedModels) -> list[bool]:
+def missed_over_examples(models: ComparedModels) -> list[bool]:
     """Whether the interval over test examples does not hold the true difference of the nets."""
     (first, second), key = TWO_NETS, "test/nll"
-    by_image = compared.evidence.by_image
+    by_image = models.evidence.by_image
     difference = float((by_image[second][key] - by_image[first][key]).mean())
-    error = compared.evidence.image_error(second, first, key)
+    error = models.evidence.image_error(second, first, key)
     assert error is not None
     return [abs(difference - true_difference()) > 1.96 * error]
+
+
+def as_dear_either_way(
+    rng: np.random.Generator, images: int, ratio: float, share: float
+) -> list[tuple[Decision, Decision, Change]]:
+    """Compare what answers cost where a mistake of one kind costs `ratio` times the other.
+
+    A share of the images is on the edge: ill with a probability at which both answers cost the
+    same. As trained they are called healthy and after scaling ill, and the other images alike.
+    """
+    costs = Costs(("healthy", "ill"), np.array([[0.0, 1.0], [ratio, 0.0]]))
+    edge = 1 / (1 + ratio)
+    is_on_edge = rng.random(images) < share
+    p = np.where(is_on_edge, edge, rng.choice([edge / 10, 1 - edge / 10], images))
+    ill = (rng.random(images) < p).astype(np.int64)
+    clear = (p > 0.5).astype(np.int64)
+    plain, raw = (
+        Decision(rule, "test", cost_of(clear, ill, costs), 0.0)
+        for rule in (PLAIN, "least cost, as trained")
+    )
+    answers = np.where(is_on_edge, 1, clear)
+    scaled = Decision("least cost, scaled", "test_ts", cost_of(answers, ill, costs), 0.0)
+    return compared([plain, raw, scaled], costs)
+
+
+def said_to_change_the_cost(comparisons: list[tuple[Decision, Decision, Change]]) -> list[bool]:
+    """Whether one of the rules is said to cost less or more than another."""
+    return [any(change.word != "not shown to differ" for _, _, change in comparisons)]
 
 
 SECONDARY = partial(false_verdict, primary=False)
@@ -780,6 +820,30 @@ def calibration_claims() -> list[Claim]:
             repeats,
         )
         for n_calib, n_test, repeats in ((216, 359, 2000), (1000, 2000, 1000), (5000, 10_000, 300))
+    ]
+    rows += [
+        Claim(
+            "xent-rescore --classes: a class has a star",
+            f"a calibrated net, 10 classes, {n_test:,} images of test",
+            partial(calibrated, n_calib=10, n_test=n_test, temperature=1.0),
+            starred_classes,
+            repeats,
+        )
+        for n_test, repeats in ((359, 1000), (10_000, 100))
+    ]
+    rows += [
+        Claim(
+            "xent-rescore --costs: answers cost less or more",
+            f"{images:,} images, {100 * share:.0f} % of them as dear either way, one mistake costs "
+            f"{ratio:g} times the other",
+            partial(as_dear_either_way, images=images, ratio=ratio, share=share),
+            said_to_change_the_cost,
+            2000,
+        )
+        for images, ratio, share in (
+            *((1000, 1, 0.2), (1000, 10, 0.05), (1000, 10, 1.0)),
+            *((1000, 100, 0.05), (5000, 100, 0.2)),
+        )
     ]
     rows += [
         Claim(

@@ -68,6 +68,7 @@ OURS = {
         "metrics",
         "offer",  # class sizes, to the calibrators that need them
         "palette",
+        "printable",  # names in a user's file of costs, quoted in errors
         "runs",
         "shown_figure",
         "tables",
@@ -120,6 +121,7 @@ OURS = {
         "config",
         "data",
         "evaluation",
+        "export",  # keeps the net of a run as a model for MLflow
         "failures",
         "links",
         "metrics",
@@ -170,6 +172,20 @@ OURS = {
         "tables",
         "tracking",
     },
+    "export": {
+        "calibrators",
+        "comparison",  # the one that a run is part of, for its card
+        "data",
+        "failures",
+        "links",
+        "metrics",
+        "printable",
+        "report",  # what it concludes, in its words
+        "runs",
+        "shift",  # reads the images of test again
+        "tracking",  # settings of MLflow's client, which writes a model
+        "trained_net",
+    },
     # what a user imports stands above what it shows
     "api": {
         "arrays",
@@ -219,6 +235,7 @@ OURS = {
         "embedding",
         "evaluation",
         "exit_codes",
+        "export",
         "failures",
         "metrics",
         "process",
@@ -243,6 +260,7 @@ THEIRS = {
         "corruptions",
         "data",
         "embedding",
+        "export",
         "losses",
         "models",
         "optimizers",
@@ -257,7 +275,11 @@ THEIRS = {
         "types",
     },
     "hydra": {"commands", "config", "designs", "sweeps"},
-    "mlflow": {"report", "tracking"},
+    "mlflow": {
+        "export",  # a net in MLflow's own form
+        "report",
+        "tracking",
+    },
     "pytorch_lightning": {"tracking", "training"},
     "matplotlib": {"api", "evaluation", "report", "shown_figure"},
     "pandas": {"api"},
@@ -269,7 +291,9 @@ THEIRS = {
         *("calibrators", "certificates", "comparison", "conditions", "corruptions", "evaluation"),
         *("designs", "links", "metrics"),
     },
-    "safetensors": {"data", "pretrained"},
+    "safetensors": {"data", "export", "pretrained"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
     "datasets": {"data"},
     "huggingface_hub": {"data", "models"},
     "timm": {"models"},
