@@ -159,6 +159,7 @@ class Machine:
     deterministic: bool = True  # gives the same numbers again on the same hardware
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
+    log_model: bool = False  # calibrated, as an MLflow model, in the run's folder and in MLflow
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs
     pause_after: PositiveInt | None = None  # epochs, after which a run pauses until typed again
     rank_timeout: Positive = 600.0  # seconds that one of `devices` processes may be silent

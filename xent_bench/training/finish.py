@@ -79,6 +79,10 @@ def finish(
         examples_per_second=speed,
     )
     save_run(result, folder)  # done: what follows is MLflow's
+    if config.machine.log_model:
+        from xent_bench.export.mlflow_model import keep_model  # MLflow's part takes seconds
+
+        keep_model(folder)
 
 
 def _subgroups(data: ImageSet, calib: Predicted, test: Predicted) -> Subgroups | None:
