@@ -1,8 +1,8 @@
 """Answers by running: each command of the FAQ is run, and its output is written below it.
 
-A block of Python or of shell commands is run in the order of the page; the block `text` that
-follows it, if any, becomes what it prints. Pictures that it saves go to .github. `scripts/faq` writes
-the page, and a test compares.
+Blocks of Python and of shell commands are run in the order of the page. A block `text` that follows
+one becomes what it prints; pictures that they save go to .github. `scripts/faq` writes the page,
+and a test compares.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ WIDTH = "100"  # columns of the terminal whose output is shown
 
 
 def answers(page: str, pictures: Path) -> Iterator[str]:
-    """The page's parts, each run in turn: what stands before the first question, and each question.
+    """Yield what stands before the first question, then each question with its outputs as now.
 
-    The commands of a question share a folder, which is deleted; its pictures are kept in `pictures`.
+    The commands of a question share a folder, which is deleted; `pictures` keeps its pictures.
     """
     before, *questions = HEADING.split(page)
     yield before
