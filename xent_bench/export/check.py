@@ -1,7 +1,6 @@
 """The check of an exported file against the predictions that its run has stored."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -181,9 +180,8 @@ def _by(net: CalibratedNet, batches: Batches) -> Iterator[np.ndarray]:
 
 
 def _whole_files(images: ImagesOfTest, ids: np.ndarray) -> Iterator[np.ndarray]:
-    """Each of these files decoded at its own size, upright: uint8 (1, channels, h, w)."""
+    """Each of these files as the lines of the card read it: uint8 (1, channels, h, w)."""
     files = images.data.images
     assert isinstance(files, ImageFiles)
-    whole = replace(files, preparation=files.preparation._replace(shorter_side=0), stored=None)
     for number in ids.tolist():
-        yield np.ascontiguousarray(whole.reduced(number).transpose(2, 0, 1)[None])
+        yield np.ascontiguousarray(files.whole(number).transpose(2, 0, 1)[None])
