@@ -172,7 +172,7 @@ def _comparison(card: Card) -> Iterator[str]:
     if card.chosen:
         yield plain(card.chosen)
     if card.compared:
-        yield f"The report on the finished runs beside it concludes: {plain(card.compared)}"
+        yield plain(card.compared)
     else:
         yield "Nothing: no finished run of another loss lies beside this one."
 
