@@ -71,7 +71,11 @@ def trained_net(
     torch.manual_seed(0)
     shape = (preprocessing.channels, *preprocessing.size)
     vectors = preprocessing.vectors is not None
-    net = nn.Sequential(nn.Flatten(), nn.Linear(shape[0], classes)) if vectors else cnn(shape, classes, width=4)
+    net = (
+        nn.Sequential(nn.Flatten(), nn.Linear(shape[0], classes))
+        if vectors
+        else cnn(shape, classes, width=4)
+    )
     net[-1].weight.data *= scale
     return TrainedNet(
         net.eval(), record_of(preprocessing, classes, temperature), link, torch.device("cpu")

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _complaint(options: argparse.Namespace) -> str:
-    """What is wrong with the options taken together; empty if nothing is."""
+    """The complaint about options that do not go together; empty if all do."""
     if options.register is None:
         if options.alias is not None or options.store is not None:
             return "--alias and --store go with --register NAME"
