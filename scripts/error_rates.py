@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
 from xent_bench.comparison.importance import importances
+from xent_bench.comparison.models import ComparedModels, Member, compare_models
 from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.tasks import select_tasks
@@ -38,12 +39,14 @@ from xent_bench.metrics.class_scores import answer_gaps
 from xent_bench.metrics.examples import examine
 from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.begun import Unfinished, pause
+from xent_bench.runs.given_predictions import given
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
 TRIALS = 16  # of a search
+TWO_NETS = {"one": 1.0, "other": 1.2}  # their noise
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
 CALIBRATED_P = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}  # their p
 
@@ -385,8 +388,16 @@ def false_verdict(comparison: Comparison, *, primary: bool) -> list[bool]:
         any(
             contrast.verdict in ("better", "worse")
             for contrast in comparison.contrasts
-            if (contrast.yardstick.key == PRIMARY) is primary
+            if (contrast.yardstick.key == comparison.options.primary) is primary
         )
+    ]
+
+
+def false_in_each_family(comparison: Comparison) -> list[bool]:
+    """Whether a loss is called better or worse, in each of the two families of tests."""
+    return [
+        *false_verdict(comparison, primary=True),
+        *false_verdict(comparison, primary=False),
     ]
 
 
@@ -521,6 +532,60 @@ def called_miscalibrated(comparison: Comparison, reading: str) -> list[bool]:
     return [set(comparison.trust[reading].values()) != {"within noise"}]
 
 
+def outputs_of(rng: np.random.Generator, target: np.ndarray, noise: float) -> np.ndarray:
+    """Outputs of a net for 3 classes, the more often wrong, the more noise."""
+    return 2 * np.eye(3)[target] + noise * rng.standard_normal((len(target), 3))
+
+
+def member_of(model: str, seed: int, outputs: np.ndarray, target: np.ndarray) -> Member:
+    """The net of a model by its outputs on test, without calib."""
+    predictions = given(outputs, target, None, "softmax", ("outputs", "target", ""))
+    return Member(model, seed, predictions, f"{model} {seed}")
+
+
+def equal_models(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
+    """Compare models whose nets are equally good up to what differs between seeds."""
+    target = rng.integers(3, size=100)
+    members = [
+        member_of(model, seed, outputs_of(rng, target, 1 + 0.1 * rng.standard_normal()), target)
+        for model in losses(number)
+        for seed in range(seeds)
+    ]
+    return compare_models(members).comparison
+
+
+def two_nets(rng: np.random.Generator) -> ComparedModels:
+    """Compare two nets of different noise on other examples each time."""
+    target = rng.integers(3, size=500)
+    members = [
+        member_of(model, 0, outputs_of(rng, target, noise), target)
+        for model, noise in TWO_NETS.items()
+    ]
+    return compare_models(members)
+
+
+@cache
+def true_difference() -> float:
+    """Expected NLL of the second of the two nets minus that of the first, by a million examples."""
+    rng = np.random.default_rng(0)
+    target = rng.integers(3, size=1_000_000)
+    first, second = (
+        -log_softmax(outputs_of(rng, target, noise), axis=1)[np.arange(len(target)), target].mean()
+        for noise in TWO_NETS.values()
+    )
+    return float(second - first)
+
+
+def missed_over_examples(models: ComparedModels) -> list[bool]:
+    """Whether the interval over test examples does not hold the true difference of the nets."""
+    (first, second), key = TWO_NETS, "test/nll"
+    by_image = models.evidence.by_image
+    difference = float((by_image[second][key] - by_image[first][key]).mean())
+    error = models.evidence.image_error(second, first, key)
+    assert error is not None
+    return [abs(difference - true_difference()) > 1.96 * error]
+
+
 def as_dear_either_way(
     rng: np.random.Generator, images: int, ratio: float, share: float
 ) -> list[tuple[Decision, Decision, Change]]:
@@ -582,6 +647,7 @@ def claims(share: float = 1.0) -> list[Claim]:
         *claims_on_ties_and_orders(),
         *advice_claims(),
         *calibration_claims(),
+        *model_claims(),
         *until_decided_claims(),
         *over_tasks_claims(),
     ]
@@ -793,6 +859,26 @@ def calibration_claims() -> list[Claim]:
         )
     ]
     return rows
+
+
+def model_claims() -> list[Claim]:
+    """Claims on models that are given by their predictions."""
+    return [
+        Claim(
+            "better or worse by the primary metric, or by a secondary one",
+            "3 equal models by their outputs on 100 examples, as trained, 3 seeds",
+            partial(equal_models, number=3, seeds=3),
+            false_in_each_family,
+            200,
+        ),
+        Claim(
+            "an interval over test examples misses the difference",
+            "2 nets, 500 examples, NLL as trained",
+            two_nets,
+            missed_over_examples,
+            200,
+        ),
+    ]
 
 
 def until_decided_claims() -> list[Claim]:

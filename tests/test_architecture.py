@@ -23,6 +23,7 @@ OURS = {
     "printable": set(),
     "randomness": set(),
     "ranges": set(),
+    "shown_figure": set(),
     "tables": set(),
     "types": set(),
     "true_scores": {"types"},
@@ -69,6 +70,7 @@ OURS = {
         "palette",
         "printable",  # names in a user's file of costs, quoted in errors
         "runs",
+        "shown_figure",
         "tables",
         "tracking",
     },
@@ -119,7 +121,7 @@ OURS = {
         "config",
         "data",
         "evaluation",
-        "export",  # the model of a run for MLflow
+        "export",  # keeps the net of a run as a model for MLflow
         "failures",
         "links",
         "metrics",
@@ -146,6 +148,23 @@ OURS = {
         "training",  # builds the net and loads the images as for a run
         "types",
     },
+    "prediction": {
+        "arrays",
+        "calibrators",  # scale the outputs, and fit the temperature of an ensemble
+        "comparison",  # which run is the best
+        "conditions",  # the splits as the run had them
+        "config",
+        "data",
+        "failures",
+        "links",
+        "metrics",
+        "process",
+        "runs",
+        "shift",  # reads the images of a run again
+        "tables",
+        "trained_net",
+        "types",
+    },
     "advice": {
         "comparison",
         "config",  # the keys of a design, and the metrics that can decide
@@ -166,6 +185,7 @@ OURS = {
         "palette",
         "printable",
         "runs",
+        "shown_figure",
         "tables",
         "tracking",
     },
@@ -235,6 +255,7 @@ OURS = {
         "export",
         "failures",
         "metrics",
+        "prediction",
         "process",
         "report",
         "runs",
@@ -261,6 +282,7 @@ THEIRS = {
         "losses",
         "models",
         "optimizers",
+        "prediction",
         "pretrained",
         "process",
         "randomness",
@@ -278,7 +300,7 @@ THEIRS = {
         "tracking",
     },
     "pytorch_lightning": {"tracking", "training"},
-    "matplotlib": {"api", "evaluation", "report"},
+    "matplotlib": {"api", "evaluation", "report", "shown_figure"},
     "pandas": {"api"},
     "plotly": {"report"},
     "jinja2": {"report"},
@@ -286,7 +308,7 @@ THEIRS = {
     "sklearn": {"calibrators", "data"},
     "scipy": {
         *("calibrators", "certificates", "comparison", "conditions", "corruptions", "evaluation"),
-        *("designs", "links", "metrics"),
+        *("designs", "links", "metrics", "prediction"),
     },
     "safetensors": {"data", "export", "pretrained"},
     "onnx": {"export"},

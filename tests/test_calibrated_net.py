@@ -14,7 +14,7 @@ from xent_bench.data.preparation import SEEN, Preparation
 from xent_bench.export.calibrated_net import CalibratedNet, calibrated_net
 from xent_bench.export.resampling import AnySize
 from xent_bench.export.tensor_links import TENSOR_LINKS, tensor_dividend
-from xent_bench.failures import Unavailable
+from xent_bench.failures import DataError
 from xent_bench.models.cnn import cnn
 from xent_bench.trained_net import TrainedNet
 from xent_bench.trained_net.record import NetRecord, Preprocessing, StoredLink
@@ -133,9 +133,7 @@ def own_link(outputs: np.ndarray) -> np.ndarray:
 def test_a_link_of_the_users_own_is_refused_in_one_line():
     trained = trained_net(COLOUR, link=partial(own_link))
 
-    with pytest.raises(
-        Unavailable, match=r"cannot export the link .*own_link: it is written for N"
-    ):
+    with pytest.raises(DataError, match=r"cannot export the link .*own_link: it is written for N"):
         calibrated_net(trained)
 
 

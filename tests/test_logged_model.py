@@ -148,7 +148,7 @@ def test_the_logged_model_gives_the_stored_probabilities_of_test_again(logged):
 
 def test_no_file_of_a_model_is_a_pickle(logged):
     for file in (run_folder(logged) / MODEL).iterdir():
-        assert file.suffix in {"", ".yaml", ".json", ".txt", ".md", ".onnx"}
+        assert file.suffix in {"", ".yaml", ".json", ".txt", ".md", ".onnx", ".png"}
         assert not file.read_bytes().startswith((b"\x80", b"PK"))
 
 

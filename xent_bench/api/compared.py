@@ -3,6 +3,7 @@
 import html
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,6 +20,7 @@ from xent_bench.comparison.yardsticks import (
     Yardstick,
     with_ties,
 )
+from xent_bench.failures import UsageError
 from xent_bench.report.comparison_tables import differences, levels
 from xent_bench.report.conclusion import conclusion
 from xent_bench.report.csv_records import losses
@@ -65,7 +67,8 @@ class Report:
         """One row for each setting and loss, in full precision, as `xent-report --format csv`.
 
         `test/top1` and the like are means over seeds, `test/top1/half_width` half of their 95 %
-        interval. What ends in `/difference`, `/p` or `/verdict` compares with the baseline.
+        interval. `test/top1/difference` and the columns that begin so compare with the baseline:
+        `.../difference/half_width`, `.../p_holm`, `.../verdict`.
         """
         import pandas as pd
 
@@ -185,9 +188,11 @@ def compare(
             raise ValueError("target: expected the labels of the outputs, got none")
         if (calib is None) != (calib_target is None):
             raise ValueError("expected calib and calib_target together, got one of them")
-        compared = compare_models(members_of(what, target, calib, calib_target, link), options)
+        members = members_of(what, target, calib, calib_target, link)
+        with _named_by_python():
+            compared = compare_models(members, options)
         return Report([compared.comparison], models=compared)
-    if target is not None or calib is not None:
+    if any(given is not None for given in (target, calib, calib_target)):
         raise ValueError(
             "target: expected none with runs, which have their own labels; outputs are given by "
             'model, as in xb.compare({"mine": logits, "theirs": others}, target)'
@@ -196,7 +201,17 @@ def compare(
     places = load_places([str(name) for name in names], experiment)
     runs = [run for place in places for run in place.runs]
     unfinished = [run for place in places for run in place.unfinished]
-    return Report(compare_runs(runs, unfinished, options), places)
+    with _named_by_python():
+        return Report(compare_runs(runs, unfinished, options), places)
+
+
+@contextmanager
+def _named_by_python() -> "Iterator[None]":
+    """Turn an error that names an option of the command line into one that names an argument."""
+    try:
+        yield
+    except UsageError as error:
+        raise ValueError(str(error).removeprefix("--")) from None
 
 
 def _yardsticks(ties: Mapping[str, float] | None) -> tuple[Yardstick, ...]:

@@ -31,6 +31,9 @@ def members_of(
     if calib is not None and calib.keys() != models.keys():
         raise ValueError(f"calib: expected the models {', '.join(models)}, got {', '.join(calib)}")
     for model, nets in models.items():
+        if isinstance(link, Mapping) and model not in link:
+            raise ValueError(f"link: expected one for each model, got none for {model}")
+        reading = link[model] if isinstance(link, Mapping) else link
         by_seed = _by_seed(nets)
         calib_by_seed = None if calib is None else _by_seed(calib[model])
         if calib_by_seed is not None and calib_by_seed.keys() != by_seed.keys():
@@ -39,7 +42,6 @@ def members_of(
         for seed, outputs in by_seed.items():
             source = f"{model}, seed {seed}"
             pair = None if calib_by_seed is None else (calib_by_seed[seed], calib_target)
-            reading = link[model] if isinstance(link, Mapping) else link
             try:
                 held = given(outputs, target, pair, reading, ("outputs", "target", "calib "))
             except ValueError as error:

@@ -2,23 +2,43 @@
 
 import argparse
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from xent_bench.addresses import masked_address
 from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line, one_line_errors
 from xent_bench.export.formats import FORMATS
 from xent_bench.printable import printable
 from xent_bench.process.streams import replace_what_cannot_be_shown
+from xent_bench.tracking.reach import tracking_uri
+
+MLFLOW = "mlflow"  # the choice of --to that wraps the ONNX file for MLflow
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the console script xent-export."""
     replace_what_cannot_be_shown()
-    options = _parser().parse_intermixed_args(arguments)
+    parser = _parser()
+    options = parser.parse_intermixed_args(arguments)
+    if complaint := _complaint(options):
+        parser.error(complaint)
     with one_line_errors("xent-export"):
-        sys.exit(_export(options))
+        sys.exit(_export(options) if options.register is None else _register(options))
+
+
+def _complaint(options: argparse.Namespace) -> str:
+    """What is wrong with the options taken together; empty if nothing is."""
+    if options.register is None:
+        if options.alias is not None or options.store is not None:
+            return "--alias and --store go with --register NAME"
+        if options.to is None or options.folder is None:
+            return "expected RUN FOLDER and --to, or RUN and --register NAME"
+    elif options.to is not None or options.folder is not None:
+        return "--register writes to MLflow: expected RUN and no FOLDER, without --to"
+    return ""
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -27,12 +47,13 @@ def _export(options: argparse.Namespace) -> int:
     Returns the exit code.
     """
     from xent_bench.export.export import Mismatch, Wanted, export  # PyTorch takes seconds
+    from xent_bench.export.mlflow_model import write_mlflow_model
 
     wanted = Wanted(
         options.to, options.folder, options.license, options.tolerance, options.unchecked
     )
     try:
-        exported = export(options.run, wanted)
+        exported = (write_mlflow_model if options.to == MLFLOW else export)(options.run, wanted)
     except Mismatch as error:
         print(f"xent-export: {one_line(str(error))}", file=sys.stderr)
         return Exit.NOT_AS_EXPECTED
@@ -44,6 +65,42 @@ def _export(options: argparse.Namespace) -> int:
     print(printable(exported.check_sentence))
     print(f"How to use it: {exported.file.parent / 'README.md'}")
     return Exit.DONE
+
+
+def _register(options: argparse.Namespace) -> int:
+    """Register the run, or the best of several, and print where it is and how to predict with it.
+
+    Returns the exit code.
+    """
+    from xent_bench.comparison.best_run import best_run, why
+    from xent_bench.export.export import Mismatch, Wanted  # PyTorch takes seconds
+    from xent_bench.export.registered import Registration, register_run  # and so does MLflow
+
+    run, chosen = best_run(options.run), why(options.run)
+    if chosen:
+        print(printable(chosen), file=sys.stderr)
+    wanted = Wanted(
+        *("onnx", run, options.license, options.tolerance, options.unchecked), chosen=chosen
+    )
+    registration = Registration(options.register, options.alias, options.store)
+    try:
+        version, exported = register_run(run, wanted, registration)
+    except Mismatch as error:
+        print(f"xent-export: {one_line(str(error))}", file=sys.stderr)
+        return Exit.NOT_AS_EXPECTED
+    alias = f", @{options.alias}" if options.alias else ""
+    state = "registered" if version.is_new else "registered before, with the same weights"
+    print(f"{version.address}{alias}: {state}; {masked_address(version.store)}")
+    print(printable(exported.check_sentence))
+    print(f"To predict: {version.command}")
+    ui = "" if version.is_served else f"{_ui(version.store)}, then "
+    print(f"To look at it: {ui}{version.page}")
+    return Exit.DONE
+
+
+def _ui(store: str) -> str:
+    """The command that serves MLflow's UI for a store."""
+    return "xent-ui" if store == tracking_uri(None) else f"xent-ui --store {shlex.quote(store)}"
 
 
 def _shape(part: dict[str, list[object]]) -> str:
@@ -81,13 +138,25 @@ def _parser() -> Parser:
         metavar="RUN",
         help="a run's folder; or one above several runs, of which the best on val is taken",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new or empty folder")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", metavar="FOLDER", help="a new or empty folder, for --to"
+    )
     parser.add_argument(
         "--to",
-        required=True,
-        choices=FORMATS,
+        choices=(*FORMATS, MLFLOW),
         help="onnx: runs without PyTorch (pip install 'xent-bench[onnx]'); pt2: a graph of "
-        "torch.export; safetensors: the weights as data, for Python with xent_bench",
+        "torch.export; safetensors: the weights as data, for Python with xent_bench; mlflow: the "
+        "ONNX file as an MLflow model",
+    )
+    parser.add_argument(
+        "--register",
+        metavar="NAME",
+        help="register it in MLflow as a version of the model NAME, beside its run, which is sent "
+        "first where the store lacks it; typed twice, it is the same version",
+    )
+    parser.add_argument("--alias", metavar="ALIAS", help="an alias for that version, as champion")
+    parser.add_argument(
+        "--store", metavar="URI", help="the store to register in (default: that of the run)"
     )
     parser.add_argument(
         "--license",

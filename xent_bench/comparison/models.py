@@ -71,10 +71,6 @@ def compare_models(members: Sequence[Member], options: Options | None = None) ->
 
 def check_members(members: Sequence[Member]) -> None:
     """Raise a DataError unless the members can be compared: see `compare_models`."""
-    if len({member.model for member in members}) < 2:
-        got = members[0].model if members else "none"
-        raise DataError(f"expected the predictions of two models at least, got those of {got}")
-    first = members[0]
     seeds: dict[tuple[str, int], str] = {}
     for member in members:
         other = seeds.setdefault((member.model, member.seed), member.source)
@@ -83,6 +79,11 @@ def check_members(members: Sequence[Member]) -> None:
                 f"expected each seed of {member.model} once, got seed {member.seed} in {other} "
                 f"and in {member.source}"
             )
+    if len({member.model for member in members}) < 2:
+        got = members[0].model if members else "none"
+        raise DataError(f"expected the predictions of two models at least, got those of {got}")
+    first = members[0]
+    for member in members:
         if difference := _difference(first.predictions, member.predictions):
             raise DataError(f"{member.source} differs from {first.source}: {difference}")
         if member.is_as_trained != first.is_as_trained:

@@ -7,74 +7,101 @@ sample inputs and needs PyTorch where it is served, and a model from code runs t
 
 import json
 import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from xent_bench.export.calibrated_net import CalibratedNet, calibrated_net
+from xent_bench.export.export import CARD, Exported, Wanted, export
+from xent_bench.export.graph import quiet
+from xent_bench.export.staging import staged
 from xent_bench.runs.files import MODEL
-from xent_bench.runs.model_folder import EXAMPLES
-from xent_bench.runs.whole_files import move_folder
-from xent_bench.trained_net import load
+from xent_bench.runs.model_folder import EXAMPLES, GRAPH
 
-REQUIREMENTS = ("onnx", "onnxruntime", "numpy")  # to use the model; MLflow adds itself
+REQUIREMENTS = ("numpy", "onnx", "onnxruntime")  # to use the model; MLflow adds itself
 SMALL_SIDE = 32  # pixels: the example of a net that takes any size is small, as it is kept as JSON
+USE = """
+## In MLflow
+
+```bash
+mlflow models predict -m FOLDER -i images.json -t json --env-manager local
+mlflow models serve -m FOLDER --env-manager local
+```
+
+`FOLDER` is the folder of this file, or an address such as `models:/NAME/1`. `images.json` holds
+`{{"inputs": [...]}}` with {content}, as nested lists of the shape ({shape}).
+"""
 
 
 def keep_model(run: Path) -> Path:
-    """Write the model of a finished run to the run's own folder, if it is not there; return it."""
+    """Write the model of a finished run to the run's own folder, if it is not there; return it.
+
+    It is compared with the net in PyTorch alone: to read all images of test again would take long.
+    """
     folder = run / MODEL
     if not folder.exists():
-        write_mlflow_model(run, folder)
+        write_mlflow_model(run, Wanted("onnx", folder, at_end=True))
     return folder
 
 
-def write_mlflow_model(run: Path, folder: Path) -> None:
+def renew_model(run: Path, wanted: Wanted) -> Exported:
+    """Write the model of a finished run to the run's own folder, checked and described as asked.
+
+    It takes the place of one that is there. `wanted.folder` is not used.
+    """
+    new, old = (run / f".{MODEL}.{state}" for state in ("new", "old"))
+    for left in (new, old):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    exported = write_mlflow_model(run, wanted._replace(folder=new))
+    folder = run / MODEL
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return exported._replace(file=folder / GRAPH)
+
+
+def write_mlflow_model(run: Path, wanted: Wanted) -> Exported:
     """Write the net of a finished run as an MLflow model to a new folder, which appears whole.
 
-    DataError where the run's net cannot be read, or cannot be exported.
+    Errors are those of `export`.
     """
-    trained = load(run, device="cpu")
-    net = calibrated_net(trained)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # a killed process left it
-    try:
-        _save(net, _graph(net), part)
-        move_folder(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with staged(wanted.folder) as stage:
+        exported = export(run, wanted._replace(form="onnx", folder=stage / "onnx"))
+        _save(exported, stage / "mlflow")
+        for part in ("mlflow", "onnx"):  # the second has the very graph that was checked
+            for file in (stage / part).iterdir():
+                file.replace(stage / file.name)
+            (stage / part).rmdir()
+        _explain(stage / CARD, exported.description["input"])
+    return exported._replace(file=wanted.folder / GRAPH)
 
 
-def _save(net: CalibratedNet, graph: Any, folder: Path) -> None:
+def _save(exported: Exported, folder: Path) -> None:
     """Let MLflow write the model, with its signature and an example of its input."""
     from xent_bench.tracking import quiet_mlflow  # noqa: F401  before MLflow is imported
 
     with quiet():  # MLflow warns of its own annotations
         import mlflow.onnx  # takes seconds
+        import onnx
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-    example = input_example(net)
-    n_classes = len(net.record.classes)
+    taken, given = exported.description["input"], exported.description["output"]
     signature = ModelSignature(
-        Schema([TensorSpec(example.dtype, _any_size(net))]),
-        Schema([TensorSpec(np.dtype(np.float32), (-1, n_classes), "probabilities")]),
+        Schema([TensorSpec(np.dtype(taken["dtype"]), _any(taken["shape"]))]),
+        Schema([TensorSpec(np.dtype(given["dtype"]), _any(given["shape"]), given["name"])]),
     )
     with quiet():
         mlflow.onnx.save_model(
-            graph,
+            onnx.load(exported.file),
             str(folder),
             signature=signature,
-            input_example=example,
+            input_example=input_example(taken),
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             onnx_execution_providers=["CPUExecutionProvider"],  # else MLflow warns without a GPU
-            metadata=_metadata(net.record),
+            metadata=exported.description,
             save_as_external_data=False,
         )
     for name in EXAMPLES:  # MLflow spreads a number over a line of its own, 17 bytes for one pixel
@@ -82,56 +109,21 @@ def _save(net: CalibratedNet, graph: Any, folder: Path) -> None:
         file.write_text(json.dumps(json.loads(file.read_text()), separators=(",", ":")))
 
 
-def input_example(net: CalibratedNet) -> np.ndarray:
-    """One input of the net: a grey ramp from 0 to 255, or a vector of equal numbers."""
-    channels, h, w = net.record.shape
-    if net.takes_vectors:
-        return np.full((1, channels), channels**-0.5, np.float32)
-    if net.takes_any_size:
-        h, w = min(h, SMALL_SIDE), min(w, SMALL_SIDE)
-    ramp = np.linspace(0, 255, w).round().astype(np.uint8)
-    return np.broadcast_to(ramp, (1, channels, h, w)).copy()
+def input_example(taken: dict[str, Any]) -> np.ndarray:
+    """One input of the form that a description says: a ramp from 0 to 255, or a vector of ones."""
+    shape = tuple(side if isinstance(side, int) else SMALL_SIDE for side in taken["shape"][1:])
+    if taken["dtype"] != "uint8":
+        return np.ones((1, *shape), np.float32)
+    ramp = np.linspace(0, 255, shape[-1]).round().astype(np.uint8)
+    return np.broadcast_to(ramp, (1, *shape)).copy()
 
 
-def _any_size(net: CalibratedNet) -> tuple[int, ...]:
-    """The shape of the input, with -1 where any number will do."""
-    channels, h, w = net.record.shape
-    if net.takes_vectors:
-        return (-1, channels)
-    return (-1, channels, -1, -1) if net.takes_any_size else (-1, channels, h, w)
+def _any(shape: list[Any]) -> tuple[int, ...]:
+    """The shape with -1 in place of names, which stand for any number."""
+    return tuple(side if isinstance(side, int) else -1 for side in shape)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Ignore warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _graph(net: CalibratedNet) -> Any:
-    dim = torch.export.Dim
-    shapes = {0: dim("n")}
-    if net.takes_any_size:
-        shapes |= {2: dim("height"), 3: dim("width")}
-    with quiet():
-        program = torch.onnx.export(
-            net,
-            (net.example(),),
-            dynamo=True,
-            input_names=["images"],
-            output_names=["probabilities"],
-            dynamic_shapes=(shapes,),
-            verbose=False,
-        )
-    assert program is not None
-    return program.model_proto
-
-
-def _metadata(record: Any) -> dict[str, Any]:
-    return {
-        "key": record.key,
-        "weights_sha256": record.weights_sha256,
-        "classes": list(record.classes),
-        "temperature": record.temperature,
-    }
+def _explain(card: Path, taken: dict[str, Any]) -> None:
+    """Add to the card how MLflow uses the model."""
+    shape = ", ".join(map(str, taken["shape"]))
+    card.write_text(card.read_text() + USE.format(content=taken["content"], shape=shape))

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from xent_bench.data.preparation import SEEN, Preparation
 
+# Weights are multiples of 1/STEPS: 15 bits, and 8 of a pixel, fit into the 24 of float32. So no
+# product and no sum is rounded, and every runtime computes the same pixels, in whichever order.
+STEPS = 2**15
 CUBIC = -0.5  # the free number of the cubic filter, as Pillow chooses it
 
 
@@ -56,7 +59,8 @@ class AnySize(nn.Module):
         distance = (pixel + 0.5 - centre[:, None]) / step.clamp_min(1.0)
         weight = self._filter(distance.abs())
         weight = torch.where((pixel >= first) & (pixel < last), weight, 0.0)
-        return weight / weight.sum(dim=1, keepdim=True)
+        shares = weight.double() / weight.double().sum(dim=1, keepdim=True)
+        return (shares * STEPS).round().float() / STEPS
 
     def _window(self, side: Tensor, shorter: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The net's pixels along one axis, in pixels of the source.

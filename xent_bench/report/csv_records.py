@@ -23,7 +23,7 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         for column, value in _columns(contrast).items()
     }
     columns = list(dict.fromkeys(column for _, column in differences))
-    searched = search_records(comparison)
+    searched = search_records(comparison) if comparison.noun == "loss" else {}
     return [
         {
             "experiment": comparison.experiment,

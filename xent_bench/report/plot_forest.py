@@ -11,6 +11,7 @@ from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.palette import colours_of
+from xent_bench.shown_figure import ShownFigure
 
 GREY, LIGHT = "#666666", "#dddddd"
 MARKERS = {"better": "^", "worse": "v"}  # beside the colour, for who cannot tell colours apart
@@ -33,7 +34,9 @@ def forest_figure(comparison: Comparison, evidence: Evidence) -> Figure:
     shown = {contrast.yardstick.key for contrast in contrasts}
     yardsticks = by_key(comparison.options.yardsticks)
     keys = [key for key in comparison.options.quoted if key in shown]
-    figure = Figure(figsize=(1.5 + 2.4 * len(keys), 1.2 + 0.34 * len(order)), layout="constrained")
+    figure = ShownFigure(
+        figsize=(1.5 + 2.4 * len(keys), 1.2 + 0.34 * len(order)), layout="constrained"
+    )
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axis, key in zip(panels, keys, strict=True):
         drawn = [contrast for contrast in contrasts if contrast.yardstick.key == key]

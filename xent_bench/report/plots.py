@@ -19,6 +19,7 @@ from xent_bench.report.charts.critical_difference import height as ranks_height
 from xent_bench.report.plot_marginals import draw_marginals
 from xent_bench.report.task_tables import over_title, task_parts
 from xent_bench.runs.mixtures import origin_line
+from xent_bench.shown_figure import ShownFigure
 
 PANELS = (  # title, metric, factor from the metric to the number drawn
     ("top-1 error (%)", "top1", 100),
@@ -46,7 +47,7 @@ def picture(comparisons: Sequence[Comparison], *, over_tasks: bool = False) -> F
         heights += [1.4 + 0.32 * len(comparison.rows), *[MARGINALS_HEIGHT] * _lines(by_key)]
     over = task_parts(comparisons).over if over_tasks else None
     inches = [sum(heights), *([ranks_height(over)] if over else [])]
-    figure = Figure(figsize=(10, sum(inches)), layout="constrained")
+    figure = ShownFigure(figsize=(10, sum(inches)), layout="constrained")
     upper: Figure | SubFigure = figure
     if over:
         upper, lower = figure.subfigures(2, 1, height_ratios=inches, squeeze=False)[:, 0]

@@ -16,10 +16,11 @@ from xent_bench.printable import all_printable
 from xent_bench.runs.reading import read_text
 
 DESCRIPTION, GRAPH, CARD = "MLmodel", "model.onnx", "README.md"
+FOR_PROGRAMS, PICTURE = "model.json", "reliability.png"  # what a card says, and shows
 REQUIREMENTS, CONDA, PYTHON = "requirements.txt", "conda.yaml", "python_env.yaml"
 EXAMPLES = ("input_example.json", "serving_input_example.json")
 NEEDED = (DESCRIPTION, GRAPH, REQUIREMENTS)
-FILES = {*NEEDED, f"{GRAPH}.data", CARD, CONDA, PYTHON, *EXAMPLES}
+FILES = {*NEEDED, CARD, FOR_PROGRAMS, PICTURE, CONDA, PYTHON, *EXAMPLES}
 PACKAGES = ("mlflow", "numpy", "onnx", "onnxruntime", "pip", "setuptools", "wheel")
 PINNED = re.compile(rf"({'|'.join(PACKAGES)})((==|<=)[\w.+!]+)?")
 PYTHON_PINNED = re.compile(r"python=[\d.]+")

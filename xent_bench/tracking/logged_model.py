@@ -51,7 +51,8 @@ class RunsModel:
         """Tags of the model: the run's key and loss, the hash of the weights, and the verdict."""
         tags = {KEY: self.run.tags.get(KEY, ""), "loss": str(self.run.params.get("loss"))}
         tags[WEIGHTS] = self.run.tags[WEIGHTS]
-        verdict = self.folder.metadata.get(VERDICT)
+        calibration = self.folder.metadata.get("calibration")
+        verdict = calibration.get(VERDICT) if isinstance(calibration, dict) else None
         if isinstance(verdict, str):
             tags[VERDICT] = verdict
         return {key: value[:LONGEST_TAG] for key, value in tags.items()}
@@ -123,7 +124,7 @@ def send_model(
             model_type=KIND,
         )
     for file in _files_lacking(client, logged, model):
-        _send_file(client, logged, run_id, file)
+        _send_file(client, logged, file)
     if not _is_linked(client, logged, run_id):
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     if new_metrics := _metrics_lacking(logged, model):
@@ -164,32 +165,34 @@ def model_differences(
 
 
 def _files_lacking(client: MlflowClient, logged: LoggedModel, model: RunsModel) -> list[Path]:
-    """The model's files that MLflow has not: compared by size, the description by being there.
-
-    The description differs in MLflow, where it names the model and its run.
-    """
+    """The model's files that MLflow has not: compared by their sizes."""
     listed = _artifacts(client, logged).list()
     sizes = {Path(artifact.path).name: artifact.file_size for artifact in listed}
-    if logged.status != LoggedModelStatus.READY:  # a process that was killed may have left a part
-        sizes.pop(DESCRIPTION, None)
-    return [
-        file
-        for file in model.folder.files
-        if file.name not in sizes
-        or (file.name != DESCRIPTION and sizes[file.name] != file.stat().st_size)
-    ]
+    return [file for file in model.folder.files if sizes.get(file.name) != _size(file, logged)]
 
 
-def _send_file(client: MlflowClient, logged: LoggedModel, run_id: str, file: Path) -> None:
+def _size(file: Path, logged: LoggedModel) -> int:
+    """The bytes that a file of the model has in MLflow."""
+    if file.name == DESCRIPTION:
+        return len(_named(file, logged).encode())
+    return file.stat().st_size
+
+
+def _named(file: Path, logged: LoggedModel) -> str:
+    """The model's description with its id in MLflow and that of its run."""
+    content: dict[str, Any] = yaml.safe_load(read_text(file))
+    content |= {"model_id": logged.model_id, "run_id": logged.source_run_id}
+    return str(yaml.safe_dump(content, default_flow_style=False, allow_unicode=True))
+
+
+def _send_file(client: MlflowClient, logged: LoggedModel, file: Path) -> None:
     send = _artifacts(client, logged).send
     if file.name != DESCRIPTION:
         send(str(file))
         return
-    ids = {"model_id": logged.model_id, "run_id": run_id, "artifact_path": logged.artifact_location}
-    content: dict[str, Any] = yaml.safe_load(file.read_text()) | ids
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / DESCRIPTION
-        named.write_text(yaml.safe_dump(content, default_flow_style=False, allow_unicode=True))
+        named.write_text(_named(file, logged))
         send(str(named))
 
 

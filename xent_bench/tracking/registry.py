@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
@@ -21,7 +20,7 @@ from mlflow.utils import validation
 
 from xent_bench.addresses import masked_address
 from xent_bench.failures import DataError, Unavailable, UsageError
-from xent_bench.runs.files import LOCK, MODEL
+from xent_bench.runs.files import MODEL
 from xent_bench.runs.model_folder import CARD
 from xent_bench.runs.reading import read_text
 from xent_bench.runs.result import mlflow_run_id
@@ -36,7 +35,7 @@ from xent_bench.tracking.mirror import OUT_OF_REACH, contents
 from xent_bench.tracking.own_run import KEY, SUPERSEDED
 from xent_bench.tracking.reach import complaint, one_line
 from xent_bench.tracking.saved_view import TRAINING
-from xent_bench.tracking.send import LOCK_TIMEOUT, send
+from xent_bench.tracking.send import send
 from xent_bench.tracking.store import existing_store
 
 VERSIONS_TAG = "mlflow.modelVersions"  # of a LoggedModel: MLflow's UI shows its versions by it
@@ -71,10 +70,14 @@ class Registered(NamedTuple):
         )
 
     @property
+    def is_served(self) -> bool:
+        """Whether a server shows the store, so that nobody has to start xent-ui."""
+        return self.store.lower().startswith("http")
+
+    @property
     def page(self) -> str:
         """The page of this version in MLflow's UI: of the server, or of xent-ui."""
-        is_server = self.store.lower().startswith("http")
-        root = masked_address(self.store).rstrip("/") if is_server else LOCAL_UI
+        root = masked_address(self.store).rstrip("/") if self.is_served else LOCAL_UI
         place = f"models/{quote(self.name, safe='')}/versions/{self.version}"
         return f"{root}/#/{place}?{TRAINING}"
 
@@ -98,20 +101,15 @@ def check_name(name: str, alias: str | None = None) -> None:
 def register(folder: Path, store: str, name: str, alias: str | None = None) -> Registered:
     """Register the model in a run's folder as a version of `name`; return the version.
 
-    What the store lacks of the run is sent first. The version with these weights is found again,
-    and gets the alias, which another version then loses. Unavailable where the store cannot be
-    used, or while another process works on the run; UsageError for a name that MLflow refuses.
+    The caller holds the folder's lock. What the store lacks of the run is sent first. The version
+    with these weights is found again, and gets the alias, which another version then loses.
+    Unavailable where the store cannot be used; UsageError for a name that MLflow refuses.
     """
-    check_name(name, alias)
-    if failure := complaint(store):
+    if failure := complaint(store):  # MLflow itself would try for minutes
         raise Unavailable(failure)
-    try:
-        with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT):
-            send(folder, store)
-            with _naming(store):
-                return _register(folder, store, name, alias)
-    except Timeout:
-        raise Unavailable(f"{folder}: another process works on this run") from None
+    send(folder, store)
+    with _naming(store):
+        return _register(folder, store, name, alias)
 
 
 def _register(folder: Path, store: str, name: str, alias: str | None) -> Registered:

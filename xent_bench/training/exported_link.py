@@ -2,7 +2,7 @@
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.export.tensor_links import tensor_dividend
-from xent_bench.failures import DataError
+from xent_bench.failures import Unavailable
 from xent_bench.links import BoundLink
 
 
@@ -10,5 +10,5 @@ def refuse_unfit_link(link: BoundLink, classes: int) -> None:
     """Raise a ConfigError for a link that no graph can hold: the user's own, in NumPy."""
     try:
         tensor_dividend(link, classes)
-    except DataError as error:
+    except Unavailable as error:
         raise ConfigError("machine.log_model", str(error)) from error
