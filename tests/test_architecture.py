@@ -148,6 +148,23 @@ OURS = {
         "training",  # builds the net and loads the images as for a run
         "types",
     },
+    "prediction": {
+        "arrays",
+        "calibrators",  # scale the outputs, and fit the temperature of an ensemble
+        "comparison",  # which run is the best
+        "conditions",  # the splits as the run had them
+        "config",
+        "data",
+        "failures",
+        "links",
+        "metrics",
+        "process",
+        "runs",
+        "shift",  # reads the images of a run again
+        "tables",
+        "trained_net",
+        "types",
+    },
     "advice": {
         "comparison",
         "config",  # the keys of a design, and the metrics that can decide
@@ -238,6 +255,7 @@ OURS = {
         "export",
         "failures",
         "metrics",
+        "prediction",
         "process",
         "report",
         "runs",
@@ -264,6 +282,7 @@ THEIRS = {
         "losses",
         "models",
         "optimizers",
+        "prediction",
         "pretrained",
         "process",
         "randomness",
@@ -289,7 +308,7 @@ THEIRS = {
     "sklearn": {"calibrators", "data"},
     "scipy": {
         *("calibrators", "certificates", "comparison", "conditions", "corruptions", "evaluation"),
-        *("designs", "links", "metrics"),
+        *("designs", "links", "metrics", "prediction"),
     },
     "safetensors": {"data", "export", "pretrained"},
     "onnx": {"export"},

@@ -265,10 +265,10 @@ def test_the_table_shows_every_rule_with_its_differences(tmp_path):
 
     assert rules == [
         "likeliest class",
-        "least cost, as trained",
-        "least cost, temperature scaling",
-        "least cost, structured vector scaling",
-        "dog from the best p of calib on",
+        "as trained",
+        "temperature scaling",
+        "structured vector scaling",
+        "best threshold of calib",
     ]
     assert all(len(row) == len(table.headings) == 4 for row in table.rows)
     assert "By the probabilities after temperature scaling the answers cost less than" in notes
@@ -282,7 +282,7 @@ def test_a_hinge_is_compared_after_scaling_alone():
     decisions = decide(predictions(classes=3, link=margin), costs)
     table = cost_table("hinge-s0", decisions, costs, 600)
 
-    assert [row[0] for row in table.rows] == ["likeliest class", "least cost, temperature scaling"]
+    assert [row[0] for row in table.rows] == ["likeliest class", "temperature scaling"]
     assert "As trained the scores are no probabilities." in table.notes
     assert not [note for note in table.notes if note.startswith("By the probabilities")]
     assert float(table.rows[1][2]) > 10  # it abstains

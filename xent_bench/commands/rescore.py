@@ -7,7 +7,7 @@ from pathlib import Path
 from xent_bench.arguments import Parser
 from xent_bench.evaluation.rescore import Rescored, rescore
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
-from xent_bench.failures import Unavailable
+from xent_bench.failures import DataError, Unavailable
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.metrics.shifts import SEVERITIES, is_of_shift
 from xent_bench.printable import printable
@@ -24,6 +24,8 @@ def main() -> None:
     options = parser.parse_args()
     with one_line_errors("xent-rescore"):
         import_trusted(parser, options)
+        if options.costs is not None and not options.costs.is_file():
+            raise DataError(f"--costs: no file {options.costs}")
         sys.exit(_rescore_all(options))
 
 

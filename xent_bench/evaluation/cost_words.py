@@ -5,7 +5,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from xent_bench.evaluation.cost_file import Costs, read_costs
-from xent_bench.evaluation.expected_cost import Change, Decision, compared, decide, right_threshold
+from xent_bench.evaluation.expected_cost import (
+    LEAST,
+    Change,
+    Decision,
+    compared,
+    decide,
+    right_threshold,
+)
 from xent_bench.metrics.reported import TITLES, calibrators_in
 from xent_bench.runs.files import PREDICTIONS
 from xent_bench.runs.predictions import load
@@ -13,8 +20,8 @@ from xent_bench.runs.result import Run
 from xent_bench.tables import Table
 
 HEADINGS = (
-    *("answer", "cost\n± SE", "abstains\n%"),
-    *("difference from\nlikeliest class", "difference from\nleast cost, as trained"),
+    *("likeliest class, or\nleast cost by p", "cost\n± SE", "abstains\n%"),
+    *("difference from\nlikeliest class", "difference from\np as trained"),
 )
 VERBS = {
     "lower": "cost less",
@@ -39,7 +46,11 @@ def cost_table(name: str, decisions: Sequence[Decision], costs: Costs, n_calib: 
     raw = next((rule for rule in decisions if rule.is_raw), None)
     rows = []
     for decision in decisions:
-        cells = [decision.rule, _with_error(decision), f"{100 * decision.abstains:.1f}"]
+        cells = [
+            decision.rule.removeprefix(LEAST),
+            _with_error(decision),
+            f"{100 * decision.abstains:.1f}",
+        ]
         for before in (plain, raw):
             key = decision.rule, before.rule if before is not None else ""
             cells.append(_shown(changes[key]) if key in changes else "-")
@@ -92,4 +103,4 @@ def _with_error(decision: Decision) -> str:
 
 
 def _shown(difference: Change) -> str:
-    return f"{difference.mean:+.4g} [{difference.low:+.3g}, {difference.high:+.3g}]"
+    return f"{difference.mean:+.3g} [{difference.low:+.2g}, {difference.high:+.2g}]"

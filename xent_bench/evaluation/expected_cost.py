@@ -25,7 +25,7 @@ Answers: TypeAlias = Int64[np.ndarray, " n"]  # the place of a column of the cos
 Probabilities: TypeAlias = Float[np.ndarray, "n true"]  # of the true classes of the costs
 Word: TypeAlias = Literal["lower", "higher", "not shown to differ"]
 
-PLAIN = "likeliest class"
+PLAIN, LEAST = "likeliest class", "least cost, "  # rules; the second by the probabilities of ...
 LEVEL = 0.05  # of all comparisons of a table together
 BLOCK = 2**20  # outputs at a time
 
@@ -89,7 +89,7 @@ def decide(
     for prefix, (outputs, link, _) in mapped(predictions, fitted, calibrators).items():
         answers = least_expected(outputs, link, costs)
         if answers is not None:
-            rule = f"least cost, {TITLES[prefix]}"
+            rule = f"{LEAST}{TITLES[prefix]}"
             decisions.append(_decision(rule, prefix, answers, test.target, costs))
     if len(costs.names) == 2 and not costs.may_abstain:
         decisions.append(_by_threshold(predictions, costs))
@@ -180,7 +180,7 @@ def _by_threshold(predictions: Predictions, costs: Costs) -> Decision:
     )
     threshold = best_threshold(of_calib, predictions.calib, costs)
     answers = (of_test >= threshold).astype(np.int64)
-    rule = f"{costs.names[1]} from the best p of calib on"
+    rule = "best threshold of calib"
     return _decision(rule, "test_ts", answers, predictions.test.target, costs, threshold)
 
 
