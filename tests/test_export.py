@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from xent_bench.commands.export import main
+from xent_bench.comparison.best_run import best_run
 from xent_bench.config.identity import run_folder
 from xent_bench.config.own_code import with_own
 from xent_bench.export.card import plain
@@ -299,7 +300,7 @@ def test_the_missing_extra_is_named(trained, tmp_path, capsys, monkeypatch):
     ("words", "complaint"),
     [
         (["--to", "tflite", "winner"], "--to: invalid choice: 'tflite'"),
-        (["winner"], "required: --to"),
+        (["winner"], "expected RUN FOLDER and --to"),
         (["--to", "onnx", "winner", "--tolerance", "2"], "expected a number from 0 to 1"),
         (["--to", "onnx", "winner", "--license", " "], "expected a name"),
     ],
@@ -310,6 +311,20 @@ def test_bad_options_are_one_line(trained, capsys, words, complaint):
     line = capsys.readouterr().err
     assert complaint in line
     assert line.count("\n") == 1
+
+
+def test_above_several_runs_the_best_on_val_is_exported(swept, tmp_path, capsys):
+    root, _ = swept
+    answer(main, str(root), "--to", "safetensors", str(tmp_path / "winner"))
+    best = best_run(root)
+
+    reason = capsys.readouterr().err
+    assert "test chose nothing" in reason
+    content = json.loads((tmp_path / "winner" / "model.json").read_text())
+    assert content["run"]["key"] == load_run(best / RESULT).tags["key"]
+    card = (tmp_path / "winner" / "README.md").read_text()
+    assert reason.partition(":")[0] in card
+    assert str(root) not in card
 
 
 def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
@@ -411,8 +426,9 @@ def test_a_net_of_files_takes_whole_images_of_any_size(config, tmp_path):
         onnxruntime.InferenceSession(tmp_path / "winner" / "model.onnx"),
     )
     file = tmp_path / "photographs" / "train" / "light" / "0.png"
-    picture = np.asarray(Image.open(file)).transpose(2, 0, 1)[None]
-    (probabilities,) = session.run(None, {"images": picture})
+    names: dict[str, np.ndarray] = {}
+    exec(f"import numpy as np\n{BLOCK.findall(card)[1]}".replace("photo.jpg", str(file)), names)
+    (probabilities,) = session.run(None, {"images": names["images"]})
     np.testing.assert_allclose(probabilities, net(net.read(file)).exp(), rtol=0, atol=5e-3)
 
 
@@ -432,7 +448,7 @@ def test_the_command_answers_without_pytorch():
         "from xent_bench.commands.export import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'numpy', 'scipy', 'onnx', 'yaml'} & set(sys.modules)))"
+        "print(sorted({'torch', 'numpy', 'scipy', 'onnx', 'mlflow'} & set(sys.modules)))"
     )
     shown = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

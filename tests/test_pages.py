@@ -60,6 +60,7 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
     "xent-data": data._parser().parse_intermixed_args,
     "xent-embed": embed._parser().parse_intermixed_args,
     "xent-advise": advise._parser().parse_intermixed_args,
+    "xent-predict": predict._parser().parse_intermixed_args,
     "xent-export": export._parser().parse_intermixed_args,
     "xent-predict": predict._parser().parse_intermixed_args,
 }
