@@ -137,7 +137,7 @@ def _parser() -> Parser:
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
         "compare with what was logged, and add what is new. With --shift or --foreign, first "
-        "score the trained net on further images. For a single run, show the metrics, or the tables "
+        "score the trained net on further images. Of a single run, show the metrics, or the tables "
         "of --classes and --costs.",
         epilog=exit_codes_help(Exit.NOT_AS_EXPECTED, Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
