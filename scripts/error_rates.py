@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -26,20 +26,27 @@ from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
 from xent_bench.comparison.importance import importances
+from xent_bench.comparison.models import ComparedModels, Member, compare_models
 from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.tasks import select_tasks
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, by_key
+from xent_bench.evaluation.cost_file import Costs
 from xent_bench.evaluation.evaluate import judge, readings
+from xent_bench.evaluation.expected_cost import PLAIN, Change, Decision, compared, cost_of
 from xent_bench.links import softmax
+from xent_bench.metrics.class_scores import answer_gaps
+from xent_bench.metrics.examples import examine
 from xent_bench.metrics.last_tenth import last_tenth
 from xent_bench.runs.begun import Unfinished, pause
+from xent_bench.runs.given_predictions import given
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
 TRIALS = 16  # of a search
+TWO_NETS = {"one": 1.0, "other": 1.2}  # their noise
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
 CALIBRATED_P = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}  # their p
 
@@ -381,8 +388,16 @@ def false_verdict(comparison: Comparison, *, primary: bool) -> list[bool]:
         any(
             contrast.verdict in ("better", "worse")
             for contrast in comparison.contrasts
-            if (contrast.yardstick.key == PRIMARY) is primary
+            if (contrast.yardstick.key == comparison.options.primary) is primary
         )
+    ]
+
+
+def false_in_each_family(comparison: Comparison) -> list[bool]:
+    """Whether a loss is called better or worse, in each of the two families of tests."""
+    return [
+        *false_verdict(comparison, primary=True),
+        *false_verdict(comparison, primary=False),
     ]
 
 
@@ -490,6 +505,14 @@ def false_alarm(predictions: Predictions, prefix: str) -> list[bool]:
     return [words[f"{prefix}_verdict"] != "within noise"]
 
 
+def starred_classes(predictions: Predictions) -> list[bool]:
+    """Whether each class of a net is said to have answers of wrong confidence, as trained."""
+    test, link = predictions.test, predictions.link
+    gaps = answer_gaps(examine(test.outputs, test.target, link), len(predictions.classes))
+    assert gaps is not None
+    return [bool(is_outside) for is_outside in gaps.is_outside]
+
+
 def calibrated_losses(
     rng: np.random.Generator, number: int, seeds: int, temperature: float
 ) -> Comparison:
@@ -507,6 +530,88 @@ def calibrated_losses(
 def called_miscalibrated(comparison: Comparison, reading: str) -> list[bool]:
     """Whether one of the losses is called miscalibrated."""
     return [set(comparison.trust[reading].values()) != {"within noise"}]
+
+
+def outputs_of(rng: np.random.Generator, target: np.ndarray, noise: float) -> np.ndarray:
+    """Outputs of a net for 3 classes, the more often wrong, the more noise."""
+    return 2 * np.eye(3)[target] + noise * rng.standard_normal((len(target), 3))
+
+
+def member_of(model: str, seed: int, outputs: np.ndarray, target: np.ndarray) -> Member:
+    """The net of a model by its outputs on test, without calib."""
+    predictions = given(outputs, target, None, "softmax", ("outputs", "target", ""))
+    return Member(model, seed, predictions, f"{model} {seed}")
+
+
+def equal_models(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
+    """Compare models whose nets are equally good up to what differs between seeds."""
+    target = rng.integers(3, size=100)
+    members = [
+        member_of(model, seed, outputs_of(rng, target, 1 + 0.1 * rng.standard_normal()), target)
+        for model in losses(number)
+        for seed in range(seeds)
+    ]
+    return compare_models(members).comparison
+
+
+def two_nets(rng: np.random.Generator) -> ComparedModels:
+    """Compare two nets of different noise on other examples each time."""
+    target = rng.integers(3, size=500)
+    members = [
+        member_of(model, 0, outputs_of(rng, target, noise), target)
+        for model, noise in TWO_NETS.items()
+    ]
+    return compare_models(members)
+
+
+@cache
+def true_difference() -> float:
+    """Expected NLL of the second of the two nets minus that of the first, by a million examples."""
+    rng = np.random.default_rng(0)
+    target = rng.integers(3, size=1_000_000)
+    first, second = (
+        -log_softmax(outputs_of(rng, target, noise), axis=1)[np.arange(len(target)), target].mean()
+        for noise in TWO_NETS.values()
+    )
+    return float(second - first)
+
+
+def missed_over_examples(models: ComparedModels) -> list[bool]:
+    """Whether the interval over test examples does not hold the true difference of the nets."""
+    (first, second), key = TWO_NETS, "test/nll"
+    by_image = models.evidence.by_image
+    difference = float((by_image[second][key] - by_image[first][key]).mean())
+    error = models.evidence.image_error(second, first, key)
+    assert error is not None
+    return [abs(difference - true_difference()) > 1.96 * error]
+
+
+def as_dear_either_way(
+    rng: np.random.Generator, images: int, ratio: float, share: float
+) -> list[tuple[Decision, Decision, Change]]:
+    """Compare what answers cost where a mistake of one kind costs `ratio` times the other.
+
+    A share of the images is on the edge: ill with a probability at which both answers cost the
+    same. As trained they are called healthy and after scaling ill, and the other images alike.
+    """
+    costs = Costs(("healthy", "ill"), np.array([[0.0, 1.0], [ratio, 0.0]]))
+    edge = 1 / (1 + ratio)
+    is_on_edge = rng.random(images) < share
+    p = np.where(is_on_edge, edge, rng.choice([edge / 10, 1 - edge / 10], images))
+    ill = (rng.random(images) < p).astype(np.int64)
+    clear = (p > 0.5).astype(np.int64)
+    plain, raw = (
+        Decision(rule, "test", cost_of(clear, ill, costs), 0.0)
+        for rule in (PLAIN, "least cost, as trained")
+    )
+    answers = np.where(is_on_edge, 1, clear)
+    scaled = Decision("least cost, scaled", "test_ts", cost_of(answers, ill, costs), 0.0)
+    return compared([plain, raw, scaled], costs)
+
+
+def said_to_change_the_cost(comparisons: list[tuple[Decision, Decision, Change]]) -> list[bool]:
+    """Whether one of the rules is said to cost less or more than another."""
+    return [any(change.word != "not shown to differ" for _, _, change in comparisons)]
 
 
 SECONDARY = partial(false_verdict, primary=False)
@@ -542,6 +647,7 @@ def claims(share: float = 1.0) -> list[Claim]:
         *claims_on_ties_and_orders(),
         *advice_claims(),
         *calibration_claims(),
+        *model_claims(),
         *until_decided_claims(),
         *over_tasks_claims(),
     ]
@@ -717,6 +823,30 @@ def calibration_claims() -> list[Claim]:
     ]
     rows += [
         Claim(
+            "xent-rescore --classes: a class has a star",
+            f"a calibrated net, 10 classes, {n_test:,} images of test",
+            partial(calibrated, n_calib=10, n_test=n_test, temperature=1.0),
+            starred_classes,
+            repeats,
+        )
+        for n_test, repeats in ((359, 1000), (10_000, 100))
+    ]
+    rows += [
+        Claim(
+            "xent-rescore --costs: answers cost less or more",
+            f"{images:,} images, {100 * share:.0f} % of them as dear either way, one mistake costs "
+            f"{ratio:g} times the other",
+            partial(as_dear_either_way, images=images, ratio=ratio, share=share),
+            said_to_change_the_cost,
+            2000,
+        )
+        for images, ratio, share in (
+            *((1000, 1, 0.2), (1000, 10, 0.05), (1000, 10, 1.0)),
+            *((1000, 100, 0.05), (5000, 100, 0.2)),
+        )
+    ]
+    rows += [
+        Claim(
             f"miscalibrated {when}",
             "5 losses of such nets, 3 seeds, 216 and 359 images",
             partial(calibrated_losses, number=5, seeds=3, temperature=temperature),
@@ -729,6 +859,26 @@ def calibration_claims() -> list[Claim]:
         )
     ]
     return rows
+
+
+def model_claims() -> list[Claim]:
+    """Claims on models that are given by their predictions."""
+    return [
+        Claim(
+            "better or worse by the primary metric, or by a secondary one",
+            "3 equal models by their outputs on 100 examples, as trained, 3 seeds",
+            partial(equal_models, number=3, seeds=3),
+            false_in_each_family,
+            200,
+        ),
+        Claim(
+            "an interval over test examples misses the difference",
+            "2 nets, 500 examples, NLL as trained",
+            two_nets,
+            missed_over_examples,
+            200,
+        ),
+    ]
 
 
 def until_decided_claims() -> list[Claim]:

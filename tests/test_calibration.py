@@ -1,6 +1,8 @@
 """Calibration and ranking: closed forms, other implementations, and simulated truth."""
 
 import math
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import calibration as uncertainty_calibration
 import netcal.metrics as netcal
@@ -17,7 +19,7 @@ from xent_bench.links import softmax
 from xent_bench.metrics.calibration import ece, ece_debiased, ece_equal_mass, ks, mce
 from xent_bench.metrics.examples import examine
 from xent_bench.metrics.ranked import rank
-from xent_bench.metrics.ranking import aurc, auroc_correct, eaurc, risks
+from xent_bench.metrics.ranking import augrc, aurc, auroc_correct, eaurc, risk_at, risks
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
 from xent_bench.metrics.score import score, summary
 from xent_bench.metrics.smooth import smece, smece_at
@@ -125,6 +127,55 @@ def test_ranking_agrees_with_scikit_learn_and_with_its_definition(answers):
     assert aurc(ranked) - eaurc(ranked) == pytest.approx(best, abs=1 / N)
 
 
+@pytest.fixture(scope="module")
+def torch_uncertainty():
+    """Its file on risk and coverage; the package as a whole needs another copy of Lightning."""
+    (folder,) = find_spec("torch_uncertainty").submodule_search_locations
+    file = Path(folder) / "metrics/classification/risk_coverage.py"
+    spec = spec_from_file_location("torch_uncertainty_risk_coverage", file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generalised_risk_and_risk_at_a_coverage_agree_with_torch_uncertainty(
+    answers, torch_uncertainty
+):
+    """It begins its trapezia at coverage 1 / n, and divides by their width."""
+    confidence, correct = answers
+    ranked = rank(confidence, correct)
+    p = np.append(
+        confidence[:, None], np.repeat((1 - confidence[:, None]) / 99, 99, axis=1), axis=1
+    )
+    oracles = torch_uncertainty.AUGRC(), torch_uncertainty.RiskAtxCov(0.9)
+    for oracle in oracles:
+        oracle.update(torch.tensor(p), torch.tensor(1 - correct))
+
+    expected = float(oracles[0].compute()) * (1 - 1 / N)
+    first = (1 - correct[confidence.argmax()]) / (2 * N**2)
+    assert augrc(ranked) == pytest.approx(expected + first, rel=1e-9)
+    assert risk_at(0.9, ranked) == pytest.approx(float(oracles[1].compute()), rel=1e-6)
+
+
+@pytest.mark.parametrize("decimals", [1, 12])
+def test_the_generalised_risk_is_the_known_function_of_error_and_auroc(answers, decimals):
+    """Traub et al., 2024, equation 8, with ties and without."""
+    confidence, correct = answers
+    ranked = rank(confidence.round(decimals), correct)
+    r, area = 1 - correct.mean(), auroc_correct(ranked)
+
+    assert augrc(ranked) == pytest.approx((1 - area) * r * (1 - r) + r**2 / 2, rel=1e-12)
+
+
+def test_the_risk_at_a_coverage_is_that_of_the_most_certain():
+    ranked = rank(np.arange(20.0), np.repeat([0.0, 1.0], 10))
+
+    assert [risk_at(share, ranked) for share in (0.5, 0.55, 0.8, 0.95, 1.0)] == pytest.approx(
+        [0, 1 / 11, 6 / 16, 9 / 19, 0.5]
+    )
+    assert risk_at(0.8, rank(np.zeros(10), np.repeat([0.0, 1.0], 5))) == 0.5  # a tie is shared
+
+
 # --- closed forms
 
 
@@ -152,7 +203,18 @@ def test_equal_confidences_share_their_errors_whatever_their_order():
     correct = np.tile([1.0, 1.0, 0.0, 1.0, 0.0], 20)
     shuffled = np.random.default_rng(0).permutation(100)
 
-    for metric in (ece, ece_equal_mass, ece_debiased, mce, smece, ks, aurc, eaurc, auroc_correct):
+    for metric in (
+        ece,
+        ece_equal_mass,
+        ece_debiased,
+        mce,
+        smece,
+        ks,
+        aurc,
+        eaurc,
+        augrc,
+        auroc_correct,
+    ):
         straight = metric(rank(confidence, correct))
         assert metric(rank(confidence[shuffled], correct[shuffled])) == straight, metric
 

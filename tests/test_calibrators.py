@@ -9,7 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from xent_bench.calibrators import isotonic, temperature, vector_scaling
 from xent_bench.calibrators.temperature import fit_temperature, scale
-from xent_bench.config.schema import Calibrator
+from xent_bench.config.calibrators import Calibrator
 from xent_bench.evaluation.evaluate import evaluate, scaled_map
 from xent_bench.links import margin, normalised_softmax, projection, sigmoid, simplex, softmax
 from xent_bench.metrics.reported import PREFIXES

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from conftest import ROOT
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -87,6 +88,20 @@ def test_the_hinges_have_no_probabilities_and_most_need_a_majority(certificates)
     assert names_with(certificates, "minimiser", None) == NO_PROBABILITIES
     assert names_with(certificates, "top_class", "majority") == ONLY_A_MAJORITY
     assert names_with(certificates, "top_class", "no") == BALANCED | {"ldam"}
+
+
+def test_the_least_values_are_those_of_theory(certificates):
+    smoothed = [0.91, *[0.01] * 9]  # smoothing=0.1 over ten classes
+    penalised = minimize_scalar(
+        lambda z: math.log(1 + 9 * math.exp(-z * 10 / 9)) + 0.0003 * z**2 * 10 / 9
+    )
+    least = {name: certificate.infimum for name, certificate in certificates.items()}
+
+    assert least["ce"] == least["hinge"] == least["brier"] == 0
+    assert least["label_smoothing"] == pytest.approx(-sum(q * math.log(q) for q in smoothed))
+    # the true class has z, the others -z / 9
+    assert least["logit_penalty"] == pytest.approx(penalised.fun)
+    assert least["confidence_penalty"] < 0
 
 
 def test_the_symmetric_losses_are_those_of_theory(certificates):

@@ -48,6 +48,7 @@ def test_a_margin_loss_reports_nothing_that_needs_probabilities_before_scaling(c
     wanted = config("loss=hinge")
     metrics = run(wanted)["metrics"]
     reported = {"top1", "top5", "ties", "balanced_top1", "aurc", "eaurc", "auroc_correct"}
+    reported |= {"augrc", "risk_at_80", "risk_at_90", "risk_at_95"}
 
     tested = reported | {"excess_risk"}  # against p(y|x), which a synthetic set knows
     assert {key for key in metrics if key.startswith("test/")} == {f"test/{k}" for k in tested}

@@ -1,6 +1,7 @@
 """Accuracy, proper scores and the list of them: closed forms, edge cases, other implementations."""
 
 import math
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -9,14 +10,17 @@ from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_accuracy
 
+from xent_bench.calibrators import temperature
 from xent_bench.links import margin, sigmoid, simplex, softmax
 from xent_bench.metrics.by_class import by_class_size
 from xent_bench.metrics.examples import BLOCK, examine, hits
+from xent_bench.metrics.parts import calibration_part_errors, calibration_parts
 from xent_bench.metrics.reported import BAND, METRICS, PREFIXES, TESTED
 from xent_bench.metrics.score import score
 from xent_bench.metrics.train_prior import under_train_prior
 from xent_bench.metrics.truth import against_truth
 from xent_bench.metrics.uncertainty import NullBand, standard_errors
+from xent_bench.runs.predictions import Predicted
 
 CALIBRATION = {
     *("ece", "ece_equal_mass", "ece_classwise", "ece_debiased", "mce", "smece", "ks"),
@@ -39,8 +43,10 @@ def test_every_metric_that_is_computed_has_a_row_and_every_row_is_computed(outpu
     truth = against_truth(logits, soft, softmax)
     examples, tail = examine(logits, target, softmax), 2.0 ** np.arange(10)
     by_size = by_class_size(examples, tail) | under_train_prior(examples, tail)
+    parts = calibration_parts(examples, examples)
 
-    assert of_soft_labels.keys() | truth.keys() | by_size.keys() == METRICS.keys()
+    computed = of_soft_labels.keys() | truth.keys() | by_size.keys() | parts.keys()
+    assert computed == METRICS.keys()
     assert {k for k, row in METRICS.items() if row.needs_class_sizes} == by_size.keys()
     of_val = {name: row for name, row in METRICS.items() if "val" in row.prefixes}
     assert of_val.keys() == of_soft_labels.keys()
@@ -118,7 +124,8 @@ def test_only_what_needs_no_probabilities_is_reported_of_a_margin_loss(outputs):
 
     assert found.keys() == {
         *("top1", "top5", "ties", "balanced_top1"),
-        *("aurc", "eaurc", "auroc_correct"),
+        *("aurc", "eaurc", "auroc_correct", "augrc"),
+        *("risk_at_80", "risk_at_90", "risk_at_95"),
     }
 
 
@@ -242,3 +249,50 @@ def test_outputs_that_are_log_probabilities_are_left_as_they_are():
     assert found == pytest.approx(score(log_p, np.array([0, 1])))
     assert found["confidence"] == pytest.approx(0.6)
     assert np.array_equal(log_p, kept)
+
+
+def test_the_calibration_parts_are_what_scaling_takes_away_image_by_image(outputs):
+    logits, target = outputs
+    raw, scaled = (examine(factor * logits, target, softmax) for factor in (1.0, 0.5))
+    parts, errors = calibration_parts(raw, scaled), calibration_part_errors(raw, scaled)
+    q = np.eye(10)[target]
+    log_p, log_p_scaled = softmax(logits), softmax(logits / 2)
+    nll = (q * (log_p_scaled - log_p)).sum(axis=1)
+    brier = np.square(np.exp(log_p) - q).sum(axis=1) - np.square(np.exp(log_p_scaled) - q).sum(
+        axis=1
+    )
+
+    assert parts == pytest.approx(
+        {"nll_calibration": nll.mean(), "brier_calibration": brier.mean()}
+    )
+    for name, values in (("nll_calibration", nll), ("brier_calibration", brier)):
+        assert errors[name] == pytest.approx(values.std(ddof=1) / 1000**0.5)
+    assert calibration_parts(examine(logits, target, margin), scaled) == {}
+
+
+def test_an_nll_without_bound_has_a_calibration_part_without_bound_and_no_error(outputs):
+    logits, target = outputs
+    raw, scaled = examine(logits, target, simplex), examine(logits / 2, target, softmax)
+
+    assert calibration_parts(raw, scaled)["nll_calibration"] == math.inf
+    assert calibration_part_errors(raw, scaled).keys() == {"brier_calibration"}
+
+
+def test_the_calibration_part_of_a_net_with_a_known_temperature_is_at_most_the_true_one():
+    """Labels are drawn from softmax(z): what is lost at 2 z is known, and T = 2 is fitted anew."""
+    rng = np.random.default_rng(0)
+    parts, truths = [], []
+    for _ in range(200):
+        z = 2 * rng.normal(size=(700, 5))
+        target = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+        calib = Predicted("calib", 2 * z[:200], target[:200], np.arange(200))
+        raw, best = (examine(factor * z[200:], target[200:], softmax) for factor in (2, 1))
+        scaled = examine(2 * z[200:], target[200:], temperature.fit(calib, softmax))
+        parts.append(calibration_parts(raw, scaled)["nll_calibration"])
+        truths.append(calibration_parts(raw, best)["nll_calibration"])
+
+    shortfall = np.array(truths) - parts
+    assert shortfall.mean() > 0
+    # a fitted number costs 1 / (2 n) nats on fresh images: Akaike, 1974
+    assert shortfall.mean() == pytest.approx(1 / 400, rel=0.35)
+    assert fmean(parts) > 0.1

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from xent_bench.commands import advise, data, embed, losses, rescore, status, sync, ui
+from xent_bench.commands import advise, data, embed, export, losses, rescore, status, sync, ui
 from xent_bench.commands.losses import load_losses
 from xent_bench.config.choices import owners
 from xent_bench.config.configure import configured
@@ -35,7 +35,8 @@ CONTRIBUTING, CHANGELOG, SECURITY = (
     ROOT / ".github" / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")
 )
 READMES = [ROOT / "README.md", *sorted(f for top in FOLDERS for f in top.rglob("README.md"))]
-PAGES = [*READMES, CONTRIBUTING, CHANGELOG, SECURITY]
+FAQ = ROOT / "xent_bench/losses/FAQ.md"
+PAGES = [*READMES, CONTRIBUTING, CHANGELOG, SECURITY, FAQ]
 # lines that a script writes, whose tables have long notes
 GENERATED = re.compile(r"<!-- (?:scripts/certify|error rates).*?<!-- end", re.DOTALL)
 PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
@@ -48,6 +49,7 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
     "xent-data": data._parser().parse_intermixed_args,
     "xent-embed": embed._parser().parse_intermixed_args,
     "xent-advise": advise._parser().parse_intermixed_args,
+    "xent-export": export._parser().parse_intermixed_args,
 }
 
 
@@ -78,7 +80,8 @@ def commands(page: Path, script: str = "xent-[a-z]+") -> list[list[str]]:
     """The words of every command of ours, in blocks of code and between backticks."""
     content = page.read_text()
     scripts = [re.sub(r"\\\n\s*", "", block) for block in blocks(content, "bash")]
-    lines = [line for script in scripts for line in script.splitlines()]
+    # of a pipe the first command may be ours
+    lines = [line.partition(" | ")[0] for script in scripts for line in script.splitlines()]
     inline = re.findall(r"`(xent-[a-z]+ [^`]+)`", re.sub(r"\s*\n\s*", " ", prose(content)))
     typed = [shlex.split(line, comments=True) for line in [*lines, *inline] if is_command(line)]
     return [words for words in typed if re.fullmatch(script, words[0])]

@@ -36,6 +36,7 @@ from xent_bench.tracking.logger import open_run
 from xent_bench.tracking.named_stores import note_store
 from xent_bench.tracking.own_run import OWNER
 from xent_bench.tracking.reach import complaint
+from xent_bench.tracking.registry import register
 from xent_bench.training.run import run
 
 SYNC = [sys.executable, "-c", "from xent_bench.commands.sync import main; main()"]
@@ -204,6 +205,28 @@ def test_points_of_a_run_whose_server_dies_are_sent_when_it_is_back(
     assert up[0] == 0
     stored = assert_mlflow_has_all_of(wanted, server.uri)
     assert stored.info.run_id == half.info.run_id == again["tags"]["mlflow_run_id"]
+
+
+def test_a_model_reaches_a_server_once_and_is_registered_there_once(server, sync, config):
+    wanted = config("machine.offline=true", "machine.log_model=true")
+    run(wanted, "xent-train")
+    folder = run_folder(wanted)
+    first, second = (register(folder, server.uri, "served") for _ in range(2))
+    checked = sync(folder, "--store", server.uri, "--check")
+
+    client, stored = MlflowClient(server.uri), only_run(server.uri, wanted.experiment)
+    (model,) = client.search_logged_models([stored.info.experiment_id])
+    (version,) = client.search_model_versions("name = 'served'")
+    assert (first.version, first.is_new, second.version, second.is_new) == ("1", True, "1", False)
+    assert checked == (0, "1 run compared with MLflow, 1 as they should be\n")
+    assert (model.status, model.source_run_id) == ("READY", stored.info.run_id)
+    assert version.source == model.artifact_location
+    assert version.description.startswith("# ce-s0: mlp on synthetic")
+    measured = {metric.key: metric.value for metric in model.metrics}
+    assert measured["test_ts/nll"] == load_run(folder / "result.json").metrics["test_ts/nll"]
+    assert len(every_point(server.uri, stored)) == len(set(every_point(server.uri, stored)))
+    place = f"{server.uri}/#/models/served/versions/1?workflowType=machine_learning"
+    assert (first.page, first.is_served) == (place, True)
 
 
 def test_a_frozen_server_holds_a_run_up_for_seconds_and_gets_no_point_twice(

@@ -25,7 +25,8 @@ SCALED = PREFIXES["temperature"]
 # prefixes of keys, the simplest reading first: nothing is fitted, one number, two, two a class, ...
 ORDER = (
     *("test", SCALED, PREFIXES["prior_correction"]),
-    *(PREFIXES["vector_scaling"], PREFIXES["isotonic"]),
+    *(PREFIXES["vector_scaling"], PREFIXES["structured_vector"], PREFIXES["isotonic"]),
+    *(PREFIXES["structured_matrix"], PREFIXES["dirichlet"]),
 )
 UNDER_SHIFT = {f"{SHIFT}/mean": "as trained", f"{SHIFT_TS}/mean": "temperature scaling"}
 

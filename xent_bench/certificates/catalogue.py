@@ -35,7 +35,7 @@ def properties(certificates: Mapping[str, Certificate], classes: int, code: str)
     """Table of the losses' certificates; `code` is the format string of code."""
     stated = ", ".join(f"{p:g}" for p in STATED)
     headings = [
-        *("loss", "at\nuniform", "gradient\n/ ce", "at\nmost", "sym-\nmetric", "con-\nvex"),
+        *("loss", "at\nz = 0", "grad.\n/ ce", "at\nleast", "at\nmost", "symm.", "con-\nvex"),
         *(f"minimiser for\n{stated}", "cali-\nbration", "top\nclass", "fp32\nto", "bf16\nto"),
     ]
     rows = [
@@ -43,6 +43,7 @@ def properties(certificates: Mapping[str, Certificate], classes: int, code: str)
             code.format(name),
             f"{certificate.at_uniform:.3g}",
             f"{certificate.gradient:.3g}",
+            f"{certificate.infimum:.1g}",
             "∞" if certificate.supremum == float("inf") else f"{certificate.supremum:.3g}",
             "yes" if certificate.symmetric else "no",
             "yes" if certificate.convex else "no",
@@ -62,6 +63,11 @@ def formula(loss: "partial[Any]") -> str:
     return re.sub(r",? (with|and) [ps] = \w+\(z\)|, in nats|\.$", "", first)
 
 
+def in_nats(loss: "partial[Any]") -> bool:
+    """Whether the first line of a loss's docstring says that its values are in nats."""
+    return ", in nats" in (inspect.getdoc(loss.func) or "").partition("\n")[0]
+
+
 def settings(loss: "partial[Any]") -> str:
     """Hyper-parameters of a loss, as 'key=value key=value'."""
     short = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in loss.keywords.items()}
@@ -75,12 +81,13 @@ def _legend(classes: int) -> list[str]:
     return [
         f"Computed from the functions, for {classes} classes. Labels are as frequent as the images "
         f"of a long-tailed data set: {counts[0]} of the first class, falling geometrically to "
-        f"{counts[-1]} of the last. At uniform: mean value at equal outputs. Gradient / ce: norm "
-        "of the gradient with respect to the outputs, when these are still small (standard "
-        f"deviation {SPREAD:g}), over that of ce; it shows why one learning rate does not fit all "
-        "losses. At most: the supremum. Symmetric: the sum over all labels is constant, which "
-        "makes the loss robust to symmetric label noise. Convex in the outputs: no negative "
-        "curvature was found.",
+        f"{counts[-1]} of the last. At z = 0: mean value at equal outputs. Grad. / ce: norm of the "
+        "gradient with respect to the outputs, when these are still small (standard deviation "
+        f"{SPREAD:g}), over that of ce; it shows why one learning rate does not fit all losses. At "
+        "least: the least value for a label of one class; that of ce for a soft label is the "
+        "label's entropy. At most: the supremum. Symm., symmetric: the sum over all labels is "
+        "constant, which makes the loss robust to symmetric label noise. Convex in the outputs: no "
+        "negative curvature was found.",
         "Minimiser: probabilities that the loss learns for an image whose label is one of three "
         f"with probabilities {posterior} (outputs are limited to ±{LIMIT:g}). Calibration: how the "
         f"learnt probabilities relate to the true ones, for this image, {len(OF_THREE) - 1} other "

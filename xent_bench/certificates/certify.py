@@ -31,6 +31,7 @@ class Certificate:
     link: str
     at_uniform: float  # value at equal outputs, mean over labels
     gradient: float  # norm of the gradient at initialisation, over that of cross-entropy
+    infimum: float  # the least value for a one-hot label
     supremum: float  # over all outputs and labels; infinity if the loss is not bounded
     symmetric: bool  # the sum over all labels is constant: robust to symmetric label noise
     convex: bool  # in the outputs
@@ -61,6 +62,7 @@ def _certify(loss: "partial[Any]", classes: int) -> Certificate:
         link=link_of(loss).func.__name__,
         at_uniform=geometry.at_uniform(many, classes),
         gradient=geometry.relative_gradient(many, classes),
+        infimum=geometry.infimum(many, classes),
         supremum=geometry.supremum(many, classes),
         symmetric=geometry.is_symmetric(many, classes),
         convex=convex,

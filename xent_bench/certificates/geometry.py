@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xent_bench.certificates.population import at_labels, by_label, long_tail
+from xent_bench.certificates.population import at_labels, by_label, least_value, long_tail
 from xent_bench.types import Index, Logits, PerExample
 
 ROUNDING = 1e-13  # rounding error of a curvature in float64, relative to values and slopes
+NOTHING = 1e-9  # a smaller least value is that of a search which ends near 0
 SPREAD = 0.3  # standard deviation of outputs at initialisation; the nets here have 0.07 to 0.73
 
 
@@ -47,6 +48,18 @@ def relative_gradient(loss: "partial[Any]", classes: int) -> float:
 
     of_cross_entropy = mean_norm(F.cross_entropy(logits, labels, reduction="none"))
     return mean_norm(at_labels(loss, logits, labels)) / of_cross_entropy
+
+
+def infimum(loss: "partial[Any]", classes: int) -> float:
+    """Least value over outputs of at most LIMIT and one-hot labels; 0 where rounding hides it."""
+    least = min(
+        least_value(
+            lambda z, label=label: at_labels(loss, z[None], label[None])[0],  # type: ignore[misc]
+            F.one_hot(label, classes).double(),
+        )
+        for label in _test_labels(classes)
+    )
+    return least if abs(least) > NOTHING else 0.0
 
 
 def supremum(loss: "partial[Any]", classes: int) -> float:

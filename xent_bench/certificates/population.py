@@ -1,7 +1,7 @@
 """Minimisers of the expected loss: what it learns from infinite data on an uncertain image."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ NO_TIES = 0.003  # shift between outputs: at equal outputs a loss may jump; trai
 LIMIT = 50.0  # largest absolute output: some losses have their minimum at infinity
 TRIES = 3  # number of starts from which to descend
 FEW_CLASSES = 3  # up to this number of classes, all combinations of STARTS are tried
+NEVER = 1e-20  # probability of a class without a share, where its logarithm is taken
 FLAT = 1e-7  # a gradient smaller than this counts as zero
 
 
@@ -67,8 +68,21 @@ def minimisers(
         weights = torch.tensor(posterior, dtype=torch.float64)
         risk = values @ weights
         best = sorted((region[risk[region].argmin()] for region in regions), key=risk.__getitem__)
-        outputs.append(_descend(loss, weights, [starts[row].numpy() for row in best[:TRIES]]))
+        expected = partial(_expected, loss=loss, weights=weights)
+        outputs.append(descend(expected, [starts[row] for row in best[:TRIES]]))
     return torch.tensor(np.array(outputs))
+
+
+def least_value(value: Callable[[Tensor], Tensor], label: Tensor) -> float:
+    """The least value over outputs in [-LIMIT, LIMIT] of a loss at one label, shares (c,).
+
+    `value` maps outputs (c,) in float64 to the loss. The search starts towards and away from the
+    label, and at its logarithms, where a proper loss has its minimum.
+    """
+    starts = [start * label for start in STARTS] + [label.clamp_min(NEVER).log()]
+    starts.sort(key=lambda start: float(value(start)))
+    end = descend(value, starts[:TRIES])
+    return min(float(value(torch.as_tensor(end))), float(value(starts[0])))
 
 
 def _starts(c: int) -> Logits:
@@ -90,29 +104,34 @@ def _by_order(starts: Logits) -> list[Index]:
     return [(order_of_row == order).nonzero().squeeze(1) for order in range(len(orders))]
 
 
-def _descend(loss: "partial[Any]", weights: Tensor, starts: list[Any]) -> Any:
-    """Outputs (c,) with the smallest expected loss that the search finds from these starts."""
-    labels = torch.arange(len(weights))
+def _expected(logits: Tensor, *, loss: "partial[Any]", weights: Tensor) -> Tensor:
+    """The expected loss of outputs (c,), over labels with these probabilities (c,)."""
+    return by_label(loss, logits[None], torch.arange(len(weights)))[0] @ weights
 
-    def expected(logits: Tensor) -> Tensor:
-        return by_label(loss, logits[None], labels)[0] @ weights
+
+def descend(value: Callable[[Tensor], Tensor], starts: Sequence[Tensor]) -> Any:
+    """Outputs (c,) with the smallest value that the search finds from these starts.
+
+    `value` maps outputs in float64 to a scalar that can be differentiated.
+    """
+    classes = len(starts[0])
 
     def risk(z: Any) -> float:  # SciPy 1.18 refuses a tensor
-        return float(expected(torch.as_tensor(z)))
+        return float(value(torch.as_tensor(z)))
 
     def slope(z: Any) -> Any:
         logits = torch.tensor(z, requires_grad=True)
-        return torch.autograd.grad(expected(logits), logits)[0].numpy()
+        return torch.autograd.grad(value(logits), logits)[0].numpy()
 
     precise = {"ftol": 1e-16, "gtol": 1e-12, "maxfun": 150}
-    bounds = [(-LIMIT, LIMIT)] * len(weights)
+    bounds = [(-LIMIT, LIMIT)] * classes
     ends = [
-        minimize(risk, start, jac=slope, bounds=bounds, method="L-BFGS-B", options=precise)
+        minimize(risk, start.numpy(), jac=slope, bounds=bounds, method="L-BFGS-B", options=precise)
         for start in starts
     ]
     smooth = min(ends, key=lambda end: float(end.fun))
     free = np.abs(smooth.x) < LIMIT
-    if len(weights) > FEW_CLASSES or np.abs(slope(smooth.x)[free]).max(initial=0) < FLAT:
+    if classes > FEW_CLASSES or np.abs(slope(smooth.x)[free]).max(initial=0) < FLAT:
         return smooth.x
     precise = {"xatol": 1e-9, "fatol": 1e-15, "maxfev": 1000}
     kink = minimize(risk, smooth.x, bounds=bounds, method="Nelder-Mead", options=precise)

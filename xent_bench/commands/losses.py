@@ -27,7 +27,12 @@ def main() -> None:
     logging.getLogger("hydra").setLevel(logging.CRITICAL)  # Hydra would print our message again
     with quiet_ending():
         try:
-            show(options.choice, options.config_dir, options.classes, options.format)
+            if options.at is None:
+                if options.true is not None or options.target is not None:
+                    raise ConfigError("--at", "expected scores, as in --at dog=-3.4,cat=1.2")
+                show(options.choice, options.config_dir, options.classes, options.format)
+            else:
+                show_at(options)
         except ConfigError as error:
             print(f"xent-losses: {' '.join(str(error).split())}", file=sys.stderr)
             sys.exit(Exit.USAGE)
@@ -40,14 +45,8 @@ def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) ->
     are such words and no name.
     """
     from xent_bench.certificates.catalogue import formula, formulas, properties, settings
-    from xent_bench.config.configure import ConfigError
 
-    changes = [word for word in choice if "=" in word and not word.startswith("loss=")]
-    named = [word.removeprefix("loss=") for word in choice if word not in changes]
-    names = [name for word in named for name in word.split(",")]
-    if changes and not names:
-        raise ConfigError(changes[0], "of which loss? Expected a name before it")
-    losses = load_losses(names, [change.removeprefix("loss.") for change in changes], folder)
+    losses = _chosen(choice, folder)
     certificates = _certify(losses, classes)
     if form == "csv":
         print_csv(
@@ -61,9 +60,35 @@ def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) ->
     code = "`{}`" if form == "markdown" else "{}"
     FORMS[form](formulas(losses, code))
     FORMS[form](properties(certificates, classes, code))
-    if names and form == "table":
+    is_named = any("=" not in word or word.startswith("loss=") for word in choice)
+    if is_named and form == "table":
         for loss in losses.values():
             _explain(loss)
+
+
+def show_at(options: argparse.Namespace) -> None:
+    """Print the losses at the scores of one image, and every step from these to probabilities."""
+    from xent_bench.certificates import worked_example
+
+    given = worked_example.example(options.at, options.true, options.target)
+    at = worked_example.losses_at(_chosen(options.choice, options.config_dir), given)
+    if options.format == "csv":
+        print_csv([{"loss": name} | point._asdict() for name, point in at.items() if point])
+        return
+    FORMS[options.format](worked_example.steps_table(given))
+    FORMS[options.format](worked_example.losses_table(at, given))
+
+
+def _chosen(choice: Sequence[str], folder: Path | None) -> "dict[str, partial[Any]]":
+    """Configure the losses that the words name, or all; words such as gamma=5 change each."""
+    from xent_bench.config.configure import ConfigError
+
+    changes = [word for word in choice if "=" in word and not word.startswith("loss=")]
+    named = [word.removeprefix("loss=") for word in choice if word not in changes]
+    names = [name for word in named for name in word.split(",")]
+    if changes and not names:
+        raise ConfigError(changes[0], "of which loss? Expected a name before it")
+    return load_losses(names, [change.removeprefix("loss.") for change in changes], folder)
 
 
 def load_losses(
@@ -165,5 +190,14 @@ def _parser() -> Parser:
     parser.add_argument(
         "--format", choices=[*FORMS, "csv"], default="table", help="table is for the terminal"
     )
+    parser.add_argument(
+        "--at",
+        metavar="CLASS=SCORE,...",
+        help="show instead the losses at these scores of one image: --at dog=-3.4,cat=1.2 "
+        "--true cat",
+    )
+    label = parser.add_mutually_exclusive_group()
+    label.add_argument("--true", metavar="CLASS", help="the true class of the image")
+    label.add_argument("--target", metavar="CLASS=SHARE,...", help="or its label as a distribution")
     parser.add_argument("--config-dir", type=Path, help="a folder with your own loss/NAME.yaml")
     return parser

@@ -17,6 +17,7 @@ from xent_bench.runs.trusted import import_trusted
 
 if TYPE_CHECKING:
     from xent_bench.comparison.compare import Comparison, Options
+    from xent_bench.comparison.models import ComparedModels
     from xent_bench.tables import Table
 
 
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Compare the runs of folders and MLflow stores, and write what the options ask for."""
+    if options.predictions:
+        report_models(options)
+        return
     from xent_bench.comparison.compare import compare  # SciPy is slow to import
     from xent_bench.report.places import folder_finder, load_places, store_to_publish
 
@@ -64,6 +68,47 @@ def report(options: argparse.Namespace) -> None:
 
             for place in publish(comparisons, store, find_folder):
                 print(f"Published: {place}", file=sys.stderr)
+
+
+def report_models(options: argparse.Namespace) -> None:
+    """Compare models by files of their predictions, and write what the options ask for."""
+    from xent_bench.comparison.models import compare_models
+    from xent_bench.report.given_models import check_options, members_of
+
+    check_options(options)
+    compared = compare_models(members_of(options.predictions), _options(options))
+    try:
+        _print_models(compared, options)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # as for runs
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    comparisons = [compared.comparison]
+    if options.picture is not None:
+        from xent_bench.report.plots import draw
+
+        draw(comparisons, options.picture)
+        print(f"Picture: {options.picture}", file=sys.stderr)
+    if options.page is not None:
+        from xent_bench.report.page import write_page
+
+        write_page(comparisons, options.page, evidences=[compared.evidence])
+        print(f"Page: {options.page}", file=sys.stderr)
+
+
+def _print_models(compared: "ComparedModels", options: argparse.Namespace) -> None:
+    from xent_bench.report.conclusion import conclusion
+    from xent_bench.report.csv_records import losses
+    from xent_bench.report.model_tables import model_notes, model_tables
+    from xent_bench.tables import FORMS, TEXT, print_csv
+
+    if options.form == "csv":
+        print_csv(losses(compared.comparison))
+        return
+    in_brief = options.form == "table" and not options.legend
+    for table in model_tables(compared):
+        FORMS[options.form](table.in_brief() if in_brief else table)
+    TEXT[options.form](model_notes(compared.comparison, in_brief=in_brief))
+    TEXT[options.form]([f"\nIn short. {conclusion(compared.comparison)}"])
 
 
 def _options(options: argparse.Namespace) -> "Options":

@@ -7,7 +7,7 @@ from pathlib import Path
 from xent_bench.arguments import Parser
 from xent_bench.evaluation.rescore import Rescored, rescore
 from xent_bench.exit_codes import Exit, exit_code_of, exit_codes_help, one_line_errors
-from xent_bench.failures import Unavailable
+from xent_bench.failures import DataError, Unavailable
 from xent_bench.metrics.reported import PREFIXES
 from xent_bench.metrics.shifts import SEVERITIES, is_of_shift
 from xent_bench.printable import printable
@@ -24,6 +24,8 @@ def main() -> None:
     options = parser.parse_args()
     with one_line_errors("xent-rescore"):
         import_trusted(parser, options)
+        if options.costs is not None and not options.costs.is_file():
+            raise DataError(f"--costs: no file {options.costs}")
         sys.exit(_rescore_all(options))
 
 
@@ -45,7 +47,12 @@ def _rescore_all(options: argparse.Namespace) -> int:
         print(printable(f"{folder}: {_summary(rescored)}"), flush=True)
         codes.append(Exit.NOT_AS_EXPECTED if rescored.changed else Exit.DONE)
         if len(folders) == 1:
-            _show(rescored.run)
+            _show(rescored.run, with_details=options.all)
+        try:
+            _show_asked(folder, rescored.run, options)
+        except (ValueError, OSError) as error:
+            print(printable(f"xent-rescore: {folder}: {error}"), file=sys.stderr)
+            codes.append(exit_code_of(error))
     if not folders:
         places = ", ".join(map(str, options.runs))
         print(f"xent-rescore: no finished run, with a result.json, in {places}", file=sys.stderr)
@@ -62,14 +69,30 @@ def _keep_outputs(folder: Path, options: argparse.Namespace) -> None:
     complete(folder, options.shift, options.severities, options.shift_root, options.foreign)
 
 
-def _show(run: Run) -> None:
+def _show(run: Run, *, with_details: bool) -> None:
     from xent_bench.evaluation.scorecard import scorecard
     from xent_bench.evaluation.subgroup_table import subgroup_table
     from xent_bench.tables import print_table
 
-    print_table(scorecard(run))
+    print_table(scorecard(run, with_details=with_details))
     if groups := subgroup_table(run):
         print_table(groups)
+
+
+def _show_asked(folder: Path, run: Run, options: argparse.Namespace) -> None:
+    """Print the tables of --classes and of --costs."""
+    from xent_bench.tables import print_table
+
+    if options.classes:
+        from xent_bench.evaluation.class_table import class_table, classes_of, write_class_scores
+
+        classes = classes_of(folder)
+        write_class_scores(classes, folder)
+        print_table(class_table(run.name, classes))
+    if options.costs is not None:
+        from xent_bench.evaluation.cost_words import costs_of_run
+
+        print_table(costs_of_run(folder, run, options.costs, options.calibrator))
 
 
 def _run_folders(place: Path) -> list[Path]:
@@ -112,7 +135,7 @@ def _parser() -> Parser:
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
         "compare with what was logged, and add what is new. With --shift or --foreign, first "
-        "score the trained net on further images. For a single run, show all metrics.",
+        "score the trained net on further images. For a single run, show the metrics.",
         epilog=exit_codes_help(Exit.NOT_AS_EXPECTED, Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
     parser.add_argument(
@@ -151,6 +174,21 @@ def _parser() -> Parser:
         "folder of images (./NAME), or from noise",
     )
     add_trust(parser)
+    parser.add_argument(
+        "--classes",
+        action="store_true",
+        help="show the scores of each class, the worst first, and write class_scores.csv with all",
+    )
+    parser.add_argument(
+        "--costs",
+        type=Path,
+        metavar="FILE",
+        help="a CSV file with the cost of each answer (columns) to each true class (rows): show "
+        "what the answers cost as trained and after scaling",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="of a single run, show the less important metrics too"
+    )
     parser.add_argument(
         "--pictures", action="store_true", help="draw the pictures of the runs again"
     )

@@ -38,7 +38,15 @@ from xent_bench.comparison.trials import EmptyCell, Trial, empty_cells, trials_o
 from xent_bench.comparison.trust import VERDICT_PREFIXES, trust
 from xent_bench.comparison.tuned_space import at_edge
 from xent_bench.comparison.tuning import choose
-from xent_bench.comparison.yardsticks import CHOOSE_BY, PRIMARY, YARDSTICKS, Yardstick, by_key
+from xent_bench.comparison.yardsticks import (
+    CHOOSE_BY,
+    COMPARED,
+    PRIMARY,
+    YARDSTICKS,
+    Yardstick,
+    by_key,
+    quoted,
+)
 from xent_bench.config.design_keys import DESIGN
 from xent_bench.config.nearest import hint
 from xent_bench.failures import UsageError
@@ -59,6 +67,12 @@ class Options(NamedTuple):
     rank_anyway: bool = False  # rank also where losses were not tuned alike
     primary: str = PRIMARY  # key of the metric that decides which loss is better
     is_primary_asked: bool = False  # whether `primary` holds even if runs declare another one
+    compared: tuple[str, ...] = COMPARED  # keys of the metrics with a verdict, beside the primary
+
+    @property
+    def quoted(self) -> tuple[str, ...]:
+        """Keys of the metrics that the conclusion quotes: the primary one, then the others."""
+        return quoted(self.primary, self.compared)
 
 
 class Comparison(NamedTuple):
@@ -85,11 +99,17 @@ class Comparison(NamedTuple):
     field: Field  # the runs that compete, and how errors are computed
     sequential: Sequential | None  # None if the runs declare no sequential design
     sampler: str = ""  # by which losses have different points; empty: they share them
+    noun: str = "loss"  # what the rows are; `model` where somebody's predictions are compared
 
     @property
     def baseline(self) -> str | None:
         """Label of the baseline's row; None if the comparison has no finished run of it."""
         return _baseline(self.rows, self.options)
+
+    @property
+    def nouns(self) -> str:
+        """The plural of what the rows are."""
+        return "losses" if self.noun == "loss" else f"{self.noun}s"
 
     @property
     def is_tuned(self) -> bool:
@@ -143,7 +163,7 @@ def _comparison(
 ) -> Comparison:
     designs = designs_of([*runs, *unfinished])
     options = _declared(options, designs)
-    options = options._replace(choose_by=options.choose_by or _search_by(runs))
+    options = options._replace(choose_by=options.choose_by or search_by(runs))
     trials = trials_of(runs, unfinished, options.choose_by)
     trials = with_fresh_apart(trials, options.choose_by)
     choices = choose(trials, options.choose_by)
@@ -166,7 +186,7 @@ def _comparison(
         field = Field(course.used, (1, 1), boundary)
     decisions = course and course.decisions
     differences = (
-        contrasts(field, baseline, options.yardsticks, options.primary, decisions)
+        contrasts(field, baseline, options.yardsticks, options.primary, decisions, options.compared)
         if baseline
         else []
     )
@@ -260,7 +280,7 @@ def _order(row: Row, options: Options) -> tuple[float, str]:
     return (-by.better * estimated.mean if estimated else float("inf")), row.label
 
 
-def _search_by(runs: Iterable[Run]) -> str:
+def search_by(runs: Iterable[Run]) -> str:
     """The metric on val by which the runs' search chose; CHOOSE_BY without a search."""
     metrics = Counter(design_of(run.tags).search_by for run in runs if DESIGN in run.tags)
     return metrics.most_common(1)[0][0] if metrics else CHOOSE_BY

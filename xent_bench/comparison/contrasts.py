@@ -27,7 +27,7 @@ from xent_bench.comparison.stats import (
     widest,
 )
 from xent_bench.comparison.trials import seed_of
-from xent_bench.comparison.yardsticks import Yardstick, quoted
+from xent_bench.comparison.yardsticks import COMPARED, Yardstick, quoted
 from xent_bench.runs.result import Run
 
 Runs = Mapping[str, Sequence[Run]]  # finished runs, by the loss's label
@@ -98,20 +98,22 @@ def contrasts(
     yardsticks: Sequence[Yardstick],
     primary: str,
     decisions: Mapping[str, Decision] | None = None,
+    compared: Sequence[str] = COMPARED,
 ) -> list[Contrast]:
     """Compare every other loss with the baseline, by every yardstick that both have.
 
-    `decisions` are those of a sequential design by the primary metric, by label. The result is in
-    the order of `yardsticks`; empty if the baseline has no runs.
+    `compared` are the keys of the metrics with a verdict, beside the primary one. `decisions`
+    are those of a sequential design by the primary metric, by label. The result is in the order of
+    `yardsticks`; empty if the baseline has no runs.
     """
     if baseline not in field.runs:
         return []
-    secondary = set(quoted(primary)) - {primary}
+    secondary = set(compared) - {primary}
     families = (
         [by for by in yardsticks if by.key == primary],
         [by for by in yardsticks if by.key in secondary],
     )
-    others = [by for by in yardsticks if by.key not in quoted(primary)]
+    others = [by for by in yardsticks if by.key not in quoted(primary, compared)]
     judged = [contrast for family in families for contrast in _family(field, baseline, family)]
     if decisions is not None:
         judged = [

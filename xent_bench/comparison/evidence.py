@@ -4,9 +4,10 @@ A file that cannot be read is listed in `Evidence.absent` and left out. Tables a
 depend on these files.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from xent_bench.runs.data_account import DataAccount, load_account
 from xent_bench.runs.files import CURVES, PREDICTIONS
 from xent_bench.runs.predictions import load
 from xent_bench.runs.result import Run
+
+ByReading: TypeAlias = dict[str, Examples]  # the test examples of a run, by reading
 
 COVERAGES = np.linspace(0.01, 1, 100)
 # metrics that are means over images, and so have a value for each image
@@ -112,7 +115,7 @@ def _add_curves(evidence: Evidence, label: str, folders: Mapping[str, Path]) -> 
 
 
 def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]) -> None:
-    runs: list[dict[str, Examples]] = []  # for each run its test examples by reading
+    runs: list[ByReading] = []
     train_counts: list[PerClass | None] = []
     classes: tuple[str, ...] = ()
     for name, folder in folders.items():
@@ -134,6 +137,11 @@ def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]
     if classes and (counts := train_counts[0]) is not None and is_uneven(counts):
         evidence.recalls = evidence.recalls or ClassRecalls(classes, counts)
         _add_recalls(evidence.recalls, label, runs)
+    add_examples(evidence, label, runs)
+
+
+def add_examples(evidence: Evidence, label: str, runs: Sequence[ByReading]) -> None:
+    """Add what the charts and the intervals over images need of a loss's runs, one at least."""
     evidence.reliability[label] = {
         prefix: reliability(examples.ranked)
         for prefix, examples in runs[0].items()
@@ -149,7 +157,7 @@ def _add_predictions(evidence: Evidence, label: str, folders: Mapping[str, Path]
     }
 
 
-def _add_recalls(recalls: ClassRecalls, label: str, runs: list[dict[str, Examples]]) -> None:
+def _add_recalls(recalls: ClassRecalls, label: str, runs: Sequence[ByReading]) -> None:
     for prefix in ("test", "test_pc"):
         if all(prefix in run for run in runs):
             values = [class_recalls(run[prefix], len(recalls.classes)).recall for run in runs]
@@ -163,10 +171,10 @@ def _risks(examples: Examples) -> Values:
     return np.asarray(curve[places])
 
 
-def _by_image(run: dict[str, Examples], key: str) -> Values | None:
-    """Values of one metric, one for each test image; None for a loss without probabilities."""
+def _by_image(run: ByReading, key: str) -> Values | None:
+    """Values of one metric, one for each test image; None where the run does not have it."""
     prefix, _, metric = key.partition("/")
-    examples = run[prefix]
-    with_metric = examples if metric == "top1" else examples.probabilistic
+    examples = run.get(prefix)
+    with_metric = examples if examples is None or metric == "top1" else examples.probabilistic
     values: Values | None = getattr(with_metric, metric, None)
     return values

@@ -75,9 +75,9 @@ YARDSTICKS = (
 METRICS = tuple(dict.fromkeys(yardstick.key.partition("/")[2] for yardstick in YARDSTICKS))
 
 
-def quoted(primary: str) -> tuple[str, ...]:
+def quoted(primary: str, compared: Sequence[str] = COMPARED) -> tuple[str, ...]:
     """Keys of the metrics that the conclusion quotes: the primary one, then the secondary ones."""
-    return tuple(dict.fromkeys((primary, *COMPARED)))
+    return tuple(dict.fromkeys((primary, *compared)))
 
 
 def by_key(yardsticks: Sequence[Yardstick] = YARDSTICKS) -> dict[str, Yardstick]:

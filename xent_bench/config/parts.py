@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
@@ -12,6 +13,8 @@ from xent_bench.config.net_options import NetOptions
 from xent_bench.config.schema import GROUPS
 from xent_bench.config.targets import Kind, target_kind
 from xent_bench.offered_weights import library_of
+
+OF_MODELS = ("onnx", "onnxruntime", "onnxscript")  # packages that write a net as an MLflow model
 
 
 class Parts(NamedTuple):
@@ -42,6 +45,8 @@ def resolve(config: DictConfig) -> Parts:
             "mixes labels, but the loss takes the index of one class; "
             "choose a loss that takes a distribution, ce for one",
         )
+    if config.machine.log_model and not all(find_spec(package) for package in OF_MODELS):
+        raise ConfigError("machine.log_model", "needs pip install 'xent-bench[onnx]'")
     library = library_of(callables["model"].func)
     if library is not None:
         with refusing():

@@ -15,6 +15,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from xent_bench.config.calibrators import Calibrator
 from xent_bench.ranges import (
     Fraction,
     FromOne,
@@ -62,15 +63,6 @@ class Compile(Enum):
     default = "default"
     reduce_overhead = "reduce-overhead"  # with CUDA graphs
     max_autotune = "max-autotune"
-
-
-class Calibrator(Enum):
-    """The calibrator to fit on calib; temperature is always fitted too."""
-
-    temperature = "temperature"
-    vector_scaling = "vector_scaling"
-    isotonic = "isotonic"
-    prior_correction = "prior_correction"  # by itself, where train has other class sizes than test
 
 
 class Choose(Enum):
@@ -159,6 +151,7 @@ class Machine:
     deterministic: bool = True  # gives the same numbers again on the same hardware
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
+    log_model: bool = False  # calibrated, as an MLflow model, in the run's folder and in MLflow
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs
     pause_after: PositiveInt | None = None  # epochs, after which a run pauses until typed again
     rank_timeout: Positive = 600.0  # seconds that one of `devices` processes may be silent

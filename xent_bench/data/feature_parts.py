@@ -86,6 +86,16 @@ def parts_of(
     return [_part(split, arrays, keys, name, None, attribute)]
 
 
+def unlabelled(arrays: Arrays) -> tuple[Tensor, np.ndarray | None]:
+    """The features of a file and the names of its rows, if it has such; labels are not needed.
+
+    DataError unless one array is named as features are, or is the only one.
+    """
+    rows = arrays.rows(_named(arrays, None, FEATURES, "features"))
+    names = _chosen(arrays, NAMES)
+    return rows, None if names is None else _one_each(arrays.small(names), len(rows))
+
+
 def kind_and_split(name: str) -> tuple[str, str | None]:
     """The kind and the split that a name says: ('features', 'train') for X_train.
 

@@ -23,6 +23,7 @@ from xent_bench.evaluation.recipe import recipe_draws
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
+from xent_bench.metrics.parts import calibration_part_errors, calibration_parts
 from xent_bench.metrics.reported import PREFIXES, RECIPE
 from xent_bench.metrics.score import summary
 from xent_bench.metrics.truth import against_truth
@@ -71,7 +72,7 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     if is_divided(predictions.test.target) and not is_divided(predictions.calib.target):
         words["calib_labels"] = "one class each"
     by_prefix = {}
-    for prefix, (outputs, reading, values) in _mapped(predictions, fitted, calibrators).items():
+    for prefix, (outputs, reading, values) in mapped(predictions, fitted, calibrators).items():
         metrics |= {f"{prefix}{key}": value for key, value in values.items()}
         by_prefix[prefix] = examine(outputs, predictions.test.target, reading)
         metrics |= _measure(by_prefix[prefix], prefix)
@@ -79,6 +80,7 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
         if predictions.posterior is not None:
             against = against_truth(outputs, predictions.posterior, reading)
             metrics |= {f"{prefix}/{key}": value for key, value in against.items()}
+    metrics |= _parts(by_prefix["test"], by_prefix["test_ts"])
     if predictions.subgroups is not None:
         of_groups, names = by_subgroup(predictions.subgroups, by_prefix)
         metrics, words = metrics | of_groups, words | names
@@ -114,11 +116,11 @@ def readings(
     """The numbers of each test example, as trained and after each calibrator; by prefix."""
     return {
         prefix: examine(outputs, predictions.test.target, link)
-        for prefix, (outputs, link, _) in _mapped(predictions, fitted, calibrators).items()
+        for prefix, (outputs, link, _) in mapped(predictions, fitted, calibrators).items()
     }
 
 
-def _mapped(
+def mapped(
     predictions: Predictions, fitted: Temperature, calibrators: Collection[str]
 ) -> dict[str, Mapped]:
     """The outputs on test, and the link that turns them into log-probabilities; by prefix."""
@@ -164,6 +166,12 @@ def _measure(examples: Examples, prefix: str) -> dict[str, float]:
     return metrics | {
         f"{prefix}_se/{key}": value for key, value in standard_errors(examples).items()
     }
+
+
+def _parts(raw: Examples, scaled: Examples) -> dict[str, float]:
+    parts, errors = calibration_parts(raw, scaled), calibration_part_errors(raw, scaled)
+    metrics = {f"test/{name}": value for name, value in parts.items()}
+    return metrics | {f"test_se/{name}": value for name, value in errors.items()}
 
 
 def _recipe_draws(predictions: Predictions, fitted: Temperature) -> NullDraws:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from xent_bench.arrays import Values
 from xent_bench.metrics.calibration import BINS
 from xent_bench.metrics.reliability import Confusion, Reliability
+from xent_bench.shown_figure import ShownFigure
 
 GREY, BAND = "#555555", "#cccccc"
 LINES = ("-", "--", "-.", ":")
@@ -139,7 +140,7 @@ def _bars(title: str, top: Sequence[Confusion], classes: Sequence[str]) -> Figur
 
 
 def _figure(title: str, width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=100)
+    figure = ShownFigure(figsize=(width, height), dpi=100)
     lines = textwrap.fill(title, int(12 * width))
     figure.text(0.1 / width, 1 - 0.1 / height, lines, fontsize=10, va="top", parse_math=False)
     return figure

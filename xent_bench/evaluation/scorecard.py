@@ -5,20 +5,32 @@ from collections.abc import Sequence
 from xent_bench.metrics.reported import METRICS, PREFIXES, RECIPE, TITLES, Metric, calibrators_in
 from xent_bench.metrics.shifts import on_other_images
 from xent_bench.runs.result import Run
-from xent_bench.tables import Table
+from xent_bench.tables import Table, joined
 
 
-def scorecard(run: Run) -> Table:
-    """Table of a run with one row per metric and one column per calibrator."""
+def scorecard(run: Run, *, with_details: bool = False) -> Table:
+    """Table of a run with one row per metric and one column per calibrator.
+
+    Without details, a note says how many metrics are left out.
+    """
     prefixes = ["test", *(PREFIXES[name] for name in calibrators_in(run.metrics))]
-    rows = [
-        [_name(metric), _meaning(metric), *(_cell(run, prefix, metric) for prefix in prefixes)]
+    metrics = [
+        metric
         for metric in METRICS.values()
         if any(f"{prefix}/{metric.name}" in run.metrics for prefix in prefixes)
     ]
+    shown = [metric for metric in metrics if with_details or not metric.is_detail]
+    rows = [
+        [_name(metric), _meaning(metric), *(_cell(run, prefix, metric) for prefix in prefixes)]
+        for metric in shown
+    ]
     headings = ["metric", "", *(f"{_folded(prefix)}\n± SE" for prefix in prefixes)]
     title = f"{run.name}: {run.params['data']}, {run.params['model']}"
-    return Table(title, headings, rows, _notes(run, prefixes), text=2)
+    notes = _notes(run, prefixes)
+    if len(shown) < len(metrics):
+        left_out = joined([metric.name for metric in metrics if metric not in shown])
+        notes.append(f"Not shown: {left_out}. --all shows them.")
+    return Table(title, headings, rows, notes, text=2)
 
 
 def _folded(prefix: str) -> str:
@@ -74,6 +86,11 @@ def _notes(run: Run, prefixes: list[str]) -> list[str]:
     scaled_map = run.tags.get("scaled_map", "softmax(z / T)")
     value = run.metrics["test_ts/temperature"]
     notes.append(f"temperature scaling: {scaled_map}, T = {value:.3g} {accuracy}.")
+    if "test/nll_calibration" in run.metrics:
+        notes.append(
+            "nll_calibration: nll as trained less nll after temperature scaling. What is left is "
+            "the refinement; better maps than a temperature may leave less."
+        )
     notes += _on_class_sizes(run, scaled_map)
     recipe = run.tags.get(f"{RECIPE}_verdict")
     if recipe is not None:

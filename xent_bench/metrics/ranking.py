@@ -3,6 +3,8 @@
 A tie counts as much as breaking it at random gives on average.
 """
 
+import math
+
 import numpy as np
 
 from xent_bench.arrays import Values
@@ -21,6 +23,26 @@ def aurc(ranked: Ranked) -> float:
     Geifman, Uziel and El-Yaniv, 2019, arXiv:1805.08206.
     """
     return float(risks(ranked).mean())
+
+
+def augrc(ranked: Ranked) -> float:
+    """Area under the generalised risk-coverage curve, by trapezia from coverage 0; in [0, 1/2].
+
+    The generalised risk at coverage k / n is the share of all n images that are among the k most
+    certain and answered wrongly: the chance of a wrong answer that nobody held back. So every wrong
+    answer counts as much as it is certain, where aurc counts the most certain many times over. For
+    hard labels it is (1 - A) r (1 - r) + r^2 / 2, with A auroc_correct and r the share of wrong
+    answers.  Traub et al., 2024, arXiv:2407.01032.
+    """
+    wrong = 1 - ranked.correct
+    n = len(wrong)
+    return float(wrong @ (np.arange(n) + 0.5)) / n**2
+
+
+def risk_at(coverage: float, ranked: Ranked) -> float:
+    """Share of wrong answers among the ceil(coverage n) most certain of n images; in [0, 1]."""
+    most = math.ceil(coverage * len(ranked.correct) - 1e-9)  # 0.95 is no binary fraction
+    return float(1 - ranked.correct[-most:].mean())
 
 
 def eaurc(ranked: Ranked) -> float:

@@ -14,6 +14,9 @@ PREFIXES = {
     "vector_scaling": "test_vs",
     "isotonic": "test_iso",
     "prior_correction": "test_pc",
+    "structured_vector": "test_svs",
+    "structured_matrix": "test_sms",
+    "dirichlet": "test_dir",
 }
 # how a person reads a prefix
 TITLES = {
@@ -22,6 +25,9 @@ TITLES = {
     "test_vs": "vector scaling",
     "test_iso": "isotonic regression",
     "test_pc": "prior correction",
+    "test_svs": "structured vector scaling",
+    "test_sms": "structured matrix scaling",
+    "test_dir": "Dirichlet calibration",
 }
 # temperature scaling with T fitted anew, where `test_ts` is one fitted T; it has a band only
 RECIPE = "test_ts_recipe"
@@ -46,6 +52,7 @@ class Metric(NamedTuple):
     prefixes: tuple[str, ...] = EVERYWHERE
     needs_soft_labels: bool = False
     needs_class_sizes: bool = False  # classes of train, or train and test, differ in their sizes
+    is_detail: bool = False  # shown by xent-rescore --all alone
 
     @property
     def scale(self) -> int:
@@ -53,6 +60,8 @@ class Metric(NamedTuple):
         return 100 if self.unit == "%" else 1
 
 
+COVERAGES = (80, 90, 95)  # in per cent, at which the risk is reported
+RISK = 90  # of which the scorecard shows this one
 AT_TRAIN_PRIOR: tuple[tuple[str, Unit, int, int], ...] = (
     ("top1", "%", LARGER, 2),
     ("nll", "nats", SMALLER, 3),
@@ -102,6 +111,15 @@ METRICS = {
         ),
         Metric("true_kl", "KL(p(y|x) || p)", "nats", SMALLER, 3, prefixes=TESTED),
         Metric("brier", "squared error of p, 0 to 2", "", SMALLER, 3),
+        Metric(
+            *("nll_calibration", "nll that a temperature takes away", "nats", SMALLER, 3),
+            prefixes=("test",),
+        ),
+        Metric(
+            *("brier_calibration", "brier that a temperature takes away", "", SMALLER, 3),
+            prefixes=("test",),
+            is_detail=True,
+        ),
         Metric("ece", "calibration error, 15 bins", "%", SMALLER, 2),
         Metric(
             *("true_ece", "ece against p(y|x), without label noise", "%", SMALLER, 2),
@@ -119,6 +137,18 @@ METRICS = {
         Metric("aurc", "mean risk over coverages", "%", SMALLER, 3),
         Metric("eaurc", "aurc above the best order's", "%", SMALLER, 3),
         Metric("auroc_correct", "are right answers more certain?", "%", LARGER, 2),
+        Metric("augrc", "wrong and not held back, over coverages", "%", SMALLER, 3),
+        *(
+            Metric(
+                f"risk_at_{coverage}",
+                f"wrong answers of the {coverage} % most certain",
+                "%",
+                SMALLER,
+                2,
+                is_detail=coverage != RISK,
+            )
+            for coverage in COVERAGES
+        ),
         *(
             Metric(
                 f"{name}_train_prior",

@@ -1,6 +1,7 @@
 """The list of functions that compute what is reported about a split; `reported.py` names them."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -17,13 +18,16 @@ from xent_bench.metrics.classwise import ece_classwise
 from xent_bench.metrics.entropy_correlation import entropy_correlation
 from xent_bench.metrics.examples import Examples, examine
 from xent_bench.metrics.ranked import Ranked
-from xent_bench.metrics.ranking import aurc, auroc_correct, eaurc
+from xent_bench.metrics.ranking import augrc, aurc, auroc_correct, eaurc, risk_at
+from xent_bench.metrics.reported import COVERAGES
 from xent_bench.metrics.smooth import smece
 
 RANKING: dict[str, Callable[[Ranked], float | None]] = {
     "aurc": aurc,
     "eaurc": eaurc,
     "auroc_correct": auroc_correct,
+    "augrc": augrc,
+    **{f"risk_at_{coverage}": partial(risk_at, coverage / 100) for coverage in COVERAGES},
 }  # certainty may be a probability or a margin
 CALIBRATION: dict[str, Callable[[Ranked], float | None]] = {
     "ece": ece,

@@ -8,7 +8,7 @@ from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.row import Row, most_rivals
 from xent_bench.comparison.stats import LEVEL, Rivals, largest_spread, seeds_needed, widest
 from xent_bench.comparison.trials import Trial
-from xent_bench.comparison.yardsticks import Yardstick, by_key, quoted
+from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.report.design_words import ADJUSTED
 from xent_bench.tables import Best, Table
 
@@ -36,16 +36,16 @@ def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
         if by.key in keys
         and (by.below != "corrected" or any(by.key in row.estimates for row in comparison.rows))
     ]
-    headings = ["loss", "n", *(f"{by.above}\n{by.below}" for by in shown)]
+    headings = [comparison.noun, "n", *(f"{by.above}\n{by.below}" for by in shown)]
     rows = [
         [row.label, _seeds(row), *(_level(comparison, row, by) for by in shown)]
         for row in comparison.rows
     ]
-    brief = _marks_in(rows)
+    brief = _marks_in(rows, comparison.nouns)
     return Table(f"{comparison.experiment}: {comparison.setting}", headings, rows, [], 1, brief)
 
 
-def _marks_in(rows: Sequence[Sequence[str]]) -> list[str]:
+def _marks_in(rows: Sequence[Sequence[str]], nouns: str) -> list[str]:
     """The meaning of the marks in a table of means, in a sentence each."""
     cells = [cell for row in rows for cell in row[2:]]
     marks = {mark for cell in cells for mark in cell}
@@ -53,7 +53,7 @@ def _marks_in(rows: Sequence[Sequence[str]]) -> list[str]:
     if any(isinstance(cell, Best) for cell in cells):
         parts.append(
             "*: the best; ≈: not shown to differ from it; neither: shown to be worse, or without "
-            "the seeds that most losses have."
+            f"the seeds that most {nouns} have."
         )
     words = [
         f"{mark} {verdict}" for verdict, mark in MARKS.items() if mark != " " and mark in marks
@@ -92,13 +92,13 @@ def _verdict(comparison: Comparison, row: Row, reading: str) -> str:
 
 def differences(comparison: Comparison) -> Table:
     """Table with one row for each loss: its differences to the baseline, with verdicts."""
-    yardsticks = by_key(comparison.options.yardsticks)
-    shown = [yardsticks[key] for key in quoted(comparison.options.primary)]
+    yardsticks, nouns = by_key(comparison.options.yardsticks), comparison.nouns
+    shown = [yardsticks[key] for key in comparison.options.quoted]
     by_label: dict[str, dict[str, Contrast]] = {}
     for contrast in comparison.contrasts:
         by_label.setdefault(contrast.label, {})[contrast.yardstick.key] = contrast
     order = [row.label for row in comparison.rows if row.label in by_label]
-    headings = ["loss", "pairs", *(_against_heading(by) for by in shown)]
+    headings = [comparison.noun, "pairs", *(_against_heading(by) for by in shown)]
     columns = [_against([by_label[label].get(by.key) for label in order]) for by in shown]
     rows = [
         [label, str(_pairs(by_label[label])), *cells]
@@ -111,7 +111,7 @@ def differences(comparison: Comparison) -> Table:
     notes = [
         f"Difference to the baseline, paired by seed, ± 95 % interval{_widened(comparison)}. "
         f"better, worse: p < 0.05, corrected (Holm): for {shown[0].name}, the primary metric, "
-        "over the losses; for the other columns, which are secondary, over losses and columns. "
+        f"over the {nouns}; for the other columns, which are secondary, over {nouns} and columns. "
         "tie: the difference is smaller than "
         + ", ".join(dict.fromkeys(f"{by.margin()} ({by.above})" for by in shown))
         + " (TOST, corrected too; --tie sets it). ?: inconclusive. Because of the "
@@ -127,8 +127,8 @@ def differences(comparison: Comparison) -> Table:
         contrast.yardstick in shown and _is_alike(contrast) for contrast in comparison.contrasts
     ):
         alike = (
-            "Without ±: all seeds have the same difference, which happens when losses differ on a "
-            "few images. There is no spread, and so no interval and no test."
+            f"Without ±: all seeds have the same difference, which happens when {nouns} differ on "
+            "a few images. There is no spread, and so no interval and no test."
         )
         notes, brief = [*notes, alike], [*brief, alike]
     return Table(f"Against {comparison.baseline}", headings, rows, notes, 1, brief)
@@ -238,7 +238,7 @@ def power(comparison: Comparison, points: float) -> Table:
         why = "No difference at hand: the baseline is missing, or losses are not ranked."
         return Table(title, ["loss"], [], [why])
     primary = comparison.options.primary
-    family = 1 if primary == "test/top1" else len(quoted(primary)) - 1
+    family = 1 if primary == "test/top1" else len(comparison.options.quoted) - 1
     level = LEVEL / (len(contrasts) * family)
     most = most_rivals(comparison.rows)
     rows = [

@@ -6,7 +6,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.row import Row
 from xent_bench.comparison.trust import CALIBRATED, UNDECIDED
-from xent_bench.comparison.yardsticks import by_key, quoted
+from xent_bench.comparison.yardsticks import by_key
 from xent_bench.report.design_words import decided_at, design_sentences, first_words, still_open
 from xent_bench.report.tuned import briefly, tuning
 
@@ -20,7 +20,7 @@ def conclusion(comparison: Comparison) -> str:
     """Summarise which losses are better, worse, tied or undecided, calibration, and caveats."""
     sentences = [
         *first_words(comparison),
-        f"On {comparison.setting}, {_seeds(comparison)}, {tuning(comparison)}.",
+        f"On {comparison.setting}, {_seeds(comparison)}{_tuning(comparison)}.",
     ]
     if comparison.unfair:
         sentences.append(_unfair(comparison))
@@ -37,6 +37,7 @@ def conclusion(comparison: Comparison) -> str:
         )
     sentences += _single_epoch(comparison)
     sentences += _trust(comparison)
+    sentences += _as_trained(comparison)
     left_out = [trial for row in comparison.rows for trial in row.choice.left_out]
     if left_out:
         sentences.append(f"Left out, for want of seeds: {briefly(left_out)}.")
@@ -44,6 +45,11 @@ def conclusion(comparison: Comparison) -> str:
     if absent:
         sentences.append(f"Without any finished run: {briefly(absent)}.")
     return " ".join(sentences)
+
+
+def _tuning(comparison: Comparison) -> str:
+    """Say how losses were tuned; empty for models, of which that is not known."""
+    return f", {tuning(comparison)}" if comparison.noun == "loss" else ""
 
 
 def _fallen(comparison: Comparison) -> list[Row]:
@@ -99,13 +105,14 @@ def _unfair(comparison: Comparison) -> str:
 def _differences(comparison: Comparison) -> list[str]:
     """Sentences on differences to the baseline, and on losses that cannot be compared with it."""
     baseline = str(comparison.baseline)
+    example = " (seed=0,1,2,3,4)" if comparison.noun == "loss" else ""
     contrasts = [contrast for contrast in comparison.contrasts if not contrast.same]
     if not contrasts:
         sentences = []
     elif all(contrast.difference.n < 2 for contrast in contrasts):
         sentences = [
-            "With one seed a difference between losses cannot be told from a difference between "
-            "seeds; five seeds are a start (seed=0,1,2,3,4)."
+            f"With one seed a difference between {comparison.nouns} cannot be told from a "
+            f"difference between seeds; five seeds are a start{example}."
         ]
     else:
         sentences = _verdicts(comparison, contrasts, baseline)
@@ -118,17 +125,18 @@ def _differences(comparison: Comparison) -> list[str]:
 
 def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: str) -> list[str]:
     """Sentences on what the primary and the secondary metrics decide, and on what is undecided."""
-    primary = comparison.options.primary
+    primary, noun = comparison.options.primary, comparison.noun
     groups = {
         key: [contrast for contrast in contrasts if contrast.yardstick.key == key]
-        for key in quoted(primary)
+        for key in comparison.options.quoted
     }
     name = by_key(comparison.options.yardsticks)[primary].name
     first = _decided(groups[primary], baseline) or "nothing is decided"
-    at = "" if comparison.is_tuned or comparison.confounded else "at this setting, "
+    any_setting = comparison.is_tuned or comparison.confounded or noun != "loss"
+    at = "" if any_setting else "at this setting, "
     sentences = [_capital(f"{at}in {name}, the primary metric, {first}.")]
     if not groups[primary]:
-        sentences = [f"No loss is judged by {name}, the primary metric, which these runs lack."]
+        sentences = [f"No {noun} is judged by {name}, the primary metric, which these runs lack."]
     lacking = {contrast.label for contrast in contrasts} - {
         contrast.label for contrast in groups[primary]
     }
@@ -148,8 +156,8 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
         sentences.append(f"Inconclusive with these seeds: {undecided}.")
     sentences += still_open(comparison)
     if every and not any(contrast.verdict == "better" for contrast in every):
-        sentences.append(f"So no loss is shown to be better than {baseline}.")
-    if undecided and comparison.sequential is None:
+        sentences.append(f"So no {noun} is shown to be better than {baseline}.")
+    if undecided and comparison.sequential is None and noun == "loss":
         sentences.append(
             "How many seeds would show 0.3 points of top-1: the same command with --power 0.3."
         )
@@ -221,11 +229,22 @@ def _trust(comparison: Comparison) -> list[str]:
         miscalibrated = {label: word for label, word in verdicts.items() if word != CALIBRATED}
         if not miscalibrated:
             n = comparison.runs[0].n_test
-            sentences.append(f"{when}, no loss is shown to be miscalibrated by these {n:,} images.")
+            images = "images" if comparison.noun == "loss" else "examples"
+            sentences.append(
+                f"{when}, no {comparison.noun} is shown to be miscalibrated by these {n:,} "
+                f"{images}."
+            )
         else:
             calibrated = [label for label in verdicts if label not in miscalibrated]
             sentences.append(f"{when}, {_miscalibrated(miscalibrated)}{_others(calibrated)}.")
     return sentences
+
+
+def _as_trained(comparison: Comparison) -> list[str]:
+    """Say that models are compared as trained only, where no outputs on calib were given."""
+    if comparison.noun == "loss" or "test_ts/nll" in comparison.options.quoted:
+        return []
+    return ["As trained only: without outputs on calib no temperature is fitted."]
 
 
 def _miscalibrated(words: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.over_tasks import Against, over_tasks
+from xent_bench.comparison.row import Row
 from xent_bench.comparison.spent import epochs_trained, state_of
 from xent_bench.comparison.tasks import select_tasks
 from xent_bench.report import comparison_tables
@@ -22,20 +23,16 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         for column, value in _columns(contrast).items()
     }
     columns = list(dict.fromkeys(column for _, column in differences))
-    searched = search_records(comparison)
+    searched = search_records(comparison) if comparison.noun == "loss" else {}
     return [
         {
             "experiment": comparison.experiment,
             "setting": comparison.setting,
-            "loss": row.trial.loss,
+            comparison.noun: row.trial.loss,
             **row.trial.varied,
             "n": row.n,
-            "begun": row.choice.begun,
-            "trials": row.trials,
-            "reported": " ".join(run.tags.get("key", run.name) for run in row.runs),
-            "seconds": row.seconds,
-            "examples_per_second": row.examples_per_second,
         }
+        | (_of_runs(row) if comparison.noun == "loss" else {})
         | {
             column: value
             for key, estimate in row.estimates.items()
@@ -51,6 +48,17 @@ def losses(comparison: Comparison) -> list[dict[str, Any]]:
         | searched.get(row.label, {})
         for row in comparison.rows
     ]
+
+
+def _of_runs(row: Row) -> dict[str, Any]:
+    """Columns of a loss's runs, which models that are given by their predictions do not have."""
+    return {
+        "begun": row.choice.begun,
+        "trials": row.trials,
+        "reported": " ".join(run.tags.get("key", run.name) for run in row.runs),
+        "seconds": row.seconds,
+        "examples_per_second": row.examples_per_second,
+    }
 
 
 def trials(comparison: Comparison) -> list[dict[str, Any]]:

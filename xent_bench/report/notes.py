@@ -41,6 +41,21 @@ def facts(comparison: Comparison) -> list[str]:
     ]
 
 
+def model_facts(comparison: Comparison) -> list[str]:
+    """Notes beside a comparison of models, of which nothing is known but their predictions."""
+    rows = comparison.rows
+    lacking = [f"Metrics that not every net has, and so left out: {_absent(row)}." for row in rows]
+    images = (
+        _other_images(rows).replace("All runs have", "All nets have").replace("image", "example")
+    )
+    return [
+        *[line for line, row in zip(lacking, rows, strict=True) if _absent(row)],
+        *[images] * bool(images),
+        *_holes(rows),
+        *_flips(comparison),
+    ]
+
+
 def warnings(comparison: Comparison) -> list[str]:
     """Warnings that limit a comparison: failed runs, missing metrics, runs of different origin."""
     notes = []
@@ -102,22 +117,25 @@ def _absent(row: Row) -> str:
 def legend(comparison: Comparison) -> list[str]:
     """Notes on how to read the marks and columns of the table of means."""
     rows = [row for row in comparison.rows if row.n]
+    noun, nouns = comparison.noun, comparison.nouns
     notes = []
     if not comparison.unranked and sum(row.n > 1 for row in rows) > 1:
         notes.append(
             "* or bold: the best mean; ≈: not shown to differ from it (paired over the seeds that "
-            "most losses have, Holm over all pairs of losses); unmarked beside a best one: shown "
-            "to be worse, or without those seeds. This tests one column; verdicts are corrected "
-            "over more. A column without either mark: no loss is shown to differ from the best."
+            f"most {nouns} have, Holm over all pairs of {nouns}); unmarked beside a best one: "
+            "shown to be worse, or without those seeds. This tests one column; verdicts are "
+            f"corrected over more. A column without either mark: no {noun} is shown to differ from "
+            "the best."
         )
     if any(row.n > 1 for row in rows):
         wider = ", wider for a loss that was tuned" * comparison.is_tuned
         adjusted = ADJUSTED * (comparison.field.boundary is not None)
         notes.append(f"±: 95 % interval, Student's t over n seeds{wider}{adjusted}.")
-    notes.append(f"scaled: {_maps(rows)}, T fitted on calib.{_order(comparison)}")
+    if any("test_ts/nll" in row.estimates for row in rows):
+        notes.append(f"scaled: {_maps(rows)}, T fitted on calib.{_order(comparison)}")
     notes.append(
         "ECE: ↑ over-confident, ↓ under-confident, ↕ over-confident at some confidences and "
-        "under-confident at others, each in most runs and corrected over losses (Holm); ? runs "
+        f"under-confident at others, each in most runs and corrected over {nouns} (Holm); ? runs "
         "are miscalibrated in different ways; unmarked: not shown to differ from a calibrated net "
         "on this many images. The mark of a scaled ECE judges the recipe, with T fitted anew; "
         "xent-rescore judges one net with its T."

@@ -30,6 +30,13 @@ def parser() -> Parser:
         help="a folder with runs (runs), or an MLflow store: sqlite:///mlflow.db, http://...; "
         "of several, losses are also ranked over the tasks",
     )
+    add(
+        "--predictions",
+        nargs="+",
+        metavar="FILE",
+        help="compare models by these .npz of their predictions instead, of runs or your own with "
+        "logits and target; NAME=FILE,FILE: several seeds of a model",
+    )
     add("--experiment", metavar="NAME", help="compare only the runs of this experiment")
     add(
         "--tasks",

@@ -29,6 +29,7 @@ from xent_bench.report.class_size_tables import class_size_tables
 from xent_bench.report.comparison_tables import levels, trials
 from xent_bench.report.conclusion import conclusion
 from xent_bench.report.design_words import looks_table
+from xent_bench.report.model_tables import model_notes, shown_keys
 from xent_bench.report.notes import explanations, warnings
 from xent_bench.report.page_tables import (
     configurations,
@@ -57,13 +58,14 @@ def write_page(
     find_folder: Callable[[Run], Path] = folder_of,
     *,
     over_tasks: bool = False,
+    evidences: Sequence[Evidence] | None = None,
 ) -> None:
     """Write the page, so that the file is either complete or not there.
 
     `find_folder` returns the folder that holds the files of a run. `over_tasks` also ranks the
-    losses over all comparisons.
+    losses over all comparisons. `evidences`: see `page`.
     """
-    text = page(comparisons, find_folder, over_tasks=over_tasks)
+    text = page(comparisons, find_folder, over_tasks=over_tasks, evidences=evidences)
     part = file.with_name(f"{file.name}.part")
     part.write_text(text, encoding="utf-8")
     part.rename(file)
@@ -74,8 +76,14 @@ def page(
     find_folder: Callable[[Run], Path] = folder_of,
     *,
     over_tasks: bool = False,
+    evidences: Sequence[Evidence] | None = None,
 ) -> str:
-    """Build the HTML of one or more comparisons, one after another, below the ranks over tasks."""
+    """Build the HTML of one or more comparisons, one after another, below the ranks over tasks.
+
+    `evidences` is the data of the charts of each comparison; None: it is read from the runs.
+    """
+    if evidences is None:
+        evidences = [load_evidence(comparison, find_folder) for comparison in comparisons]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -84,15 +92,15 @@ def page(
     html = resources.files("xent_bench.report").joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(html).render(
         comparisons=[
-            _parts(comparison, load_evidence(comparison, find_folder), colours)
-            for comparison in comparisons
+            _parts(comparison, evidence, colours)
+            for comparison, evidence in zip(comparisons, evidences, strict=True)
         ],
         across=[
             {"tables": across_tables(conditions), "sentence": across_sentence(conditions)}
             for conditions in across(comparisons)
         ],
         tasks=_over_tasks(comparisons, colours) if over_tasks else None,
-        separated=separated([run for comparison in comparisons for run in comparison.runs]),
+        separated=separated([run for one in comparisons if one.noun == "loss" for run in one.runs]),
         plotly=Markup(get_plotlyjs()),
     )
 
@@ -113,30 +121,33 @@ def loss_colours(comparisons: Sequence[Comparison]) -> dict[str, str]:
 
 def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) -> dict[str, Any]:
     """Values of one comparison that the template shows."""
+    is_of_runs = comparison.noun == "loss"
     keys = [by.key for by in comparison.options.yardsticks]
     is_tried = len(comparison.trials) > len(comparison.rows)
     return {
         "title": f"{comparison.experiment}: {comparison.setting}",
-        "tuning": tuning(comparison),
+        "tuning": tuning(comparison) if is_of_runs else "",
         "conclusion": conclusion(comparison),
-        "warnings": warnings(comparison),
-        "levels": levels(comparison, keys),
-        "notes": [*explanations(comparison), *label_notes(comparison)],
+        "warnings": warnings(comparison) if is_of_runs else [],
+        "levels": levels(comparison, keys if is_of_runs else shown_keys(comparison, keys)),
+        "notes": [*explanations(comparison), *label_notes(comparison)]
+        if is_of_runs
+        else model_notes(comparison, in_brief=False),
         "contrasts": contrasts_table(comparison, evidence),
         "looks": looks_table(comparison),
         "truth": truth_table(comparison),
         "worst_group": worst_group_table(comparison),
         "class_size_tables": class_size_tables(comparison),
-        "ranks": ranks(comparison),
+        "ranks": ranks(comparison) if shown_keys(comparison, ["test_ts/nll"]) else None,
         "shift": shift_table(comparison),
         "foreign": foreign_in_full(comparison),
         "trials": trials(comparison) if is_tried else None,
         "search_tables": search_tables(comparison) if is_tried else [],
-        "costs": costs(comparison),
-        "configurations": configurations(comparison),
-        "images": images(comparison, evidence),
-        "origins": origins(comparison),
-        "commands": [(run.name, run.command) for run in comparison.runs],
+        "costs": costs(comparison) if is_of_runs else None,
+        "configurations": configurations(comparison) if is_of_runs else None,
+        "images": images(comparison, evidence) if is_of_runs else None,
+        "origins": origins(comparison) if is_of_runs else None,
+        "commands": [(run.name, run.command) for run in comparison.runs if run.command],
         "absent": evidence.absent,
         **_charts(comparison, evidence, colours),
     }

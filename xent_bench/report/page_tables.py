@@ -20,7 +20,7 @@ FURTHER_TAGS = ("mlflow", "data_sha256", "split_sha256")
 def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
     """Table of the differences to the baseline in full, one row for each loss and metric."""
     headings = [
-        *("loss", "metric", "difference", "± seeds", "± images", "pairs", "p (Holm)"),
+        *(comparison.noun, "metric", "difference", "± seeds", "± images", "pairs", "p (Holm)"),
         *("p of a tie", "effect size", "share better", "verdict"),
     ]
     rows = []
@@ -47,10 +47,10 @@ def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
         "± seeds: 95 % interval over seeds, Student's t. ± images: 95 % interval over test images, "
         "for the same nets. p: test of no difference; p of a tie: test of a difference larger than "
         f"a tie (TOST). Both are corrected by Holm: for {primary}, the primary metric, over the "
-        "losses; for the secondary metrics over losses and metrics. "
+        f"{comparison.nouns}; for the secondary metrics over {comparison.nouns} and metrics. "
         "Other metrics are shown and not judged. Effect size: Hedges' g of paired differences. "
-        "Share better: share of seeds with which the loss is better; ties count half. same: equal "
-        "weights, bit for bit."
+        f"Share better: share of seeds with which the {comparison.noun} is better; ties count "
+        "half. same: equal weights, bit for bit."
     ]
     if comparison.sequential is not None:
         notes.append(
@@ -80,7 +80,7 @@ def ranks(comparison: Comparison) -> Table | None:
     shown = " (both orders are significant, p < 0.05 corrected over all pairs)"
     flips = [f"{a} and {b}{shown * is_shown}" for a, b, is_shown in comparison.flips]
     notes = [
-        f"Pairs that change their order, the loss that is better as trained first: "
+        f"Pairs that change their order, the {comparison.noun} that is better as trained first: "
         f"{'; '.join(flips)}."
         if flips
         else "No pair changes its order."

@@ -1,14 +1,12 @@
-"""Picture of comparisons, as a file. This module computes no statistics."""
+"""Picture of comparisons, by Matplotlib. This module computes no statistics.
+
+No state of pyplot is used, so that a notebook's backend and figures are left alone.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # files only: no window, no display needed
-
-from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -21,16 +19,23 @@ from xent_bench.report.charts.critical_difference import height as ranks_height
 from xent_bench.report.plot_marginals import draw_marginals
 from xent_bench.report.task_tables import over_title, task_parts
 from xent_bench.runs.mixtures import origin_line
+from xent_bench.shown_figure import ShownFigure
 
 PANELS = (  # title, metric, factor from the metric to the number drawn
     ("top-1 error (%)", "top1", 100),
     ("NLL (nats)", "nll", 1),
     ("top-label ECE (%)", "ece", 100),
 )
+DPI = 110
 MARGINALS_HEIGHT = 2.8  # inches of a row of panels with hyper-parameters
 
 
 def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = False) -> None:
+    """Write the picture of the comparisons to a png, svg or pdf."""
+    picture(comparisons, over_tasks=over_tasks).savefig(file, dpi=DPI)
+
+
+def picture(comparisons: Sequence[Comparison], *, over_tasks: bool = False) -> Figure:
     """Draw a row of panels for each comparison, losses one below another; smaller is better.
 
     Below it are the scores on val against each hyper-parameter that a search has drawn, and, with
@@ -42,7 +47,7 @@ def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = Fa
         heights += [1.4 + 0.32 * len(comparison.rows), *[MARGINALS_HEIGHT] * _lines(by_key)]
     over = task_parts(comparisons).over if over_tasks else None
     inches = [sum(heights), *([ranks_height(over)] if over else [])]
-    figure = pyplot.figure(figsize=(10, sum(inches)), layout="constrained")
+    figure = ShownFigure(figsize=(10, sum(inches)), layout="constrained")
     upper: Figure | SubFigure = figure
     if over:
         upper, lower = figure.subfigures(2, 1, height_ratios=inches, squeeze=False)[:, 0]
@@ -62,10 +67,10 @@ def draw(comparisons: Sequence[Comparison], file: Path, *, over_tasks: bool = Fa
         draw_marginals(below, by_key, comparison)
     handles, labels = axes[0][1].get_legend_handles_labels()
     upper.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
-    origins = " ".join(dict.fromkeys(origin_line(comparison.runs) for comparison in comparisons))
+    of_runs = [comparison for comparison in comparisons if comparison.noun == "loss"]
+    origins = " ".join(dict.fromkeys(origin_line(comparison.runs) for comparison in of_runs))
     figure.supxlabel(origins, fontsize=7, x=0.01, ha="left")
-    figure.savefig(file, dpi=110)
-    pyplot.close(figure)
+    return figure
 
 
 def _draw_scores(axes: Sequence[Axes], comparison: Comparison) -> None:

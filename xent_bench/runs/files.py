@@ -21,11 +21,15 @@ PREDICTIONS = "predictions.npz"  # outputs, labels and ids of calib and test
 SHIFT = "shift.npz"  # outputs on corrupted images of test, where they were asked for
 FOREIGN = "foreign.npz"  # outputs on images of other sets, likewise
 CLASSES = "classes.csv"  # recalls, where classes of train differ in size
+CLASS_SCORES = (
+    "class_scores.csv"  # scores of every class, where xent-rescore RUN --classes was typed
+)
 PICTURES = "pictures"  # a folder
 RUN_ID = "mlflow_run_id"  # of the run in MLflow that mirrors the folder
 RESULT = "result.json"  # moved in when the run is done
 NET = "net.json"  # what the net was trained with, beside a result
 WEIGHTS = "weights.pt"  # with machine.save_weights
+MODEL = "mlflow_model"  # a folder: the calibrated net as an MLflow model, with machine.log_model
 LOCK = ".lock"  # held by the process that trains the run
 LOG = "log.txt"  # what a run of a sweep prints
 JOB = "slurm_job"  # the id of the SLURM job that the run was last given to

@@ -9,7 +9,15 @@ from xent_bench.metrics.reported import calibrators_in
 from xent_bench.metrics.shifts import FOREIGN as FOREIGN_KEYS
 from xent_bench.metrics.shifts import SHIFT as SHIFT_KEYS
 from xent_bench.runs.begun import load_begun, paused_epoch
-from xent_bench.runs.files import FOREIGN, RESULT, SHIFT, WEIGHTS, has_result, is_pending
+from xent_bench.runs.files import (
+    FOREIGN,
+    MODEL,
+    RESULT,
+    SHIFT,
+    WEIGHTS,
+    has_result,
+    is_pending,
+)
 from xent_bench.runs.result import load_run
 
 
@@ -21,6 +29,7 @@ class Asked(NamedTuple):
     offline: bool = True  # else MLflow is to have all of it
     shift: tuple[str, ...] = ()  # corruptions under which test is to be scored, as 'fog/3'
     foreign: tuple[str, ...] = ()  # names of foreign sets
+    model: bool = False  # as an MLflow model
     pause_after: int | None = None  # an epoch to pause after; the other requests then wait
 
 
@@ -32,6 +41,7 @@ class Lack(Flag):
     WEIGHTS = auto()
     SHIFT = auto()  # scores under a corruption
     FOREIGN = auto()  # scores on a foreign set
+    MODEL = auto()  # the MLflow model
     UPLOAD = auto()  # MLflow may lack something of the folder
 
 
@@ -51,8 +61,7 @@ def lacking(folder: Path, asked: Asked) -> Lack:
         return Lack.RESULT
     if asked.calibrator not in calibrators_in(metrics):
         lacks |= Lack.CALIBRATOR
-    if asked.weights and not (folder / WEIGHTS).exists():
-        lacks |= Lack.WEIGHTS
+    lacks |= _files_lacking(folder, asked)
     # the scores, and the outputs from which they can be computed again
     scores = {f"{SHIFT_KEYS}/{condition}/top1" for condition in asked.shift}
     if asked.shift and not (scores <= metrics.keys() and (folder / SHIFT).exists()):
@@ -75,3 +84,13 @@ def has_ended(folder: Path, pause_after: int | None) -> bool:
     except DataError:  # nothing began, or the record of it is damaged
         return False
     return epoch is not None and epoch >= pause_after
+
+
+def _files_lacking(folder: Path, asked: Asked) -> Lack:
+    """The parts that lie in the folder under a name of their own, and are not there."""
+    lacks = Lack(0)
+    if asked.weights and not (folder / WEIGHTS).exists():
+        lacks |= Lack.WEIGHTS
+    if asked.model and not (folder / MODEL).exists():
+        lacks |= Lack.MODEL
+    return lacks

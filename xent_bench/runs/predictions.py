@@ -117,7 +117,7 @@ def load(file: Path) -> Predictions:
     imported already declares.
     """
     try:
-        with _archive(file) as stored:
+        with opened_archive(file) as stored:
             calib, test = (
                 predicted(split, *_checked(split, *(stored[f"{split}_{name}"] for name in ARRAYS)))
                 for split in ("calib", "test")
@@ -160,8 +160,8 @@ def _subgroups(stored: Any) -> Subgroups:
 
 
 @contextmanager
-def _archive(file: Path) -> Iterator[Any]:
-    """Open an .npz, of arrays alone."""
+def opened_archive(file: Path) -> Iterator[Any]:
+    """Open an .npz of arrays alone, whose headers ask for no more than it holds."""
     if file.exists() and not file.is_file():
         raise ValueError("expected a file, got a folder, a pipe or a device")
     with file.open("rb") as opened:

@@ -28,6 +28,7 @@ PARTS = {
     Lack.WEIGHTS: "weights",
     Lack.SHIFT: "scores under shift",
     Lack.FOREIGN: "scores on foreign images",
+    Lack.MODEL: "MLflow model",
 }
 MARKS = (RESULT, BEGUN)  # a folder with one of these is a run's
 

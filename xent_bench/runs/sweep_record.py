@@ -32,12 +32,14 @@ class Planned(NamedTuple):
     shift: tuple[str, ...] = ()  # corruptions at severities
     foreign: tuple[str, ...] = ()  # names of foreign sets
     pause_after: int | None = None  # the epoch after which it pauses
+    model: bool = False  # as an MLflow model
 
     @property
     def asked(self) -> Asked:
         """Requests to the run beside its training."""
         return Asked(
             *(self.calibrator, self.weights, self.offline, self.shift, self.foreign),
+            model=self.model,
             pause_after=self.pause_after,
         )
 
@@ -163,6 +165,7 @@ def _read(
     shift: Any = (),
     foreign: Any = (),
     pause_after: Any = None,
+    model: Any = False,
 ) -> Planned:
     PREFIXES[calibrator]  # a KeyError: it was edited
     if not isinstance(pause_after, int | None):
@@ -174,4 +177,5 @@ def _read(
         shift=tuple(map(str, shift)),
         foreign=tuple(map(str, foreign)),
         pause_after=pause_after,
+        model=bool(model),
     )

@@ -207,6 +207,7 @@ def planned_run(
         further.conditions,
         tuple(further.foreign),
         pause_after(run),
+        bool(run.machine.log_model),
     )
 
 

@@ -15,6 +15,7 @@ from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import Unfinished, load_begun
 from xent_bench.runs.files import AT_START, PICTURES
 from xent_bench.runs.result import mlflow_run_id
+from xent_bench.tracking.logged_model import load_model, model_differences
 from xent_bench.tracking.mirror import OUT_OF_REACH, Contents, artifact_place, contents, is_same
 from xent_bench.tracking.own_run import KEY, PAGE, SUPERSEDED, USER
 from xent_bench.tracking.reach import one_line
@@ -79,6 +80,10 @@ def differences(folder: Path, stored: Stored, *, whole: bool = False) -> list[st
     if run is None:
         return [] if _is_superseded(folder, stored) else ["the run"]
     lacks = _of_run(run, begun, wanted) + _twins(run, begun, stored)
+    model = load_model(folder, wanted.points) if wanted.status == "FINISHED" else None
+    if model is not None and stored.client is not None:
+        ids = (run.info.experiment_id, run.info.run_id)
+        lacks += model_differences(stored.client, *ids, model, whole=whole)
     if whole and stored.client is not None:
         lacks += _of_curves(stored.client, run, wanted)
         lacks += _of_files(stored.client, run, folder, wanted)

@@ -3,21 +3,20 @@
 No torch, no Lightning: what a killed process left is sent by another.
 """
 
-import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sqlalchemy.exc import SQLAlchemyError
 
 from xent_bench.runs.begun import Unfinished, is_paused, load_begun, was_stopped
 from xent_bench.runs.curves import WRITTEN, Curves
-from xent_bench.runs.data_account import DataAccount, account_rows, load_account
+from xent_bench.runs.data_account import load_account
 from xent_bench.runs.files import (
     AT_START,
     BEGUN,
@@ -31,6 +30,8 @@ from xent_bench.runs.files import (
     clear_pending,
 )
 from xent_bench.runs.result import Run, load_run
+from xent_bench.tracking.dataset import dataset_input
+from xent_bench.tracking.logged_model import load_model, send_model
 from xent_bench.tracking.own_run import LONGEST_TAG, OwnRun, own_run, put_away_others
 from xent_bench.tracking.store import open_store, points
 
@@ -38,7 +39,6 @@ OUT_OF_REACH = (MlflowException, OSError, SQLAlchemyError)
 SEND_INTERVAL = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
 LONGEST_REASON = 5000  # characters
 FAILURE, PAUSED = ENDINGS = ("failure", "paused")  # tags with the reason of a run without a result
-LONGEST_NAME, DIGEST, LONGEST_PROFILE = 500, 36, 100_000  # characters of a data set in MLflow
 
 
 class Mirror:
@@ -158,22 +158,6 @@ def open_mirror(uri: str, folder: Path, begun: Unfinished) -> Mirror:
     return mirror
 
 
-def dataset_input(
-    account: DataAccount, params: Mapping[str, Any], tags: Mapping[str, str]
-) -> DatasetInput:
-    """The images of a run as MLflow shows them: named, by their hash, with what is counted."""
-    data = str(params.get("data"))
-    dataset = Dataset(
-        name=data[:LONGEST_NAME],
-        digest=tags.get("data_sha256", "")[:DIGEST],
-        source_type="xent_bench",
-        source=json.dumps({"folder": account.folder} if account.folder else {"data": data}),
-        profile=json.dumps(dict(account_rows(data, account)))[:LONGEST_PROFILE],
-    )
-    context = InputTag("mlflow.data.context", ", ".join(account.splits))
-    return DatasetInput(dataset, [context])
-
-
 class Contents(NamedTuple):
     """Everything that MLflow has of a run folder in the end."""
 
@@ -221,6 +205,8 @@ def catch_up(mirror: Mirror, folder: Path) -> str:
             mirror.send_file(file)
     for picture in whole.pictures:
         mirror.send_file(picture, PICTURES)
+    if whole.status == "FINISHED" and (model := load_model(folder, whole.points)) is not None:
+        send_model(mirror.client, mirror.run.experiment_id, mirror.id, model)
     mirror.end(whole)
     if whole.status == "FINISHED":
         put_away_others(mirror.client, mirror.run, folder, whole.ended)

@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 OURS = "mlflow"  # the folder of artifacts beside the runs of an experiment
+# columns of addresses: of what belongs to an experiment, and of versions of registered models
+OF_EXPERIMENT = (("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+OF_VERSION = ("source", "storage_location")
 
 
 class Move(NamedTuple):
@@ -76,10 +79,20 @@ def _change(base: sqlite3.Connection, move: Move) -> None:
         "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
         (move.new, move.experiment_id),
     )
+    for table, column in OF_EXPERIMENT:
+        _replace_start(base, table, column, move, " AND experiment_id = ?", move.experiment_id)
+    for column in OF_VERSION:  # versions of the registry belong to no experiment
+        _replace_start(base, "model_versions", column, move)
+
+
+def _replace_start(
+    base: sqlite3.Connection, table: str, column: str, move: Move, where: str = "", *values: Any
+) -> None:
+    """Let the addresses in a column that lie below the old folder lie below the new one."""
     base.execute(
-        "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?)"
-        " WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
-        (move.new, len(move.old) + 1, move.experiment_id, len(move.old) + 1, move.old + "/"),
+        f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+        f" WHERE substr({column}, 1, ?) = ?{where}",
+        (move.new, len(move.old) + 1, len(move.old) + 1, move.old + "/", *values),
     )
 
 

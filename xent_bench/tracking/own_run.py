@@ -19,6 +19,7 @@ from xent_bench.runs.files import RUN_ID
 from xent_bench.runs.reading import read_text
 from xent_bench.runs.result import mlflow_run_id
 from xent_bench.runs.whole_files import write_lasting
+from xent_bench.tracking.models_of_run import put_away_models
 
 OWNER = "mlflow_owner"
 KEY, PLACE, SUPERSEDED = "key", "folder", "superseded_by"  # tags
@@ -111,14 +112,15 @@ def put_away_others(client: MlflowClient, run: OwnRun, folder: Path, ended: floa
             stored.data.tags.get(PLACE) != place_of(folder)
         )
         if stored.info.run_id != last and not is_alive:
-            put_away(client, stored.info.run_id, last)
+            put_away(client, run.experiment_id, stored.info.run_id, last)
     if last != run.id:
-        put_away(client, run.id, last)
+        put_away(client, run.experiment_id, run.id, last)
 
 
-def put_away(client: MlflowClient, run_id: str, by: str) -> None:
+def put_away(client: MlflowClient, experiment_id: str, run_id: str, by: str) -> None:
     """Delete a run, which MLflow's UI can restore, and note the run that replaces it."""
     client.set_tag(run_id, SUPERSEDED, by)
+    put_away_models(client, experiment_id, run_id)
     client.delete_run(run_id)
 
 

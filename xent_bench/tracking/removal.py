@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.begun import load_begun
+from xent_bench.runs.files import MODEL, set_pending
 from xent_bench.runs.result import mlflow_run_id
 from xent_bench.tracking.reach import complaint, one_line, store_if_begun_there, store_if_configured
 
@@ -25,8 +26,14 @@ def delete_in_mlflow(folder: Path) -> bool:
 
 
 def restore_in_mlflow(folder: Path) -> bool:
-    """Restore the folder's run in MLflow. False if it has none; Unavailable without the store."""
-    return _change(folder, to="active")
+    """Restore the folder's run in MLflow. False if it has none; Unavailable without the store.
+
+    MLflow cannot restore its model: the folder is marked, so that xent-sync sends it again.
+    """
+    is_restored = _change(folder, to="active")
+    if is_restored and (folder / MODEL).exists():
+        set_pending(folder)
+    return is_restored
 
 
 def _change(folder: Path, to: str) -> bool:
@@ -36,6 +43,7 @@ def _change(folder: Path, to: str) -> bool:
     uri = store_if_begun_there(folder)
     from mlflow.exceptions import MlflowException  # MLflow takes seconds
 
+    from xent_bench.tracking.models_of_run import put_away_models
     from xent_bench.tracking.store import existing_store
 
     client = existing_store(uri)
@@ -44,6 +52,8 @@ def _change(folder: Path, to: str) -> bool:
         # a folder of somebody else's may name any run of the store
         if stored.data.tags.get("key", "") != _key(folder):
             return False
+        if to == "deleted":  # the models first: a deleted run is not looked for again
+            put_away_models(client, stored.info.experiment_id, run_id)
         if stored.info.lifecycle_stage != to:
             (client.delete_run if to == "deleted" else client.restore_run)(run_id)
     except MlflowException as error:

@@ -11,6 +11,9 @@ from xent_bench.tracking.again import again_if_cut
 HARMLESS = (
     *("get_run", "search_runs", "get_experiment_by_name", "get_metric_history", "list_artifacts"),
     *("log_batch", "log_artifact", "set_terminated", "update_run", "set_tag", "set_experiment_tag"),
+    *("search_logged_models", "list_logged_model_artifacts", "log_model_artifact"),
+    *("set_logged_model_tags", "finalize_logged_model", "delete_logged_model"),
+    *("search_model_versions", "set_registered_model_alias"),
 )
 
 

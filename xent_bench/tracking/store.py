@@ -1,15 +1,10 @@
 """The store in which MLflow keeps the runs: how it is opened, and safely created."""
 
-import os
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each run
-# The default hangs for minutes, and a request that is retried unseen may create a run twice
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+from xent_bench.tracking import quiet_mlflow  # noqa: F401, I001  before MLflow is imported
 
 import logging
 import math
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing

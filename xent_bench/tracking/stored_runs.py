@@ -35,15 +35,32 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
 
     A ValueError if there is no finished run; Unavailable if there is no such store.
     """
+    runs, unfinished, names = _loaded(uri, experiment)
+    if not runs:
+        shown = masked_address(uri)
+        where = f"experiment {experiment} of {shown}" if experiment else shown
+        experiments = ", ".join(sorted(names))
+        raise ValueError(f"no finished run in {where}; experiments there: {experiments}")
+    return runs, unfinished
+
+
+def stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[Unfinished]]:
+    """Load the runs as `load_stored_runs` does; both lists are empty if there are none."""
+    runs, unfinished, _ = _loaded(uri, experiment)
+    return runs, unfinished
+
+
+def _loaded(uri: str, experiment: str | None) -> tuple[list[Run], list[Unfinished], list[str]]:
+    """Finished runs, unfinished ones, and the names of all experiments of the store."""
     client = existing_store(uri)
     try:
         names = {str(entry.experiment_id): entry.name for entry in client.search_experiments()}
         ids = [key for key, name in names.items() if experiment in (None, name)]
-        stored_runs = _search(client, ids) if ids else []
+        stored_in = _search(client, ids) if ids else []
     except Exception as error:  # MLflow's, or that of the database below it
         raise Unavailable(one_line(uri, error)) from error
     runs, unfinished = {}, {}
-    for stored in reversed(stored_runs):  # the oldest first: a newer one overwrites it
+    for stored in reversed(stored_in):  # the oldest first: a newer one overwrites it
         if "key" not in stored.data.tags:  # somebody else's, who has a parameter of this name
             continue
         name = names[str(stored.info.experiment_id)]
@@ -52,12 +69,8 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
             runs[key] = _run(stored, name)
         else:
             unfinished[key] = _unfinished(stored, name, client)
-    if not runs:
-        shown = masked_address(uri)
-        where = f"experiment {experiment} of {shown}" if experiment else shown
-        experiments = ", ".join(sorted(names.values()))
-        raise ValueError(f"no finished run in {where}; experiments there: {experiments}")
-    return list(runs.values()), [run for key, run in unfinished.items() if key not in runs]
+    without_result = [run for key, run in unfinished.items() if key not in runs]
+    return list(runs.values()), without_result, list(names.values())
 
 
 def fetch(run: Run, uri: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ images are given in the same order.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from xent_bench.trained_net.record import NetRecord, load_record
 from xent_bench.trained_net.weights import load_weights, weights_sha256
 
 File: TypeAlias = str | os.PathLike[str]
+ReadWeights: TypeAlias = Callable[[], tuple[dict[str, Tensor], Path]]
 
 
 @dataclass(frozen=True)
@@ -154,13 +155,24 @@ def load(folder: File, *, device: str | None = None) -> TrainedNet:
     """
     folder = Path(folder)
     record = load_record(folder)
-    net = _build(record, folder)
-    weights, file = load_weights(folder)
+    return assembled(record, folder / NET, lambda: load_weights(folder), device=device)
+
+
+def assembled(
+    record: NetRecord, source: Path, read_weights: ReadWeights, *, device: str | None = None
+) -> TrainedNet:
+    """Build the net of a record, and give it its weights; `source` is the file of the record.
+
+    `read_weights` is called when the net is built, and returns the weights with their file. Errors
+    and device are as for `load`; no code is taken from the folder of `source`.
+    """
+    net = _build(record, source)
+    weights, file = read_weights()
     try:
         net.load_state_dict(weights)
     except Exception as error:  # other code, or another file
         reason = " ".join(str(error).split())[:300]
-        raise DataError(f"{file} does not fit the net of {folder / NET}: {reason}") from error
+        raise DataError(f"{file} does not fit the net of {source}: {reason}") from error
     actual = weights_sha256(net)
     if actual != record.weights_sha256:
         expected = record.weights_sha256
@@ -168,24 +180,24 @@ def load(folder: File, *, device: str | None = None) -> TrainedNet:
             f"{file}: expected the weights that were tested, of SHA-256 {expected}, got {actual}"
         )
     try:
-        link = build_link(record, folder)
+        link = build_link(record, source.parent)
     except ValueError as error:
-        raise DataError(f"cannot use {folder / NET}: {_one_line(error)}") from error
+        raise DataError(f"cannot use {source}: {_one_line(error)}") from error
     default = "cuda" if record.device == "cuda" and torch.cuda.is_available() else "cpu"
     used = torch.device(device or default)
     net = net.to(memory_format=torch.channels_last).to(used).eval()
     return TrainedNet(net, record, link, used)
 
 
-def _build(record: NetRecord, folder: Path) -> nn.Module:
+def _build(record: NetRecord, source: Path) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then overwritten
         try:
-            net = build_model(record, folder)
+            net = build_model(record, source.parent)
         except Exception as error:  # a user's model may raise anything
-            raise DataError(f"cannot use {folder / NET}: {_one_line(error)}") from error
+            raise DataError(f"cannot use {source}: {_one_line(error)}") from error
     if not isinstance(net, nn.Module):
         got = type(net).__name__
-        raise DataError(f"cannot use {folder / NET}: expected its model to be a net, got {got}")
+        raise DataError(f"cannot use {source}: expected its model to be a net, got {got}")
     return net
 
 

@@ -133,24 +133,39 @@ def save_record(record: NetRecord, folder: Path) -> None:
 
 def load_record(folder: Path) -> NetRecord:
     """Read a folder's `net.json`. A DataError of one line where it is missing or damaged."""
-    from pydantic import TypeAdapter, ValidationError  # takes half a second, for readers only
-
     file = folder / NET
     try:
-        record = TypeAdapter(NetRecord).validate_json(read_bytes(file, LARGEST_CONFIG), strict=True)
-        _check(record)
+        content = read_bytes(file, LARGEST_CONFIG)
+        record = parsed_record(content, str(file))
         read_sealed(file)  # its checksum
     except FileNotFoundError:
         raise DataError(
             f"expected a net's record, got no {file}; a run has it when it has finished"
         ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        reason = f"{place}: {first['msg']}" if place else first["msg"]
-        raise DataError(f"cannot read {file}: {reason}") from None
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
+    return record
+
+
+def parsed_record(content: str | bytes, place: str) -> NetRecord:
+    """Read the JSON of a record, from the file that `place` names.
+
+    A DataError of one line where it is damaged, or contradicts itself.
+    """
+    from pydantic import TypeAdapter, ValidationError  # takes half a second, for readers only
+
+    try:
+        record = TypeAdapter(NetRecord).validate_json(content, strict=True)
+        _check(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        reason = f"{key}: {first['msg']}" if key else first["msg"]
+        raise DataError(f"cannot read {place}: {reason}") from None
+    except ValueError as error:
+        raise DataError(f"cannot read {place}: {error}") from error
     return record
 
 

@@ -35,6 +35,7 @@ from xent_bench.shift.refusals import refuse_unfit
 from xent_bench.training.best_epoch import best_epoch, check_metric
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.decoders_of import decoders_of
+from xent_bench.training.exported_link import refuse_unfit_link
 from xent_bench.training.nets_of_images import refuse_convolutions, refused_for_vectors
 from xent_bench.training.noise_curves import noise_curves
 from xent_bench.training.origin import code_of_parts
@@ -88,6 +89,8 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     device = trainer.strategy.root_device
     loaders = build_loaders(config, parts, data, splits, device, share)
     classifier, flops, line = build_classifier(config, parts, data, splits, loaders)
+    if config.machine.log_model:
+        refuse_unfit_link(classifier.link, len(data.classes))
     use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
     return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code, line)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from xent_bench.config.schema import Calibrator, TrainingTarget
+from xent_bench.config.calibrators import Calibrator
+from xent_bench.config.schema import TrainingTarget
 from xent_bench.data.image_set import ImageSet
 from xent_bench.evaluation.classes_file import write_classes
 from xent_bench.evaluation.draw import draw_pictures
@@ -79,6 +80,10 @@ def finish(
         examples_per_second=speed,
     )
     save_run(result, folder)  # done: what follows is MLflow's
+    if config.machine.log_model:
+        from xent_bench.export.mlflow_model import keep_model  # MLflow's part takes seconds
+
+        keep_model(folder)
 
 
 def _subgroups(data: ImageSet, calib: Predicted, test: Predicted) -> Subgroups | None:

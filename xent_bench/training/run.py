@@ -117,6 +117,7 @@ def _complete(folder: Path, config: DictConfig, *, offline: bool) -> None:
         *(config.calibrator.name, config.machine.save_weights, offline),
         shift=further.conditions,
         foreign=tuple(further.foreign),
+        model=config.machine.log_model,
     )
     refuse_other_images(further, load_run(folder / RESULT).tags)
     lacks = lacking(folder, asked)
@@ -130,13 +131,23 @@ def _complete(folder: Path, config: DictConfig, *, offline: bool) -> None:
         rescored = rescore(folder, [asked.calibrator], offline=config.machine.offline)
         if rescored.changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
+    _add_files(folder, lacks)
+    if Lack.UPLOAD in lacking(folder, asked):  # also of what has just been added
+        send_if_pending(folder, config.machine.tracking)
+
+
+def _add_files(folder: Path, lacks: Lack) -> None:
+    """Write the files that the folder lacks of its net, and mark it: MLflow lacks them too."""
+    if lacks & (Lack.WEIGHTS | Lack.MODEL):
+        set_pending(folder)
     if Lack.WEIGHTS in lacks:
         from xent_bench.trained_net.weights import save_weights  # PyTorch takes seconds
 
-        set_pending(folder)
         save_weights(folder)
-    if Lack.UPLOAD in lacking(folder, asked):  # also of what has just been added
-        send_if_pending(folder, config.machine.tracking)
+    if Lack.MODEL in lacks:
+        from xent_bench.export.mlflow_model import keep_model  # likewise
+
+        keep_model(folder)
 
 
 def _declare_link(config: DictConfig) -> None:

@@ -6,7 +6,7 @@ from plotly.subplots import make_subplots
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence
-from xent_bench.comparison.yardsticks import Yardstick, by_key, quoted
+from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.report.charts.style import GREY, LIGHT, Colours, styled
 
 
@@ -18,7 +18,7 @@ def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.F
     compared = {contrast.label for contrast in contrasts}
     order = [row.label for row in comparison.rows if row.label in compared]
     yardsticks = by_key(comparison.options.yardsticks)
-    keys = quoted(comparison.options.primary)
+    keys = comparison.options.quoted
     titles = [_axis(yardsticks[key]) for key in keys]
     figure = make_subplots(1, len(keys), shared_yaxes=True, subplot_titles=titles)
     for column, key in enumerate(keys, 1):

@@ -1,0 +1,1 @@
+"""Trained nets as one file for other programs: from pixels to calibrated probabilities."""

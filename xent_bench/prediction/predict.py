@@ -1,0 +1,258 @@
+"""The flow of a prediction: which images, with which net, what is said beside the rows."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xent_bench.arrays import LogProbabilities, Outputs, Target
+from xent_bench.comparison.best_run import best_of, best_run, is_run, seeds_of, why
+from xent_bench.comparison.trials import seed_of
+from xent_bench.prediction.abstention import Abstention, abstention, abstention_lines
+from xent_bench.prediction.conformal import conformal_lines, fit_conformal
+from xent_bench.prediction.drawn_labels import draw_lines, one_class_each
+from xent_bench.prediction.ensemble import Ensemble, ensemble, scores_table
+from xent_bench.prediction.image_list import image_list, left_out_line
+from xent_bench.prediction.options import Options
+from xent_bench.prediction.pictures import Batch, Reader, decoded
+from xent_bench.prediction.predictor import (
+    OneNet,
+    Predictor,
+    one_net,
+    scored,
+    stored_predictions,
+    version_lines,
+)
+from xent_bench.prediction.rows import Names, Row, Wanted, rows_of, without_infinities
+from xent_bench.prediction.sets import (
+    Asked,
+    of_choice,
+    of_features,
+    of_split,
+    refuse_images_for_features,
+)
+from xent_bench.prediction.written import JsonWriter, TableWriter, Writer, csv_writer, say
+
+PROGRESS = 30.0  # seconds between two lines of progress
+
+
+class Basis(NamedTuple):
+    """Images on which the net was not trained, by which is told what may be expected."""
+
+    split: str  # what they are called
+    log_p: LogProbabilities
+    u: Outputs | None  # what the temperature divides; None for an ensemble
+    target: Target
+
+
+def predict(place: Path, options: Options) -> int:
+    """Predict the images, write the rows, and return how many images could not be predicted.
+
+    DataError, UsageError or Unavailable, of one line each, before the first row; what is wrong with
+    an image is said in its row.
+    """
+    predictor, folder = _predictor(place, options)
+    record = predictor.record
+    source = _source(options, folder, predictor)
+    basis = _basis(predictor, folder, options)
+    labels = None if basis is None else one_class_each(basis.target)
+    conformal = shown = None
+    if options.coverage is not None and basis is not None and basis.u is not None:
+        assert labels is not None
+        conformal = fit_conformal(basis.u, labels, options.coverage)
+    if options.abstain is not None and basis is not None and labels is not None:
+        shown = _abstention(basis, labels, predictor, options.abstain)
+    wanted = Wanted(min(options.top, len(record.classes)), conformal, options.abstain)
+    to_error = options.csv is not None or options.is_json
+    say(version_lines(record), to_error=True)
+    tally = Tally()
+    with _writer(options, wanted) as writer:
+        for batch in source.batches():
+            rows = list(_rows(batch, predictor, record.classes, wanted, tally, source.target))
+            writer.write(rows)
+            tally.count(rows)
+        writer.finish()
+    lines = [*source.lines(), *tally.lines(source.target)]
+    if conformal is not None:
+        lines += conformal_lines(conformal)
+    if shown is not None:
+        lines += abstention_lines(shown)
+    elif options.abstain is not None:
+        lines.append("No image is left by which errors at this confidence could be told.")
+    if basis is not None:
+        lines += draw_lines(basis.target)
+    say([*lines, *tally.complaint()], to_error=to_error)
+    return tally.errors
+
+
+def _predictor(place: Path, options: Options) -> tuple[Predictor, Path]:
+    """The net or the ensemble, and the folder of its run; of an ensemble that of the first."""
+    if not options.is_ensemble:
+        folder = best_run(place)
+        if sentence := why(place):
+            print(sentence, file=sys.stderr)
+        return one_net(folder, device=options.device, is_raw=options.is_raw), folder
+    members = seeds_of(place) if is_run(place) else best_of(place).members
+    if sentence := why(place):
+        print(sentence, file=sys.stderr)
+    together = ensemble(members, options.device)
+    say([together.line], to_error=True)
+    from xent_bench.tables import print_table
+
+    if options.csv is None and not options.is_json:
+        print_table(scores_table(together, [seed_of(run) for run in members]))
+    else:
+        table = scores_table(together, [seed_of(run) for run in members])
+        say([_as_line(table.headings, row) for row in table.rows], to_error=True)
+    return together, together.folders[0]
+
+
+def _as_line(headings: Sequence[str], row: Sequence[str]) -> str:
+    scores = ", ".join(f"{name} {value}" for name, value in zip(headings[1:], row[1:], strict=True))
+    return f"{row[0]} on test: {scores}"
+
+
+class Source(NamedTuple):
+    """The images, their labels if these are known, and what is to be said of them at the end."""
+
+    batches: Callable[[], Iterator[Batch]]
+    target: Target | None
+    lines: Callable[[], list[str]]
+
+
+def _source(options: Options, folder: Path, predictor: Predictor) -> Source:
+    record = predictor.record
+    if options.split is not None or options.data:
+        asked = (
+            of_split(folder, options.split)
+            if options.split is not None
+            else of_choice(options.data, folder)
+        )
+        target = asked.target(record.classes)
+        if options.split == "train" or (options.split and options.is_ensemble):
+            target = target if options.split == "test" else None
+        return Source(lambda: asked.batches(record), target, lambda: _unscored(asked, record))
+    if record.preprocessing.vectors is not None:
+        refuse_images_for_features(options.images)
+        return Source(lambda: of_features(options.images, record), None, list)
+    left_out: Counter[str] = Counter()
+    reader = Reader(record)
+    listed = image_list(options.images, left_out)
+
+    def lines() -> list[str]:
+        grey = "Files in colour were converted: the net takes grey images."
+        return [*left_out_line(left_out), *[grey] * reader.has_made_grey]
+
+    return Source(lambda: decoded(reader.chunks(listed), reader), None, lines)
+
+
+def _unscored(asked: Asked, record: Any) -> list[str]:
+    """Say why images with labels get no scores; nothing if they do."""
+    if asked.is_partly_trained_on:
+        return [
+            "No scores: the run was trained on some of these images. --split test, in their place, "
+            "predicts and scores those that it was tested on."
+        ]
+    if asked.data.classes != tuple(record.classes):
+        return ["No scores: the set has other classes than the net."]
+    return []
+
+
+def _basis(predictor: Predictor, folder: Path, options: Options) -> Basis | None:
+    """The images by which sets and abstention are fitted; None if neither is asked for."""
+    if options.coverage is None and options.abstain is None:
+        return None
+    if isinstance(predictor, Ensemble):
+        if predictor.held is None:
+            return None
+        held = predictor.held
+        name = "the images that no member was trained on"
+        return Basis(name, predictor.scaled(held.log_p), None, held.target)
+    assert isinstance(predictor, OneNet)
+    calib = stored_predictions(folder, predictor).calib
+    outputs = calib.outputs.astype(np.float64)
+    return Basis("calib", predictor.log_p(outputs), predictor.dividend(outputs), calib.target)
+
+
+def _abstention(basis: Basis, labels: Any, predictor: Predictor, confidence: float) -> Abstention:
+    reason = ""
+    if isinstance(predictor, Ensemble):
+        reason = "Temperatures were fitted on such images, and val, which chose, is among them"
+    elif isinstance(predictor, OneNet) and not predictor.is_raw:
+        reason = "The temperature was fitted on the same images"
+    return abstention(basis.log_p, labels, confidence, basis.split, reason)
+
+
+class Tally:
+    """Counts of images and of those without a prediction, and the scores of labelled ones."""
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.images = self.errors = 0
+        self.log_p: list[LogProbabilities] = []
+        self.places: list[int] = []  # of the scored images among all
+        self.last_line = time.monotonic()
+
+    def count(self, rows: Sequence[Row]) -> None:
+        """Count the rows of a batch; print a line on stderr now and then."""
+        self.images += len(rows)
+        self.errors += sum(bool(row.error) for row in rows)
+        now = time.monotonic()
+        if now - self.last_line > PROGRESS:
+            self.last_line = now
+            print(f"{self.images:,} images so far", file=sys.stderr, flush=True)
+
+    def keep(self, log_p: LogProbabilities, names: Names) -> None:
+        """Keep the probabilities of images whose labels are known."""
+        self.log_p.append(log_p)
+        self.places += [self.images + k for k in range(len(names.files)) if k not in names.errors]
+
+    def lines(self, target: Target | None) -> list[str]:
+        """The scores of the images, where their labels are known."""
+        if target is None or not self.places:
+            return []
+        scores = scored(np.concatenate(self.log_p), target[self.places])
+        shown = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
+        return [f"Scores of these {len(self.places):,} images: {shown}."]
+
+    def complaint(self) -> list[str]:
+        """How many images have no prediction; nothing if all have one."""
+        if not self.errors:
+            return []
+        return [f"{self.errors:,} of {self.images:,} could not be predicted; their rows say why."]
+
+
+def _rows(
+    batch: Batch,
+    predictor: Predictor,
+    classes: Sequence[str],
+    wanted: Wanted,
+    tally: Tally,
+    target: Target | None,
+) -> Iterator[Row]:
+    if not len(batch.images):
+        empty = np.empty((0, len(classes)))
+        return rows_of(batch.names, empty, None, classes, replace(wanted, conformal=None))
+    outputs = predictor.outputs(batch.images)
+    is_finite, names = without_infinities(outputs.reshape(len(outputs), -1), batch.names)
+    outputs = outputs[is_finite]
+    log_p = predictor.log_p(outputs)
+    u = None
+    if wanted.conformal is not None and isinstance(predictor, OneNet):
+        u = predictor.dividend(outputs)
+    if target is not None:
+        tally.keep(log_p, names)
+    return rows_of(names, log_p, u, classes, wanted)
+
+
+def _writer(options: Options, wanted: Wanted) -> Any:
+    if options.csv is not None:
+        return csv_writer(options.csv, wanted)
+    writer: Writer = JsonWriter() if options.is_json else TableWriter(wanted)
+    return nullcontext(writer)

@@ -1,0 +1,68 @@
+"""Tables and notes of a comparison of models by their predictions; what needs runs is left out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xent_bench.comparison.compare import Comparison
+from xent_bench.comparison.evidence import Evidence
+from xent_bench.comparison.models import ComparedModels
+from xent_bench.comparison.yardsticks import Yardstick, by_key
+from xent_bench.report.comparison_tables import BRIEF, differences, levels
+from xent_bench.report.notes import legend, model_facts
+from xent_bench.tables import Table
+
+Z = 1.96  # standard errors in half a 95 % interval
+
+
+def model_tables(compared: ComparedModels) -> list[Table]:
+    """Tables of the means, the differences over seeds, and those over test examples."""
+    comparison, evidence = compared
+    tables = [levels(comparison, shown_keys(comparison))]
+    if any(contrast.difference.n > 1 for contrast in comparison.contrasts):
+        tables.append(differences(comparison))
+    return [*tables, *filter(None, [over_examples(comparison, evidence)])]
+
+
+def model_notes(comparison: Comparison, *, in_brief: bool) -> list[str]:
+    """Notes beside the tables; without `in_brief` also how to read their marks."""
+    return [*([] if in_brief else legend(comparison)), *model_facts(comparison)]
+
+
+def shown_keys(comparison: Comparison, keys: Sequence[str] = BRIEF) -> list[str]:
+    """Return the keys among `keys` that any model has; without calib none after scaling."""
+    return [key for key in keys if any(key in row.estimates for row in comparison.rows)]
+
+
+def over_examples(comparison: Comparison, evidence: Evidence) -> Table | None:
+    """Table of differences to the baseline with their intervals over test examples, for these nets.
+
+    None if the baseline has no other model beside it.
+    """
+    baseline = str(comparison.baseline)
+    others = [row.label for row in comparison.rows if row.label != baseline]
+    quoted = [by_key()[key] for key in comparison.options.quoted]
+    shown = [
+        by for by in quoted if any(_cell(evidence, label, baseline, by) != "-" for label in others)
+    ]
+    if not shown:
+        return None
+    headings = [
+        comparison.noun,
+        *(f"{by.above}\n{'points' if by.below == '%' else by.below}" for by in shown),
+    ]
+    rows = [[label, *(_cell(evidence, label, baseline, by) for by in shown)] for label in others]
+    notes = [
+        "± 95 % interval over test examples, for these very nets. Nets trained with other seeds "
+        "would differ too, which it does not count: no verdict follows from it."
+    ]
+    return Table(f"Against {baseline}, over the test examples", headings, rows, notes)
+
+
+def _cell(evidence: Evidence, label: str, baseline: str, by: Yardstick) -> str:
+    """Difference in one metric with its half-width, '-' where it is no mean over examples."""
+    error = evidence.image_error(label, baseline, by.key)
+    if error is None:
+        return "-"
+    ours, theirs = (evidence.by_image[model][by.key] for model in (label, baseline))
+    return f"{by.shown(float(np.mean(ours - theirs)), '+')}±{by.shown(Z * error)}"
