@@ -16,6 +16,12 @@ LOWEST = {"top1", "top5", "nll", "brier", "ece", "balanced_top1", "error"}
 HIGHEST = {"brier": 2.0, "nll": inf}
 
 
+CUT = (
+    "+a −b: the 95 % interval reaches a above the mean and b below it, since it ends at 0 or at "
+    "100 %, beyond which no mean can lie. It holds the mean as often as one that is not cut."
+)
+
+
 class Bar(NamedTuple):
     """How far an interval reaches above and below its mean, in the metric's own unit."""
 

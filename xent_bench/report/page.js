@@ -10,6 +10,14 @@ function element(name, properties, ...children) {
   return made;
 }
 
+// The text that an element holds as gzip in base64.
+async function unpacked(id) {
+  const packed = document.getElementById(id).textContent;
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
 // --- sorting ------------------------------------------------------------------------------------
 
 // The number that a cell begins with, whatever follows it: "99.0±0.4≈", "1,234", "+0.3 ?", "2/3".
@@ -143,8 +151,8 @@ function button(text, label, action) {
 
 function saveButtons(name, label, csv, json) {
   return [
-    button("CSV", `Save as CSV: ${label}`, () => save(`${name}.csv`, csv(), "text/csv")),
-    button("JSON", `Save as JSON: ${label}`, () => save(`${name}.json`, json(), "application/json")),
+    button("CSV", `Save as CSV: ${label}`, async () => save(`${name}.csv`, await csv(), "text/csv")),
+    button("JSON", `Save as JSON: ${label}`, async () => save(`${name}.json`, await json(), "application/json")),
   ];
 }
 
@@ -159,11 +167,12 @@ function addTools(table) {
 
 // The whole report's records are those of --format csv, which the page holds as text.
 function addReportTools() {
-  const place = document.getElementById("take-along");
-  const content = document.getElementById("records");
-  if (!place || !content) return;
-  const records = JSON.parse(content.textContent);
-  place.append("All numbers in full precision: ", ...saveButtons("report", "all numbers of the report", () => records.csv, () => JSON.stringify(records.records, null, 1) + "\n"));
+  if (!("DecompressionStream" in window)) return;
+  const records = async () => JSON.parse(await unpacked("records"));
+  const csv = async () => (await records()).csv;
+  const json = async () => JSON.stringify((await records()).records, null, 1) + "\n";
+  const buttons = saveButtons("report", "all numbers of the report", csv, json);
+  document.getElementById("take-along").append("All numbers in full precision: ", ...buttons);
 }
 
 // --- copying ------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """The report as one self-contained HTML page, which opens from disk and prints on paper."""
 
+import base64
+import gzip
 import io
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -20,6 +23,7 @@ from xent_bench.comparison.yardsticks import by_key
 from xent_bench.palette import colours_of, on_dark
 from xent_bench.report import csv_records
 from xent_bench.report.across_table import across_sentence, across_tables
+from xent_bench.report.bounds import CUT
 from xent_bench.report.chart_library import chart_library
 from xent_bench.report.charts.as_json import chart_json, script_json
 from xent_bench.report.charts.class_sizes import class_sizes
@@ -129,8 +133,8 @@ def page(
         css=Markup(_file("page.css")),
         dark_css=Markup(dark_css(dark)),
         dark_json=Markup(script_json(dark)),
-        records=Markup(_records(comparisons, over_tasks=over_tasks)),
-        plotly=Markup(chart_library()),
+        records=packed(_records(comparisons, over_tasks=over_tasks)),
+        plotly=packed(chart_library()),
         charts_js=Markup(_file("page_charts.js")),
         js=Markup(_file("page.js")),
     )
@@ -147,7 +151,7 @@ def _records(comparisons: Sequence[Comparison], *, over_tasks: bool) -> str:
         records += csv_records.tasks(comparisons)
     text = io.StringIO(newline="")
     print_csv(records, text)
-    return script_json({"csv": text.getvalue(), "records": [_finite(one) for one in records]})
+    return json.dumps({"csv": text.getvalue(), "records": [_finite(one) for one in records]})
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
@@ -157,6 +161,11 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
         for key, value in record.items()
         if value is not None
     }
+
+
+def packed(text: str) -> str:
+    """The text as gzip in base64, which the page unpacks: a third to a half of its size."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def dark_css(dark: Mapping[str, str]) -> str:
@@ -189,19 +198,18 @@ def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) 
     is_of_runs = comparison.noun == "loss"
     keys = [by.key for by in comparison.options.yardsticks]
     is_tried = len(comparison.trials) > len(comparison.rows)
+    shown = keys if is_of_runs else shown_keys(comparison, keys)
+    means = levels(comparison, shown, within_bounds=True)
     return {
         "title": f"{comparison.experiment}: {comparison.setting}",
         "tuning": tuning(comparison) if is_of_runs else "",
         "conclusion": conclusion(comparison),
         "warnings": warnings(comparison) if is_of_runs else [],
-        "levels": levels(
-            comparison,
-            keys if is_of_runs else shown_keys(comparison, keys),
-            within_bounds=True,
-        ),
-        "notes": [*explanations(comparison), *label_notes(comparison)]
-        if is_of_runs
-        else model_notes(comparison, in_brief=False),
+        "levels": means,
+        "notes": [
+            *[CUT] * any("−" in cell for row in means.rows for cell in row[1:]),
+            *_notes(comparison),
+        ],
         "contrasts": contrasts_table(comparison, evidence),
         "looks": looks_table(comparison),
         "truth": truth_table(comparison),
@@ -219,6 +227,13 @@ def _parts(comparison: Comparison, evidence: Evidence, colours: dict[str, str]) 
         "absent": evidence.absent,
         **_charts(comparison, evidence, colours),
     }
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """Notes below the table of means."""
+    if comparison.noun != "loss":
+        return model_notes(comparison, in_brief=False)
+    return [*explanations(comparison), *label_notes(comparison)]
 
 
 def _of_runs(comparison: Comparison, anchor: str, around: Surroundings) -> dict[str, Any]:

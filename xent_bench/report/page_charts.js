@@ -1,5 +1,6 @@
 // Draw the charts of the page: as wide as their column, in the reader's theme, and again whenever
 // one of them changes. Their data stand in the page as JSON; nothing is computed here but places.
+// `element` and `unpacked` are in page.js, which stands before this.
 "use strict";
 
 const THEMES = {  // as in page.css
@@ -98,15 +99,16 @@ function arrange(layout, width) {
     const x = (layout[axisName(place, "x")] ||= {}), y = (layout[axisName(place, "y")] ||= {});
     x.domain = [x0, Math.min(1, x0 + wide / across)];
     y.domain = [1 - (top + panels.height) / height, 1 - top / height];
-    x.anchor = "y" + (place || "" ? place + 1 : "");
-    y.anchor = "x" + (place || "" ? place + 1 : "");
+    const number = place === 0 ? "" : place + 1;
+    x.anchor = "y" + number;
+    y.anchor = "x" + number;
     x.showticklabels = down === panels.stack - 1;
     y.showticklabels = column === 0 || !panels.is_shared;
     if (column > 0 && panels.is_shared) delete y.title;
     layout.annotations.push({
       text: title.length * 7 > wide ? title.slice(0, Math.max(3, wide / 7 - 1)) + "…" : title,
       xref: "paper", yref: "paper", x: (x.domain[0] + x.domain[1]) / 2, y: y.domain[1],
-      yanchor: "bottom", yshift: 4, showarrow: false, font: { size: 12.5 },
+      xanchor: "center", yanchor: "bottom", yshift: 4, showarrow: false, font: { size: 12.5 },
     });
   });
   return height;
@@ -210,9 +212,19 @@ const resized = new ResizeObserver((entries) => {
     for (const entry of entries) draw(charts.find((chart) => chart.box === entry.target));
   });
 });
-charts.forEach((chart) => resized.observe(chart.box));
-darkSetting.addEventListener("change", drawAll);
-paper.addEventListener("change", (event) => print(event.matches));
-addEventListener("beforeprint", () => print(true));
-addEventListener("afterprint", () => print(false));
-drawAll();
+
+// The library is packed in the page, which would be twice as big with it as it is.
+async function start() {
+  if (!("DecompressionStream" in window)) return; // the page says so
+  document.getElementById("no-charts").hidden = true;
+  document.head.append(element("script", { textContent: await unpacked("plotly") }));
+  charts.forEach((chart) => resized.observe(chart.box));
+  darkSetting.addEventListener("change", drawAll);
+  paper.addEventListener("change", (event) => print(event.matches));
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
+  if (paper.matches) isPrinting = true;
+  drawAll();
+  document.documentElement.dataset.charts = "drawn";
+}
+start();

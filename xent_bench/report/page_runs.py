@@ -18,7 +18,7 @@ StoreOf = Callable[[Run], str | None]
 
 
 class Surroundings(NamedTuple):
-    """What lies around a page: the folder it is written to, and the store of each run.
+    """Surroundings of a page: the folder it is written to, and the store of each run.
 
     `folder` is None for a page that is not kept in a folder, `store_of` returns the http address
     of a store that answers, and None for any other.
@@ -132,7 +132,7 @@ def _mlflow_link(run: Run, store: str | None) -> str:
 
 
 def next_commands(comparison: Comparison) -> list[tuple[str, str]]:
-    """What to type next, each with its reason; empty for runs that lie in no folder."""
+    """Commands to type next, each with its reason; none for runs that lie in no folder."""
     folders = {run.folder.parent for run in comparison.runs if run.folder is not None}
     if len(folders) != 1:
         return []

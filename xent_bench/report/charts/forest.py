@@ -1,5 +1,7 @@
 """Forest plot: differences to the baseline by several metrics."""
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -50,7 +52,11 @@ def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.F
                     **axes,
                 )
         margin = by.scale * by.tie
-        span = {"xref": axes["xaxis"], "yref": f"{axes['yaxis']} domain", "layer": "below"}
+        span: dict[str, Any] = {
+            "xref": axes["xaxis"],
+            "yref": f"{axes['yaxis']} domain",
+            "layer": "below",
+        }
         span |= {"type": "rect", "y0": 0, "y1": 1}
         figure.add_shape(x0=-margin, x1=margin, fillcolor=LIGHT, line_width=0, **span)
         figure.add_shape(x0=0, x1=0, line={"color": GREY, "width": 1}, **span)
