@@ -22,7 +22,7 @@ from scipy.special import log_softmax
 from xent_bench.advice.card import Card, advise
 from xent_bench.advice.needs import Needs
 from xent_bench.advice.offer import Offer
-from xent_bench.calibrators.temperature import fit_temperature
+from xent_bench.calibrators.temperature import fit_temperature, scale
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
 from xent_bench.comparison.importance import importances
@@ -38,6 +38,8 @@ from xent_bench.links import softmax
 from xent_bench.metrics.class_scores import answer_gaps
 from xent_bench.metrics.examples import examine
 from xent_bench.metrics.last_tenth import last_tenth
+from xent_bench.prediction.abstention import abstention
+from xent_bench.prediction.conformal import fit_conformal
 from xent_bench.runs.begun import Unfinished, pause
 from xent_bench.runs.given_predictions import given
 from xent_bench.runs.predictions import Predicted, Predictions
@@ -532,6 +534,31 @@ def called_miscalibrated(comparison: Comparison, reading: str) -> list[bool]:
     return [set(comparison.trust[reading].values()) != {"within noise"}]
 
 
+def lacks_the_class(predictions: Predictions, coverage: float) -> list[bool]:
+    """Whether the set of a new image lacks its class."""
+    calib, test = predictions.calib, predictions.test
+    sets = fit_conformal(calib.outputs, calib.target, coverage).sets(test.outputs)
+    return [not sets[place, label] for place, label in enumerate(test.target.tolist())]
+
+
+def misses_the_risk(predictions: Predictions, confidence: float) -> list[bool]:
+    """Whether the interval of the wrong answers on calib misses the share of them on test.
+
+    The temperature is fitted on the same calib; the share on test is so exact as test is large.
+    """
+    calib, test = predictions.calib, predictions.test
+    temperature = fit_temperature(calib, predictions.link).value
+    scaled = partial(scale, link=predictions.link, temperature=temperature)
+    on_calib, on_test = (
+        abstention(scaled(part.outputs), part.target, confidence, part.split)
+        for part in (calib, test)
+    )
+    if not (on_calib.answered and on_test.answered):
+        return []
+    low, high = on_calib.interval()
+    return [not low <= on_test.wrong / on_test.answered <= high]
+
+
 def outputs_of(rng: np.random.Generator, target: np.ndarray, noise: float) -> np.ndarray:
     """Outputs of a net for 3 classes, the more often wrong, the more noise."""
     return 2 * np.eye(3)[target] + noise * rng.standard_normal((len(target), 3))
@@ -647,6 +674,7 @@ def claims(share: float = 1.0) -> list[Claim]:
         *claims_on_ties_and_orders(),
         *advice_claims(),
         *calibration_claims(),
+        *prediction_claims(),
         *model_claims(),
         *until_decided_claims(),
         *over_tasks_claims(),
@@ -857,6 +885,32 @@ def calibration_claims() -> list[Claim]:
             ("as trained", "test", 1.0),
             ("after scaling, any loss", "test_ts", 1.7),
         )
+    ]
+    return rows
+
+
+def prediction_claims() -> list[Claim]:
+    """Claims beside predictions: of sets, and of answers above a confidence."""
+    rows = [
+        Claim(
+            "xent-predict: the class is in the set",
+            f"coverage 0.95, {n:,} images of calib, a new image",
+            partial(calibrated, n_calib=n, n_test=1),
+            partial(lacks_the_class, coverage=0.95),
+            4000,
+        )
+        for n in (50, 216)
+    ]
+    rows += [
+        Claim(
+            "xent-predict: interval of the wrong answers",
+            f"T fitted on the same {n} images of calib, confidence {confidence}",
+            partial(calibrated, n_calib=n, n_test=20_000),
+            partial(misses_the_risk, confidence=confidence),
+            600,
+        )
+        for n in (50, 216)
+        for confidence in (0.6, 0.9)
     ]
     return rows
 

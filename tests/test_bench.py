@@ -19,6 +19,7 @@ TABLES = {
     "Heads on features": 4,
     "Surviving whatever ends a run": 6,
     "The metrics of a split": 16,
+    "Predictions": 2,
     "On a GPU": 2,
 }  # with their numbers of rows
 

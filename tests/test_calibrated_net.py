@@ -1,5 +1,6 @@
 """A calibrated net gives the probabilities of the trained net that it is made of."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,13 +10,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xent_bench import links
+from xent_bench.calibrators.temperature import dividend, scales_outputs
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.preparation import SEEN, Preparation
+from xent_bench.export import onnx_file
 from xent_bench.export.calibrated_net import CalibratedNet, calibrated_net
 from xent_bench.export.resampling import AnySize
 from xent_bench.export.tensor_links import TENSOR_LINKS, tensor_dividend
-from xent_bench.failures import DataError
+from xent_bench.failures import Unavailable
 from xent_bench.models.cnn import cnn
+from xent_bench.models.resized import Resized
 from xent_bench.trained_net import TrainedNet
 from xent_bench.trained_net.record import NetRecord, Preprocessing, StoredLink
 
@@ -67,7 +71,11 @@ def trained_net(
     torch.manual_seed(0)
     shape = (preprocessing.channels, *preprocessing.size)
     vectors = preprocessing.vectors is not None
-    net = nn.Sequential(nn.Flatten(), nn.Linear(shape[0], classes)) if vectors else cnn(shape, 4)
+    net = (
+        nn.Sequential(nn.Flatten(), nn.Linear(shape[0], classes))
+        if vectors
+        else cnn(shape, classes, width=4)
+    )
     net[-1].weight.data *= scale
     return TrainedNet(
         net.eval(), record_of(preprocessing, classes, temperature), link, torch.device("cpu")
@@ -100,8 +108,6 @@ def test_probabilities_are_those_of_the_trained_net(link):
 @pytest.mark.parametrize("link", BOUND.values(), ids=BOUND)
 def test_what_the_temperature_divides_is_what_calibration_divided(link, classes):
     """With two classes, sigmoid keeps their order, and log p is divided in place of z."""
-    from xent_bench.calibrators.temperature import dividend
-
     outputs = np.random.default_rng(1).normal(0, 3, (40, classes))
 
     divided = tensor_dividend(link, classes)(torch.from_numpy(outputs))
@@ -133,7 +139,9 @@ def own_link(outputs: np.ndarray) -> np.ndarray:
 def test_a_link_of_the_users_own_is_refused_in_one_line():
     trained = trained_net(COLOUR, link=partial(own_link))
 
-    with pytest.raises(DataError, match=r"cannot export the link .*own_link: it is written for N"):
+    with pytest.raises(
+        Unavailable, match=r"cannot export the link .*own_link: it is written for N"
+    ):
         calibrated_net(trained)
 
 
@@ -222,3 +230,46 @@ def test_a_net_of_files_takes_any_size():
     assert net(draw(2, 3, 40, 31)).shape == (2, 4)
     with pytest.raises(ValueError, match=r"\(n, 3, height, width\), got torch.uint8 of shape"):
         net(draw(2, 1, 40, 31))
+
+
+GRAPHS = {
+    "sigmoid of two classes": (BOUND["sigmoid"], 2),
+    "projection onto the interior": (BOUND["projection onto the interior"], 3),
+    "normalised_softmax": (BOUND["normalised_softmax"], 4),
+}
+
+
+@pytest.mark.parametrize(("link", "classes"), GRAPHS.values(), ids=GRAPHS)
+def test_a_graph_divides_log_p_where_calibration_does(tmp_path, link, classes):
+    assert not scales_outputs(link, classes)
+    is_interior = "M" in link.keywords
+    temperature = 2e-5 if is_interior else 0.3
+    trained = trained_net(COLOUR, link=link, classes=classes, temperature=temperature)
+    images = draw(20, 3, 9, 7)
+
+    onnx_file.write(calibrated_net(trained), {}, tmp_path / "model.onnx")
+    (probabilities,) = onnx_file.run(tmp_path / "model.onnx", [images.numpy()])
+
+    np.testing.assert_allclose(probabilities, trained(images).exp(), rtol=0, atol=1e-6)
+
+
+def test_a_net_that_resizes_within_is_exported(tmp_path):
+    trained = trained_net(COLOUR)
+    resizing = replace(trained, net=Resized(trained.net, 5).eval())
+    images = draw(20, 3, 9, 7)
+
+    onnx_file.write(calibrated_net(resizing), {}, tmp_path / "model.onnx")
+    (probabilities,) = onnx_file.run(tmp_path / "model.onnx", [images.numpy()])
+
+    assert not torch.allclose(resizing(images), trained(images), atol=1e-2)
+    np.testing.assert_allclose(probabilities, resizing(images).exp(), rtol=0, atol=1e-6)
+
+
+def test_weights_that_one_onnx_file_cannot_hold_are_refused(tmp_path, monkeypatch):
+    net = calibrated_net(trained_net(COLOUR))
+    weights = sum(tensor.nbytes for tensor in net.state_dict().values())
+    monkeypatch.setattr(onnx_file, "LARGEST", weights - 1)
+
+    with pytest.raises(Unavailable, match=r"at most 2 GiB.*expected --to pt2 or --to safetensors"):
+        onnx_file.write(net, {}, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

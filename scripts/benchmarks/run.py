@@ -99,6 +99,13 @@ SECTIONS = {
         {"metrics": 7},
         "One thread; pass: the slowest of sort and log_softmax. Memory as a share of the outputs'.",
     ),
+    "predictions": Section(
+        "Predictions",
+        ["1,000 files", "ms, bare loop", "ms, xent-predict", "throughput / bare", "by the clock"],
+        {"predictions": 5},
+        "CPU of all threads for each image. Bare: the net in a loop with the same loader, its "
+        "outputs dropped. xent-predict: loads the net too, and writes three classes a row as CSV.",
+    ),
     "gpu": Section(
         "On a GPU",
         ["case", "images / s", "/ by hand", "limit", "/ limit"],

@@ -194,8 +194,8 @@ def compare(
         return Report([compared.comparison], models=compared)
     if any(given is not None for given in (target, calib, calib_target)):
         raise ValueError(
-            "target: expected none with runs, which have their own labels; outputs are given by "
-            'model, as in xb.compare({"mine": logits, "theirs": others}, target)'
+            "target: expected none with runs, which have their own labels; several places are a "
+            'list, and outputs are given by model: xb.compare({"mine": z, "theirs": w}, target)'
         )
     names = [what] if isinstance(what, str | PathLike) else list(what)
     places = load_places([str(name) for name in names], experiment)

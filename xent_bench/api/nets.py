@@ -1,6 +1,7 @@
 """Outputs of several nets of several models, as `xb.compare` takes them."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, TypeAlias
 
 from xent_bench.comparison.models import Member
@@ -53,9 +54,9 @@ def members_of(
 def _by_seed(nets: "Nets") -> "dict[int, Outputs]":
     """The outputs of each net by its seed: a mapping, a list, or one array of a single net."""
     if isinstance(nets, Mapping):
-        if not all(isinstance(seed, int) and seed >= 0 for seed in nets):
+        if not all(isinstance(seed, Integral) and seed >= 0 for seed in nets):
             raise ValueError(f"expected seeds of 0 or more as keys, got {list(nets)}")
-        return dict(nets)
+        return {int(seed): outputs for seed, outputs in nets.items()}
     dimensions = getattr(nets, "ndim", None)
     if dimensions == 2 or (dimensions is None and _is_matrix(nets)):
         return {0: nets}  # type: ignore[dict-item]

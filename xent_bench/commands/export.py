@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _complaint(options: argparse.Namespace) -> str:
-    """What is wrong with the options taken together; empty if nothing is."""
+    """Name what is wrong with the options taken together; empty if nothing is."""
     if options.register is None:
         if options.alias is not None or options.store is not None:
             return "--alias and --store go with --register NAME"
@@ -46,14 +46,16 @@ def _export(options: argparse.Namespace) -> int:
 
     Returns the exit code.
     """
+    run, chosen = _chosen(options.run)
     from xent_bench.export.export import Mismatch, Wanted, export  # PyTorch takes seconds
     from xent_bench.export.mlflow_model import write_mlflow_model
 
     wanted = Wanted(
-        options.to, options.folder, options.license, options.tolerance, options.unchecked
+        *(options.to, options.folder, options.license, options.tolerance, options.unchecked),
+        chosen=chosen,
     )
     try:
-        exported = (write_mlflow_model if options.to == MLFLOW else export)(options.run, wanted)
+        exported = (write_mlflow_model if options.to == MLFLOW else export)(run, wanted)
     except Mismatch as error:
         print(f"xent-export: {one_line(str(error))}", file=sys.stderr)
         return Exit.NOT_AS_EXPECTED
@@ -72,13 +74,10 @@ def _register(options: argparse.Namespace) -> int:
 
     Returns the exit code.
     """
-    from xent_bench.comparison.best_run import best_run, why
+    run, chosen = _chosen(options.run)
     from xent_bench.export.export import Mismatch, Wanted  # PyTorch takes seconds
     from xent_bench.export.registered import Registration, register_run  # and so does MLflow
 
-    run, chosen = best_run(options.run), why(options.run)
-    if chosen:
-        print(printable(chosen), file=sys.stderr)
     wanted = Wanted(
         *("onnx", run, options.license, options.tolerance, options.unchecked), chosen=chosen
     )
@@ -96,6 +95,19 @@ def _register(options: argparse.Namespace) -> int:
     ui = "" if version.is_served else f"{_ui(version.store)}, then "
     print(f"To look at it: {ui}{version.page}")
     return Exit.DONE
+
+
+def _chosen(place: Path) -> tuple[Path, str]:
+    """The run's folder, and why it is the best below a place, which is also printed.
+
+    The reason is empty for a place that is a run's folder itself.
+    """
+    from xent_bench.comparison.best_run import best_run, why  # SciPy is slow to import
+
+    run, reason = best_run(place), why(place)
+    if reason:
+        print(printable(reason), file=sys.stderr)
+    return run, reason
 
 
 def _ui(store: str) -> str:

@@ -20,6 +20,7 @@ from xent_bench.comparison.setting import (
 from xent_bench.comparison.trials import Trial, seed_of, trials_of
 from xent_bench.comparison.tuning import choose, mean_cost, sign_of
 from xent_bench.failures import DataError
+from xent_bench.runs.begun import load_unfinished
 from xent_bench.runs.files import NET, RESULT, run_folders
 from xent_bench.runs.result import Run, load_run
 
@@ -109,13 +110,25 @@ def _of_one_setting(place: Path) -> list[Run]:
         raise DataError(f"expected a run's folder or one above it, got {place}: no such folder")
     runs = [load_run(folder / RESULT) for folder in run_folders(place, RESULT)]
     if not runs:
-        raise DataError(f"expected a finished run at or below {place}, found none")
+        raise DataError(f"expected a finished run at or below {place}, {_begun(place)}")
     groups: dict[Setting, list[Run]] = {}
     for run in runs:
         groups.setdefault(setting_of(run), []).append(run)
     if len(groups) > 1:
         raise DataError(_several(place, groups))
     return runs
+
+
+def _begun(place: Path) -> str:
+    """Say which runs without a result a place has, and the command that goes on with one."""
+    unfinished = load_unfinished(place)
+    if not unfinished:
+        return "found none"
+    first = unfinished[0]
+    if len(unfinished) == 1:
+        return f"the run in it has not finished ({first.reason}): {first.command}"
+    others = f"{len(unfinished)} that have not finished"
+    return f"found {others}, such as {first.name} ({first.reason}): {first.command}"
 
 
 def _several(place: Path, groups: Mapping[Setting, Sequence[Run]]) -> str:

@@ -72,6 +72,29 @@ def reduced(content: Content, preparation: Preparation) -> Pixels:
     is small enough, and any image with a `shorter_side` of 0, keeps its size. Raises as `decode`.
     """
     side = preparation.shorter_side
+    pixels, orientation = _as_it_lies(content, preparation)
+    h, w, _ = pixels.shape
+    shorter = min(h, w)
+    if 0 < side < shorter:
+        shape = side * h // shorter, side * w // shorter
+        pixels = resized(pixels, shape, preparation.interpolation)
+    return np.ascontiguousarray(_upright(pixels, orientation))
+
+
+def whole(content: Content, preparation: Preparation) -> Pixels:
+    """Decode a whole image upright, at the size at which `reduced` decodes it before it resizes.
+
+    Raises as `decode`.
+    """
+    return np.ascontiguousarray(_upright(*_as_it_lies(content, preparation)))
+
+
+def _as_it_lies(content: Content, preparation: Preparation) -> tuple[Pixels, int]:
+    """The pixels as they lie in the file, and their orientation.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where `shorter_side` allows it.
+    """
+    side = preparation.shorter_side
     with _opened(content) as image:
         if side:
             image.draft(None, (side, side))
@@ -79,13 +102,7 @@ def reduced(content: Content, preparation: Preparation) -> Pixels:
             orientation = _load(image)
             mode = _mode(preparation)
             pixels = np.array(image if image.mode == mode else image.convert(mode))
-    pixels = pixels.reshape(*pixels.shape[:2], preparation.channels)
-    h, w, _ = pixels.shape
-    shorter = min(h, w)
-    if 0 < side < shorter:
-        shape = side * h // shorter, side * w // shorter
-        pixels = resized(pixels, shape, preparation.interpolation)
-    return np.ascontiguousarray(_upright(pixels, orientation))
+    return pixels.reshape(*pixels.shape[:2], preparation.channels), orientation
 
 
 def decode(content: Content, draw: Draw | None, preparation: Preparation) -> Pixels:

@@ -25,6 +25,7 @@ from xent_bench.data.decoding import (
     look_into,
     reduced,
     silence_pillow,
+    whole,
 )
 from xent_bench.data.file_hashes import FileHashes, Hashes, content_hashes, file_hashes
 from xent_bench.data.preparation import Preparation
@@ -166,6 +167,10 @@ class ImageFiles:
     def reduced(self, number: int) -> Pixels:
         """Decode one image before any crop: upright, reduced to its shorter side."""
         return self._read(number, partial(reduced, preparation=self.preparation))
+
+    def whole(self, number: int) -> Pixels:
+        """Decode one image upright, neither resized nor cropped."""
+        return self._read(number, partial(whole, preparation=self.preparation))
 
     def _read(self, number: int, read: Callable[[Content], Pixels]) -> Pixels:
         try:

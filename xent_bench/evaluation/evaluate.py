@@ -175,8 +175,8 @@ def _parts(raw: Examples, scaled: Examples) -> dict[str, float]:
 
 
 def _recipe_draws(predictions: Predictions, fitted: Temperature) -> NullDraws:
-    calib, test = (
-        dividend(part.outputs.astype(np.float64), predictions.link)
-        for part in (predictions.calib, predictions.test)
-    )
+    test, link = predictions.test.outputs, predictions.link
+    if not scales_outputs(link, test.shape[1]):
+        test = dividend(test.astype(np.float64), link)  # else they are read a block at a time
+    calib = dividend(predictions.calib.outputs.astype(np.float64), link)
     return recipe_draws(calib, test, fitted, soft=is_soft(predictions.test.target))

@@ -48,8 +48,8 @@ def recipe_draws(
     This is a parametric bootstrap. Labels of calib are drawn from softmax(u / T), and a second T is
     fitted to them as `fit_temperature` does. Answers on test are right with the probability that
     the first T gives them, while their confidence is that of the second T. `calib` and `test` are
-    the arrays that T divides, in float64. Soft labels vary less than drawn ones, so for them the
-    result is an upper bound.
+    the arrays that T divides, calib's in float64. Soft labels vary less than drawn ones, so for
+    them the result is an upper bound.
     """
     rng = np.random.default_rng(SEED)
     sharpness = 1 / fitted.value
@@ -122,8 +122,12 @@ def _drawn(u: Outputs, cumulated: Outputs, rng: np.random.Generator) -> Draws:
 
 
 def _confidence(u: Outputs, sharpness: float) -> Values:
-    confidence: Values = np.exp(log_softmax(sharpness * u, axis=1)).max(axis=1)
-    return confidence
+    """The largest probability of each image; a block of rows at a time, converted to float64."""
+    rows = max(1, FEW // u.shape[1])
+    blocks = (u[start : start + rows].astype(np.float64) for start in range(0, len(u), rows))
+    return np.concatenate(
+        [np.exp(log_softmax(sharpness * block, axis=1)).max(axis=1) for block in blocks]
+    )
 
 
 def _between(grid: Nodes, values: np.ndarray, place: float) -> Values:

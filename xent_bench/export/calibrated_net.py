@@ -31,7 +31,7 @@ class CalibratedNet(nn.Module):
     def __init__(
         self, net: nn.Module, record: NetRecord, link: BoundLink, *, whole_images: bool = False
     ) -> None:
-        """DataError for a link of the user's own that no graph can hold."""
+        """Unavailable for a link of the user's own that no graph can hold."""
         super().__init__()
         preprocessing = record.preprocessing
         self.net, self.record = net, record
@@ -99,7 +99,7 @@ def calibrated_net(trained: TrainedNet, *, whole_images: bool = False) -> Calibr
     """Join a trained net with its preprocessing, link and temperature, in evaluation mode.
 
     The net's weights are shared with `trained`, and need no gradient afterwards. `whole_images` is
-    as for CalibratedNet. DataError for a link of the user's own that no graph can hold.
+    as for CalibratedNet. Unavailable for a link of the user's own that no graph can hold.
     """
     net = CalibratedNet(trained.net, trained.record, trained.link, whole_images=whole_images)
     return net.to(trained.device).eval().requires_grad_(False)

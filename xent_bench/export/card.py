@@ -172,7 +172,7 @@ def _comparison(card: Card) -> Iterator[str]:
     if card.chosen:
         yield plain(card.chosen)
     if card.compared:
-        yield f"The report on the finished runs beside it concludes: {plain(card.compared)}"
+        yield plain(card.compared)
     else:
         yield "Nothing: no finished run of another loss lies beside this one."
 
@@ -187,15 +187,21 @@ def _limits(card: Card) -> Iterator[str]:
         f"- Scores and calibration hold for {things} drawn as those of test were. Other cameras, "
         "places, times or class frequencies change both.\n"
         "- The net computes in float32, whatever it was trained in."
+        f"{_whole_images(card)}"
     )
+
+
+def _whole_images(card: Card) -> str:
+    """The limit of a file that resizes, as another item of the list; empty for the others."""
     files = card.check.files
-    if files is not None:
-        yield (
-            f"- It takes whole images as a file holds them, {_colour(card)}, and crops them "
-            "itself: do not crop them before. Decoding and resizing are rounded in other ways than "
-            f"in training: over {files.n:,} of test's files a probability differs by at most "
-            f"{files.largest:.2g}, and the answer is the same for {files.same:,}."
-        )
+    if files is None:
+        return ""
+    return (
+        f"\n- It takes whole images as a file holds them, {_colour(card)}, and crops them itself: "
+        "do not crop them before. Resizing inside rounds in other ways than in training: over "
+        f"{files.n:,} of test's files, read by the lines above, a probability differs by at most "
+        f"{files.largest:.2g}, and the answer is the same for {files.same:,}."
+    )
 
 
 def _colour(card: Card) -> str:

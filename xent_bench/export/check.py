@@ -1,7 +1,6 @@
 """The check of an exported file against the predictions that its run has stored."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -14,8 +13,7 @@ from xent_bench.data.vectors import Vectors
 from xent_bench.export.calibrated_net import CalibratedNet, calibrated_net
 from xent_bench.export.formats import Format
 from xent_bench.failures import DataError
-from xent_bench.runs.files import PREDICTIONS
-from xent_bench.runs.predictions import load as load_predictions
+from xent_bench.runs.predictions import Predicted
 from xent_bench.shift.images_of_test import ImagesOfTest, images_of_test
 from xent_bench.trained_net import TrainedNet
 
@@ -28,6 +26,14 @@ WHOLE = 100  # image files that are decoded whole
 DRAWN = 16  # images drawn at random, where those of test are gone
 
 Batches: TypeAlias = Iterable[np.ndarray]
+
+
+class Candidate(NamedTuple):
+    """A file that was written, and the net that it stands for."""
+
+    trained: TrainedNet
+    form: Format
+    file: Path
 
 
 class Difference(NamedTuple):
@@ -66,31 +72,24 @@ class Check(NamedTuple):
         return self.largest <= self.tolerance
 
 
-def check(
-    folder: Path, trained: TrainedNet, form: Format, file: Path, tolerance: float | None
-) -> Check:
-    """Compare a file with the predictions of the run in `folder`, on the run's own test images.
+def check(folder: Path, test: Predicted, candidate: Candidate, tolerance: float | None) -> Check:
+    """Compare a file with the predictions that its run in `folder` has stored of `test`.
 
-    A file that takes whole images is compared in two steps: the net in PyTorch with the stored
-    predictions, on images as test saw them, and the file with that net, on whole image files.
-    DataError if the images of test are gone, or are others.
+    It is run on the same images, which are read again. A file that takes whole images is compared
+    in two steps: the net in PyTorch with the stored predictions, on images as test saw them, and
+    the file with that net, on whole image files. DataError if the images are gone, or are others.
     """
-    test = load_predictions(folder / PREDICTIONS).test
-    expected = np.exp(
-        scale(
-            test.outputs.astype(np.float64),
-            link=trained.link,
-            temperature=trained.record.temperature,
-        )
-    )
+    trained, form = candidate.trained, candidate.form
+    temperature = trained.record.temperature
+    scaled = scale(test.outputs.astype(np.float64), link=trained.link, temperature=temperature)
+    expected = np.exp(scaled)
     images = images_of_test(folder, test.id)
     allowed = TOLERANCE[trained.record.precision] if tolerance is None else tolerance
     net = calibrated_net(trained, whole_images=True)
     if not net.takes_any_size:
-        stored = difference(form.run(file, _inputs(images)), expected)
+        stored = difference(form.run(candidate.file, _inputs(images)), expected)
         return Check(allowed, form.runtime(), stored)
-    in_memory = calibrated_net(trained)
-    stored = difference(_by(in_memory, _inputs(images)), expected)
+    stored = difference(_by(calibrated_net(trained), _inputs(images)), expected)
     places = np.unique(np.linspace(0, len(test.id) - 1, WHOLE).round().astype(np.int64))
     by_net: list[np.ndarray] = []
 
@@ -99,20 +98,19 @@ def check(
             by_net.extend(_by(net, [picture]))
             yield picture
 
-    by_file = np.concatenate(list(form.run(file, seen_by_both())))
+    by_file = np.concatenate(list(form.run(candidate.file, seen_by_both())))
     return Check(
         allowed,
         form.runtime(),
         stored,
-        difference(by_net, by_file),
-        difference([by_file], expected[places]),
+        in_pytorch=difference(by_net, by_file),
+        files=difference([by_file], expected[places]),
     )
 
 
-def check_without_data(
-    trained: TrainedNet, form: Format, file: Path, tolerance: float | None, missing: str
-) -> Check:
-    """Compare a file with the same net in PyTorch, on images drawn at random."""
+def check_without_data(candidate: Candidate, tolerance: float | None, missing: str) -> Check:
+    """Compare a file with the same net in PyTorch, on inputs drawn at random."""
+    trained, form = candidate.trained, candidate.form
     net = calibrated_net(trained, whole_images=True)
     channels, h, w = trained.record.shape
     rng = np.random.default_rng(0)
@@ -124,7 +122,7 @@ def check_without_data(
         shape = (DRAWN, channels, h + more[0], w + more[1])
         drawn = rng.integers(0, 256, shape, dtype=np.uint8)
     allowed = TOLERANCE["fp32"] if tolerance is None else tolerance
-    (by_file,) = form.run(file, [drawn])
+    (by_file,) = form.run(candidate.file, [drawn])
     compared = difference(_by(net, [drawn]), by_file)
     return Check(allowed, form.runtime(), None, compared, missing=missing)
 
@@ -182,9 +180,8 @@ def _by(net: CalibratedNet, batches: Batches) -> Iterator[np.ndarray]:
 
 
 def _whole_files(images: ImagesOfTest, ids: np.ndarray) -> Iterator[np.ndarray]:
-    """Each of these files decoded at its own size, upright: uint8 (1, channels, h, w)."""
+    """Each of these files as the lines of the card read it: uint8 (1, channels, h, w)."""
     files = images.data.images
     assert isinstance(files, ImageFiles)
-    whole = replace(files, preparation=files.preparation._replace(shorter_side=0), stored=None)
     for number in ids.tolist():
-        yield np.ascontiguousarray(whole.reduced(number).transpose(2, 0, 1)[None])
+        yield np.ascontiguousarray(files.whole(number).transpose(2, 0, 1)[None])

@@ -55,6 +55,7 @@ def input_of(record: NetRecord) -> dict[str, Any]:
             "inside": f"normalisation: {preprocessing.vectors}",
         }
     takes_any_size = preprocessing.crop in ("centre", "centre square")
+    side = preprocessing.shorter_side  # to which a JPEG may be decoded
     return {
         "name": "images",
         "dtype": "uint8",
@@ -62,6 +63,7 @@ def input_of(record: NetRecord) -> dict[str, Any]:
         "content": f"pixels from 0 to 255, {COLOURS.get(channels, f'{channels} channels')}, "
         "upright, channels before rows before columns",
         "inside": f"{_resizing(record)}normalisation by the mean and deviation of each channel",
+        **({"decoded_to": side} if side else {}),
     }
 
 

@@ -8,19 +8,20 @@ from typing import Any, NamedTuple
 
 from xent_bench.export.calibrated_net import calibrated_net
 from xent_bench.export.card import Card, model_card
-from xent_bench.export.check import Check, check, check_sentence, check_without_data
+from xent_bench.export.check import Candidate, Check, check, check_sentence, check_without_data
 from xent_bench.export.description import describe
-from xent_bench.export.formats import Format, format_of
+from xent_bench.export.formats import format_of
 from xent_bench.export.siblings import compared_with
 from xent_bench.export.staging import check_free, staged
 from xent_bench.failures import DataError
 from xent_bench.runs.data_account import load_account
 from xent_bench.runs.files import PICTURES, PREDICTIONS, RESULT
+from xent_bench.runs.predictions import Predicted
 from xent_bench.runs.predictions import load as load_predictions
 from xent_bench.runs.reading import read_bytes
 from xent_bench.runs.result import load_run
 from xent_bench.runs.whole_files import write_lasting
-from xent_bench.trained_net import TrainedNet, load
+from xent_bench.trained_net import load
 
 DESCRIPTION, CARD, PICTURE = "model.json", "README.md", "reliability.png"
 LARGEST_PICTURE = 2**24  # bytes
@@ -71,13 +72,15 @@ def export(folder: Path, wanted: Wanted) -> Exported:
     form.check_installed()
     trained = load(folder, device="cpu")
     run = load_run(folder / RESULT)
+    predictions = load_predictions(folder / PREDICTIONS)
     net = calibrated_net(trained, whole_images=True)
     description = describe(run, trained.record, wanted.licence)
     description["format"] = {"name": form.name, "content": form.form()}
     with staged(wanted.folder) as stage:
         file = stage / form.file
         form.write(net, description, file)
-        checked = _checked(folder, trained, form, file, wanted)
+        candidate = Candidate(trained, form, file)
+        checked = _checked(folder, predictions.test, candidate, wanted)
         if not checked.is_within:
             raise Mismatch(
                 f"not exported: {check_sentence(checked, len(trained.classes))}; --tolerance sets "
@@ -96,9 +99,10 @@ def export(folder: Path, wanted: Wanted) -> Exported:
             # where the images lie on this machine is nobody's business
             account=None if account is None else replace(account, folder=None),
             check=checked,
-            n_calib=len(load_predictions(folder / PREDICTIONS).calib.id),
+            n_calib=len(predictions.calib.id),
             compared=NOT_YET if wanted.at_end else compared_with(folder, run),
-            chosen=wanted.chosen,
+            # a path says nothing elsewhere
+            chosen=wanted.chosen.replace(str(folder), folder.name),
             has_picture=picture is not None,
         )
         write_lasting(stage / CARD, model_card(card))
@@ -107,18 +111,18 @@ def export(folder: Path, wanted: Wanted) -> Exported:
     return Exported(wanted.folder / form.file, form.form(), description, checked)
 
 
-def _checked(folder: Path, trained: TrainedNet, form: Format, file: Path, wanted: Wanted) -> Check:
+def _checked(folder: Path, test: Predicted, candidate: Candidate, wanted: Wanted) -> Check:
     if wanted.at_end:
-        return check_without_data(trained, form, file, wanted.tolerance, NOT_AGAIN)
+        return check_without_data(candidate, wanted.tolerance, NOT_AGAIN)
     try:
-        return check(folder, trained, form, file, wanted.tolerance)
+        return check(folder, test, candidate, wanted.tolerance)
     except DataError as error:
         if not wanted.unchecked:
             raise DataError(
                 f"not exported, since it cannot be compared with the run's test: {error}; "
                 "--unchecked compares it with the net in PyTorch alone"
             ) from error
-        return check_without_data(trained, form, file, wanted.tolerance, str(error))
+        return check_without_data(candidate, wanted.tolerance, str(error))
 
 
 def _picture(folder: Path) -> bytes | None:

@@ -29,5 +29,5 @@ def compared_with(folder: Path, run: Run) -> str:
     for comparison in comparisons:
         keys = {one.tags.get("key") for one in comparison.runs}
         if run.tags.get("key") in keys and sum(row.n > 0 for row in comparison.rows) > 1:
-            return conclusion(comparison)
+            return f"The report on the finished runs beside it concludes: {conclusion(comparison)}"
     return ""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from xent_bench import links
 from xent_bench.calibrators.temperature import scales_outputs
-from xent_bench.failures import DataError
+from xent_bench.failures import Unavailable
 from xent_bench.links import BoundLink, name_of
 
 TINY = 1e-7  # added to a norm, as in xent_bench.links
@@ -65,14 +65,14 @@ def tensor_dividend(link: BoundLink, classes: int) -> Callable[[Tensor], Tensor]
     """The map from outputs to what the temperature divides: the outputs themselves, or log p.
 
     It is `calibrators.temperature.dividend` for tensors. log p is computed in float64: a small
-    temperature would enlarge the rounding of float32. DataError for a link of the user's own
+    temperature would enlarge the rounding of float32. Unavailable for a link of the user's own
     whose log p is needed: it is written for NumPy, and no graph can hold it.
     """
     if scales_outputs(link, classes):
         return _unchanged
     function = TENSOR_LINKS.get(link.func)
     if function is None:
-        raise DataError(
+        raise Unavailable(
             f"cannot export the link {name_of(link.func)}: it is written for NumPy; expected "
             f"one of xent_bench.links ({', '.join(links.LINKS)})"
         )

@@ -49,8 +49,12 @@ NEEDS = {
 PICTURE = """\
 from PIL import Image, ImageOps
 
-picture = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")
+picture = Image.open("photo.jpg")
+{draft}picture = ImageOps.exif_transpose(picture).convert("{mode}")
 images = np.asarray(picture){axes}
+"""
+DRAFT = """\
+picture.draft(None, ({side}, {side}))  # a large JPEG is decoded smaller, as for training
 """
 # from height, width and channels to a batch of one image with its channels first
 MODES = {1: ("L", "[None, None]"), 3: ("RGB", ".transpose(2, 0, 1)[None]")}
@@ -69,4 +73,6 @@ def picture_lines(taken: dict[str, Any]) -> str:
     if taken["dtype"] != "uint8" or channels not in MODES:
         return ""
     mode, axes = MODES[channels]
-    return PICTURE.format(mode=mode, axes=axes)
+    side = taken.get("decoded_to")
+    draft = DRAFT.format(side=side) if side else ""
+    return PICTURE.format(mode=mode, axes=axes, draft=draft)

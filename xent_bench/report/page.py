@@ -117,7 +117,7 @@ def page(
     ids = anchors(f"{one.experiment} {one.setting}" for one in comparisons)
     parts = [
         _parts(comparison, evidence, colours)
-        | _of_runs(comparison, anchor, around or Surroundings())
+        | _of_runs(comparison, anchor, around or Surroundings(), is_alone=len(comparisons) == 1)
         for comparison, evidence, anchor in zip(comparisons, evidences, ids, strict=True)
     ]
     experiments = joined(list(dict.fromkeys(one.experiment for one in comparisons)))
@@ -236,7 +236,9 @@ def _notes(comparison: Comparison) -> list[str]:
     return [*explanations(comparison), *label_notes(comparison)]
 
 
-def _of_runs(comparison: Comparison, anchor: str, around: Surroundings) -> dict[str, Any]:
+def _of_runs(
+    comparison: Comparison, anchor: str, around: Surroundings, *, is_alone: bool
+) -> dict[str, Any]:
     """Values by which a reader goes on from the page: anchors, verdicts, runs and commands."""
     is_of_runs = comparison.noun == "loss"
     return {
@@ -246,7 +248,7 @@ def _of_runs(comparison: Comparison, anchor: str, around: Surroundings) -> dict[
         "verdicts": verdicts(comparison),
         "links": links_to_runs(comparison, anchor) if is_of_runs else {},
         "run_rows": run_rows(comparison, anchor, around) if is_of_runs else [],
-        "next_commands": next_commands(comparison) if is_of_runs else [],
+        "next_commands": next_commands(comparison, is_alone=is_alone) if is_of_runs else [],
     }
 
 

@@ -131,8 +131,12 @@ def _mlflow_link(run: Run, store: str | None) -> str:
     return f"{base}/#/runs/{quote(run_id, safe='')}"
 
 
-def next_commands(comparison: Comparison) -> list[tuple[str, str]]:
-    """Commands to type next, each with its reason; none for runs that lie in no folder."""
+def next_commands(comparison: Comparison, *, is_alone: bool) -> list[tuple[str, str]]:
+    """Commands to type next, each with its reason; none for runs that lie in no folder.
+
+    The best run is one of a single setting, so it is offered where the report `is_alone` in its
+    place: where it has no other comparison.
+    """
     folders = {run.folder.parent for run in comparison.runs if run.folder is not None}
     if len(folders) != 1:
         return []
@@ -144,6 +148,8 @@ def next_commands(comparison: Comparison) -> list[tuple[str, str]]:
         for contrast in comparison.contrasts
     ):
         commands.append(("How many seeds a difference needs", f"xent-report {place} --power 0.3"))
+    if not is_alone:
+        return commands
     return [
         *commands,
         (
