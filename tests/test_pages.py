@@ -62,7 +62,6 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
     "xent-advise": advise._parser().parse_intermixed_args,
     "xent-predict": predict._parser().parse_intermixed_args,
     "xent-export": export._parser().parse_intermixed_args,
-    "xent-predict": predict._parser().parse_intermixed_args,
 }
 
 
