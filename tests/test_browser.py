@@ -133,7 +133,8 @@ def test_the_page_opens_from_disk_and_prints(tab: Page, swept, tmp_path):
     width = tab.evaluate("document.documentElement.scrollWidth")
     assert width <= 1366  # nothing to scroll sideways for
     tab.emulate_media(media="print")
-    widest = charts.evaluate_all("all => Math.max(...all.map(each => each.clientWidth))")
+    drawn = tab.locator(".chart svg.main-svg")
+    widest = drawn.evaluate_all("all => Math.max(...all.map(each => each.clientWidth))")
     assert widest <= 703  # A4 less its margins, in px of 1/96 inch
     assert tab.pdf(prefer_css_page_size=True).startswith(b"%PDF")
 

@@ -111,7 +111,7 @@ def test_a_report_tells_the_truth_and_the_floor_of_nll(config, capsys):
     assert "Against the truth" in shown
     assert "Labels are distributions q" in shown
     text = page(compare(load_runs(folder)))
-    assert "<h2>Against the truth</h2>" in text
+    assert ">Against the truth</h3>" in text
     assert "cannot be less than their entropy" in text
 
 

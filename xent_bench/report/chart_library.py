@@ -1,4 +1,10 @@
-"""The JavaScript that draws the charts of a page: the basic part of plotly.js, in the package."""
+"""The JavaScript that draws the charts of a page: the basic part of plotly.js, in the package.
+
+Lines, points and bars are all that a page draws. The whole of plotly.js has 4.8 MB, this part 1.2;
+a page holds it as gzip in base64, 0.53 MB, and unpacks it by DecompressionStream, which every
+browser has since May 2023. The file is that of the npm package plotly.js-basic-dist-min, unchanged,
+beside its licence (MIT).
+"""
 
 from importlib import resources
 
