@@ -25,8 +25,9 @@ from xent_bench.advice.offer import Offer
 from xent_bench.calibrators.temperature import fit_temperature, scale
 from xent_bench.comparison.across import across
 from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.evidence import Evidence, add_examples
 from xent_bench.comparison.importance import importances
-from xent_bench.comparison.models import ComparedModels, Member, compare_models
+from xent_bench.comparison.models import Member, compare_models
 from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.tasks import select_tasks
@@ -581,14 +582,15 @@ def equal_models(rng: np.random.Generator, number: int, seeds: int) -> Compariso
     return compare_models(members).comparison
 
 
-def two_nets(rng: np.random.Generator) -> ComparedModels:
-    """Compare two nets of different noise on other examples each time."""
+def two_nets(rng: np.random.Generator) -> Evidence:
+    """The numbers by example of two nets of different noise, on other examples each time."""
     target = rng.integers(3, size=500)
-    members = [
-        member_of(model, 0, outputs_of(rng, target, noise), target)
-        for model, noise in TWO_NETS.items()
-    ]
-    return compare_models(members)
+    evidence = Evidence()
+    for model, noise in TWO_NETS.items():
+        evidence.images[model] = np.arange(500)
+        examples = examine(outputs_of(rng, target, noise), target, softmax)
+        add_examples(evidence, model, [{"test": examples}])
+    return evidence
 
 
 @cache
@@ -603,12 +605,12 @@ def true_difference() -> float:
     return float(second - first)
 
 
-def missed_over_examples(models: ComparedModels) -> list[bool]:
+def missed_over_examples(evidence: Evidence) -> list[bool]:
     """Whether the interval over test examples does not hold the true difference of the nets."""
     (first, second), key = TWO_NETS, "test/nll"
-    by_image = models.evidence.by_image
+    by_image = evidence.by_image
     difference = float((by_image[second][key] - by_image[first][key]).mean())
-    error = models.evidence.image_error(second, first, key)
+    error = evidence.image_error(second, first, key)
     assert error is not None
     return [abs(difference - true_difference()) > 1.96 * error]
 
@@ -930,7 +932,7 @@ def model_claims() -> list[Claim]:
             "2 nets, 500 examples, NLL as trained",
             two_nets,
             missed_over_examples,
-            200,
+            4000,
         ),
     ]
 
