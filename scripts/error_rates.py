@@ -24,10 +24,10 @@ from xent_bench.advice.needs import Needs
 from xent_bench.advice.offer import Offer
 from xent_bench.calibrators.temperature import fit_temperature, scale
 from xent_bench.comparison.across import across
-from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.compare import Comparison, Options, compare
 from xent_bench.comparison.evidence import Evidence, add_examples
 from xent_bench.comparison.importance import importances
-from xent_bench.comparison.models import Member, compare_models
+from xent_bench.comparison.models import AS_TRAINED, COMPARED_AS_TRAINED
 from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.tasks import select_tasks
@@ -39,10 +39,10 @@ from xent_bench.links import softmax
 from xent_bench.metrics.class_scores import answer_gaps
 from xent_bench.metrics.examples import examine
 from xent_bench.metrics.last_tenth import last_tenth
+from xent_bench.metrics.score import score
 from xent_bench.prediction.abstention import abstention
 from xent_bench.prediction.conformal import fit_conformal
 from xent_bench.runs.begun import Unfinished, pause
-from xent_bench.runs.given_predictions import given
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 
@@ -565,21 +565,22 @@ def outputs_of(rng: np.random.Generator, target: np.ndarray, noise: float) -> np
     return 2 * np.eye(3)[target] + noise * rng.standard_normal((len(target), 3))
 
 
-def member_of(model: str, seed: int, outputs: np.ndarray, target: np.ndarray) -> Member:
-    """The net of a model by its outputs on test, without calib."""
-    predictions = given(outputs, target, None, "softmax", ("outputs", "target", ""))
-    return Member(model, seed, predictions, f"{model} {seed}")
-
-
 def equal_models(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
-    """Compare models whose nets are equally good up to what differs between seeds."""
+    """Compare models whose nets are equally good up to what differs between seeds, as trained.
+
+    The tests and families are those of `compare_models`; the nets have the metrics that it judges.
+    """
     target = rng.integers(3, size=100)
-    members = [
-        member_of(model, seed, outputs_of(rng, target, 1 + 0.1 * rng.standard_normal()), target)
-        for model in losses(number)
-        for seed in range(seeds)
-    ]
-    return compare_models(members).comparison
+    runs = []
+    for model in losses(number):
+        for seed in range(seeds):
+            outputs = outputs_of(rng, target, 1 + 0.1 * rng.standard_normal())
+            values = score(outputs, target)
+            metrics = {key: values[key.partition("/")[2]] for key in COMPARED_AS_TRAINED}
+            runs.append(run_of(model, seed, metrics))
+    options = Options(primary=AS_TRAINED[0], compared=COMPARED_AS_TRAINED)
+    (comparison,) = compare(runs, options=options)
+    return comparison
 
 
 def two_nets(rng: np.random.Generator) -> Evidence:
@@ -925,7 +926,7 @@ def model_claims() -> list[Claim]:
             "3 equal models by their outputs on 100 examples, as trained, 3 seeds",
             partial(equal_models, number=3, seeds=3),
             false_in_each_family,
-            200,
+            2000,
         ),
         Claim(
             "an interval over test examples misses the difference",
