@@ -263,3 +263,13 @@ def test_a_net_that_resizes_within_is_exported(tmp_path):
 
     assert not torch.allclose(resizing(images), trained(images), atol=1e-2)
     np.testing.assert_allclose(probabilities, resizing(images).exp(), rtol=0, atol=1e-6)
+
+
+def test_weights_that_one_onnx_file_cannot_hold_are_refused(tmp_path, monkeypatch):
+    net = calibrated_net(trained_net(COLOUR))
+    weights = sum(tensor.nbytes for tensor in net.state_dict().values())
+    monkeypatch.setattr(onnx_file, "LARGEST", weights - 1)
+
+    with pytest.raises(Unavailable, match=r"at most 2 GiB.*expected --to pt2 or --to safetensors"):
+        onnx_file.write(net, {}, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

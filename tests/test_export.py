@@ -23,6 +23,7 @@ from xent_bench.config.identity import run_folder
 from xent_bench.config.own_code import with_own
 from xent_bench.export.card import plain
 from xent_bench.export.description import wilson
+from xent_bench.export.formats import FORMATS
 from xent_bench.export.safetensors_file import load as load_safetensors
 from xent_bench.failures import DataError
 from xent_bench.runs.files import PREDICTIONS, RESULT
@@ -50,6 +51,15 @@ def exported(trained: Path, form: str, folder: Path, *options: str) -> str:
     return (folder / "README.md").read_text()
 
 
+@pytest.fixture(scope="module")
+def winners(trained, tmp_path_factory) -> Path:
+    """A folder with one of each form, exported under a licence. Tests leave it as it is."""
+    root = tmp_path_factory.mktemp("winners")
+    for form in FORMATS:
+        exported(trained, form, root / form, "--license", "MIT")
+    return root
+
+
 def on_test(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """The images of a run's test, and the probabilities that its net gives for them."""
     ids = load_predictions(folder / PREDICTIONS).test.id
@@ -57,56 +67,49 @@ def on_test(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return block.images.numpy(), load(folder)(block.images).exp().numpy()
 
 
-def by_card(card: str, folder: Path, images: np.ndarray, *forbidden: str) -> np.ndarray:
+def by_card(winner: Path, images: np.ndarray, place: Path, *forbidden: str) -> np.ndarray:
     """Execute the card's lines on these images in a new process, and return the probabilities.
 
-    Modules of `forbidden` cannot be imported there.
+    Modules of `forbidden` cannot be imported there. Arrays are kept at `place`.
     """
-    np.save(folder / "images.npy", images)
-    lines = BLOCK.findall(card)[0]
-    typed = re.sub(r"images = np\.zeros.*", "images = np.load('images.npy')", lines)
+    taken, given = place / "images.npy", place / "probabilities.npy"
+    np.save(taken, images)
+    lines = BLOCK.findall((winner / "README.md").read_text())[0]
+    typed = re.sub(r"images = np\.zeros.*", f"images = np.load({str(taken)!r})", lines)
     assert typed != lines
     blocked = "".join(f"sys.modules[{name!r}] = None\n" for name in forbidden)
-    script = f"import sys\n{blocked}{typed}\nnp.save('probabilities.npy', probabilities)\n"
+    script = f"import sys\n{blocked}{typed}\nnp.save({str(given)!r}, probabilities)\n"
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
-        cwd=folder,
+        cwd=winner,
         check=True,
         capture_output=True,
         text=True,
     )
-    return np.load(folder / "probabilities.npy")
+    return np.load(given)
 
 
-def test_onnx_runs_without_pytorch_by_the_lines_of_its_card(trained, tmp_path, capsys):
-    card = exported(trained, "onnx", tmp_path / "winner")
+def test_onnx_runs_without_pytorch_by_the_lines_of_its_card(trained, winners, tmp_path):
     images, expected = on_test(trained)
 
-    probabilities = by_card(card, tmp_path / "winner", images, "torch", "xent_bench")
+    probabilities = by_card(winners / "onnx", images, tmp_path, "torch", "xent_bench")
 
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
-    printed = capsys.readouterr().out
-    n = len(images)
-    assert re.search(
-        rf"largest difference \de-0[678] .* over {n} test images x 10 classes, by ONNX R", printed
-    )
-    assert f"the same answer for {n}" in printed
 
 
-def test_pt2_runs_without_this_package_by_the_lines_of_its_card(trained, tmp_path):
-    card = exported(trained, "pt2", tmp_path / "winner")
+def test_pt2_runs_without_this_package_by_the_lines_of_its_card(trained, winners, tmp_path):
     images, expected = on_test(trained)
 
-    probabilities = by_card(card, tmp_path / "winner", images, "xent_bench", "onnx")
+    probabilities = by_card(winners / "pt2", images, tmp_path, "xent_bench", "onnx")
 
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
 
 
-def test_safetensors_are_loaded_by_the_lines_of_its_card(trained, tmp_path, monkeypatch, capsys):
-    card = exported(trained, "safetensors", tmp_path / "winner")
+def test_safetensors_are_loaded_by_the_lines_of_its_card(trained, winners, monkeypatch, capsys):
     images, expected = on_test(trained)
-    monkeypatch.chdir(tmp_path / "winner")
+    monkeypatch.chdir(winners / "safetensors")
+    card = Path("README.md").read_text()
     names: dict[str, object] = {}
 
     exec(BLOCK.findall(card)[0], names)
@@ -118,10 +121,9 @@ def test_safetensors_are_loaded_by_the_lines_of_its_card(trained, tmp_path, monk
     assert 0.1 <= float(probability) <= 1
 
 
-def test_a_damaged_safetensors_file_is_refused_in_one_line(trained, tmp_path):
-    exported(trained, "safetensors", tmp_path / "winner")
-    file = tmp_path / "winner" / "model.safetensors"
-    content = bytearray(file.read_bytes())
+def test_a_damaged_safetensors_file_is_refused_in_one_line(winners, tmp_path):
+    file = tmp_path / "model.safetensors"
+    content = bytearray((winners / "safetensors" / file.name).read_bytes())
     content[-3] ^= 64  # a bit of a weight
     file.write_bytes(content)
 
@@ -132,21 +134,16 @@ def test_a_damaged_safetensors_file_is_refused_in_one_line(trained, tmp_path):
         load_safetensors(file)
 
 
-def test_the_description_is_beside_the_file_and_in_it(trained, tmp_path):
+def test_the_description_is_beside_the_file_and_in_it(trained, winners):
     import onnx
     from safetensors import safe_open
 
-    for form in ("onnx", "pt2", "safetensors"):
-        exported(trained, form, tmp_path / form, "--license", "Apache-2.0")
-    described = {
-        form: json.loads((tmp_path / form / "model.json").read_text())
-        for form in ("onnx", "pt2", "safetensors")
-    }
-    model = onnx.load(tmp_path / "onnx" / "model.onnx")
+    described = {form: json.loads((winners / form / "model.json").read_text()) for form in FORMATS}
+    model = onnx.load(winners / "onnx" / "model.onnx")
     texts = {entry.key: entry.value for entry in model.metadata_props}
     files = {"model.json": ""}
-    torch.export.load(tmp_path / "pt2" / "model.pt2", extra_files=files)
-    with safe_open(tmp_path / "safetensors" / "model.safetensors", "np") as content:
+    torch.export.load(winners / "pt2" / "model.pt2", extra_files=files)
+    with safe_open(winners / "safetensors" / "model.safetensors", "np") as content:
         metadata = content.metadata()
 
     result, one = load_run(trained / RESULT), described["onnx"]
@@ -155,29 +152,36 @@ def test_the_description_is_beside_the_file_and_in_it(trained, tmp_path):
     assert one["metrics"]["nll"]["standard_error"] == result.metrics["test_ts_se/nll"]
     assert one["calibration"]["verdict"] == result.tags["test_ts_verdict"]
     assert one["data"] == {"name": "synthetic", "sha256": result.tags["data_sha256"]}
-    assert one["licence"] == "Apache-2.0"
+    assert one["licence"] == "MIT"
     assert one["command"] == result.command
     assert (one["input"]["dtype"], one["input"]["shape"]) == ("uint8", ["n", 1, 8, 8])
     assert one["check"]["to_stored_predictions"]["largest"] < 1e-5
     assert json.loads(texts["classes"]) == one["classes"]
-    assert texts["licence"] == "Apache-2.0"
+    assert texts["licence"] == "MIT"
     within = json.loads(files["model.json"])
     assert within == {key: described["pt2"][key] for key in within}
     assert json.loads(metadata["net.json"])["key"] == result.tags["key"]
 
 
-def test_the_same_run_gives_the_same_bytes(trained, tmp_path):
-    for form in ("onnx", "safetensors"):
-        exported(trained, form, tmp_path / form / "one")
-        exported(trained, form, tmp_path / form / "two")
-        one, two = sorted((tmp_path / form).iterdir())
+def test_the_same_run_gives_the_same_bytes_and_says_how_it_was_checked(
+    trained, winners, tmp_path, capsys
+):
+    n = load_run(trained / RESULT).n_test
+    for form, runtime in (("onnx", "ONNX Runtime"), ("safetensors", "PyTorch")):
+        exported(trained, form, tmp_path / form, "--license", "MIT")
 
-        for file in sorted(one.iterdir()):
-            assert file.read_bytes() == (two / file.name).read_bytes(), file.name
+        printed = capsys.readouterr().out
+        assert re.search(
+            rf"largest difference \de-0[678] .* over {n} test images x 10 classes, by {runtime}",
+            printed,
+        )
+        assert f"the same answer for {n}" in printed
+        for file in sorted((tmp_path / form).iterdir()):
+            assert file.read_bytes() == (winners / form / file.name).read_bytes(), file.name
 
 
-def test_the_card_says_what_the_run_says(trained, tmp_path):
-    card = exported(trained, "safetensors", tmp_path / "winner", "--license", "MIT")
+def test_the_card_says_what_the_run_says(trained, winners):
+    card = (winners / "onnx" / "README.md").read_text()
     result = load_run(trained / RESULT)
 
     _, front, text = card.split("---\n", 2)
@@ -242,7 +246,7 @@ def changed(trained, tmp_path) -> Callable[..., Path]:
     return change
 
 
-@pytest.mark.parametrize("form", ["onnx", "pt2", "safetensors"])
+@pytest.mark.parametrize("form", ["onnx", "safetensors"])
 def test_a_file_that_gives_other_probabilities_is_refused(changed, tmp_path, capsys, form):
     folder = changed(outputs=1.0)
     winner = tmp_path / "new" / "winner"
@@ -386,12 +390,12 @@ def test_vectors_go_in_as_they_are_stored(config, tmp_path):
     data = ("data=features", f"data.root={tmp_path / 'features.npz'}", "data.normalise=unit")
     wanted = config(base=(*data, "model=linear", "epochs=1", "batch_size=16"))
     run(wanted)
-    card = exported(run_folder(wanted), "onnx", tmp_path / "winner")
+    exported(run_folder(wanted), "onnx", tmp_path / "winner")
 
     ids = load_predictions(run_folder(wanted) / PREDICTIONS).test.id
     taken = features[ids].astype(np.float32)
     expected = load(run_folder(wanted))(torch.from_numpy(taken)).exp()
-    probabilities = by_card(card, tmp_path / "winner", taken, "torch")
+    probabilities = by_card(tmp_path / "winner", taken, tmp_path, "torch")
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
 
 

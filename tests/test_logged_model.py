@@ -18,13 +18,15 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, ViewType
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from xent_bench.calibrators.temperature import scale
 from xent_bench.config import parts
 from xent_bench.config.configure import ConfigError, configured
 from xent_bench.config.identity import run_folder, run_key
 from xent_bench.config.schema import CONF, register_schema
-from xent_bench.failures import DataError
+from xent_bench.export.mlflow_model import input_example
+from xent_bench.failures import DataError, Unavailable
 from xent_bench.links import use
 from xent_bench.runs.files import MODEL, PREDICTIONS, is_pending
 from xent_bench.runs.lacking import Asked, Lack, lacking
@@ -426,3 +428,54 @@ def test_a_model_without_the_packages_that_write_it_is_refused_before_training(c
         run(wanted)
 
     assert not run_folder(wanted).exists()
+
+
+class Undecided(nn.Module):
+    """A net whose next step depends on its numbers, which no graph can hold."""
+
+    def __init__(self, pixels: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(pixels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.linear(images.flatten(1))
+        return outputs * 2 if outputs.sum() > 0 else outputs
+
+
+def undecided(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    return Undecided(math.prod(shape), classes)
+
+
+def test_a_net_that_cannot_be_exported_keeps_its_result_and_says_why_it_has_no_model(config):
+    wanted = config(
+        *("model=own", f"model._target_={__name__}.undecided", "machine.log_model=true"),
+        base=("data=synthetic", "data.n=600", "epochs=1"),
+    )
+    with pytest.raises(Unavailable) as refused:
+        run(wanted)
+
+    folder = run_folder(wanted)
+    line = str(refused.value)
+    assert line.startswith(f"{folder.name} is trained and its result is kept, but it has no model")
+    assert "torch.export cannot record the net" in line
+    assert "\n" not in line
+    stored = MlflowClient(wanted.machine.tracking).get_run(
+        load_run(folder / "result.json").tags["mlflow_run_id"]
+    )
+    assert stored.info.status == "FINISHED"
+    assert not [file for file in folder.iterdir() if MODEL in file.name]
+
+
+@pytest.mark.parametrize(
+    ("taken", "shape", "ends"),
+    [
+        ({"dtype": "uint8", "shape": ["n", 3, "height", "width"]}, (1, 3, 32, 32), (0, 255)),
+        ({"dtype": "uint8", "shape": ["n", 1, 8, 6]}, (1, 1, 8, 6), (0, 255)),
+        ({"dtype": "float32", "shape": ["n", 5]}, (1, 5), (1, 1)),
+    ],
+)
+def test_the_example_of_an_input_has_the_form_that_is_described(taken, shape, ends):
+    example = input_example(taken)
+
+    assert (example.dtype, example.shape) == (np.dtype(taken["dtype"]), shape)
+    assert (example.min(), example.max()) == ends

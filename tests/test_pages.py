@@ -17,7 +17,18 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from xent_bench.commands import advise, data, embed, export, losses, rescore, status, sync, ui
+from xent_bench.commands import (
+    advise,
+    data,
+    embed,
+    export,
+    losses,
+    predict,
+    rescore,
+    status,
+    sync,
+    ui,
+)
 from xent_bench.commands.losses import load_losses
 from xent_bench.config.choices import owners
 from xent_bench.config.configure import configured
@@ -49,6 +60,7 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
     "xent-data": data._parser().parse_intermixed_args,
     "xent-embed": embed._parser().parse_intermixed_args,
     "xent-advise": advise._parser().parse_intermixed_args,
+    "xent-predict": predict._parser().parse_intermixed_args,
     "xent-export": export._parser().parse_intermixed_args,
 }
 

@@ -1,5 +1,6 @@
 """A run's model as a version of a registered model: once, in the run's own store."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -13,11 +14,13 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import DictConfig
 
+from xent_bench.commands import export
 from xent_bench.config.identity import run_folder
 from xent_bench.config.schema import CONF, register_schema
 from xent_bench.export.mlflow_model import keep_model
 from xent_bench.failures import DataError, Unavailable, UsageError
 from xent_bench.runs.files import MODEL
+from xent_bench.runs.model_folder import read_model_folder
 from xent_bench.runs.result import load_run
 from xent_bench.tracking.registry import Registered, check_name, register
 from xent_bench.training.run import run
@@ -148,4 +151,81 @@ def test_what_cannot_be_registered_is_said_in_one_line(folder_and_store, tmp_pat
         register(folder, store, "digits")
 
     assert "\n" not in str(silent.value)
+    assert MlflowClient(store).search_registered_models() == []
+
+
+def typed(*words: object) -> int:
+    """The exit code of xent-export with these words."""
+    with pytest.raises(SystemExit) as ended:
+        export.main([str(word) for word in words])
+    return int(str(ended.value.code))
+
+
+def test_the_command_registers_the_best_run_and_finds_its_version_again(
+    folder_and_store, capsys, monkeypatch
+):
+    folder, store = folder_and_store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    words = ("--register", "digits", "--alias", "champion", "--store", store)
+    first = typed(folder.parent, *words)
+    shown = capsys.readouterr()
+    second = typed(folder, *words)
+    again = capsys.readouterr()
+
+    assert (first, second) == (0, 0)
+    place, checked, predict, look = shown.out.splitlines()
+    assert place == f"models:/digits/1, @champion: registered; {store}"
+    assert checked.startswith("largest difference ")
+    assert "over 120 test images x 10 classes" in checked
+    assert predict.startswith(f"To predict: MLFLOW_TRACKING_URI={store} mlflow models predict -m ")
+    assert look.startswith("To look at it: xent-ui, then http://127.0.0.1:5000/#/models/digits/")
+    assert "is the only loss on val" in shown.err
+    state = "registered before, with the same weights"
+    assert again.out.splitlines()[0] == f"models:/digits/1, @champion: {state}; {store}"
+    assert again.err == ""
+    assert len(MlflowClient(store).search_model_versions("name = 'digits'")) == 1
+
+
+def test_the_command_writes_the_model_to_a_folder(folder_and_store, tmp_path, capsys):
+    folder, _ = folder_and_store
+    code = typed(folder, tmp_path / "winner", "--to", "mlflow", "--license", "mit")
+    model = read_model_folder(tmp_path / "winner")
+
+    assert code == 0
+    assert "uint8 (n, 1, 8, 8) -> probabilities (n, 10)" in capsys.readouterr().out
+    assert model.metadata["licence"] == "mit"
+    assert "mlflow models predict -m FOLDER" in (tmp_path / "winner" / "README.md").read_text()
+    onnx = (tmp_path / "winner" / "model.onnx").read_bytes()
+    described = json.loads((tmp_path / "winner" / "model.json").read_text())
+    assert described["file"]["sha256"] == hashlib.sha256(onnx).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ((), "expected RUN FOLDER and --to, or RUN and --register NAME"),
+        (("winner", "--register", "digits"), "--register writes to MLflow: expected RUN and no"),
+        (("winner", "--to", "onnx", "--alias", "best"), "--alias and --store go with --register"),
+        (("--register", "a/b"), "Names cannot contain '/' or ':'"),
+        (("--register", "digits", "--alias", "latest"), "'latest' alias name"),
+    ],
+)
+def test_words_that_do_not_go_together_are_one_line(trained, words, complaint, capsys):
+    code = typed(run_folder(trained), *words)
+    error = capsys.readouterr().err
+
+    assert code == 2
+    assert error.startswith("xent-export: ")
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+def test_a_model_that_differs_too_much_is_not_registered(folder_and_store, capsys):
+    folder, store = folder_and_store
+    shutil.rmtree(folder / MODEL)
+    code = typed(folder, "--register", "digits", "--store", store, "--tolerance", "0")
+
+    assert code == 1
+    assert "largest difference" in capsys.readouterr().err
+    assert not [file for file in folder.iterdir() if MODEL in file.name]
     assert MlflowClient(store).search_registered_models() == []

@@ -102,7 +102,7 @@ SECTIONS = {
     "predictions": Section(
         "Predictions",
         ["1,000 files", "ms, bare loop", "ms, xent-predict", "throughput / bare", "by the clock"],
-        {"predictions": 7},
+        {"predictions": 5},
         "CPU of all threads for each image. Bare: the net in a loop with the same loader, its "
         "outputs dropped. xent-predict: loads the net too, and writes three classes a row as CSV.",
     ),

@@ -16,6 +16,7 @@ import numpy as np
 from xent_bench.export.export import CARD, Exported, Wanted, export
 from xent_bench.export.graph import quiet
 from xent_bench.export.staging import staged
+from xent_bench.failures import Unavailable
 from xent_bench.runs.files import MODEL
 from xent_bench.runs.model_folder import EXAMPLES, GRAPH
 
@@ -38,10 +39,17 @@ def keep_model(run: Path) -> Path:
     """Write the model of a finished run to the run's own folder, if it is not there; return it.
 
     It is compared with the net in PyTorch alone: to read all images of test again would take long.
+    Unavailable where the net cannot be exported, which is known only when it is tried.
     """
     folder = run / MODEL
     if not folder.exists():
-        write_mlflow_model(run, Wanted("onnx", folder, at_end=True))
+        try:
+            write_mlflow_model(run, Wanted("onnx", folder, at_end=True))
+        except Unavailable as error:
+            raise Unavailable(
+                f"{run.name} is trained and its result is kept, but it has no model for "
+                f"machine.log_model: {error}"
+            ) from error
     return folder
 
 

@@ -33,7 +33,10 @@ def staged(folder: Path) -> Iterator[Path]:
     made = [above for above in target.parents if not above.exists()]
     # within a folder that is there: it may be the working folder, or a disk of its own
     stage = (target.parent if is_new else target) / f".{target.name}.part{os.getpid()}"
-    stage.mkdir(parents=True)
+    try:
+        stage.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write there: {error.strerror}", str(folder)) from error
     try:
         yield stage
         if is_new:

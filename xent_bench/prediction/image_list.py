@@ -44,20 +44,21 @@ def _in_folder(folder: str, left_out: "Counter[str]") -> Iterator[Listed]:
     except DataError as error:
         yield Listed(folder, str(error).removeprefix(f"cannot read {shown(folder)}: "))
         return
-    folders, names = [], []
+    folders, files = [], []
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             folders.append(entry.name)
         elif entry.is_dir():  # it may lead back to a folder above it
             left_out["link to a folder"] += 1
         elif is_image_name(entry.name):
-            names.append(entry.name)
+            files.append((entry.name, entry.is_file()))  # the folder told, without a look at it
         else:
             left_out["file with another ending"] += 1
     del entries
-    for name in sorted(names):
+    files.sort()
+    for name, is_file in files:
         path = os.path.join(folder, name)
-        yield Listed(path, _complaint(path))
+        yield Listed(path, "" if is_file else _complaint(path))
     for name in sorted(folders):
         yield from _in_folder(os.path.join(folder, name), left_out)
 

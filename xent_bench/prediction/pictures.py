@@ -20,7 +20,7 @@ from PIL import Image
 
 from xent_bench.data.cropping import Pixels
 from xent_bench.data.decoding import READABLE, silence_pillow
-from xent_bench.data.image_files import ImageFiles
+from xent_bench.data.image_files import ImageFiles, shown
 from xent_bench.failures import DataError
 from xent_bench.prediction.image_list import Listed
 from xent_bench.prediction.rows import Names
@@ -48,7 +48,7 @@ class Chunk(NamedTuple):
     """A few image files that one thread decodes."""
 
     files: ImageFiles
-    numbers: Sequence[int]
+    names: Sequence[str]  # as they are printed
     errors: dict[int, str]  # known before, by place
 
 
@@ -78,7 +78,7 @@ class Reader:
         while group := list(islice(places, min(CHUNK, self.size))):
             files = ImageFiles.of(Path(), [place.path for place in group], self.preparation)
             errors = {k: place.error for k, place in enumerate(group) if place.error}
-            yield Chunk(files, range(len(group)), errors)
+            yield Chunk(files, [_printed(place.path) for place in group], errors)
 
     def chunks_of(self, files: ImageFiles, numbers: Sequence[int]) -> Iterator[Chunk]:
         """Group the files of a set with these numbers, to be decoded as this net takes them."""
@@ -88,11 +88,14 @@ class Reader:
             prepared = ImageFiles(
                 part.root, part.names, self.preparation, part.rows, part.encoded, None
             )
-            yield Chunk(prepared, range(len(part)), {})
+            yield Chunk(prepared, [part.place_of(k) for k in range(len(part))], {})
 
     def decode(self, chunk: Chunk) -> list[Decoded]:
         """Decode a chunk: the pixels (h, w, channels) of each image, or why it has none."""
-        return [chunk.errors.get(number) or self._decode(chunk, number) for number in chunk.numbers]
+        return [
+            chunk.errors.get(number) or self._decode(chunk, number)
+            for number in range(len(chunk.names))
+        ]
 
     def _decode(self, chunk: Chunk, number: int) -> Decoded:
         files = chunk.files
@@ -109,6 +112,11 @@ class Reader:
         if self.shape[2] == 1 and not self.has_made_grey and files.encoded is None:
             self.has_made_grey = is_colour(files.root / os.fsdecode(files.names[number]))
         return pixels
+
+
+def _printed(path: str) -> str:
+    """The path as `shown` prints it; most need no second look."""
+    return path if path.isascii() and path.isprintable() else shown(path)
 
 
 def is_colour(file: Path) -> bool:
@@ -147,7 +155,7 @@ def decoded(chunks: Iterable[Chunk], reader: Reader) -> Iterator[Batch]:
 
 
 def _batch(finished: Sequence[tuple[Chunk, list[Decoded]]], reader: Reader) -> Batch:
-    names = [chunk.files.place_of(k) for chunk, _ in finished for k in chunk.numbers]
+    names = [name for chunk, _ in finished for name in chunk.names]
     results: list[Decoded] = [result for _, results in finished for result in results]
     pixels = [result for result in results if not isinstance(result, str)]
     errors = {place: result for place, result in enumerate(results) if isinstance(result, str)}
