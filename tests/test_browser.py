@@ -115,7 +115,7 @@ def test_the_report_opens_from_the_experiment(tab: Page, addresses):
     page = opened.value.frame_locator("iframe").first
 
     expect(page.get_by_role("heading", name="swept: synthetic with mlp")).to_be_visible()
-    expect(page.locator(".plotly-graph-div svg.main-svg").first).to_be_visible()
+    expect(page.locator(".chart svg.main-svg").first).to_be_visible()
     assert opened.value.url.startswith(address)
 
 
@@ -124,7 +124,7 @@ def test_the_page_opens_from_disk_and_prints(tab: Page, swept, tmp_path):
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(f"file://{tmp_path}/page.html")
-    charts = tab.locator(".plotly-graph-div")
+    charts = tab.locator(".chart")
     expect(charts).to_have_count(7)
     for place in range(7):
         expect(charts.nth(place).locator("svg.main-svg").first).to_be_visible()

@@ -149,9 +149,9 @@ def test_a_run_ends_with_its_means_on_other_images():
 
 
 def test_a_band_of_a_few_points_has_no_marks_at_its_edge():
-    figure = go.Figure().set_subplots(1, 1)
+    figure = go.Figure()
     values = np.array([[1.0, 2.0], [3.0, 1.0]])
-    draw_band(figure, np.arange(2), values, "ce", "#0072b2", (1, 1), hover="%{y}", named=True)
+    draw_band(figure, np.arange(2), values, "ce", "#0072b2", 0, hover="%{y}", named=True)
     edge, mean = figure.data
     assert edge.mode == "lines"
     assert list(edge.y) == [3, 2, 1, 1]

@@ -9,7 +9,7 @@ losses are shown in the ten colours. A picture of a run shows one loss, in its o
 
 import colorsys
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, count
 
 # Okabe and Ito, 2008: told apart also by the colour-blind; their yellow, unseen on paper, last
@@ -21,6 +21,7 @@ TABLE = {
     "sparse_ce": "#56b4e9",  # beside ce, with whose weights it ends
 }
 OTHERS = ("#e69f00", "#333333", "#8c564b", "#7f3fbf", "#b5bd00")
+DARK_PAGE = (0x14, 0x18, 0x1F)  # the background in page.css
 GOLDEN = 0.618034  # of a turn: steps of it fill a circle evenly, however many there are
 
 
@@ -46,6 +47,25 @@ def faint(colour: str, strength: float = 0.15) -> str:
     """The colour for an area that lies behind lines of the same colour."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{strength})"
+
+
+def on_dark(colour: str, contrast: float = 4.5) -> str:
+    """The colour mixed with white until it has this contrast to a dark page, as WCAG counts it."""
+    channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    for step in range(101):
+        mixed = [round(channel + (255 - channel) * step / 100) for channel in channels]
+        if (_luminance(mixed) + 0.05) / (_luminance(DARK_PAGE) + 0.05) >= contrast:
+            break
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+
+
+def _luminance(channels: Sequence[int]) -> float:
+    """Relative luminance of a colour of sRGB, from 0 to 1."""
+    shares = [channel / 255 for channel in channels]
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _hues() -> Iterator[str]:

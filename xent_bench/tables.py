@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Callable, Sequence
 from shutil import get_terminal_size
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 BAR = r"\|"  # an escaped bar: Markdown takes a plain one for the border of a cell
 LATEX = str.maketrans(
@@ -187,10 +187,10 @@ def _latex_cell(cell: str) -> str:
     return f"\\textbf{{{shown}}}" if isinstance(cell, Best) else shown
 
 
-def print_csv(records: Sequence[dict[str, Any]]) -> None:
-    """Print records in CSV, with every column that any record has."""
+def print_csv(records: Sequence[dict[str, Any]], file: TextIO | None = None) -> None:
+    """Print records in CSV, with every column that any record has; without `file` to stdout."""
     columns = list(dict.fromkeys(column for record in records for column in record))
-    writer = csv.DictWriter(sys.stdout, columns)
+    writer = csv.DictWriter(file or sys.stdout, columns)
     writer.writeheader()
     writer.writerows(records)
 

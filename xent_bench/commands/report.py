@@ -60,8 +60,11 @@ def report(options: argparse.Namespace) -> None:
         find_folder = folder_finder(places, Path(folder))
         if options.page is not None:
             from xent_bench.report.page import write_page
+            from xent_bench.report.page_runs import Surroundings
+            from xent_bench.report.run_stores import answering_stores
 
-            write_page(comparisons, options.page, find_folder, over_tasks=over_tasks)
+            around = Surroundings(options.page.parent, answering_stores(places))
+            write_page(comparisons, options.page, find_folder, over_tasks=over_tasks, around=around)
             print(f"Page: {options.page}", file=sys.stderr)
         if options.publish:
             from xent_bench.report.publish import publish

@@ -46,7 +46,9 @@ def _rescore_all(options: argparse.Namespace) -> int:
             continue
         print(printable(f"{folder}: {_summary(rescored)}"), flush=True)
         codes.append(Exit.NOT_AS_EXPECTED if rescored.changed else Exit.DONE)
-        if len(folders) == 1:
+        # a table that is asked for stands alone: the scorecard fills a screen
+        is_asked = options.classes or options.costs is not None
+        if len(folders) == 1 and (options.all or not is_asked):
             _show(rescored.run, with_details=options.all)
         try:
             _show_asked(folder, rescored.run, options)
@@ -135,7 +137,8 @@ def _parser() -> Parser:
         prog="xent-rescore",
         description="Compute every metric of finished runs again from their stored predictions; "
         "compare with what was logged, and add what is new. With --shift or --foreign, first "
-        "score the trained net on further images. For a single run, show the metrics.",
+        "score the trained net on further images. Of a single run, show the metrics, or the tables "
+        "of --classes and --costs.",
         epilog=exit_codes_help(Exit.NOT_AS_EXPECTED, Exit.USAGE, Exit.DATA, Exit.UNAVAILABLE),
     )
     parser.add_argument(

@@ -9,6 +9,7 @@ from xent_bench.comparison.row import Row, most_rivals
 from xent_bench.comparison.stats import LEVEL, Rivals, largest_spread, seeds_needed, widest
 from xent_bench.comparison.trials import Trial
 from xent_bench.comparison.yardsticks import Yardstick, by_key
+from xent_bench.report.bounds import shown_within
 from xent_bench.report.design_words import ADJUSTED
 from xent_bench.tables import Best, Table
 
@@ -28,8 +29,13 @@ VERDICT_WORDS = {  # any other verdict is a tie
 }
 
 
-def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
-    """Table with one row for each loss: mean and interval over seeds, for these metric keys."""
+def levels(
+    comparison: Comparison, keys: Sequence[str] = BRIEF, *, within_bounds: bool = False
+) -> Table:
+    """Table with one row for each loss: mean and interval over seeds, for these metric keys.
+
+    With `within_bounds` an interval ends where no value of its metric can lie: see `bounds`.
+    """
     shown = [
         by
         for by in comparison.options.yardsticks
@@ -38,7 +44,7 @@ def levels(comparison: Comparison, keys: Sequence[str] = BRIEF) -> Table:
     ]
     headings = [comparison.noun, "n", *(f"{by.above}\n{by.below}" for by in shown)]
     rows = [
-        [row.label, _seeds(row), *(_level(comparison, row, by) for by in shown)]
+        [row.label, _seeds(row), *(_level(comparison, row, by, within_bounds) for by in shown)]
         for row in comparison.rows
     ]
     brief = _marks_in(rows, comparison.nouns)
@@ -71,7 +77,7 @@ def _of(finished: int, begun: int) -> str:
     return str(finished) if finished == begun else f"{finished}/{begun}"
 
 
-def _level(comparison: Comparison, row: Row, by: Yardstick) -> str:
+def _level(comparison: Comparison, row: Row, by: Yardstick, within_bounds: bool) -> str:
     """Cell of a loss and a metric: mean, half-width, marks of calibration and of the best loss."""
     estimate = row.estimates.get(by.key)
     if estimate is None:
@@ -79,6 +85,8 @@ def _level(comparison: Comparison, row: Row, by: Yardstick) -> str:
     prefix, _, metric = by.key.partition("/")
     mark = MARKS[_verdict(comparison, row, prefix)] if metric == "ece" else ""
     half = "" if estimate.half_width is None else f"±{by.shown(estimate.half_width)}"
+    if within_bounds:
+        half = shown_within(estimate, by)
     cell = f"{by.shown(estimate.mean)}{half}{mark}"
     best, tied = comparison.leaders[by.key]
     return Best(cell) if row.label == best else f"{cell.rstrip()}≈" if row.label in tied else cell

@@ -20,8 +20,17 @@ FURTHER_TAGS = ("mlflow", "data_sha256", "split_sha256")
 def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
     """Table of the differences to the baseline in full, one row for each loss and metric."""
     headings = [
-        *(comparison.noun, "metric", "difference", "± seeds", "± images", "pairs", "p (Holm)"),
-        *("p of a tie", "effect size", "share better", "verdict"),
+        *(
+            comparison.noun,
+            "metric",
+            "verdict",
+            "difference",
+            "± seeds",
+            "± images",
+            "pairs",
+            "p (Holm)",
+        ),
+        *("p of a tie", "effect size", "share better"),
     ]
     rows = []
     for contrast in comparison.contrasts:
@@ -32,13 +41,13 @@ def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
             [
                 contrast.label,
                 f"{by.above.removesuffix(' %')} {by.below}",
+                f"{contrast.verdict}{decided_at(contrast)}",
                 f"{by.scale * delta.mean:+.{by.decimals + 1}f}",
                 *(_scaled(half, by) for half in (delta.half_width, images)),
                 str(delta.n),
                 *(_number(value, 3) for value in (contrast.p, contrast.p_tie)),
                 _number(delta.effect_size, 2),
                 f"{delta.improvement:.2f}",
-                f"{contrast.verdict}{decided_at(contrast)}",
             ]
         )
     primary = by_key()[comparison.options.primary].name
@@ -57,7 +66,7 @@ def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
             "All p values and intervals over seeds are adjusted for the looks of the design: they "
             "hold whenever it stops. Brackets: the look at which a verdict fell."
         )
-    return Table(f"Against {comparison.baseline}", headings, rows, notes, text=2)
+    return Table(f"Against {comparison.baseline}", headings, rows, notes, text=3)
 
 
 def _scaled(value: float | None, by: Yardstick) -> str:

@@ -14,6 +14,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.failures import Unavailable
 from xent_bench.report.conclusion import conclusion
 from xent_bench.report.page import loss_colours, write_page
+from xent_bench.report.page_runs import Surroundings
 from xent_bench.report.tuned import tuning
 from xent_bench.runs.files import CONFIG, RUN_ID
 from xent_bench.runs.result import Run
@@ -73,7 +74,8 @@ def _publish(
         _mark(client, comparison, colours)
     run_id = _report_run(client, experiment_id)
     with tempfile.TemporaryDirectory() as folder:
-        write_page(comparisons, Path(folder) / PAGE, find_folder)
+        around = Surroundings(None, lambda _: uri)
+        write_page(comparisons, Path(folder) / PAGE, find_folder, around=around)
         client.log_artifact(run_id, str(Path(folder) / PAGE))
     text = "\n\n".join(map(conclusion, comparisons))
     client.set_tag(run_id, NOTE, text)

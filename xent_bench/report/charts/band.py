@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from xent_bench.palette import faint
+from xent_bench.report.charts.style import panel
 
 
 def draw_band(
@@ -15,21 +16,21 @@ def draw_band(
     values: np.ndarray,
     label: str,
     colour: str,
-    panel: tuple[int, int],
+    place: int,
     *,
     hover: str,
     named: bool,
     texts: Sequence[str] | None = None,
 ) -> None:
-    """Draw one loss, `values` of shape (runs, points), in a panel given by its row and column.
+    """Draw one loss, `values` of shape (runs, points), in the panel of this number from 0.
 
     `hover` is plotly's template of what stands at a point below the label, and `texts` what it
     calls customdata. `named` puts the loss into the legend.
     """
-    place = {"row": panel[0], "col": panel[1], "legendgroup": label}
+    where = panel(place) | {"legendgroup": label}
     around = np.concatenate([x, x[::-1]])
     bounds = np.concatenate([values.max(axis=0), values.min(axis=0)[::-1]])
-    fill_area(figure, around, bounds, colour, **place)
+    fill_area(figure, around, bounds, colour, **where)
     figure.add_scatter(
         x=x,
         y=values.mean(axis=0),
@@ -40,7 +41,7 @@ def draw_band(
         showlegend=named,
         customdata=texts,
         hovertemplate=f"{label}<br>{hover}<extra></extra>",
-        **place,
+        **where,
     )
 
 

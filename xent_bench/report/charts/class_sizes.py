@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from xent_bench.comparison.evidence import ClassRecalls, Evidence
 from xent_bench.metrics.accuracy import PerClass
 from xent_bench.report.charts.band import draw_band
-from xent_bench.report.charts.style import Colours, styled
+from xent_bench.report.charts.style import Colours, axis, in_panels
 
 MOST_POINTS = 25  # with more classes, each point is the mean of neighbours in the order of size
 LONGEST = 14  # letters of a class's name
@@ -29,14 +28,8 @@ def class_sizes(evidence: Evidence, colours: Colours) -> go.Figure | None:
         return None
     prefixes = [prefix for prefix in READINGS if prefix in evidence.recalls.by_prefix]
     points = _points(evidence.recalls)
-    figure = make_subplots(
-        len(prefixes),
-        1,
-        shared_xaxes=True,
-        subplot_titles=[f"recall (%), {READINGS[prefix]}" for prefix in prefixes],
-        vertical_spacing=0.08,
-    )
-    for line, prefix in enumerate(prefixes, 1):
+    figure = go.Figure()
+    for place, prefix in enumerate(prefixes):
         for label, recalls in evidence.recalls.by_prefix[prefix].items():
             values = 100 * np.stack(
                 [_mean(recalls[:, members]) for members in points.members], axis=1
@@ -48,18 +41,20 @@ def class_sizes(evidence: Evidence, colours: Colours) -> go.Figure | None:
                 values[:, defined],
                 label,
                 colours[label],
-                (line, 1),
+                place,
                 hover="%{customdata}: %{y:.1f} %",
-                named=line == 1,
-                texts=[points.texts[int(place)] for place in defined],
+                named=place == 0,
+                texts=[points.texts[int(point)] for point in defined],
             )
-    figure.update_yaxes(range=[0, 102])
-    figure.update_xaxes(
-        tickvals=list(range(len(points.texts))), ticktext=points.texts, tickangle=-45
-    )
-    styled(figure, 130 + 280 * len(prefixes))
-    figure.update_layout(legend_y=1.06, margin_t=80, margin_b=110)
-    return figure
+    for place in range(len(prefixes)):
+        figure.layout[axis(place, "y")] = {"range": [0, 102]}
+        figure.layout[axis(place, "x")] = {
+            "tickvals": list(range(len(points.texts))),
+            "ticktext": points.texts,
+            "tickangle": -45,
+        }
+    titles = [f"recall (%), {READINGS[prefix]}" for prefix in prefixes]
+    return in_panels(figure, titles, 240, stack=len(prefixes), least=100_000, below=95)
 
 
 def _points(recalls: ClassRecalls) -> Points:

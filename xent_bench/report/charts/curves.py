@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.metrics.reported import CORRECTED, KEPT_LABELS, MEMORISED
 from xent_bench.report.charts.band import draw_band
-from xent_bench.report.charts.style import Colours, styled
+from xent_bench.report.charts.style import Colours, axis, in_panels
 
 SHARES = ("/top1", "/memorised")  # metrics that are shown in per cent
 
@@ -37,11 +36,9 @@ def _panels(
     evidence: Evidence, colours: Colours, titles: Mapping[str, str], *, named: str
 ) -> go.Figure:
     """Draw a panel for each metric; the legend lists the losses that have the one `named`."""
-    figure = make_subplots(
-        1, len(titles), subplot_titles=list(titles.values()), horizontal_spacing=0.1
-    )
+    figure = go.Figure()
     for label, by_metric in evidence.curves.items():
-        for column, key in enumerate(titles, 1):
+        for place, key in enumerate(titles):
             if key in by_metric and np.isfinite(by_metric[key]).all():
                 values = by_metric[key] * (100 if key.endswith(SHARES) else 1)
                 draw_band(
@@ -50,11 +47,10 @@ def _panels(
                     values,
                     label,
                     colours[label],
-                    (1, column),
+                    place,
                     hover="epoch %{x}: %{y:.4g}",
                     named=key == named,
                 )
-    figure.update_xaxes(title="epoch")
-    styled(figure, 430)
-    figure.update_layout(legend_y=1.1, margin_t=80)  # above the titles of the panels
-    return figure
+    for place in range(len(titles)):
+        figure.layout[axis(place, "x")] = {"title": {"text": "epoch"}}
+    return in_panels(figure, titles.values(), 320)

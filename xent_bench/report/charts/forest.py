@@ -1,13 +1,14 @@
 """Forest plot: differences to the baseline by several metrics."""
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.comparison.yardsticks import Yardstick, by_key
-from xent_bench.report.charts.style import GREY, LIGHT, Colours, styled
+from xent_bench.report.charts.style import GREY, LIGHT, Colours, axis, in_panels, panel
 
 
 def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.Figure | None:
@@ -20,8 +21,9 @@ def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.F
     yardsticks = by_key(comparison.options.yardsticks)
     keys = comparison.options.quoted
     titles = [_axis(yardsticks[key]) for key in keys]
-    figure = make_subplots(1, len(keys), shared_yaxes=True, subplot_titles=titles)
-    for column, key in enumerate(keys, 1):
+    figure = go.Figure()
+    for place, key in enumerate(keys):
+        axes = panel(place)
         by = yardsticks[key]
         for contrast in contrasts:
             if contrast.yardstick.key != key or not np.isfinite(contrast.difference.mean):
@@ -47,18 +49,25 @@ def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.F
                     showlegend=False,
                     hovertemplate=f"{label}: %{{x:+.4g}} ± {by.scale * half:.3g}"
                     f"<br>{contrast.verdict}<extra></extra>",
-                    row=1,
-                    col=column,
+                    **axes,
                 )
-        margin, place = by.scale * by.tie, {"row": 1, "col": column, "layer": "below"}
-        figure.add_vrect(-margin, margin, fillcolor=LIGHT, line_width=0, **place)
-        figure.add_vline(0, line_color=GREY, line_width=1, **place)
-    figure.update_xaxes(nticks=4, tickangle=0)
-    figure.update_annotations(font_size=12)
-    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1])
-    styled(figure, 110 + 26 * len(order))
-    figure.update_layout(margin_l=20 + 7 * max(map(len, order)))
-    return figure
+        margin = by.scale * by.tie
+        span: dict[str, Any] = {
+            "xref": axes["xaxis"],
+            "yref": f"{axes['yaxis']} domain",
+            "layer": "below",
+        }
+        span |= {"type": "rect", "y0": 0, "y1": 1}
+        figure.add_shape(x0=-margin, x1=margin, fillcolor=LIGHT, line_width=0, **span)
+        figure.add_shape(x0=0, x1=0, line={"color": GREY, "width": 1}, **span)
+        figure.layout[axis(place, "x")] = {"nticks": 4, "tickangle": 0, "zeroline": False}
+        figure.layout[axis(place, "y")] = {
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": order[::-1],
+            "range": [-0.6, len(order) - 0.4],
+        }
+    return in_panels(figure, titles, 26 + 26 * len(order), least=170, is_shared=True)
 
 
 def _axis(by: Yardstick) -> str:

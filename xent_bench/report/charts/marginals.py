@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.marginals import Marginal, marginals
 from xent_bench.comparison.spent import State
+from xent_bench.report.bounds import bounds
 from xent_bench.report.charts.band import fill_area
 from xent_bench.report.charts.style import Colours, styled
 
@@ -22,20 +23,31 @@ def _chart(key: str, drawn: list[Marginal], comparison: Comparison, colours: Col
     figure = go.Figure()
     chosen = {id(row.trial) for row in comparison.rows}
     for marginal in drawn:
-        _add(figure, marginal, colours[marginal.loss], chosen)
+        _add(figure, marginal, colours[marginal.loss], chosen, bounds(comparison.options.choose_by))
     is_log = all(marginal.axis.is_log for marginal in drawn)
     figure.update_xaxes(title=key, type="log" if is_log else "linear", exponentformat="power")
     figure.update_yaxes(title=comparison.options.choose_by)
     return styled(figure, 360)
 
 
-def _add(figure: go.Figure, marginal: Marginal, colour: str, chosen: set[int]) -> None:
-    """Draw the trials of one loss, the chosen one larger, and the curve through them."""
+def _add(
+    figure: go.Figure,
+    marginal: Marginal,
+    colour: str,
+    chosen: set[int],
+    possible: tuple[float, float],
+) -> None:
+    """Draw the trials of one loss, the chosen one larger, and the curve through them.
+
+    The band around the curve ends at the `possible` values, the smallest and the largest.
+    """
     group = {"legendgroup": marginal.loss}
     if marginal.values:
-        bounds = list(zip(marginal.means, marginal.deviations, strict=True))
+        deviations = list(zip(marginal.means, marginal.deviations, strict=True))
         around = [*marginal.values, *marginal.values[::-1]]
-        edges = [mean + far for mean, far in bounds] + [mean - far for mean, far in bounds[::-1]]
+        low, high = possible
+        edges = [min(high, mean + far) for mean, far in deviations]
+        edges += [max(low, mean - far) for mean, far in deviations[::-1]]
         fill_area(figure, around, edges, colour, **group)
         figure.add_scatter(
             x=marginal.values,

@@ -9,6 +9,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.row import Row
 from xent_bench.comparison.stats import Estimate
 from xent_bench.palette import faint
+from xent_bench.report.bounds import within_bounds
 from xent_bench.report.charts.style import GREY, LIGHT, READING_NAMES, Colours, styled
 
 CHANCE = "test_ts_null/ece_high"  # largest ECE that a calibrated net shows by chance
@@ -37,7 +38,7 @@ def pareto(comparison: Comparison, colours: Colours) -> go.Figure | None:
     if chance:
         figure.add_hrect(0, 100 * max(chance), fillcolor=LIGHT, line_width=0, layer="below")
     if comparison.unranked:
-        return styled(figure, 430 + 12 * len(comparison.rows))
+        return styled(figure, 460)
     front = _front([(point.x.mean, point.y.mean) for point in points])
     figure.add_scatter(
         x=[100 * x for x, _ in front],
@@ -49,7 +50,7 @@ def pareto(comparison: Comparison, colours: Colours) -> go.Figure | None:
     )
     figure.update_xaxes(title="top-1 (%)")
     figure.update_yaxes(title="ECE (%), smaller is better", rangemode="tozero")
-    return styled(figure, 430 + 12 * len(comparison.rows))
+    return styled(figure, 460)
 
 
 def _point(row: Row, reading: str) -> Point | None:
@@ -63,11 +64,14 @@ def _add(figure: go.Figure, points: Sequence[Point], label: str, colour: str) ->
     figure.add_scatter(
         x=[100 * x.mean for x in xs],
         y=[100 * y.mean for y in ys],
-        error_x=_error(xs, colour),
-        error_y=_error(ys, colour),
+        error_x=_error(xs, "test/top1", colour),
+        error_y=_error(ys, "test/ece", colour),
         name=label,
         text=[f"{label}, {READING_NAMES[point.reading]}" for point in points],
-        customdata=[(_shown(point.x), _shown(point.y), point.x.n) for point in points],
+        customdata=[
+            (_shown(point.x, "test/top1"), _shown(point.y, "test/ece"), point.x.n)
+            for point in points
+        ],
         hovertemplate="%{text}<br>top-1 %{customdata[0]} %<br>ECE %{customdata[1]} %"
         "<br>n=%{customdata[2]}<extra></extra>",
         mode="lines+markers",
@@ -79,16 +83,24 @@ def _add(figure: go.Figure, points: Sequence[Point], label: str, colour: str) ->
     )
 
 
-def _error(estimates: Sequence[Estimate], colour: str) -> dict[str, Any]:
-    """Error bars of these estimates, in per cent."""
-    halves = [100 * (estimate.half_width or 0) for estimate in estimates]
-    return {"array": halves, "color": faint(colour, 0.45), "thickness": 1.5, "width": 0}
+def _error(estimates: Sequence[Estimate], key: str, colour: str) -> dict[str, Any]:
+    """Error bars of these estimates, in per cent, which end at 0 and at 100."""
+    bars = [within_bounds(estimate, key) for estimate in estimates]
+    return {
+        "array": [100 * bar.up for bar in bars],
+        "arrayminus": [100 * bar.down for bar in bars],
+        "color": faint(colour, 0.45),
+        "thickness": 1.5,
+        "width": 0,
+    }
 
 
-def _shown(estimate: Estimate) -> str:
-    """An estimate in per cent: '91.20 ± 0.35'."""
-    half = "" if estimate.half_width is None else f" ± {100 * estimate.half_width:.2f}"
-    return f"{100 * estimate.mean:.2f}{half}"
+def _shown(estimate: Estimate, key: str) -> str:
+    """An estimate in per cent: '91.20 ± 0.35', or '99.90 +0.10 −0.35' where the interval is cut."""
+    bar, mean = within_bounds(estimate, key), f"{100 * estimate.mean:.2f}"
+    if bar.is_cut:
+        return f"{mean} +{100 * bar.up:.2f} −{100 * bar.down:.2f}"
+    return mean if estimate.half_width is None else f"{mean} ± {100 * bar.up:.2f}"
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

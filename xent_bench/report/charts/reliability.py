@@ -1,16 +1,24 @@
 """Reliability diagrams, a small one for each loss."""
 
+from itertools import product
+
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.metrics.calibration import BINS
 from xent_bench.metrics.reliability import Reliability
-from xent_bench.report.charts.style import GREY, LIGHT, READING_NAMES, Colours, styled
+from xent_bench.report.charts.style import (
+    GREY,
+    LIGHT,
+    READING_NAMES,
+    Colours,
+    axis,
+    in_panels,
+    panel,
+)
 
-PER_ROW = 5  # diagrams
 MOST_LOSSES = 15  # losses with a diagram
 
 
@@ -20,37 +28,21 @@ def diagrams(comparison: Comparison, evidence: Evidence, colours: Colours) -> go
     labels = labels[:MOST_LOSSES]
     if not labels:
         return None
-    columns = min(PER_ROW, len(labels))
-    lines = 2 * -(-len(labels) // columns)
-    titles = [""] * (lines * columns)
-    for place, label in enumerate(labels):
-        titles[2 * (place // columns) * columns + place % columns] = label
-    figure = make_subplots(
-        lines,
-        columns,
-        shared_xaxes=True,
-        shared_yaxes=True,
-        subplot_titles=titles,
-        horizontal_spacing=0.02,
-        vertical_spacing=0.25 / lines,
-    )
-    for place, label in enumerate(labels):
-        line, column = 2 * (place // columns) + 1, place % columns + 1
-        for down, prefix in enumerate(READING_NAMES):
-            bins = evidence.reliability[label].get(prefix)
-            if bins is not None:
-                _diagram(figure, bins, colours[label], line + down, column)
-        for down, reading in enumerate(READING_NAMES.values()):
-            if column == 1:
-                figure.update_yaxes(title=reading, row=line + down, col=1)
-    figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5, 1])
-    figure.update_yaxes(range=[0, 1.03], tickvals=[0, 0.5, 1])
-    return styled(figure, 80 + 140 * lines)
+    figure = go.Figure()
+    for place, (label, (prefix, reading)) in enumerate(product(labels, READING_NAMES.items())):
+        bins = evidence.reliability[label].get(prefix)
+        if bins is not None:
+            _diagram(figure, bins, colours[label], place)
+        ticks = {"tickvals": [0, 0.5, 1]}
+        figure.layout[axis(place, "x")] = {"range": [0, 1]} | ticks
+        figure.layout[axis(place, "y")] = {"range": [0, 1.03], "title": {"text": reading}} | ticks
+    titles = [title for label in labels for title in (label, "")]
+    return in_panels(figure, titles, 120, stack=2, least=150, is_shared=True)
 
 
-def _diagram(figure: go.Figure, bins: Reliability, colour: str, line: int, column: int) -> None:
+def _diagram(figure: go.Figure, bins: Reliability, colour: str, place: int) -> None:
     """Draw the bins of one diagram, with the range that a calibrated net shows by chance."""
-    place = {"row": line, "col": column}
+    axes = panel(place)
     figure.add_bar(  # the accuracy of 95 % of calibrated nets
         x=(bins.bin + 0.5) / BINS,
         base=bins.null_low,
@@ -59,7 +51,7 @@ def _diagram(figure: go.Figure, bins: Reliability, colour: str, line: int, colum
         marker={"color": LIGHT, "line_width": 0},
         hoverinfo="skip",
         showlegend=False,
-        **place,
+        **axes,
     )
     figure.add_scatter(
         x=[0, 1],
@@ -68,7 +60,7 @@ def _diagram(figure: go.Figure, bins: Reliability, colour: str, line: int, colum
         line={"color": GREY, "width": 1, "dash": "dash"},
         hoverinfo="skip",
         showlegend=False,
-        **place,
+        **axes,
     )
     figure.add_scatter(
         x=bins.confidence,
@@ -84,5 +76,5 @@ def _diagram(figure: go.Figure, bins: Reliability, colour: str, line: int, colum
         customdata=bins.n,
         hovertemplate="confidence %{x:.3f}<br>accuracy %{y:.3f}<br>n=%{customdata}<extra></extra>",
         showlegend=False,
-        **place,
+        **axes,
     )

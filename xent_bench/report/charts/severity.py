@@ -2,11 +2,10 @@
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from xent_bench.comparison.under_shift import UnderShift
 from xent_bench.report.charts.band import draw_band
-from xent_bench.report.charts.style import Colours, styled
+from xent_bench.report.charts.style import Colours, axis, in_panels
 
 PANELS = {
     "shift/top1": "top-1 (%)",
@@ -22,10 +21,10 @@ def severity_chart(shift: UnderShift | None, colours: Colours) -> go.Figure | No
     """
     if shift is None:
         return None
-    figure = make_subplots(1, 3, subplot_titles=list(PANELS.values()), horizontal_spacing=0.08)
+    figure = go.Figure()
     severities = np.array([0, *shift.severities])
     for row in shift.rows:
-        for column, key in enumerate(PANELS, 1):
+        for place, key in enumerate(PANELS):
             if key in row.curves:
                 draw_band(
                     figure,
@@ -33,11 +32,13 @@ def severity_chart(shift: UnderShift | None, colours: Colours) -> go.Figure | No
                     100 * row.curves[key],
                     row.label,
                     colours[row.label],
-                    (1, column),
+                    place,
                     hover="severity %{x}: %{y:.4g}",
-                    named=column == 1,  # the metric that every loss has
+                    named=place == 0,  # the metric that every loss has
                 )
-    figure.update_xaxes(title="severity", tickvals=severities)
-    styled(figure, 380)
-    figure.update_layout(legend_y=1.12, margin_t=85)  # above the titles of the panels
-    return figure
+    for place in range(len(PANELS)):
+        figure.layout[axis(place, "x")] = {
+            "title": {"text": "severity"},
+            "tickvals": severities.tolist(),
+        }
+    return in_panels(figure, PANELS.values(), 280, least=240)

@@ -8,6 +8,7 @@ from xent_bench.comparison.marginals import is_drawn_key
 from xent_bench.comparison.trials import Trial, number
 from xent_bench.comparison.tuned_space import MANY, spans_ratio
 from xent_bench.comparison.tuning import mean_cost
+from xent_bench.report.bounds import within_bounds
 from xent_bench.report.charts.band import fill_area
 from xent_bench.report.charts.style import Colours, styled
 
@@ -40,7 +41,11 @@ def _sensitivity(comparison: Comparison, key: str, colours: Colours) -> go.Figur
         figure.add_scatter(
             x=values,
             y=[score.mean for score in scores if score],
-            error_y={"array": [score.half_width or 0 for score in scores if score], "width": 3},
+            error_y={
+                "array": [within_bounds(score, metric).up for score in scores if score],
+                "arrayminus": [within_bounds(score, metric).down for score in scores if score],
+                "width": 3,
+            },
             name=row.trial.loss,
             mode="lines+markers",
             line={"color": colours[row.label], "width": 2},
