@@ -24,9 +24,10 @@ from xent_bench.advice.needs import Needs
 from xent_bench.advice.offer import Offer
 from xent_bench.calibrators.temperature import fit_temperature, scale
 from xent_bench.comparison.across import across
-from xent_bench.comparison.compare import Comparison, compare
+from xent_bench.comparison.compare import Comparison, Options, compare
+from xent_bench.comparison.evidence import Evidence, add_examples
 from xent_bench.comparison.importance import importances
-from xent_bench.comparison.models import ComparedModels, Member, compare_models
+from xent_bench.comparison.models import AS_TRAINED, COMPARED_AS_TRAINED
 from xent_bench.comparison.over_tasks import OverTasks, over_tasks
 from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.tasks import select_tasks
@@ -38,10 +39,10 @@ from xent_bench.links import softmax
 from xent_bench.metrics.class_scores import answer_gaps
 from xent_bench.metrics.examples import examine
 from xent_bench.metrics.last_tenth import last_tenth
+from xent_bench.metrics.score import score
 from xent_bench.prediction.abstention import abstention
 from xent_bench.prediction.conformal import fit_conformal
 from xent_bench.runs.begun import Unfinished, pause
-from xent_bench.runs.given_predictions import given
 from xent_bench.runs.predictions import Predicted, Predictions
 from xent_bench.runs.result import Run
 
@@ -564,31 +565,33 @@ def outputs_of(rng: np.random.Generator, target: np.ndarray, noise: float) -> np
     return 2 * np.eye(3)[target] + noise * rng.standard_normal((len(target), 3))
 
 
-def member_of(model: str, seed: int, outputs: np.ndarray, target: np.ndarray) -> Member:
-    """The net of a model by its outputs on test, without calib."""
-    predictions = given(outputs, target, None, "softmax", ("outputs", "target", ""))
-    return Member(model, seed, predictions, f"{model} {seed}")
-
-
 def equal_models(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
-    """Compare models whose nets are equally good up to what differs between seeds."""
+    """Compare models whose nets are equally good up to what differs between seeds, as trained.
+
+    The tests and families are those of `compare_models`; the nets have the metrics that it judges.
+    """
     target = rng.integers(3, size=100)
-    members = [
-        member_of(model, seed, outputs_of(rng, target, 1 + 0.1 * rng.standard_normal()), target)
-        for model in losses(number)
-        for seed in range(seeds)
-    ]
-    return compare_models(members).comparison
+    runs = []
+    for model in losses(number):
+        for seed in range(seeds):
+            outputs = outputs_of(rng, target, 1 + 0.1 * rng.standard_normal())
+            values = score(outputs, target)
+            metrics = {key: values[key.partition("/")[2]] for key in COMPARED_AS_TRAINED}
+            runs.append(run_of(model, seed, metrics))
+    options = Options(primary=AS_TRAINED[0], compared=COMPARED_AS_TRAINED)
+    (comparison,) = compare(runs, options=options)
+    return comparison
 
 
-def two_nets(rng: np.random.Generator) -> ComparedModels:
-    """Compare two nets of different noise on other examples each time."""
+def two_nets(rng: np.random.Generator) -> Evidence:
+    """The numbers by example of two nets of different noise, on other examples each time."""
     target = rng.integers(3, size=500)
-    members = [
-        member_of(model, 0, outputs_of(rng, target, noise), target)
-        for model, noise in TWO_NETS.items()
-    ]
-    return compare_models(members)
+    evidence = Evidence()
+    for model, noise in TWO_NETS.items():
+        evidence.images[model] = np.arange(500)
+        examples = examine(outputs_of(rng, target, noise), target, softmax)
+        add_examples(evidence, model, [{"test": examples}])
+    return evidence
 
 
 @cache
@@ -603,12 +606,12 @@ def true_difference() -> float:
     return float(second - first)
 
 
-def missed_over_examples(models: ComparedModels) -> list[bool]:
+def missed_over_examples(evidence: Evidence) -> list[bool]:
     """Whether the interval over test examples does not hold the true difference of the nets."""
     (first, second), key = TWO_NETS, "test/nll"
-    by_image = models.evidence.by_image
+    by_image = evidence.by_image
     difference = float((by_image[second][key] - by_image[first][key]).mean())
-    error = models.evidence.image_error(second, first, key)
+    error = evidence.image_error(second, first, key)
     assert error is not None
     return [abs(difference - true_difference()) > 1.96 * error]
 
@@ -923,14 +926,14 @@ def model_claims() -> list[Claim]:
             "3 equal models by their outputs on 100 examples, as trained, 3 seeds",
             partial(equal_models, number=3, seeds=3),
             false_in_each_family,
-            200,
+            2000,
         ),
         Claim(
             "an interval over test examples misses the difference",
             "2 nets, 500 examples, NLL as trained",
             two_nets,
             missed_over_examples,
-            200,
+            4000,
         ),
     ]
 
