@@ -26,7 +26,7 @@ DISTRIBUTIONS = {
 def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    named = (extras[name] for name in ("slurm", "timm", "huggingface", "optuna"))
+    named = (extras[name] for name in ("slurm", "timm", "huggingface", "onnx", "optuna"))
     written = [*project["dependencies"], *(line for extra in named for line in extra)]
     declared = {re.match(r"[\w-]+", requirement)[0] for requirement in written}
     imported = set()
