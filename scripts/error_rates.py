@@ -611,9 +611,9 @@ def missed_over_examples(evidence: Evidence) -> list[bool]:
     (first, second), key = TWO_NETS, "test/nll"
     by_image = evidence.by_image
     difference = float((by_image[second][key] - by_image[first][key]).mean())
-    error = evidence.image_error(second, first, key)
-    assert error is not None
-    return [abs(difference - true_difference()) > 1.96 * error]
+    half_width = evidence.image_half_width(second, first, key)
+    assert half_width is not None
+    return [abs(difference - true_difference()) > half_width]
 
 
 def as_dear_either_way(
