@@ -112,7 +112,7 @@ def judge(
 
 
 def against_chance(ranked: Ranked, draws: NullDraws) -> tuple[dict[str, float], str]:
-    """What a calibrated net may show and the p value of this one; and the verdict on it."""
+    """Numbers of the band of a calibrated net, with the p value of this one, and the verdict."""
     band = draws.band()
     return {**band._asdict(), "p": draws.p(ranked)}, verdict(ranked, band)
 

@@ -1,4 +1,4 @@
-"""Tables and notes of a comparison of models by their predictions; what needs runs is left out."""
+"""Tables and notes of a comparison of models by their predictions, without what needs runs."""
 
 from collections.abc import Sequence
 
@@ -33,9 +33,9 @@ def shown_keys(comparison: Comparison, keys: Sequence[str] = BRIEF) -> list[str]
 
 
 def over_examples(comparison: Comparison, evidence: Evidence) -> Table | None:
-    """Table of differences to the baseline with their intervals over test examples, for these nets.
+    """Table of differences to the baseline with intervals over test examples, for these very nets.
 
-    None if the baseline has no other model beside it.
+    None if there is no such interval, of any model and metric.
     """
     baseline = str(comparison.baseline)
     others = [row.label for row in comparison.rows if row.label != baseline]
