@@ -49,7 +49,7 @@ from xent_bench.runs.result import Run
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/comparison/README.md"
 BEGIN, END = "<!-- error rates: written by scripts/error-rates -->", "<!-- end of error rates -->"
 TRIALS = 16  # of a search
-TWO_NETS = {"one": 1.0, "other": 1.2}  # their noise
+TWO_NETS = {"one": 1.0, "other": 1.2}  # noise by net
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
 CALIBRATED_P = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}  # their p
 
@@ -545,7 +545,7 @@ def lacks_the_class(predictions: Predictions, coverage: float) -> list[bool]:
 def misses_the_risk(predictions: Predictions, confidence: float) -> list[bool]:
     """Whether the interval of the wrong answers on calib misses the share of them on test.
 
-    The temperature is fitted on the same calib; the share on test is so exact as test is large.
+    The temperature is fitted on the same calib; test is so large that its share is nearly exact.
     """
     calib, test = predictions.calib, predictions.test
     temperature = fit_temperature(calib, predictions.link).value
@@ -561,12 +561,12 @@ def misses_the_risk(predictions: Predictions, confidence: float) -> list[bool]:
 
 
 def outputs_of(rng: np.random.Generator, target: np.ndarray, noise: float) -> np.ndarray:
-    """Outputs of a net for 3 classes, the more often wrong, the more noise."""
+    """Outputs of a net for 3 classes, which is wrong more often with more noise."""
     return 2 * np.eye(3)[target] + noise * rng.standard_normal((len(target), 3))
 
 
 def equal_models(rng: np.random.Generator, number: int, seeds: int) -> Comparison:
-    """Compare models whose nets are equally good up to what differs between seeds, as trained.
+    """Compare equal models as trained: only the noise of the seeds differs between their nets.
 
     The tests and families are those of `compare_models`; the nets have the metrics that it judges.
     """
@@ -611,18 +611,18 @@ def missed_over_examples(evidence: Evidence) -> list[bool]:
     (first, second), key = TWO_NETS, "test/nll"
     by_image = evidence.by_image
     difference = float((by_image[second][key] - by_image[first][key]).mean())
-    error = evidence.image_error(second, first, key)
-    assert error is not None
-    return [abs(difference - true_difference()) > 1.96 * error]
+    half_width = evidence.image_half_width(second, first, key)
+    assert half_width is not None
+    return [abs(difference - true_difference()) > half_width]
 
 
-def as_dear_either_way(
+def rules_that_cost_the_same(
     rng: np.random.Generator, images: int, ratio: float, share: float
 ) -> list[tuple[Decision, Decision, Change]]:
-    """Compare what answers cost where a mistake of one kind costs `ratio` times the other.
+    """Compare rules of the same expected cost, where one mistake costs `ratio` times the other.
 
-    A share of the images is on the edge: ill with a probability at which both answers cost the
-    same. As trained they are called healthy and after scaling ill, and the other images alike.
+    They differ on a share of the images, which are ill with the probability at which both answers
+    cost the same: as trained these are called healthy, after scaling ill.
     """
     costs = Costs(("healthy", "ill"), np.array([[0.0, 1.0], [ratio, 0.0]]))
     edge = 1 / (1 + ratio)
@@ -865,9 +865,9 @@ def calibration_claims() -> list[Claim]:
     rows += [
         Claim(
             "xent-rescore --costs: answers cost less or more",
-            f"{images:,} images, {100 * share:.0f} % of them as dear either way, one mistake costs "
-            f"{ratio:g} times the other",
-            partial(as_dear_either_way, images=images, ratio=ratio, share=share),
+            f"{images:,} images, {100 * share:.0f} % of them of equal cost either way, one mistake "
+            f"costs {ratio:g} times the other",
+            partial(rules_that_cost_the_same, images=images, ratio=ratio, share=share),
             said_to_change_the_cost,
             2000,
         )

@@ -16,17 +16,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from xent_bench.runs.whole_files import write_whole
+
 PAGE = Path(__file__).resolve().parents[1] / "xent_bench/losses/FAQ.md"
 PICTURES = PAGE.parents[2] / ".github"
 HEADING = re.compile("(?=^### )", re.MULTILINE)
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```\n(\n```text\n(.*?)^```\n)?", re.M | re.S)
-WIDTH = "100"  # columns of the terminal whose output is shown
+WIDTH = "100"  # columns of the terminal
 
 
 def answers(page: str, pictures: Path) -> Iterator[str]:
-    """Yield what stands before the first question, then each question with its outputs as now.
+    """Yield the page up to the first question, then each question with what its commands print.
 
-    The commands of a question share a folder, which is deleted; `pictures` keeps its pictures.
+    The commands of a question share a temporary folder; its pictures are copied to `pictures`.
     """
     before, *questions = HEADING.split(page)
     yield before
@@ -71,7 +73,4 @@ def _of_shell(code: str) -> str:
 
 
 if __name__ == "__main__":
-    page = PAGE.read_text()
-    part = PAGE.with_name(f"{PAGE.name}.part")
-    part.write_text("".join(answers(page, PICTURES)))
-    part.rename(PAGE)
+    write_whole(PAGE, "".join(answers(PAGE.read_text(), PICTURES)))

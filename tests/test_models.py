@@ -13,7 +13,7 @@ import xent_bench as xb
 from xent_bench.commands.report import main
 from xent_bench.comparison.compare import Options, compare
 from xent_bench.comparison.models import compare_models
-from xent_bench.report.given_models import members_of
+from xent_bench.report.given_models import load_members
 from xent_bench.runs.result import load_runs
 
 N, CLASSES = 150, 4
@@ -66,7 +66,7 @@ def test_models_are_judged_as_their_runs_are(swept):
     ]
     (of_runs,) = compare(runs)
     files = [str(run.folder / "predictions.npz") for run in runs]
-    of_models = compare_models(members_of(files), Options(baseline="ce")).comparison
+    of_models = compare_models(load_members(files), Options(baseline="ce")).comparison
 
     assert of_models.contrasts == of_runs.contrasts
     assert of_models.trust == of_runs.trust
@@ -319,7 +319,7 @@ def test_words_that_do_not_go_together_are_refused(words, complaint, capsys):
 def test_the_predictions_of_a_run_are_known_by_its_result(swept, tmp_path):
     folder = next(swept[0].glob("square-*"))
     shutil.copy(folder / "predictions.npz", tmp_path / "copied.npz")
-    (member, copied) = members_of([str(folder / "predictions.npz"), str(tmp_path / "copied.npz")])
+    (member, copied) = load_members([str(folder / "predictions.npz"), str(tmp_path / "copied.npz")])
 
     assert (member.model, copied.model) == ("square", "copied")
     assert copied.predictions.link == member.predictions.link or (

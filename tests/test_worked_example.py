@@ -1,5 +1,7 @@
 """xent-losses --at: every step from scores to values of losses, against numbers by hand."""
 
+import csv
+import io
 import sys
 from math import exp, log
 
@@ -48,6 +50,21 @@ def test_entropy_and_divergence_add_up_to_cross_entropy(typed):
     assert f"H(q, p) = -sum q log p: {cross:.4f} nats" in shown
     assert f"entropy of the label H(q): {entropy:.4f} nats, {entropy / log(2):.4f} bits" in shown
     assert f"KL(q || p) = H(q, p) - H(q): {cross - entropy:.4f} nats" in shown
+
+
+def test_csv_has_a_column_for_the_gradient_by_each_class(typed):
+    shown = typed(
+        *("sparse_ce", "ce", "--at", "dog=1,cat=2", "--target", "dog=.5,cat=.5"),
+        *("--format", "csv"),
+    )
+    without, record = csv.DictReader(io.StringIO(shown))
+
+    slope = 1 / (1 + exp(-1)) - 0.5
+    assert (record["loss"], record["in_nats"]) == ("ce", "True")
+    assert float(record["gradient/cat"]) == pytest.approx(slope)
+    assert float(record["gradient/dog"]) == pytest.approx(-slope)
+    assert float(record["least"]) == pytest.approx(log(2))
+    assert [value for value in without.values() if value] == ["sparse_ce"]
 
 
 def test_values_and_gradients_are_those_by_hand():

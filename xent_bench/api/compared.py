@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from xent_bench.api.nets import members_of
+from xent_bench.api.run_frames import PathOrStore
 from xent_bench.comparison.compare import Comparison, Options
 from xent_bench.comparison.compare import compare as compare_runs
 from xent_bench.comparison.evidence import Evidence, load_evidence
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
     from xent_bench.api.nets import Nets, Outputs
 
-PathOrStore: TypeAlias = "str | PathLike[str]"
-
 
 class Report:
     """The comparisons of xent-report: one for each setting, that is data set and net.
@@ -53,7 +52,7 @@ class Report:
         places: Sequence[Place] = (),
         models: ComparedModels | None = None,
     ) -> None:
-        """Keep the comparisons, and the places of their runs or the models of which they are."""
+        """Keep the comparisons, with the places of their runs, or with the models compared."""
         self.comparisons = tuple(comparisons)
         self._places = tuple(places)
         self._models = models
@@ -157,12 +156,12 @@ def compare(
     ties: Mapping[str, float] | None = None,
     experiment: str | None = None,
 ) -> Report:
-    """Compare the losses of runs, or the models of which outputs are given.
+    """Compare the losses of runs, or models by their outputs.
 
         xb.compare("runs")
         xb.compare({"mine": {0: logits0, 1: logits1}, "theirs": [logits2, logits3]}, target)
 
-    `what` is a folder of runs, an MLflow store (sqlite:///mlflow.db, http://...), or several of
+    `what` is a folder of runs, an MLflow store (sqlite:///mlflow.db, http://...), or a list of
     these. Or it maps the name of each model to the outputs of its nets on the same test set, whose
     labels are `target`: by seed, or in a list, for seeds 0, 1, and so on. Arguments are as those of
     `xb.score`; `link` may map each model to its own. Nets with the same seed are paired. With one

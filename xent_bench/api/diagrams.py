@@ -35,8 +35,9 @@ def reliability(
         xb.reliability("runs/quickstart/ce-digits-cnn-s0-d302c68dc2")
 
     Outputs, target and link are as `xb.score` takes them. Of a run's folder, predictions on test
-    are drawn as trained and after temperature scaling. Above a panel stand the ECE, with what a
-    calibrated net shows by chance at most (97.5 %), and the gap: mean confidence minus accuracy.
+    are drawn as trained and after temperature scaling. Above a panel stand the ECE, with the one
+    that a calibrated net stays below in 97.5 % of cases, and the gap: mean confidence minus
+    accuracy, with the central 95 % of a calibrated net's.
     The result is a Matplotlib Figure without pyplot's state: `figure.savefig("file.png")`.
     """
     if isinstance(outputs_or_run, str | PathLike):
@@ -60,7 +61,7 @@ def reliability(
 
 
 def _title(prefix: str, examples: Examples) -> str:
-    """Two lines above a panel: the verdict, and the numbers behind it in per cent."""
+    """Return two lines for a panel: the verdict, and the numbers behind it in per cent."""
     if examples.probabilistic is None:
         return TITLES[prefix]
     ranked = examples.ranked

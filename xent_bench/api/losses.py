@@ -26,7 +26,7 @@ class Loss:
     name: as in conf/loss, such as 'focal'.
     parameters: the hyper-parameters in use, by name.
     link: reads raw outputs as log-probabilities, for `xb.score(outputs, target, link=loss.link)`.
-    link_name: its name: softmax, sigmoid, simplex, ... or margin, which gives no probabilities.
+    link_name: that of the link: softmax, sigmoid, ... or margin, which gives no probabilities.
     formula: the first line of the loss's docstring.
     """
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Outputs: TypeAlias = "ArrayLike | Tensor"  # (n, classes)
-# of the nets of a model: by seed, or a list, for seeds 0, 1, ...; one array is the net of seed 0
+# outputs of a model's nets: by seed, or a list, for seeds 0, 1, ...; one array is of seed 0
 Nets: TypeAlias = "Mapping[int, Outputs] | Sequence[Outputs] | Outputs"
 
 
@@ -24,7 +24,7 @@ def members_of(
     calib_target: "Outputs | None",
     link: "LinkLike | Mapping[str, LinkLike]",
 ) -> list[Member]:
-    """Check the outputs of every net, and hold them as a run's are held.
+    """Check the outputs of every net, and return a Member for each.
 
     ValueError names the model and the seed whose outputs or labels do not fit.
     """
@@ -64,6 +64,6 @@ def _by_seed(nets: "Nets") -> "dict[int, Outputs]":
 
 
 def _is_matrix(nets: object) -> bool:
-    """Whether a list is the outputs of one net, rows of numbers, and no list of such outputs."""
+    """Whether a list holds rows of numbers, the outputs of one net, and not several nets."""
     row = nets[0] if isinstance(nets, Sequence) and nets else None
     return isinstance(row, Sequence) and bool(row) and not hasattr(row[0], "__len__")

@@ -1,4 +1,4 @@
-"""Runs as a pandas DataFrame, one row a run, whatever lists, plots or joins are wanted of them."""
+"""Runs as a pandas DataFrame, one row a run."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -111,7 +111,7 @@ def _state(run: Unfinished) -> State:
         return State.RUNNING
     if is_paused(run):
         return State.PAUSED
-    # a store says `stopped` where a folder says how
+    # of a run that was stopped, a store says just `stopped`, a folder by what
     return State.STOPPED if was_stopped(run) or run.reason == "stopped" else State.FAILED
 
 

@@ -22,7 +22,7 @@ class FittedTemperature:
 
     value: T; above 1 makes a classifier less sure, below 1 surer.
     error: standard error of T, None if the examples do not determine it.
-    at_bound: whether they do not: no answer is wrong, or answers are no better than chance.
+    at_bound: whether T is not determined: no answer is wrong, or they are no better than chance.
     """
 
     value: float
@@ -32,7 +32,10 @@ class FittedTemperature:
     classes: int = field(repr=False)
 
     def __call__(self, outputs: "ArrayLike | Tensor") -> Float[np.ndarray, "n c"]:
-        """Calibrated probabilities (n, classes) in float64, of outputs as T was fitted on."""
+        """Return calibrated probabilities (n, classes) in float64.
+
+        `outputs` are of the kind that T was fitted on.
+        """
         logits, link = _read(outputs, self.link, "outputs")
         if logits.shape[1] != self.classes:
             expected = f"expected outputs for {self.classes} classes"

@@ -47,7 +47,7 @@ class Penalty(NamedTuple):
 
 
 class Affine(NamedTuple):
-    """The fitted W, or its diagonal, and b."""
+    """The map from x to W x + b; `weight` is the diagonal of W where W is diagonal."""
 
     weight: Weight
     bias: Bias
@@ -86,31 +86,47 @@ def inputs(outputs: Outputs, *, tempered: Link, images: int) -> LogProbabilities
     return x
 
 
-def fit_affine(
-    x: LogProbabilities,
-    target: Target,
-    penalty: Penalty,
-    name: str = "",
-    start: Affine | None = None,
-) -> Affine:
-    """Find W and b at which the NLL plus the penalty is least, by L-BFGS from `start`.
+def fit_affine(x: LogProbabilities, target: Target, penalty: Penalty, name: str) -> Affine:
+    """Find W and b at which the NLL plus the penalty is least, by L-BFGS and then Newton's method.
 
-    With a `name`, Newton's method goes on to the optimum, whatever the start; a ValueError names
-    the calibrator if it is not reached. Without a name it is found roughly.
+    ValueError names the calibrator if the optimum is not reached.
     """
-    n, c = x.shape
-    scale = _scale(penalty, c)  # parameters times it have a penalty of 1 each, all alike
-    first = np.zeros(len(scale)) if start is None else _flat(start) * scale
     problem = _Problem(x, target, is_diagonal=penalty.off_diagonal is None)
+    scale = _scale(penalty, x.shape[1])
+    near = _by_lbfgs(problem, np.zeros(len(scale)), scale)
+    return _affine(_by_newton(problem, near, scale, name) / scale, x.shape[1])
+
+
+def fit_roughly(
+    x: LogProbabilities, target: Target, penalty: Penalty, start: Affine | None
+) -> Affine:
+    """Find W and b near the optimum, by L-BFGS alone, from `start` or from W = I and b = 0."""
+    problem = _Problem(x, target, is_diagonal=penalty.off_diagonal is None)
+    scale = _scale(penalty, x.shape[1])
+    first = np.zeros(len(scale)) if start is None else _flat(start) * scale
+    return _affine(_by_lbfgs(problem, first, scale) / scale, x.shape[1])
+
+
+def summed_nll(log_p: LogProbabilities, target: Target) -> float:
+    """Sum of -sum_k q_k log p_k over the rows, in nats; q is one-hot where target is classes."""
+    if is_soft(target):
+        return -float(np.einsum("ij,ij->", normalised(target), log_p))
+    return -float(log_p[np.arange(len(target)), target].sum())
+
+
+def _by_lbfgs(problem: "_Problem", first: Parameters, scale: Parameters) -> Parameters:
+    """Minimise the mean NLL plus the penalty over parameters that are multiplied by `scale`.
+
+    Each of them then has a penalty of 1, so that L-BFGS sees them all alike.
+    """
+    n = len(problem.x)
 
     def objective(scaled: Parameters) -> tuple[float, Parameters]:
         nll, slope = problem.nll(scaled / scale)
         return (nll + float(scaled @ scaled)) / n, (slope / scale + 2 * scaled) / n
 
-    near = minimize(objective, first, jac=True, method="L-BFGS-B", options=ROUGH).x
-    optimum = _by_newton(problem, near, scale, name) if name else near
-    change, bias = _parts(optimum / scale, c)
-    return Affine(change + (np.eye(c) if change.ndim == 2 else 1.0), bias)
+    near: Parameters = minimize(objective, first, jac=True, method="L-BFGS-B", options=ROUGH).x
+    return near
 
 
 def _by_newton(problem: "_Problem", near: Parameters, scale: Parameters, name: str) -> Parameters:
@@ -149,9 +165,8 @@ class _Problem(NamedTuple):
         value, slope = 0.0, np.zeros_like(parameters)
         for x, target in self._blocks():
             log_p = log_softmax(x + self._moved(x, parameters), axis=1)
-            nll, residual = _residual(log_p, target)
-            value += nll
-            slope += self._summed(residual, x)
+            value += summed_nll(log_p, target)
+            slope += self._summed(_residual(log_p, target), x)
         return value, slope
 
     def curvature(self, parameters: Parameters, direction: Parameters) -> Parameters:
@@ -182,16 +197,14 @@ class _Problem(NamedTuple):
         return np.append(slope.ravel(), residual.sum(axis=0))
 
 
-def _residual(log_p: LogProbabilities, target: Target) -> tuple[float, Outputs]:
-    """The sum of -sum_k q_k log p_k over the rows, and p - q."""
+def _residual(log_p: LogProbabilities, target: Target) -> Outputs:
+    """The slope of the NLL by the inputs of the softmax: p - q."""
     residual: Outputs = np.exp(log_p)
     if is_soft(target):
-        q = normalised(target)
-        residual -= q
-        return -float(np.einsum("ij,ij->", q, log_p)), residual
-    every = np.arange(len(target))
-    residual[every, target] -= 1
-    return -float(log_p[every, target].sum()), residual
+        residual -= normalised(target)
+    else:
+        residual[np.arange(len(target)), target] -= 1
+    return residual
 
 
 def _scale(penalty: Penalty, c: int) -> Parameters:
@@ -212,7 +225,13 @@ def _parts(parameters: Parameters, c: int) -> tuple[Weight, Bias]:
     return change if len(change) == c else change.reshape(c, c), parameters[-c:]
 
 
+def _affine(parameters: Parameters, c: int) -> Affine:
+    change, bias = _parts(parameters, c)
+    return Affine(change + (np.eye(c) if change.ndim == 2 else 1.0), bias)
+
+
 def _flat(affine: Affine) -> Parameters:
+    """The parameters of a map: the inverse of `_affine`."""
     weight, bias = affine
     change = weight - (np.eye(len(bias)) if weight.ndim == 2 else 1.0)
     return np.append(change.ravel(), bias)

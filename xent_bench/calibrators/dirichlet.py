@@ -12,15 +12,16 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int64
 
-from xent_bench.arrays import LogProbabilities, Target, is_soft, normalised
+from xent_bench.arrays import LogProbabilities, Target, is_soft
 from xent_bench.calibrators.affine import (
     Affine,
-    Inputs,
     Penalty,
     apply,
     fit_affine,
     fit_inputs,
+    fit_roughly,
     probabilities,
+    summed_nll,
 )
 from xent_bench.links import Link
 from xent_bench.runs.predictions import Predicted
@@ -42,20 +43,15 @@ def fit(calib: Predicted, link: Link) -> Link:
     """
     preprocess = fit_inputs(calib, link)
     x = preprocess(calib.outputs)
-    strength = chosen_strength(x, calib.target)
-    return fit_with(preprocess, x, calib.target, strength)
-
-
-def fit_with(preprocess: Inputs, x: LogProbabilities, target: Target, strength: float) -> Link:
-    """Fit W and b with a given strength."""
-    affine = _fit(x, target, strength, name="Dirichlet calibration")
+    penalty = _penalty(chosen_strength(x, calib.target), x.shape[1])
+    affine = fit_affine(x, calib.target, penalty, "Dirichlet calibration")
     return partial(apply, preprocess=preprocess, affine=affine)
 
 
 def chosen_strength(x: LogProbabilities, target: Target) -> float:
     """The strength whose maps have the least NLL on the images that they were not fitted to.
 
-    A single image leaves none out: the strongest.
+    The strongest where calib has a single image, since none can be left out.
     """
     if len(target) == 1:
         return STRENGTHS[0]
@@ -65,11 +61,11 @@ def chosen_strength(x: LogProbabilities, target: Target) -> float:
     maps: list[Affine | None] = [None] * len(parts)
     for strength in STRENGTHS:
         maps = [
-            _fit(x[fitted], target[fitted], strength, start=start)
+            fit_roughly(x[fitted], target[fitted], _penalty(strength, x.shape[1]), start)
             for (fitted, _), start in zip(parts, maps, strict=True)
         ]
         nll = sum(
-            _nll(x[left_out], target[left_out], affine)
+            summed_nll(probabilities(x[left_out], affine), target[left_out])
             for (_, left_out), affine in zip(parts, maps, strict=True)
             if affine is not None
         )
@@ -90,21 +86,5 @@ def folds_of(target: Target) -> Folds:
     return folds
 
 
-def _fit(
-    x: LogProbabilities,
-    target: Target,
-    strength: float,
-    *,
-    name: str = "",
-    start: Affine | None = None,
-) -> Affine:
-    c = x.shape[1]
-    penalty = Penalty(strength * c, 0.5, strength * c * (c - 1))
-    return fit_affine(x, target, penalty, name, start)
-
-
-def _nll(x: LogProbabilities, target: Target, affine: Affine) -> float:
-    log_p = probabilities(x, affine)
-    if is_soft(target):
-        return -float(np.einsum("ij,ij->", normalised(target), log_p))
-    return -float(log_p[np.arange(len(target)), target].sum())
+def _penalty(strength: float, c: int) -> Penalty:
+    return Penalty(strength * c, 0.5, strength * c * (c - 1))

@@ -37,7 +37,10 @@ class Example(NamedTuple):
 
 
 class AtExample(NamedTuple):
-    """A loss at an example; `gradient` is by each score, and `least` is over all scores."""
+    """A loss at an example: its value, and the gradient by the score of each class.
+
+    least: the smallest value that the loss has with this label, over all scores.
+    """
 
     value: float
     least: float
@@ -67,7 +70,7 @@ def example(scores: str, true: str | None, label: str | None) -> Example:
 
 
 def _numbers(option: str, text: str) -> dict[str, float]:
-    """Read 'dog=-3.44,cat=1.16'. ConfigError for anything else."""
+    """Read 'dog=-3.44,cat=1.16' as a dict. ConfigError, with the option, for anything else."""
     numbers: dict[str, float] = {}
     for part in text.split(","):
         name, _, number = (word.strip() for word in part.rpartition("="))
@@ -85,7 +88,7 @@ def _numbers(option: str, text: str) -> dict[str, float]:
     return numbers
 
 
-def losses_at(losses: "Mapping[str, partial[Any]]", given: Example) -> dict[str, AtExample | None]:
+def losses_at(losses: Mapping[str, "partial[Any]"], given: Example) -> dict[str, AtExample | None]:
     """Each loss at the example; None for a loss that takes one class where several have a share.
 
     Losses that ask for the class counts of train get equal ones.
@@ -189,8 +192,25 @@ def losses_table(at: Mapping[str, AtExample | None], given: Example) -> Table:
     return Table("Losses at these scores", headings, rows, notes)
 
 
+def loss_records(at: Mapping[str, AtExample | None], given: Example) -> list[dict[str, Any]]:
+    """A record for each loss, with a column `gradient/CLASS` for each class.
+
+    That of a loss that takes one class, where several have a share, has its name alone.
+    """
+    return [
+        {"loss": name}
+        if point is None
+        else {"loss": name, "value": point.value, "in_nats": point.in_nats, "least": point.least}
+        | {
+            f"gradient/{of_class}": slope
+            for of_class, slope in zip(given.scores, point.gradient, strict=True)
+        }
+        for name, point in at.items()
+    ]
+
+
 def _size(value: float, decimals: int) -> str:
-    """The number with these decimals; in powers of ten where these would show nothing of it."""
+    """The number with these decimals; in powers of ten where it is too small or large for them."""
     value = value if abs(value) > ROUNDING else 0.0
     shown = f"{value:.{decimals}f}"
     if value and (abs(value) >= 1e6 or float(shown) == 0):

@@ -60,8 +60,7 @@ def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) ->
     code = "`{}`" if form == "markdown" else "{}"
     FORMS[form](formulas(losses, code))
     FORMS[form](properties(certificates, classes, code))
-    is_named = any("=" not in word or word.startswith("loss=") for word in choice)
-    if is_named and form == "table":
+    if _named(choice) and form == "table":
         for loss in losses.values():
             _explain(loss)
 
@@ -73,7 +72,7 @@ def show_at(options: argparse.Namespace) -> None:
     given = worked_example.example(options.at, options.true, options.target)
     at = worked_example.losses_at(_chosen(options.choice, options.config_dir), given)
     if options.format == "csv":
-        print_csv([{"loss": name} | point._asdict() for name, point in at.items() if point])
+        print_csv(worked_example.loss_records(at, given))
         return
     FORMS[options.format](worked_example.steps_table(given))
     FORMS[options.format](worked_example.losses_table(at, given))
@@ -83,12 +82,21 @@ def _chosen(choice: Sequence[str], folder: Path | None) -> "dict[str, partial[An
     """Configure the losses that the words name, or all; words such as gamma=5 change each."""
     from xent_bench.config.configure import ConfigError
 
-    changes = [word for word in choice if "=" in word and not word.startswith("loss=")]
-    named = [word.removeprefix("loss=") for word in choice if word not in changes]
-    names = [name for word in named for name in word.split(",")]
+    names = _named(choice)
+    changes = [word for word in choice if not _is_name(word)]
     if changes and not names:
         raise ConfigError(changes[0], "of which loss? Expected a name before it")
     return load_losses(names, [change.removeprefix("loss.") for change in changes], folder)
+
+
+def _named(choice: Sequence[str]) -> list[str]:
+    """Names of the losses among the words: focal, ce,mse or loss=hinge."""
+    words = [word.removeprefix("loss=") for word in choice if _is_name(word)]
+    return [name for word in words for name in word.split(",")]
+
+
+def _is_name(word: str) -> bool:
+    return "=" not in word or word.startswith("loss=")
 
 
 def load_losses(

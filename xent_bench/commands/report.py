@@ -76,10 +76,10 @@ def report(options: argparse.Namespace) -> None:
 def report_models(options: argparse.Namespace) -> None:
     """Compare models by files of their predictions, and write what the options ask for."""
     from xent_bench.comparison.models import compare_models
-    from xent_bench.report.given_models import check_options, members_of
+    from xent_bench.report.given_models import check_options, load_members
 
     check_options(options)
-    compared = compare_models(members_of(options.predictions), _options(options))
+    compared = compare_models(load_members(options.predictions), _options(options))
     try:
         _print_models(compared, options)
         sys.stdout.flush()

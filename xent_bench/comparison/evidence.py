@@ -75,6 +75,11 @@ class Evidence:
             return None
         return float(deltas.std(ddof=1) / len(deltas) ** 0.5)
 
+    def image_half_width(self, label: str, baseline: str, key: str) -> float | None:
+        """Half of the 95 % interval over test images of that difference; None as `image_error`."""
+        error = self.image_error(label, baseline, key)
+        return None if error is None else 1.96 * error
+
 
 def folder_of(run: Run) -> Path:
     """The folder that a run was read from; ValueError for a run that was read from MLflow."""

@@ -1,10 +1,9 @@
-"""Every number about a classifier as it was trained, where no outputs on calib are at hand."""
+"""The evaluation of a classifier as trained alone, where outputs on calib are missing."""
 
-from xent_bench.evaluation.evaluate import Evaluation, scaled_map
+from xent_bench.evaluation.evaluate import Evaluation, against_chance, measured, scaled_map
 from xent_bench.links import BoundLink
 from xent_bench.metrics.examples import examine
-from xent_bench.metrics.score import summary
-from xent_bench.metrics.uncertainty import null_draws, standard_errors, verdict
+from xent_bench.metrics.uncertainty import null_draws
 from xent_bench.runs.predictions import Predicted
 
 
@@ -14,13 +13,11 @@ def evaluate_as_trained(test: Predicted, link: BoundLink) -> Evaluation:
     There is no number after temperature scaling, since no temperature is fitted.
     """
     examples = examine(test.outputs, test.target, link)
-    metrics = {f"test/{key}": value for key, value in summary(examples).items()}
-    metrics |= {f"test_se/{key}": value for key, value in standard_errors(examples).items()}
+    metrics = measured(examples, "test")
     words = {"link": link.func.__name__, "scaled_map": scaled_map(link, test.outputs.shape[1])}
     if examples.probabilistic is not None:
-        draws = null_draws(examples.ranked)
-        band = draws.band()
-        numbers = {**band._asdict(), "p": draws.p(examples.ranked)}
+        numbers, words["test_verdict"] = against_chance(
+            examples.ranked, null_draws(examples.ranked)
+        )
         metrics |= {f"test_null/{key}": value for key, value in numbers.items()}
-        words["test_verdict"] = verdict(examples.ranked, band)
     return Evaluation(metrics, words, {"test": examples})

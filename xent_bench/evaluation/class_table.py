@@ -31,12 +31,12 @@ class Classes(NamedTuple):
 
     names: tuple[str, ...]
     scores: ClassScores
-    gaps: dict[str, AnswerGaps]  # by prefix; none as trained where scores are no probabilities
+    gaps: dict[str, AnswerGaps]  # by prefix; "test" is absent where scores are no probabilities
     is_soft: bool
 
 
 def classes_of(folder: Path) -> Classes:
-    """Compute them from the stored predictions. DataError if these cannot be read."""
+    """Score the classes of a run by its stored predictions. DataError if these cannot be read."""
     predictions = load(folder / PREDICTIONS)
     by_prefix = readings(predictions, fit_temperature(predictions.calib, predictions.link))
     c = len(predictions.classes)
@@ -92,12 +92,12 @@ def _row(classes: Classes, place: int) -> list[str]:
         _percent(scores.recall[place], scores.recall_error[place]),
         _percent(scores.precision[place]),
     ]
-    first = next(iter(classes.gaps.values()))
-    cells.append(_percent(first.confidence[place]))
+    shown = classes.gaps.get("test", classes.gaps["test_ts"])  # in the columns without a reading
+    cells.append(_percent(shown.confidence[place]))
     return [
         *cells,
         _gap(classes.gaps.get("test"), place),
-        _by_chance(first, place),
+        _by_chance(shown, place),
         _gap(classes.gaps["test_ts"], place),
     ]
 
@@ -147,5 +147,5 @@ def _notes(classes: Classes, shown: int) -> list[str]:
 
 
 def _number(value: Values | float) -> str:
-    """The number in short; empty if it is NaN."""
+    """The number rounded to DECIMALS; empty if it is NaN."""
     return "" if np.isnan(value) else f"{round(float(value), DECIMALS):.12g}"

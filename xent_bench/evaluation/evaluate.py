@@ -24,6 +24,7 @@ from xent_bench.failures import DataError
 from xent_bench.links import BoundLink, Link, softmax
 from xent_bench.metrics.examples import Examples, examine
 from xent_bench.metrics.parts import calibration_part_errors, calibration_parts
+from xent_bench.metrics.ranked import Ranked
 from xent_bench.metrics.reported import PREFIXES, RECIPE
 from xent_bench.metrics.score import summary
 from xent_bench.metrics.truth import against_truth
@@ -75,7 +76,7 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     for prefix, (outputs, reading, values) in mapped(predictions, fitted, calibrators).items():
         metrics |= {f"{prefix}{key}": value for key, value in values.items()}
         by_prefix[prefix] = examine(outputs, predictions.test.target, reading)
-        metrics |= _measure(by_prefix[prefix], prefix)
+        metrics |= measured(by_prefix[prefix], prefix)
         metrics |= by_class_sizes(by_prefix[prefix], prefix, predictions)
         if predictions.posterior is not None:
             against = against_truth(outputs, predictions.posterior, reading)
@@ -103,11 +104,17 @@ def judge(
     metrics: dict[str, float] = {}
     verdicts: dict[str, str] = {}
     for prefix, shown in (draws | {RECIPE: _recipe_draws(predictions, fitted)}).items():
-        band, ranked = shown.band(), by_prefix["test_ts" if prefix == RECIPE else prefix].ranked
-        numbers = {**band._asdict(), "p": shown.p(ranked)}
+        ranked = by_prefix["test_ts" if prefix == RECIPE else prefix].ranked
+        numbers, word = against_chance(ranked, shown)
         metrics |= {f"{prefix}_null/{key}": value for key, value in numbers.items()}
-        verdicts[f"{prefix}_verdict"] = verdict(ranked, band)
+        verdicts[f"{prefix}_verdict"] = word
     return metrics, verdicts
+
+
+def against_chance(ranked: Ranked, draws: NullDraws) -> tuple[dict[str, float], str]:
+    """Numbers of the band of a calibrated net, with the p value of this one, and the verdict."""
+    band = draws.band()
+    return {**band._asdict(), "p": draws.p(ranked)}, verdict(ranked, band)
 
 
 def readings(
@@ -123,7 +130,7 @@ def readings(
 def mapped(
     predictions: Predictions, fitted: Temperature, calibrators: Collection[str]
 ) -> dict[str, Mapped]:
-    """The outputs on test, and the link that turns them into log-probabilities; by prefix."""
+    """The outputs on test, as trained and after each calibrator, with their link; by prefix."""
     test, link = predictions.test, predictions.link
     scaled = partial(scale, link=link, temperature=fitted.value)
     maps = {"test": Mapped(test.outputs, link), "test_ts": Mapped(test.outputs, scaled)}
@@ -161,7 +168,8 @@ def scaled_map(link: BoundLink, classes: int) -> str:
     return "softmax(z / T)" if by_outputs else "softmax(log p / T)"
 
 
-def _measure(examples: Examples, prefix: str) -> dict[str, float]:
+def measured(examples: Examples, prefix: str) -> dict[str, float]:
+    """Every metric under `PREFIX/`, and their standard errors under `PREFIX_se/`."""
     metrics = {f"{prefix}/{key}": value for key, value in summary(examples).items()}
     return metrics | {
         f"{prefix}_se/{key}": value for key, value in standard_errors(examples).items()
@@ -169,6 +177,7 @@ def _measure(examples: Examples, prefix: str) -> dict[str, float]:
 
 
 def _parts(raw: Examples, scaled: Examples) -> dict[str, float]:
+    """The calibration parts of NLL and Brier score as trained, and their standard errors."""
     parts, errors = calibration_parts(raw, scaled), calibration_part_errors(raw, scaled)
     metrics = {f"test/{name}": value for name, value in parts.items()}
     return metrics | {f"test_se/{name}": value for name, value in errors.items()}

@@ -37,7 +37,7 @@ class Decision(NamedTuple):
     prefix: str  # of the reading whose probabilities it takes: test, test_ts
     cost: Values  # of each image; for soft labels the mean over the label
     abstains: float  # share of the images that are not answered
-    threshold: float | None = None  # of the probability, from which the class is answered
+    threshold: float | None = None  # probability from which on the second class is answered
 
     @property
     def is_raw(self) -> bool:
@@ -139,9 +139,9 @@ def cost_of(answers: Answers, target: Target, costs: Costs) -> Values:
 
 
 def least_expected(outputs: Outputs, link: Link, costs: Costs) -> Answers | None:
-    """The answer of least expected cost to each image; None if the link gives no probabilities.
+    """The answer of least expected cost to each image, the first of several that cost the same.
 
-    Of several, the first.
+    None if the link gives no probabilities.
     """
     if link(outputs[:1].astype(np.float64)) is None:
         return None
@@ -168,9 +168,9 @@ def _grouped(p: Outputs, costs: Costs) -> Probabilities:
 
 
 def _by_threshold(predictions: Predictions, costs: Costs) -> Decision:
-    """Answer the second class from that probability on at which calib costs least.
+    """Answer the second class where its probability is at least the best threshold of calib.
 
-    The probability is that after temperature scaling.
+    Probabilities are those after temperature scaling.
     """
     fitted = fit_temperature(predictions.calib, predictions.link)
     outputs, link, _ = mapped(predictions, fitted, ())["test_ts"]
@@ -185,9 +185,9 @@ def _by_threshold(predictions: Predictions, costs: Costs) -> Decision:
 
 
 def best_threshold(p: Values, calib: Predicted, costs: Costs) -> float:
-    """The threshold of least mean cost on calib, half-way between two probabilities, or 0, or 1.
+    """The threshold of least mean cost on calib: half-way between two probabilities, 0 or infinity.
 
-    Of several, the one that is nearest to that of probabilities that are right.
+    Infinity: the second class is never the answer. Of several, the one nearest `right_threshold`.
     """
     first, second = (cost_of(np.full(len(p), answer), calib.target, costs) for answer in (0, 1))
     order = p.argsort(kind="stable")
@@ -211,7 +211,7 @@ def right_threshold(costs: Costs) -> float:
 def compared(
     decisions: Sequence[Decision], costs: Costs
 ) -> list[tuple[Decision, Decision, Change]]:
-    """All comparisons of a table: each rule with the likeliest class, and with that as trained.
+    """Compare each rule with the likeliest class, and with least expected cost as trained.
 
     Their intervals hold together in 95 of 100 sets of test images.
     """

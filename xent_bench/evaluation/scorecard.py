@@ -11,7 +11,7 @@ from xent_bench.tables import Table, joined
 def scorecard(run: Run, *, with_details: bool = False) -> Table:
     """Table of a run with one row per metric and one column per calibrator.
 
-    Without details, a note says how many metrics are left out.
+    Without details, a note names the metrics that are left out.
     """
     prefixes = ["test", *(PREFIXES[name] for name in calibrators_in(run.metrics))]
     metrics = [

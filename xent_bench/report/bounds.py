@@ -12,9 +12,8 @@ from xent_bench.comparison.stats import Estimate
 from xent_bench.comparison.yardsticks import Yardstick
 
 # differences, correlations and logarithms of other quantities have other bounds, or none
-LOWEST = {"top1", "top5", "nll", "brier", "ece", "balanced_top1", "error"}
-HIGHEST = {"brier": 2.0, "nll": inf}
-
+BOUNDED = {"top1", "top5", "nll", "brier", "ece", "balanced_top1", "error"}  # from 0 up
+HIGHEST = {"brier": 2.0, "nll": inf}  # of the others it is 1
 
 CUT = (
     "+a −b: the 95 % interval reaches a above the mean and b below it, since it ends at 0 or at "
@@ -33,7 +32,7 @@ class Bar(NamedTuple):
 def bounds(key: str) -> tuple[float, float]:
     """Smallest and largest possible value of a metric, by its key, such as test_ts/ece."""
     name = key.rpartition("/")[2]
-    if name not in LOWEST:
+    if name not in BOUNDED:
         return -inf, inf
     return 0.0, HIGHEST.get(name, 1.0)
 
@@ -47,10 +46,10 @@ def within_bounds(estimate: Estimate, key: str) -> Bar:
 
 
 def shown_within(estimate: Estimate, by: Yardstick) -> str:
-    """The half-width of an estimate for a table, '±0.4', or both sides, '+0.1 −0.4', if cut.
+    """The half-width of an estimate for a table, '±0.4', or both sides, ' +0.1 −0.4', if cut.
 
-    Empty without an interval. Sides are cut as shown: a half-width that is rounded to the bound
-    is none beyond it.
+    Empty without an interval. An interval that is cut by less than its last digit shows is written
+    as one that is not.
     """
     if estimate.half_width is None:
         return ""

@@ -9,8 +9,6 @@ from xent_bench.failures import UsageError
 from xent_bench.runs.given_predictions import load_given
 
 Named = tuple[str | None, Path]  # the name that is typed before a file, if any
-
-
 OF_RUNS = {  # options of xent-report that need runs, and their values without one
     "experiment": None,
     "tasks": False,
@@ -31,13 +29,13 @@ def check_options(options: argparse.Namespace) -> None:
         raise UsageError(f"expected runs or --predictions, got {options.runs[0]} beside it")
 
 
-def members_of(words: Sequence[str]) -> list[Member]:
+def load_members(words: Sequence[str]) -> list[Member]:
     """Read the files that `a.npz b.npz` or `mine=a.npz,b.npz` name, as nets of models.
 
-    A file belongs to the model that is typed, else to that of its `name`, else of the run whose
-    result lies beside it, else it is a model by itself, with the file's name. Nets of a model are
-    paired by their seed, which is the file's `seed`, else that of the run, else the place of the
-    file among those of the model. UsageError for a bad word, DataError for a bad file.
+    The model is the name that is typed, else the file's `name`, else the loss of the run whose
+    result lies beside the file, else the name of the file. The seed, by which nets of models are
+    paired, is the file's `seed`, else that of the run, else the number of the model's files before
+    it. UsageError for a bad word, DataError for a bad file.
     """
     members: list[Member] = []
     for typed, file in _named_files(words):

@@ -1,4 +1,4 @@
-"""Tables and notes of a comparison of models by their predictions; what needs runs is left out."""
+"""Tables and notes of a comparison of models by their predictions, without what needs runs."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,6 @@ from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.report.comparison_tables import BRIEF, differences, levels
 from xent_bench.report.notes import legend, model_facts
 from xent_bench.tables import Table
-
-Z = 1.96  # standard errors in half a 95 % interval
 
 
 def model_tables(compared: ComparedModels) -> list[Table]:
@@ -30,14 +28,14 @@ def model_notes(comparison: Comparison, *, in_brief: bool) -> list[str]:
 
 
 def shown_keys(comparison: Comparison, keys: Sequence[str] = BRIEF) -> list[str]:
-    """Return the keys among `keys` that any model has; without calib none after scaling."""
+    """Return those of `keys` that some row has; without calib none after scaling."""
     return [key for key in keys if any(key in row.estimates for row in comparison.rows)]
 
 
 def over_examples(comparison: Comparison, evidence: Evidence) -> Table | None:
-    """Table of differences to the baseline with their intervals over test examples, for these nets.
+    """Table of differences to the baseline with intervals over test examples, for these very nets.
 
-    None if the baseline has no other model beside it.
+    None if there is no such interval, of any model and metric.
     """
     baseline = str(comparison.baseline)
     others = [row.label for row in comparison.rows if row.label != baseline]
@@ -61,8 +59,9 @@ def over_examples(comparison: Comparison, evidence: Evidence) -> Table | None:
 
 def _cell(evidence: Evidence, label: str, baseline: str, by: Yardstick) -> str:
     """Difference in one metric with its half-width, '-' where it is no mean over examples."""
-    error = evidence.image_error(label, baseline, by.key)
-    if error is None:
+    half_width = evidence.image_half_width(label, baseline, by.key)
+    if half_width is None:
         return "-"
-    ours, theirs = (evidence.by_image[model][by.key] for model in (label, baseline))
-    return f"{by.shown(float(np.mean(ours - theirs)), '+')}±{by.shown(Z * error)}"
+    values, baseline_values = (evidence.by_image[model][by.key] for model in (label, baseline))
+    difference = float(np.mean(values - baseline_values))
+    return f"{by.shown(difference, '+')}±{by.shown(half_width)}"

@@ -145,7 +145,7 @@ def _file(name: str) -> str:
 
 
 def _records(comparisons: Sequence[Comparison], *, over_tasks: bool) -> str:
-    """The records of --format csv: the text of that file, and the same as objects, for JSON."""
+    """JSON with the text that --format csv writes, and with its records as objects."""
     records = [record for comparison in comparisons for record in csv_records.losses(comparison)]
     if over_tasks:
         records += csv_records.tasks(comparisons)
@@ -155,7 +155,7 @@ def _records(comparisons: Sequence[Comparison], *, over_tasks: bool) -> str:
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """A record for JSON, which has no infinite numbers: they become texts, such as 'inf'."""
+    """A record without None, and with infinite numbers as texts, since JSON has none: 'inf'."""
     return {
         key: str(value) if isinstance(value, float) and not isfinite(value) else value
         for key, value in record.items()
@@ -164,18 +164,18 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def packed(text: str) -> str:
-    """The text as gzip in base64, which the page unpacks: a third to a half of its size."""
+    """The text as gzip in base64, which the page unpacks; it has a third to a half of its size."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def dark_css(dark: Mapping[str, str]) -> str:
-    """The variables by which a drawing's colours become those of a dark page."""
+    """CSS that sets the variables of `with_variables` where the reader's system is dark."""
     lines = "".join(f"--c{light[1:]}:{other};" for light, other in dark.items())
     return f"@media screen and (prefers-color-scheme: dark){{:root{{{lines}}}}}"
 
 
 def with_variables(svg: str) -> str:
-    """The drawing with every colour as a variable, see `dark_css`; its own where none is set."""
+    """The drawing with a CSS variable for each colour, which stays as it is where none is set."""
     return re.sub(r"#([0-9a-f]{6})\b(?=[;\" ])", r"var(--c\1, #\1)", svg)
 
 

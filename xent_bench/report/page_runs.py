@@ -18,7 +18,7 @@ StoreOf = Callable[[Run], str | None]
 
 
 class Surroundings(NamedTuple):
-    """Surroundings of a page: the folder it is written to, and the store of each run.
+    """The folder that a page is written to, and the MLflow store of each run, for its links.
 
     `folder` is None for a page that is not kept in a folder, `store_of` returns the http address
     of a store that answers, and None for any other.
@@ -29,11 +29,11 @@ class Surroundings(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A row of the table of runs; an empty text where there is nothing to show."""
+    """One run in the table of runs; a text is empty where there is nothing to show."""
 
     label: str
     seed: str
-    state: str
+    in_means: str  # yes or no
     folder: str
     folder_link: str  # only where the run lies beside the page or below it
     mlflow: str
@@ -43,7 +43,7 @@ class RunRow(NamedTuple):
 
 
 def slug(text: str) -> str:
-    """A text as an anchor: small letters, digits and hyphens."""
+    """A text as an anchor: lower-case letters, digits and hyphens; 'part' if none is left."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
 
 
@@ -70,7 +70,7 @@ def run_rows(comparison: Comparison, anchor: str, around: Surroundings) -> list[
     rows = []
     for run in runs:
         label = str(run.params["loss"])
-        state = "yes" if id(run) in reported else "no"
+        in_means = "yes" if id(run) in reported else "no"
         run_anchor = "" if label in labels else loss_anchor(anchor, comparison, label)
         labels.add(label)
         shown, link = _folder(run, around.folder)
@@ -78,7 +78,7 @@ def run_rows(comparison: Comparison, anchor: str, around: Surroundings) -> list[
             RunRow(
                 label,
                 str(seed_of(run)),
-                state,
+                in_means,
                 shown,
                 link,
                 run.tags.get(RUN_ID, ""),
@@ -134,8 +134,8 @@ def _mlflow_link(run: Run, store: str | None) -> str:
 def next_commands(comparison: Comparison, *, is_alone: bool) -> list[tuple[str, str]]:
     """Commands to type next, each with its reason; none for runs that lie in no folder.
 
-    The best run is one of a single setting, so it is offered where the report `is_alone` in its
-    place: where it has no other comparison.
+    `is_alone`: the page has this comparison alone. Only then is the best run offered, which
+    xent-predict and xent-export choose within a single setting.
     """
     folders = {run.folder.parent for run in comparison.runs if run.folder is not None}
     if len(folders) != 1:

@@ -35,15 +35,14 @@ def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
     rows = []
     for contrast in comparison.contrasts:
         delta, by = contrast.difference, contrast.yardstick
-        error = evidence.image_error(contrast.label, str(comparison.baseline), by.key)
-        images = None if error is None else 1.96 * error
+        over_images = evidence.image_half_width(contrast.label, str(comparison.baseline), by.key)
         rows.append(
             [
                 contrast.label,
                 f"{by.above.removesuffix(' %')} {by.below}",
                 f"{contrast.verdict}{decided_at(contrast)}",
                 f"{by.scale * delta.mean:+.{by.decimals + 1}f}",
-                *(_scaled(half, by) for half in (delta.half_width, images)),
+                *(_scaled(half, by) for half in (delta.half_width, over_images)),
                 str(delta.n),
                 *(_number(value, 3) for value in (contrast.p, contrast.p_tie)),
                 _number(delta.effect_size, 2),

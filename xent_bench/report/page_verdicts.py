@@ -45,5 +45,5 @@ def _words(word: str, baseline: str) -> str:
     if word == "same":
         return f"same weights as {baseline}"
     if word.startswith("tie"):
-        return f"{word.replace('tie', f'tie with {baseline}', 1)}"
+        return word.replace("tie", f"tie with {baseline}", 1)
     return word

@@ -15,7 +15,6 @@ from xent_bench.shown_figure import ShownFigure
 
 GREY, LIGHT = "#666666", "#dddddd"
 MARKERS = {"better": "^", "worse": "v"}  # beside the colour, for who cannot tell colours apart
-Z = 1.96  # standard errors in half a 95 % interval
 
 
 def forest_figure(comparison: Comparison, evidence: Evidence) -> Figure:
@@ -64,9 +63,9 @@ def _panel(
             continue
         place = len(order) - 1 - order.index(contrast.label)
         mean = by.scale * delta.mean
-        error = evidence.image_error(contrast.label, baseline, by.key)
-        if error is not None:
-            half = by.scale * Z * error
+        over_images = evidence.image_half_width(contrast.label, baseline, by.key)
+        if over_images is not None:
+            half = by.scale * over_images
             axis.plot([mean - half, mean + half], [place, place], lw=7, color=LIGHT, zorder=1)
         axis.errorbar(
             mean,

@@ -1,4 +1,4 @@
-"""The MLflow server that has a run, where one answers: the page links to the run in its UI."""
+"""The MLflow server of a run, where it answers: the page links to the run in its UI."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -13,7 +13,7 @@ from xent_bench.runs.result import Run
 def answering_stores(places: Sequence[Place]) -> StoreOf:
     """A function that returns the http address of a run's store, None where none answers.
 
-    Every server is asked once. Files and databases have no UI of their own to link to.
+    Each server is asked once. Files and databases have no UI to link to.
     """
     by_run = {
         run.tags.get(RUN_ID): place.name for place in places if place.is_store for run in place.runs

@@ -29,8 +29,8 @@ def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.F
             if contrast.yardstick.key != key or not np.isfinite(contrast.difference.mean):
                 continue
             label = contrast.label
-            error = evidence.image_error(label, comparison.baseline, key)
-            images = [] if error is None else [(8, LIGHT, 1.96 * error)]
+            over_images = evidence.image_half_width(label, comparison.baseline, key)
+            images = [] if over_images is None else [(8, LIGHT, over_images)]
             for width, colour, half in [
                 *images,
                 (2, colours[label], contrast.difference.half_width or 0),
