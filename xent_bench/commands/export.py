@@ -102,9 +102,9 @@ def _chosen(place: Path) -> tuple[Path, str]:
 
     The reason is empty for a place that is a run's folder itself.
     """
-    from xent_bench.comparison.best_run import best_run, why  # SciPy is slow to import
+    from xent_bench.comparison.best_run import chosen_run  # SciPy is slow to import
 
-    run, reason = best_run(place), why(place)
+    run, reason = chosen_run(place)
     if reason:
         print(printable(reason), file=sys.stderr)
     return run, reason

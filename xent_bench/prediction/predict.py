@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xent_bench.arrays import LogProbabilities, Outputs, Target
-from xent_bench.comparison.best_run import best_of, best_run, is_run, seeds_of, why
+from xent_bench.comparison.best_run import best_of, chosen_run, is_run, seeds_of
 from xent_bench.comparison.trials import seed_of
 from xent_bench.prediction.abstention import Abstention, abstention, abstention_lines
 from xent_bench.prediction.conformal import conformal_lines, fit_conformal
@@ -38,6 +38,8 @@ from xent_bench.prediction.sets import (
     refuse_images_for_features,
 )
 from xent_bench.prediction.written import JsonWriter, TableWriter, Writer, csv_writer, say
+from xent_bench.printable import printable
+from xent_bench.tables import print_table
 
 PROGRESS = 30.0  # seconds between two lines of progress
 
@@ -94,23 +96,28 @@ def predict(place: Path, options: Options) -> int:
 def _predictor(place: Path, options: Options) -> tuple[Predictor, Path]:
     """The net or the ensemble, and the folder of its run; of an ensemble that of the first."""
     if not options.is_ensemble:
-        folder = best_run(place)
-        if sentence := why(place):
-            print(sentence, file=sys.stderr)
+        folder, reason = chosen_run(place)
+        _say_why(reason)
         return one_net(folder, device=options.device, is_raw=options.is_raw), folder
-    members = seeds_of(place) if is_run(place) else best_of(place).members
-    if sentence := why(place):
-        print(sentence, file=sys.stderr)
+    if is_run(place):
+        members = seeds_of(place)
+    else:
+        best = best_of(place)
+        members = best.members
+        _say_why(best.reason)
     together = ensemble(members, options.device)
     say([together.line], to_error=True)
-    from xent_bench.tables import print_table
-
+    scores = scores_table(together, [seed_of(run) for run in members])
     if options.csv is None and not options.is_json:
-        print_table(scores_table(together, [seed_of(run) for run in members]))
+        print_table(scores)
     else:
-        table = scores_table(together, [seed_of(run) for run in members])
-        say([_as_line(table.headings, row) for row in table.rows], to_error=True)
+        say([_as_line(scores.headings, row) for row in scores.rows], to_error=True)
     return together, together.folders[0]
+
+
+def _say_why(reason: str) -> None:
+    if reason:
+        print(printable(reason), file=sys.stderr)  # the names in it may be another person's
 
 
 def _as_line(headings: Sequence[str], row: Sequence[str]) -> str:
