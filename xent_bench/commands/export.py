@@ -47,7 +47,8 @@ def _export(options: argparse.Namespace) -> int:
     Returns the exit code.
     """
     run, chosen = _chosen(options.run)
-    from xent_bench.export.export import Mismatch, Wanted, export  # PyTorch takes seconds
+    from xent_bench.export.description import shape_text  # PyTorch takes seconds
+    from xent_bench.export.export import Mismatch, Wanted, export
     from xent_bench.export.mlflow_model import write_mlflow_model
 
     wanted = Wanted(
@@ -62,7 +63,8 @@ def _export(options: argparse.Namespace) -> int:
     taken, given = exported.description["input"], exported.description["output"]
     print(
         f"{exported.file}: {exported.content}, {exported.file.stat().st_size:,} bytes; "
-        f"{taken['dtype']} {_shape(taken)} -> probabilities {_shape(given)}"
+        f"{taken['dtype']} {shape_text(taken['shape'])} -> probabilities "
+        f"{shape_text(given['shape'])}"
     )
     print(printable(exported.check_sentence))
     print(f"How to use it: {exported.file.parent / 'README.md'}")
@@ -113,10 +115,6 @@ def _chosen(place: Path) -> tuple[Path, str]:
 def _ui(store: str) -> str:
     """The command that serves MLflow's UI for a store."""
     return "xent-ui" if store == tracking_uri(None) else f"xent-ui --store {shlex.quote(store)}"
-
-
-def _shape(part: dict[str, list[object]]) -> str:
-    return f"({', '.join(map(str, part['shape']))})"
 
 
 def _tolerance(text: str) -> float:

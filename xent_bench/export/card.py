@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from xent_bench.export.check import Check, check_sentence
-from xent_bench.export.description import COLOURS
+from xent_bench.export.description import COLOURS, shape_text
 from xent_bench.export.front_matter import front_matter
 from xent_bench.export.use import NEEDS, picture_lines, use_lines
 from xent_bench.metrics.reported import METRICS
@@ -26,7 +26,7 @@ class Card(NamedTuple):
 
     form: str  # onnx, pt2, safetensors
     file: str  # name of the exported file
-    content: str  # its form in a few words
+    content: str  # what the file holds, in a few words
     description: Mapping[str, Any]
     run: Run
     account: DataAccount | None
@@ -75,7 +75,7 @@ def _use(card: Card) -> Iterator[str]:
     yield _table(
         ("", "name", "type", "shape", "content"),
         [
-            (kind, part["name"], part["dtype"], _shape(part["shape"]), plain(part["content"]))
+            (kind, part["name"], part["dtype"], shape_text(part["shape"]), plain(part["content"]))
             for kind, part in (("input", taken), ("output", given))
         ],
     )
@@ -234,10 +234,6 @@ def plain(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(printable(text).split()).replace("```", "'''")
-
-
-def _shape(shape: list[Any]) -> str:
-    return f"({', '.join(map(str, shape))})"
 
 
 def _classes(classes: list[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xent_bench.export.description import shape_text
 from xent_bench.export.export import CARD, Exported, Wanted, export
 from xent_bench.export.graph import quiet
 from xent_bench.export.staging import staged
@@ -31,7 +32,7 @@ mlflow models serve -m FOLDER --env-manager local
 ```
 
 `FOLDER` is the folder of this file, or an address such as `models:/NAME/1`. `images.json` holds
-`{{"inputs": [...]}}` with {content}, as nested lists of the shape ({shape}).
+`{{"inputs": [...]}}` with {content}, as nested lists of the shape {shape}.
 """
 
 
@@ -133,5 +134,5 @@ def _any(shape: list[Any]) -> tuple[int, ...]:
 
 def _explain(card: Path, taken: dict[str, Any]) -> None:
     """Add to the card how MLflow uses the model."""
-    shape = ", ".join(map(str, taken["shape"]))
+    shape = shape_text(taken["shape"])
     card.write_text(card.read_text() + USE.format(content=taken["content"], shape=shape))
