@@ -60,11 +60,11 @@ def _export(options: argparse.Namespace) -> int:
     except Mismatch as error:
         print(f"xent-export: {one_line(str(error))}", file=sys.stderr)
         return Exit.NOT_AS_EXPECTED
-    taken, given = exported.description["input"], exported.description["output"]
+    input_form, output_form = exported.description["input"], exported.description["output"]
     print(
         f"{exported.file}: {exported.content}, {exported.file.stat().st_size:,} bytes; "
-        f"{taken['dtype']} {shape_text(taken['shape'])} -> probabilities "
-        f"{shape_text(given['shape'])}"
+        f"{input_form['dtype']} {shape_text(input_form['shape'])} -> probabilities "
+        f"{shape_text(output_form['shape'])}"
     )
     print(printable(exported.check_sentence))
     print(f"How to use it: {exported.file.parent / 'README.md'}")

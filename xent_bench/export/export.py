@@ -96,12 +96,12 @@ def export(folder: Path, wanted: Wanted) -> Exported:
             content=form.content(),
             description=description,
             run=run,
-            # where the images lie on this machine is nobody's business
+            # the card may be published: it names no folder of this machine
             account=None if account is None else replace(account, folder=None),
             check=checked,
             n_calib=len(predictions.calib.id),
             compared=NOT_YET if wanted.at_end else compared_with(folder, run),
-            # a path says nothing elsewhere
+            # likewise
             chosen=wanted.chosen.replace(str(folder), folder.name),
             has_picture=picture is not None,
         )

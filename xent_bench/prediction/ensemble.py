@@ -20,8 +20,8 @@ from xent_bench.arrays import Labels, LogProbabilities, Target
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.failures import DataError
 from xent_bench.links import softmax
+from xent_bench.prediction.data_sets import ImagesToPredict, splits_of
 from xent_bench.prediction.predictor import OneNet, one_net, scored, stored_predictions
-from xent_bench.prediction.sets import ImagesToPredict, splits_of
 from xent_bench.runs.predictions import Predicted
 from xent_bench.runs.result import Run
 from xent_bench.tables import Table

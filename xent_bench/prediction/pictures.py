@@ -22,7 +22,7 @@ from xent_bench.data.cropping import Pixels
 from xent_bench.data.decoding import READABLE, silence_pillow
 from xent_bench.data.image_files import ImageFiles, shown
 from xent_bench.failures import DataError
-from xent_bench.prediction.image_list import Listed
+from xent_bench.prediction.image_list import ListedFile
 from xent_bench.prediction.rows import Names
 from xent_bench.process.processors import processors
 from xent_bench.trained_net.record import NetRecord
@@ -74,7 +74,7 @@ class Reader:
         )
         self.has_made_grey = False
 
-    def chunks(self, listed: Iterable[Listed]) -> Iterator[Chunk]:
+    def chunks(self, listed: Iterable[ListedFile]) -> Iterator[Chunk]:
         """Group listed files, as many as a thread decodes at a time."""
         places = iter(listed)
         while group := list(islice(places, min(CHUNK, self.size))):

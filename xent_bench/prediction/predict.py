@@ -16,6 +16,13 @@ from xent_bench.comparison.best_run import best_of, chosen_run, is_run, seeds_of
 from xent_bench.comparison.trials import seed_of
 from xent_bench.prediction.abstention import Abstention, abstention, abstention_lines
 from xent_bench.prediction.conformal import conformal_lines, fit_conformal
+from xent_bench.prediction.data_sets import (
+    ImagesToPredict,
+    batches_of_features,
+    images_of_choice,
+    images_of_split,
+    refuse_images_for_features,
+)
 from xent_bench.prediction.drawn_labels import draw_lines, one_class_each
 from xent_bench.prediction.ensemble import Ensemble, ensemble, scores_table
 from xent_bench.prediction.image_list import image_list, left_out_line
@@ -30,13 +37,6 @@ from xent_bench.prediction.predictor import (
     version_lines,
 )
 from xent_bench.prediction.rows import Names, Row, Wanted, rows_of, without_infinities
-from xent_bench.prediction.sets import (
-    ImagesToPredict,
-    batches_of_features,
-    images_of_choice,
-    images_of_split,
-    refuse_images_for_features,
-)
 from xent_bench.prediction.written import JsonWriter, TableWriter, Writer, csv_writer, say
 from xent_bench.printable import printable
 from xent_bench.tables import print_table
