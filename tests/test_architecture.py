@@ -158,6 +158,7 @@ OURS = {
         "failures",
         "links",
         "metrics",
+        "printable",
         "process",
         "runs",
         "shift",  # reads the images of a run again

@@ -7,7 +7,7 @@ import sys
 import pytest
 from written_run import write_run
 
-from xent_bench.comparison.best_run import best_of, best_run, seeds_of, why
+from xent_bench.comparison.best_run import best_of, best_run, chosen_run, seeds_of
 from xent_bench.config.design_keys import DESIGN
 from xent_bench.failures import DataError
 
@@ -33,7 +33,7 @@ def test_the_loss_with_the_best_mean_on_val_gives_its_best_seed(tmp_path):
     _, best, _ = write_seeds(tmp_path, "focal", (0.92, 0.95, 0.92))
 
     assert best_run(tmp_path) == best
-    assert why(tmp_path) == (
+    assert chosen_run(tmp_path)[1] == (
         "focal is the best of 2 losses on val (mean val/top1 0.93 over 3 seeds), and seed 1 the "
         f"best of its seeds (0.95); test chose nothing: {best}"
     )
@@ -80,7 +80,7 @@ def test_a_run_is_its_own_best_also_without_a_result(tmp_path):
 
     assert best_run(folder) == folder
     assert best_run(copied) == copied
-    assert why(folder) == ""
+    assert chosen_run(folder) == (folder, "")
 
 
 def test_several_settings_are_named_and_refused(tmp_path):

@@ -263,7 +263,17 @@ def test_a_set_in_memory_is_predicted_without_scores_of_what_was_trained_on(pred
 
     assert code == 0
     assert "and 1,767 more" in out
-    assert "No scores: the run was trained on some of these images" in out
+    assert "No scores: the net was trained on some of these images" in out
+
+
+@pytest.mark.parametrize("words", [("--split", "train"), ("--split", "val", "--ensemble")])
+def test_a_split_that_was_trained_on_is_predicted_without_scores(predicted, type_words, words):
+    code, out, _ = type_words(predicted["ce"], *words)
+    said = " ".join(out.split())
+
+    assert code == 0
+    assert "No scores: the net was trained on some of these images" in said
+    assert "Scores of these" not in said
 
 
 def test_an_ensemble_averages_the_seeds(predicted, type_words):

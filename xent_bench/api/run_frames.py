@@ -81,9 +81,9 @@ def _of_folder(folder: Path) -> list[Run | Unfinished]:
 
 
 def _stored(uri: str, experiment: str | None) -> list[Run | Unfinished]:
-    from xent_bench.tracking.stored_runs import stored_runs  # MLflow takes two seconds
+    from xent_bench.tracking.stored_runs import find_stored_runs  # MLflow takes two seconds
 
-    finished, unfinished = stored_runs(uri, experiment)
+    finished, unfinished = find_stored_runs(uri, experiment)
     return [*finished, *unfinished]
 
 

@@ -47,7 +47,8 @@ def _export(options: argparse.Namespace) -> int:
     Returns the exit code.
     """
     run, chosen = _chosen(options.run)
-    from xent_bench.export.export import Mismatch, Wanted, export  # PyTorch takes seconds
+    from xent_bench.export.description import shape_text  # PyTorch takes seconds
+    from xent_bench.export.export import Mismatch, Wanted, export
     from xent_bench.export.mlflow_model import write_mlflow_model
 
     wanted = Wanted(
@@ -59,10 +60,11 @@ def _export(options: argparse.Namespace) -> int:
     except Mismatch as error:
         print(f"xent-export: {one_line(str(error))}", file=sys.stderr)
         return Exit.NOT_AS_EXPECTED
-    taken, given = exported.description["input"], exported.description["output"]
+    input_form, output_form = exported.description["input"], exported.description["output"]
     print(
         f"{exported.file}: {exported.content}, {exported.file.stat().st_size:,} bytes; "
-        f"{taken['dtype']} {_shape(taken)} -> probabilities {_shape(given)}"
+        f"{input_form['dtype']} {shape_text(input_form['shape'])} -> probabilities "
+        f"{shape_text(output_form['shape'])}"
     )
     print(printable(exported.check_sentence))
     print(f"How to use it: {exported.file.parent / 'README.md'}")
@@ -102,9 +104,9 @@ def _chosen(place: Path) -> tuple[Path, str]:
 
     The reason is empty for a place that is a run's folder itself.
     """
-    from xent_bench.comparison.best_run import best_run, why  # SciPy is slow to import
+    from xent_bench.comparison.best_run import chosen_run  # SciPy is slow to import
 
-    run, reason = best_run(place), why(place)
+    run, reason = chosen_run(place)
     if reason:
         print(printable(reason), file=sys.stderr)
     return run, reason
@@ -113,10 +115,6 @@ def _chosen(place: Path) -> tuple[Path, str]:
 def _ui(store: str) -> str:
     """The command that serves MLflow's UI for a store."""
     return "xent-ui" if store == tracking_uri(None) else f"xent-ui --store {shlex.quote(store)}"
-
-
-def _shape(part: dict[str, list[object]]) -> str:
-    return f"({', '.join(map(str, part['shape']))})"
 
 
 def _tolerance(text: str) -> float:

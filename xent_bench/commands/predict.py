@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _predict(typed: argparse.Namespace) -> int:
-    from xent_bench.prediction.options import Options, refuse_what_excludes_itself
+    from xent_bench.prediction.options import Options, refuse_contradictions
 
     words = typed.images
     data = tuple(word for word in words if CHOICE.fullmatch(word) and not os.path.exists(word))
@@ -42,18 +42,18 @@ def _predict(typed: argparse.Namespace) -> int:
         csv=typed.csv,
         is_json=typed.json,
     )
-    refuse_what_excludes_itself(options)
+    refuse_contradictions(options)
     from xent_bench.prediction.predict import predict  # PyTorch takes seconds
-
-    if not data:
-        return Exit.DATA if predict(typed.run, options) else Exit.DONE
-    from xent_bench.config.explain import refuse_of_user  # as a config's errors are explained
 
     try:
         return Exit.DATA if predict(typed.run, options) else Exit.DONE
-    except (BrokenPipeError, KeyboardInterrupt):
+    except BrokenPipeError:
         raise
     except Exception as error:
+        if not data:
+            raise
+        from xent_bench.config.explain import refuse_of_user  # a choice of data is a config
+
         refuse_of_user(error, "xent-predict")
 
 
@@ -93,7 +93,9 @@ def _parser() -> Parser:
         "features; or a set as xent-train takes it: data=NAME data.KEY=VALUE",
     )
     parser.add_argument(
-        "--split", choices=SPLITS, help="images of the run's own data, with scores by their labels"
+        "--split",
+        choices=SPLITS,
+        help="images of the run's own data, with scores; train has none",
     )
     parser.add_argument(
         "--top", type=_count, default=3, metavar="K", help="classes of each image (default: 3)"

@@ -7,6 +7,7 @@ worse on new images than that score says.
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple, TypeAlias
 
 from xent_bench.comparison.compare import search_by
@@ -39,6 +40,28 @@ class Best(NamedTuple):
     choose_by: str  # the metric on val that chose
     losses: int  # among which it was chosen, each with its best hyper-parameters
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the best run."""
+        assert self.run.folder is not None  # it was read from one
+        return self.run.folder
+
+    @property
+    def reason(self) -> str:
+        """A sentence that says why this run is the best."""
+        seeds = len(self.members)
+        mean = fmean(run.metrics[self.choose_by] for run in self.members)
+        if seeds == 1:
+            how = f"{self.choose_by} {mean:.4g}, one seed"
+        else:
+            how = f"mean {self.choose_by} {mean:.4g} over {seeds} seeds"
+        rank = f"best of {self.losses} losses" if self.losses > 1 else "only loss"
+        sentence = f"{self.label} is the {rank} on val ({how})"
+        if seeds > 1:
+            score = self.run.metrics[self.choose_by]
+            sentence += f", and seed {seed_of(self.run)} the best of its seeds ({score:.4g})"
+        return f"{sentence}; test chose nothing: {self.folder}"
+
 
 def best_run(place: Path) -> Path:
     """The folder of the best run at or below a place; the place itself if it is a run's folder.
@@ -48,33 +71,18 @@ def best_run(place: Path) -> Path:
     design, else val/top1. DataError if no run below the place has finished, or if the runs belong
     to several settings, which are then named.
     """
-    if is_run(place):
-        return place
-    folder = best_of(place).run.folder
-    assert folder is not None  # of a run that was read from one
-    return folder
+    return chosen_run(place)[0]
 
 
-def why(place: Path) -> str:
-    """A sentence that says why `best_run` takes its run; empty for a place that is a run's folder.
+def chosen_run(place: Path) -> tuple[Path, str]:
+    """The folder of `best_run`, and a sentence that says why it was chosen.
 
-    DataError as `best_run`.
+    The sentence is empty for a place that is a run's folder. DataError as `best_run`.
     """
     if is_run(place):
-        return ""
+        return place, ""
     best = best_of(place)
-    score = best.run.metrics[best.choose_by]
-    among = f" of {best.losses} losses" if best.losses > 1 else ""
-    seeds = len(best.members)
-    mean = sum(run.metrics[best.choose_by] for run in best.members) / seeds
-    if seeds == 1:
-        how = f"{best.choose_by} {mean:.4g}, one seed"
-    else:
-        how = f"mean {best.choose_by} {mean:.4g} over {seeds} seeds"
-    superlative = "best" if best.losses > 1 else "only loss"
-    first = f"{best.label} is the {superlative}{among} on val ({how})"
-    second = f", and seed {seed_of(best.run)} the best of its seeds ({score:.4g})"
-    return f"{first}{second if seeds > 1 else ''}; test chose nothing: {best.run.folder}"
+    return best.folder, best.reason
 
 
 def is_run(place: Path) -> bool:

@@ -45,7 +45,7 @@ class CalibratedNet(nn.Module):
     @property
     def takes_any_size(self) -> bool:
         """Whether the record says how an image of any size becomes one of the net's size."""
-        return self.record.preprocessing.crop in ("centre", "centre square")
+        return self.record.preprocessing.takes_any_size
 
     @property
     def takes_vectors(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from xent_bench.export.check import Check, check_sentence
-from xent_bench.export.description import COLOURS
+from xent_bench.export.description import COLOURS, shape_text
 from xent_bench.export.front_matter import front_matter
 from xent_bench.export.use import NEEDS, picture_lines, use_lines
 from xent_bench.metrics.reported import METRICS
@@ -26,7 +26,7 @@ class Card(NamedTuple):
 
     form: str  # onnx, pt2, safetensors
     file: str  # name of the exported file
-    content: str  # its form in a few words
+    content: str  # what the file holds, in a few words
     description: Mapping[str, Any]
     run: Run
     account: DataAccount | None
@@ -64,19 +64,19 @@ def _opening(card: Card) -> Iterator[str]:
 
 
 def _use(card: Card) -> Iterator[str]:
-    taken, given = card.description["input"], card.description["output"]
+    input_form, output_form = card.description["input"], card.description["output"]
     yield "## Use it"
     yield NEEDS[card.form]
-    yield f"```python\n{use_lines(card.form, taken)}```"
-    if lines := picture_lines(taken):
-        sized = "" if isinstance(taken["shape"][2], str) else _fixed(taken)
+    yield f"```python\n{use_lines(card.form, input_form)}```"
+    if lines := picture_lines(input_form):
+        sized = "" if isinstance(input_form["shape"][2], str) else _fixed(input_form)
         yield f"The input from an image file{sized}:"
         yield f"```python\n{lines}```"
     yield _table(
         ("", "name", "type", "shape", "content"),
         [
-            (kind, part["name"], part["dtype"], _shape(part["shape"]), plain(part["content"]))
-            for kind, part in (("input", taken), ("output", given))
+            (kind, part["name"], part["dtype"], shape_text(part["shape"]), plain(part["content"]))
+            for kind, part in (("input", input_form), ("output", output_form))
         ],
     )
     yield (
@@ -85,8 +85,8 @@ def _use(card: Card) -> Iterator[str]:
     )
 
 
-def _fixed(taken: Mapping[str, Any]) -> str:
-    h, w = taken["shape"][2:]
+def _fixed(input_form: Mapping[str, Any]) -> str:
+    h, w = input_form["shape"][2:]
     return (
         f" of {h} x {w} pixels; the run does not say how an image of another size would become "
         "one of these, so no other is taken"
@@ -109,7 +109,7 @@ def _trust(card: Card) -> Iterator[str]:
     }
     error = card.run.metrics.get("test_ts/ece")
     by_chance = calibration["by_chance"]
-    text = sentences.get(str(verdict), "Nobody has judged: the run has no verdict on calibration.")
+    text = sentences.get(str(verdict), "Not known: the run has no verdict on calibration.")
     if error is not None and "ece_high" in by_chance:
         low, high = (100 * by_chance[f"ece_{end}"] for end in ("low", "high"))
         text += (
@@ -150,7 +150,7 @@ def _scores(card: Card) -> Iterator[str]:
     interval = metrics["top1"].get("interval_95")
     if interval:
         low, high = (100 * end for end in interval)
-        note += f" Of right answers the 95 % interval is {low:.2f} to {high:.2f} % (Wilson)."
+        note += f" The 95 % interval of top1 is {low:.2f} to {high:.2f} % (Wilson)."
     yield note
 
 
@@ -234,10 +234,6 @@ def plain(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(printable(text).split()).replace("```", "'''")
-
-
-def _shape(shape: list[Any]) -> str:
-    return f"({', '.join(map(str, shape))})"
 
 
 def _classes(classes: list[str]) -> str:

@@ -4,6 +4,7 @@ It is written as `model.json`, and into the exported file itself.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from xent_bench.metrics.reported import METRICS, RECIPE
@@ -54,17 +55,22 @@ def input_of(record: NetRecord) -> dict[str, Any]:
             "content": "vectors of features, as they are stored",
             "inside": f"normalisation: {preprocessing.vectors}",
         }
-    takes_any_size = preprocessing.crop in ("centre", "centre square")
+    sides = ("height", "width") if preprocessing.takes_any_size else (h, w)
     side = preprocessing.shorter_side  # to which a JPEG may be decoded
     return {
         "name": "images",
         "dtype": "uint8",
-        "shape": ["n", channels, *(("height", "width") if takes_any_size else (h, w))],
+        "shape": ["n", channels, *sides],
         "content": f"pixels from 0 to 255, {COLOURS.get(channels, f'{channels} channels')}, "
         "upright, channels before rows before columns",
         "inside": f"{_resizing(record)}normalisation by the mean and deviation of each channel",
         **({"decoded_to": side} if side else {}),
     }
+
+
+def shape_text(shape: Sequence[int | str]) -> str:
+    """A shape in brackets, such as (n, 3, height, width)."""
+    return f"({', '.join(map(str, shape))})"
 
 
 def metrics_of(run: Run) -> dict[str, dict[str, Any]]:

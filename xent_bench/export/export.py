@@ -46,7 +46,7 @@ class Exported(NamedTuple):
     """The outcome of an export: the file that was written, and how it was checked."""
 
     file: Path
-    content: str  # the file's form in a few words
+    content: str  # what the file holds, in a few words
     description: dict[str, Any]
     check: Check
 
@@ -75,7 +75,7 @@ def export(folder: Path, wanted: Wanted) -> Exported:
     predictions = load_predictions(folder / PREDICTIONS)
     net = calibrated_net(trained, whole_images=True)
     description = describe(run, trained.record, wanted.licence)
-    description["format"] = {"name": form.name, "content": form.form()}
+    description["format"] = {"name": form.name, "content": form.content()}
     with staged(wanted.folder) as stage:
         file = stage / form.file
         form.write(net, description, file)
@@ -93,22 +93,22 @@ def export(folder: Path, wanted: Wanted) -> Exported:
         card = Card(
             form=form.name,
             file=form.file,
-            content=form.form(),
+            content=form.content(),
             description=description,
             run=run,
-            # where the images lie on this machine is nobody's business
+            # the card may be published: it names no folder of this machine
             account=None if account is None else replace(account, folder=None),
             check=checked,
             n_calib=len(predictions.calib.id),
             compared=NOT_YET if wanted.at_end else compared_with(folder, run),
-            # a path says nothing elsewhere
+            # likewise
             chosen=wanted.chosen.replace(str(folder), folder.name),
             has_picture=picture is not None,
         )
         write_lasting(stage / CARD, model_card(card))
         content = description | {"file": _file_of(file), "check": _check_of(checked)}
         write_lasting(stage / DESCRIPTION, json.dumps(content, indent=2) + "\n")
-    return Exported(wanted.folder / form.file, form.form(), description, checked)
+    return Exported(wanted.folder / form.file, form.content(), description, checked)
 
 
 def _checked(folder: Path, test: Predicted, candidate: Candidate, wanted: Wanted) -> Check:

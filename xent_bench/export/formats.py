@@ -22,7 +22,7 @@ class Format(NamedTuple):
     write: "Callable[[CalibratedNet, dict[str, Any], Path], None]"
     run: "Callable[[Path, Iterable[np.ndarray]], Iterator[np.ndarray]]"
     runtime: Callable[[], str]  # name and version of what runs the file
-    form: Callable[[], str]  # the file's form in a few words
+    content: Callable[[], str]  # what the file holds, in a few words
 
     @property
     def file(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xent_bench.export.description import shape_text
 from xent_bench.export.export import CARD, Exported, Wanted, export
 from xent_bench.export.graph import quiet
 from xent_bench.export.staging import staged
@@ -31,7 +32,7 @@ mlflow models serve -m FOLDER --env-manager local
 ```
 
 `FOLDER` is the folder of this file, or an address such as `models:/NAME/1`. `images.json` holds
-`{{"inputs": [...]}}` with {content}, as nested lists of the shape ({shape}).
+`{{"inputs": [...]}}` with {content}, as nested lists of the shape {shape}.
 """
 
 
@@ -96,17 +97,17 @@ def _save(exported: Exported, folder: Path) -> None:
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-    taken, given = exported.description["input"], exported.description["output"]
+    input_form, output_form = exported.description["input"], exported.description["output"]
     signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(taken["dtype"]), _any(taken["shape"]))]),
-        Schema([TensorSpec(np.dtype(given["dtype"]), _any(given["shape"]), given["name"])]),
+        Schema([TensorSpec(*_type(input_form))]),
+        Schema([TensorSpec(*_type(output_form), output_form["name"])]),
     )
     with quiet():
         mlflow.onnx.save_model(
             onnx.load(exported.file),
             str(folder),
             signature=signature,
-            input_example=input_example(taken),
+            input_example=input_example(input_form),
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             onnx_execution_providers=["CPUExecutionProvider"],  # else MLflow warns without a GPU
             metadata=exported.description,
@@ -117,21 +118,22 @@ def _save(exported: Exported, folder: Path) -> None:
         file.write_text(json.dumps(json.loads(file.read_text()), separators=(",", ":")))
 
 
-def input_example(taken: dict[str, Any]) -> np.ndarray:
+def input_example(input_form: dict[str, Any]) -> np.ndarray:
     """One input of the form that a description says: a ramp from 0 to 255, or a vector of ones."""
-    shape = tuple(side if isinstance(side, int) else SMALL_SIDE for side in taken["shape"][1:])
-    if taken["dtype"] != "uint8":
+    shape = tuple(side if isinstance(side, int) else SMALL_SIDE for side in input_form["shape"][1:])
+    if input_form["dtype"] != "uint8":
         return np.ones((1, *shape), np.float32)
     ramp = np.linspace(0, 255, shape[-1]).round().astype(np.uint8)
     return np.broadcast_to(ramp, (1, *shape)).copy()
 
 
-def _any(shape: list[Any]) -> tuple[int, ...]:
-    """The shape with -1 in place of names, which stand for any number."""
-    return tuple(side if isinstance(side, int) else -1 for side in shape)
+def _type(form: dict[str, Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The type and the shape of an input or output; -1 for a side that may have any length."""
+    shape = tuple(side if isinstance(side, int) else -1 for side in form["shape"])
+    return np.dtype(form["dtype"]), shape
 
 
-def _explain(card: Path, taken: dict[str, Any]) -> None:
+def _explain(card: Path, input_form: dict[str, Any]) -> None:
     """Add to the card how MLflow uses the model."""
-    shape = ", ".join(map(str, taken["shape"]))
-    card.write_text(card.read_text() + USE.format(content=taken["content"], shape=shape))
+    shape = shape_text(input_form["shape"])
+    card.write_text(card.read_text() + USE.format(content=input_form["content"], shape=shape))

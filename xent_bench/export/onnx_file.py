@@ -91,8 +91,8 @@ def runtime() -> str:
     return f"ONNX Runtime {onnxruntime.__version__}"
 
 
-def form() -> str:
-    """The form of the file, in a few words."""
+def content() -> str:
+    """The content of the file, in a few words."""
     return f"ONNX, opset {OPSET}"
 
 

@@ -74,8 +74,8 @@ def runtime() -> str:
     return f"PyTorch {torch.__version__}"
 
 
-def form() -> str:
-    """The form of the file, in a few words."""
+def content() -> str:
+    """The content of the file, in a few words."""
     return "weights, read by xent_bench"
 
 

@@ -21,13 +21,13 @@ def compared_with(folder: Path, run: Run) -> str:
         # without the record of a sweep the folder above may be any folder, with anything in it
         unfinished = load_unfinished(beside) if (beside / RECORD).is_file() else []
         comparisons = compare(
-            [one for one in runs if one.experiment == run.experiment],
-            [one for one in unfinished if one.experiment == run.experiment],
+            [other for other in runs if other.experiment == run.experiment],
+            [other for other in unfinished if other.experiment == run.experiment],
         )
     except (ValueError, OSError):  # a sibling that is damaged is no fault of this run
         return ""
     for comparison in comparisons:
-        keys = {one.tags.get("key") for one in comparison.runs}
+        keys = {other.tags.get("key") for other in comparison.runs}
         if run.tags.get("key") in keys and sum(row.n > 0 for row in comparison.rows) > 1:
             return f"The report on the finished runs beside it concludes: {conclusion(comparison)}"
     return ""

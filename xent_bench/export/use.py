@@ -60,19 +60,19 @@ picture.draft(None, ({side}, {side}))  # a large JPEG is decoded smaller, as for
 MODES = {1: ("L", "[None, None]"), 3: ("RGB", ".transpose(2, 0, 1)[None]")}
 
 
-def use_lines(form: str, taken: dict[str, Any]) -> str:
-    """The lines for a form of exported nets; `taken` describes the input."""
+def use_lines(form: str, input_form: dict[str, Any]) -> str:
+    """The lines for a form of exported nets; `input_form` describes the input."""
     sizes = {"n": 1, "height": 300, "width": 400}  # of the example, where they may vary
-    shape = tuple(sizes.get(side, side) for side in taken["shape"])
-    return LINES[form].format(zeros=f"np.zeros({shape}, np.{taken['dtype']})")
+    shape = tuple(sizes.get(side, side) for side in input_form["shape"])
+    return LINES[form].format(zeros=f"np.zeros({shape}, np.{input_form['dtype']})")
 
 
-def picture_lines(taken: dict[str, Any]) -> str:
+def picture_lines(input_form: dict[str, Any]) -> str:
     """The lines that make an input of an image file; empty where Pillow has no such image."""
-    channels = taken["shape"][1]
-    if taken["dtype"] != "uint8" or channels not in MODES:
+    channels = input_form["shape"][1]
+    if input_form["dtype"] != "uint8" or channels not in MODES:
         return ""
     mode, axes = MODES[channels]
-    side = taken.get("decoded_to")
+    side = input_form.get("decoded_to")
     draft = DRAFT.format(side=side) if side else ""
     return PICTURE.format(mode=mode, axes=axes, draft=draft)

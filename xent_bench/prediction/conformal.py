@@ -6,8 +6,9 @@ The score of a class is its gap: the largest output of the image minus that of t
 array that the temperature divides. So it is
 
 - valid: the guarantee asks that calib's images and the new one be scored alike. A temperature was
-  fitted on calib's labels, but any temperature multiplies all gaps by one number, the threshold
-  too: the sets are those without one. Probabilities after scaling (LAC, APS) have no such excuse.
+  fitted on calib's labels, but any temperature divides all gaps and the threshold by one number:
+  the sets are the same without it. This does not hold for scores of scaled probabilities, as those
+  of LAC and APS.
 - there for every loss: a hinge has outputs, and no probabilities as trained. Its temperature
   divides the outputs themselves, so that the same holds.
 - never empty: the answer has gap 0.

@@ -6,11 +6,10 @@ from xent_bench.arrays import Labels, Target, is_divided, is_soft, normalised
 
 
 def one_class_each(target: Target) -> Labels:
-    """The labels themselves; of soft ones a class that is drawn from each row, always the same.
+    """The class of each image: its label, or one drawn from its soft label, always the same.
 
-    A draw keeps what is said about calib exact: an image with its drawn class is one draw of images
-    and classes, as a new image with the answer of one person would be. Rows that name one class
-    give this class.
+    With drawn classes the guarantees on calib stay exact: an image with its drawn class is a draw
+    of image and class together, as is a new image with the answer of one person.
     """
     if not is_soft(target):
         return target

@@ -20,8 +20,8 @@ from xent_bench.arrays import Labels, LogProbabilities, Target
 from xent_bench.calibrators.temperature import fit_temperature
 from xent_bench.failures import DataError
 from xent_bench.links import softmax
+from xent_bench.prediction.data_sets import ImagesToPredict, splits_of
 from xent_bench.prediction.predictor import OneNet, one_net, scored, stored_predictions
-from xent_bench.prediction.sets import Asked, splits_of
 from xent_bench.runs.predictions import Predicted
 from xent_bench.runs.result import Run
 from xent_bench.tables import Table
@@ -29,7 +29,7 @@ from xent_bench.trained_net.record import NetRecord
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """Images that no member was trained on: averaged log-probabilities before T, and labels."""
 
     log_p: LogProbabilities
@@ -38,12 +38,12 @@ class Held:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Members with one set of classes and one size of images, and the temperature of all."""
+    """Nets with the same classes and size of images, and the temperature of their average."""
 
     members: tuple[OneNet, ...]
     folders: tuple[Path, ...]
     temperature: float = 1.0
-    held: Held | None = None
+    held: HeldOut | None = None
     line: str = ""  # how the temperature came about
 
     @property
@@ -114,7 +114,7 @@ def _unfitted(reason: str) -> str:
     )
 
 
-def _held(together: Ensemble) -> Held | None:
+def _held(together: Ensemble) -> HeldOut | None:
     """Predict the images that are in val or calib of every member; None if there is none."""
     ids, sets = [], []
     for folder in together.folders:
@@ -126,17 +126,18 @@ def _held(together: Ensemble) -> Held | None:
         return None
     import torch
 
-    asked = Asked(sets[0], torch.from_numpy(in_all), "images that no member was trained on")
+    words = "images that no member was trained on"
+    images = ImagesToPredict(sets[0], torch.from_numpy(in_all), words)
     parts, places, start = [], [], 0
-    for batch in asked.batches(together.record):
+    for batch in images.batches(together.record):
         n = len(batch.names.files)
         good = [start + k for k in range(n) if k not in batch.names.errors]
         start += n
         places += good
         if good:
             parts.append(together.log_p(together.outputs(batch.images)))
-    target: Target = sets[0].labels[asked.ids].numpy()[places]
-    return Held(np.concatenate(parts), target) if parts else None
+    target: Target = sets[0].labels[images.ids].numpy()[places]
+    return HeldOut(np.concatenate(parts), target) if parts else None
 
 
 def scores_table(together: Ensemble, seeds: Sequence[int]) -> Table:

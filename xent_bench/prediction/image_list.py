@@ -12,14 +12,14 @@ from xent_bench.data.image_files import shown
 from xent_bench.failures import DataError
 
 
-class Listed(NamedTuple):
-    """A file to predict; with `error` a place where there is none."""
+class ListedFile(NamedTuple):
+    """A file to predict, or a place without one and the reason in `error`."""
 
     path: str
     error: str = ""
 
 
-def image_list(words: Sequence[str], left_out: "Counter[str]") -> Iterator[Listed]:
+def image_list(words: Sequence[str], left_out: "Counter[str]") -> Iterator[ListedFile]:
     """List the files of each word in its turn; a folder is gone through, one folder at a time.
 
     A file that is named is taken whatever its name. In a folder the images are those with an
@@ -28,21 +28,21 @@ def image_list(words: Sequence[str], left_out: "Counter[str]") -> Iterator[Liste
     """
     for word in words:
         if not os.path.isdir(word):
-            yield Listed(word, _complaint(word))
+            yield ListedFile(word, _complaint(word))
             continue
         has_images = False
         for listed in _in_folder(word, left_out):
             has_images = True
             yield listed
         if not has_images:
-            yield Listed(word, f"expected images in this folder, with an ending {_endings()}")
+            yield ListedFile(word, f"expected images in this folder, with an ending {_endings()}")
 
 
-def _in_folder(folder: str, left_out: "Counter[str]") -> Iterator[Listed]:
+def _in_folder(folder: str, left_out: "Counter[str]") -> Iterator[ListedFile]:
     try:
         entries = visible(Path(folder), left_out)
     except DataError as error:
-        yield Listed(folder, str(error).removeprefix(f"cannot read {shown(folder)}: "))
+        yield ListedFile(folder, str(error).removeprefix(f"cannot read {shown(folder)}: "))
         return
     folders, files = [], []
     for entry in entries:
@@ -58,7 +58,7 @@ def _in_folder(folder: str, left_out: "Counter[str]") -> Iterator[Listed]:
     files.sort()
     for name, is_file in files:
         path = os.path.join(folder, name)
-        yield Listed(path, "" if is_file else _complaint(path))
+        yield ListedFile(path, "" if is_file else _complaint(path))
     for name in sorted(folders):
         yield from _in_folder(os.path.join(folder, name), left_out)
 

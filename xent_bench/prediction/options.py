@@ -23,13 +23,13 @@ class Options:
     is_json: bool = False
 
 
-def refuse_what_excludes_itself(options: Options) -> None:
-    """UsageError for options that cannot hold together."""
-    ways = [bool(options.images), bool(options.data), options.split is not None]
-    if sum(ways) != 1:
+def refuse_contradictions(options: Options) -> None:
+    """UsageError for options that exclude each other, and for a place where no CSV can be."""
+    sources = [bool(options.images), bool(options.data), options.split is not None]
+    if sum(sources) != 1:
         raise UsageError(
             "expected image files or folders, or data=NAME, or --split test, and one of the three"
-            f"{', got none' if not any(ways) else ''}"
+            f"{', got none' if not any(sources) else ''}"
         )
     if options.is_ensemble and options.is_raw:
         raise UsageError("--raw: an ensemble averages calibrated probabilities: leave one out")

@@ -1,8 +1,8 @@
-"""Image files decoded as a run's test was, ahead of the net, by threads; bad ones are told apart.
+"""Image files decoded as a run's test was: by threads, ahead of the net.
 
-Pillow decodes and resizes without Python's lock. Threads and not processes, since one that fails
-must cost one row. What waits is bounded, so that a million files need no more memory than a
-thousand.
+Pillow decodes and resizes without Python's lock, so threads are enough. A file that cannot be read
+becomes an error in its own row. What waits is bounded, so that a million files need no more memory
+than a thousand.
 """
 
 import math
@@ -22,15 +22,15 @@ from xent_bench.data.cropping import Pixels
 from xent_bench.data.decoding import READABLE, silence_pillow
 from xent_bench.data.image_files import ImageFiles, shown
 from xent_bench.failures import DataError
-from xent_bench.prediction.image_list import Listed
+from xent_bench.prediction.image_list import ListedFile
 from xent_bench.prediction.rows import Names
 from xent_bench.process.processors import processors
 from xent_bench.trained_net.record import NetRecord
 from xent_bench.types import Images
 
 CHUNK = 32  # images that a thread decodes at a time, and those of the first batch: it comes early
-MOST = 256  # images of a batch
-VALUES = 2**25  # of all pixels of a batch, at most
+MOST_IMAGES = 256  # of a batch
+MOST_VALUES = 2**25  # of all pixels of a batch
 AHEAD = 2  # batches that are decoded while the net computes
 GREY = ("1", "L", "LA", "I", "I;16")  # modes of files, as Pillow calls them
 
@@ -53,7 +53,7 @@ class Chunk(NamedTuple):
 
 
 class Reader:
-    """A decoder of files to what a net takes; it notes whether a colour file became grey."""
+    """A decoder of image files for one net; it notes whether a file in colour became grey."""
 
     def __init__(self, record: NetRecord) -> None:
         """Prepare to decode for the net of this record. DataError for one that takes no files."""
@@ -65,14 +65,16 @@ class Reader:
                 f"{'each' if what == 'features' else 'for each pixel'}, which no image file has"
             )
         self.preparation = record.preprocessing.preparation
-        self.is_resized = record.preprocessing.crop in ("centre", "centre square")
+        self.is_resized = record.preprocessing.takes_any_size
         if not self.is_resized:  # images in memory, or files of one size
             self.preparation = self.preparation._replace(size=None, shorter_side=0)
         self.shape = h, w, channels
-        self.size = min(record.batch_size, MOST, max(1, VALUES // math.prod(record.shape)))
+        self.size = min(
+            record.batch_size, MOST_IMAGES, max(1, MOST_VALUES // math.prod(record.shape))
+        )
         self.has_made_grey = False
 
-    def chunks(self, listed: Iterable[Listed]) -> Iterator[Chunk]:
+    def chunks(self, listed: Iterable[ListedFile]) -> Iterator[Chunk]:
         """Group listed files, as many as a thread decodes at a time."""
         places = iter(listed)
         while group := list(islice(places, min(CHUNK, self.size))):

@@ -1,4 +1,4 @@
-"""The flow of a prediction: which images, with which net, what is said beside the rows."""
+"""The flow of a prediction: from a net and images to rows, scores and sentences about them."""
 
 import sys
 import time
@@ -12,10 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xent_bench.arrays import LogProbabilities, Outputs, Target
-from xent_bench.comparison.best_run import best_of, best_run, is_run, seeds_of, why
+from xent_bench.comparison.best_run import best_of, chosen_run, is_run, seeds_of
 from xent_bench.comparison.trials import seed_of
 from xent_bench.prediction.abstention import Abstention, abstention, abstention_lines
 from xent_bench.prediction.conformal import conformal_lines, fit_conformal
+from xent_bench.prediction.data_sets import (
+    ImagesToPredict,
+    batches_of_features,
+    images_of_choice,
+    images_of_split,
+    refuse_images_for_features,
+)
 from xent_bench.prediction.drawn_labels import draw_lines, one_class_each
 from xent_bench.prediction.ensemble import Ensemble, ensemble, scores_table
 from xent_bench.prediction.image_list import image_list, left_out_line
@@ -30,22 +37,18 @@ from xent_bench.prediction.predictor import (
     version_lines,
 )
 from xent_bench.prediction.rows import Names, Row, Wanted, rows_of, without_infinities
-from xent_bench.prediction.sets import (
-    Asked,
-    of_choice,
-    of_features,
-    of_split,
-    refuse_images_for_features,
-)
 from xent_bench.prediction.written import JsonWriter, TableWriter, Writer, csv_writer, say
+from xent_bench.printable import printable
+from xent_bench.tables import print_table
+from xent_bench.trained_net.record import NetRecord
 
 PROGRESS = 30.0  # seconds between two lines of progress
 
 
 class Basis(NamedTuple):
-    """Images on which the net was not trained, by which is told what may be expected."""
+    """Labelled images that the net was not trained on: they show what to expect of new images."""
 
-    split: str  # what they are called
+    split: str  # their name in a sentence
     log_p: LogProbabilities
     u: Outputs | None  # what the temperature divides; None for an ensemble
     target: Target
@@ -62,12 +65,12 @@ def predict(place: Path, options: Options) -> int:
     source = _source(options, folder, predictor)
     basis = _basis(predictor, folder, options)
     labels = None if basis is None else one_class_each(basis.target)
-    conformal = shown = None
+    conformal = answers = None
     if options.coverage is not None and basis is not None and basis.u is not None:
         assert labels is not None
         conformal = fit_conformal(basis.u, labels, options.coverage)
     if options.abstain is not None and basis is not None and labels is not None:
-        shown = _abstention(basis, labels, predictor, options.abstain)
+        answers = _abstention(basis, labels, predictor, options.abstain)
     wanted = Wanted(min(options.top, len(record.classes)), conformal, options.abstain)
     to_error = options.csv is not None or options.is_json
     say(version_lines(record), to_error=True)
@@ -81,10 +84,13 @@ def predict(place: Path, options: Options) -> int:
     lines = [*source.lines(), *tally.lines(source.target)]
     if conformal is not None:
         lines += conformal_lines(conformal)
-    if shown is not None:
-        lines += abstention_lines(shown)
+    if answers is not None:
+        lines += abstention_lines(answers)
     elif options.abstain is not None:
-        lines.append("No image is left by which errors at this confidence could be told.")
+        lines.append(
+            "Nothing is known of errors at this confidence: there is no image that no member was "
+            "trained on."
+        )
     if basis is not None:
         lines += draw_lines(basis.target)
     say([*lines, *tally.complaint()], to_error=to_error)
@@ -94,23 +100,28 @@ def predict(place: Path, options: Options) -> int:
 def _predictor(place: Path, options: Options) -> tuple[Predictor, Path]:
     """The net or the ensemble, and the folder of its run; of an ensemble that of the first."""
     if not options.is_ensemble:
-        folder = best_run(place)
-        if sentence := why(place):
-            print(sentence, file=sys.stderr)
+        folder, reason = chosen_run(place)
+        _say_why(reason)
         return one_net(folder, device=options.device, is_raw=options.is_raw), folder
-    members = seeds_of(place) if is_run(place) else best_of(place).members
-    if sentence := why(place):
-        print(sentence, file=sys.stderr)
+    if is_run(place):
+        members = seeds_of(place)
+    else:
+        best = best_of(place)
+        members = best.members
+        _say_why(best.reason)
     together = ensemble(members, options.device)
     say([together.line], to_error=True)
-    from xent_bench.tables import print_table
-
+    scores = scores_table(together, [seed_of(run) for run in members])
     if options.csv is None and not options.is_json:
-        print_table(scores_table(together, [seed_of(run) for run in members]))
+        print_table(scores)
     else:
-        table = scores_table(together, [seed_of(run) for run in members])
-        say([_as_line(table.headings, row) for row in table.rows], to_error=True)
+        say([_as_line(scores.headings, row) for row in scores.rows], to_error=True)
     return together, together.folders[0]
+
+
+def _say_why(reason: str) -> None:
+    if reason:
+        print(printable(reason), file=sys.stderr)  # the names in it may be another person's
 
 
 def _as_line(headings: Sequence[str], row: Sequence[str]) -> str:
@@ -129,18 +140,12 @@ class Source(NamedTuple):
 def _source(options: Options, folder: Path, predictor: Predictor) -> Source:
     record = predictor.record
     if options.split is not None or options.data:
-        asked = (
-            of_split(folder, options.split)
-            if options.split is not None
-            else of_choice(options.data, folder)
-        )
-        target = asked.target(record.classes)
-        if options.split == "train" or (options.split and options.is_ensemble):
-            target = target if options.split == "test" else None
-        return Source(lambda: asked.batches(record), target, lambda: _unscored(asked, record))
+        images = _images(options, folder)
+        target = images.target(record.classes)
+        return Source(lambda: images.batches(record), target, lambda: _unscored(images, record))
     if record.preprocessing.vectors is not None:
         refuse_images_for_features(options.images)
-        return Source(lambda: of_features(options.images, record), None, list)
+        return Source(lambda: batches_of_features(options.images, record), None, list)
     left_out: Counter[str] = Counter()
     reader = Reader(record)
     listed = image_list(options.images, left_out)
@@ -152,20 +157,33 @@ def _source(options: Options, folder: Path, predictor: Predictor) -> Source:
     return Source(lambda: decoded(reader.chunks(listed), reader), None, lines)
 
 
-def _unscored(asked: Asked, record: Any) -> list[str]:
+def _images(options: Options, folder: Path) -> ImagesToPredict:
+    """The images of the chosen data, or of the run's own split."""
+    if options.split is None:
+        return images_of_choice(options.data, folder)
+    images = images_of_split(folder, options.split)
+    # each member has its own train, val and calib; test is the same for all
+    is_trained_on = options.is_ensemble and options.split != "test"
+    return replace(images, is_partly_trained_on=images.is_partly_trained_on or is_trained_on)
+
+
+def _unscored(images: ImagesToPredict, record: NetRecord) -> list[str]:
     """Say why images with labels get no scores; nothing if they do."""
-    if asked.is_partly_trained_on:
+    if images.is_partly_trained_on:
         return [
-            "No scores: the run was trained on some of these images. --split test, in their place, "
+            "No scores: the net was trained on some of these images. --split test, in their place, "
             "predicts and scores those that it was tested on."
         ]
-    if asked.data.classes != tuple(record.classes):
+    if images.data.classes != tuple(record.classes):
         return ["No scores: the set has other classes than the net."]
     return []
 
 
 def _basis(predictor: Predictor, folder: Path, options: Options) -> Basis | None:
-    """The images by which sets and abstention are fitted; None if neither is asked for."""
+    """The images that sets and abstention are judged by.
+
+    None if neither is asked for, or if an ensemble has no such images.
+    """
     if options.coverage is None and options.abstain is None:
         return None
     if isinstance(predictor, Ensemble):

@@ -20,7 +20,7 @@ from xent_bench.trained_net.record import NetRecord
 
 
 class Predictor(Protocol):
-    """Nets that give one prediction together; an array of outputs has an image in each row."""
+    """One net, or several that predict together; outputs have a row for each image."""
 
     @property
     def record(self) -> NetRecord:

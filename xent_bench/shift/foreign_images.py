@@ -46,8 +46,7 @@ class Wanted(NamedTuple):
     def by(cls, record: NetRecord) -> "Wanted":
         """The images that a trained net takes."""
         preprocessing = record.preprocessing
-        is_of_files = preprocessing.crop in ("centre", "centre square")
-        preparation = preprocessing.preparation if is_of_files else None
+        preparation = preprocessing.preparation if preprocessing.takes_any_size else None
         return cls(record.shape, record.batch_size, preparation)
 
 

@@ -36,7 +36,7 @@ BAD_IN_NAME = re.compile(r"[/:.%\"']")  # MLflow refuses them in the name of a m
 
 
 @dataclass(frozen=True)
-class RunsModel:
+class ModelOfRun:
     """A model in a run's folder, with the result of the run and the points that MLflow has of it.
 
     `points` are those of the run's curves, in the order of their steps, and of its final scores.
@@ -88,7 +88,7 @@ def shortened_card(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - len(ending)] + ending
 
 
-def load_model(folder: Path, points: Sequence[Metric]) -> RunsModel | None:
+def load_model(folder: Path, points: Sequence[Metric]) -> ModelOfRun | None:
     """Read the model in a run's folder; None if it has none.
 
     DataError where it is damaged, is not one of ours, or has other weights than were tested.
@@ -106,11 +106,11 @@ def load_model(folder: Path, points: Sequence[Metric]) -> RunsModel | None:
             f"got {model.metadata.get(WEIGHTS)}; delete it, and xent-export or "
             "machine.log_model=true writes it anew"
         )
-    return RunsModel(run, model, points)
+    return ModelOfRun(run, model, points)
 
 
 def send_model(
-    client: MlflowClient, experiment_id: str, run_id: str, model: RunsModel
+    client: MlflowClient, experiment_id: str, run_id: str, model: ModelOfRun
 ) -> LoggedModel:
     """Send what MLflow lacks of the model of a run, last that it is ready; return it."""
     logged = find_model(client, experiment_id, run_id, model)
@@ -137,7 +137,7 @@ def send_model(
 
 
 def find_model(
-    client: MlflowClient, experiment_id: str, run_id: str, model: RunsModel
+    client: MlflowClient, experiment_id: str, run_id: str, model: ModelOfRun
 ) -> LoggedModel | None:
     """The LoggedModel of the run with these weights; None if MLflow has none."""
     weights = model.run.tags[WEIGHTS]
@@ -146,7 +146,7 @@ def find_model(
 
 
 def model_differences(
-    client: MlflowClient, experiment_id: str, run_id: str, model: RunsModel, *, whole: bool
+    client: MlflowClient, experiment_id: str, run_id: str, model: ModelOfRun, *, whole: bool
 ) -> list[str]:
     """List what MLflow lacks of the model; `whole`: of its files too, which takes more requests."""
     logged = find_model(client, experiment_id, run_id, model)
@@ -164,7 +164,7 @@ def model_differences(
     return lacks
 
 
-def _files_lacking(client: MlflowClient, logged: LoggedModel, model: RunsModel) -> list[Path]:
+def _files_lacking(client: MlflowClient, logged: LoggedModel, model: ModelOfRun) -> list[Path]:
     """The model's files that MLflow has not: compared by their sizes."""
     listed = _artifacts(client, logged).list()
     sizes = {Path(artifact.path).name: artifact.file_size for artifact in listed}
@@ -174,11 +174,11 @@ def _files_lacking(client: MlflowClient, logged: LoggedModel, model: RunsModel) 
 def _size(file: Path, logged: LoggedModel) -> int:
     """The bytes that a file of the model has in MLflow."""
     if file.name == DESCRIPTION:
-        return len(_named(file, logged).encode())
+        return len(_description_with_ids(file, logged).encode())
     return file.stat().st_size
 
 
-def _named(file: Path, logged: LoggedModel) -> str:
+def _description_with_ids(file: Path, logged: LoggedModel) -> str:
     """The model's description with its id in MLflow and that of its run."""
     content: dict[str, Any] = yaml.safe_load(read_text(file))
     content |= {"model_id": logged.model_id, "run_id": logged.source_run_id}
@@ -191,9 +191,9 @@ def _send_file(client: MlflowClient, logged: LoggedModel, file: Path) -> None:
         send(str(file))
         return
     with tempfile.TemporaryDirectory() as folder:
-        named = Path(folder) / DESCRIPTION
-        named.write_text(_named(file, logged))
-        send(str(named))
+        copy = Path(folder) / DESCRIPTION
+        copy.write_text(_description_with_ids(file, logged))
+        send(str(copy))
 
 
 class _Artifacts(NamedTuple):
@@ -220,7 +220,7 @@ def _is_linked(client: MlflowClient, logged: LoggedModel, run_id: str) -> bool:
     return any(output.model_id == logged.model_id for output in models)
 
 
-def _metrics_lacking(logged: LoggedModel, model: RunsModel) -> list[Metric]:
+def _metrics_lacking(logged: LoggedModel, model: ModelOfRun) -> list[Metric]:
     stored = {(metric.key, metric.value) for metric in logged.metrics or []}
     wanted = model.metrics(logged.model_id)
     return [metric for metric in wanted if (metric.key, metric.value) not in stored]

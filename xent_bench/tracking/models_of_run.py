@@ -3,13 +3,13 @@
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 
-MOST = 50  # models of one run that are looked at: it has one
+MOST_MODELS = 50  # of one run that are looked at: it has one
 
 
 def models_of_run(client: MlflowClient, experiment_id: str, run_id: str) -> list[LoggedModel]:
     """The models of a run that are not deleted, the oldest first."""
     models = client.search_logged_models(
-        [experiment_id], f"source_run_id = '{run_id}'", max_results=MOST
+        [experiment_id], f"source_run_id = '{run_id}'", max_results=MOST_MODELS
     )
     return sorted(models, key=lambda model: model.creation_timestamp)
 

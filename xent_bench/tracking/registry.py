@@ -26,7 +26,7 @@ from xent_bench.runs.reading import read_text
 from xent_bench.runs.result import mlflow_run_id
 from xent_bench.tracking.logged_model import (
     WEIGHTS,
-    RunsModel,
+    ModelOfRun,
     find_model,
     load_model,
     shortened_card,
@@ -108,7 +108,7 @@ def register(folder: Path, store: str, name: str, alias: str | None = None) -> R
     if failure := complaint(store):  # MLflow itself would try for minutes
         raise Unavailable(failure)
     send(folder, store)
-    with _naming(store):
+    with _one_line_errors(store):
         return _register(folder, store, name, alias)
 
 
@@ -133,16 +133,18 @@ def _register(folder: Path, store: str, name: str, alias: str | None) -> Registe
     return Registered(name, str(version.version), is_new, store)
 
 
-def _version_with(client: MlflowClient, name: str, model: RunsModel) -> ModelVersion | None:
+def _version_with(client: MlflowClient, name: str, model: ModelOfRun) -> ModelVersion | None:
     """Find the newest version of `name` with the key and the weights of the model."""
     weights, key = model.tags[WEIGHTS], model.tags[KEY]
     versions = client.search_model_versions(f"tags.{WEIGHTS} = '{weights}'", max_results=PAGE)
-    same = [one for one in versions if one.name == name and one.tags.get(KEY) == key]
-    return max(same, key=lambda one: int(one.version), default=None)
+    same = [
+        version for version in versions if version.name == name and version.tags.get(KEY) == key
+    ]
+    return max(same, key=lambda version: int(version.version), default=None)
 
 
 def _new_version(
-    client: MlflowClient, name: str, folder: Path, logged: LoggedModel, model: RunsModel
+    client: MlflowClient, name: str, folder: Path, logged: LoggedModel, model: ModelOfRun
 ) -> ModelVersion:
     try:
         client.create_registered_model(name)
@@ -169,17 +171,15 @@ def _show_at_model(client: MlflowClient, logged: LoggedModel, version: ModelVers
     tags = client.get_logged_model(logged.model_id).tags
     versions = json.loads(tags.get(VERSIONS_TAG, "[]"))
     if not any(
-        one["name"] == version.name and str(one["version"]) == str(version.version)
-        for one in versions
+        entry["name"] == version.name and str(entry["version"]) == str(version.version)
+        for entry in versions
     ):
-        entry = {"name": version.name, "version": str(version.version)}
-        client.set_logged_model_tags(
-            logged.model_id, {VERSIONS_TAG: json.dumps([*versions, entry])}
-        )
+        new = {"name": version.name, "version": str(version.version)}
+        client.set_logged_model_tags(logged.model_id, {VERSIONS_TAG: json.dumps([*versions, new])})
 
 
 @contextmanager
-def _naming(store: str) -> Iterator[None]:
+def _one_line_errors(store: str) -> Iterator[None]:
     """Turn errors of MLflow into one line that names the store."""
     try:
         yield

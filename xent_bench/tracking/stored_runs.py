@@ -44,8 +44,8 @@ def load_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[
     return runs, unfinished
 
 
-def stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[Unfinished]]:
-    """Load the runs as `load_stored_runs` does; both lists are empty if there are none."""
+def find_stored_runs(uri: str, experiment: str | None) -> tuple[list[Run], list[Unfinished]]:
+    """Load the finished and the unfinished runs; both lists are empty if there are none."""
     runs, unfinished, _ = _loaded(uri, experiment)
     return runs, unfinished
 
@@ -56,11 +56,11 @@ def _loaded(uri: str, experiment: str | None) -> tuple[list[Run], list[Unfinishe
     try:
         names = {str(entry.experiment_id): entry.name for entry in client.search_experiments()}
         ids = [key for key, name in names.items() if experiment in (None, name)]
-        stored_in = _search(client, ids) if ids else []
+        mlflow_runs = _search(client, ids) if ids else []
     except Exception as error:  # MLflow's, or that of the database below it
         raise Unavailable(one_line(uri, error)) from error
     runs, unfinished = {}, {}
-    for stored in reversed(stored_in):  # the oldest first: a newer one overwrites it
+    for stored in reversed(mlflow_runs):  # the oldest first: a newer one overwrites it
         if "key" not in stored.data.tags:  # somebody else's, who has a parameter of this name
             continue
         name = names[str(stored.info.experiment_id)]

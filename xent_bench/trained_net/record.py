@@ -49,6 +49,11 @@ class Preprocessing:
     vectors: Normalise | None = None  # of vectors: how each is normalised before; None: of images
 
     @property
+    def takes_any_size(self) -> bool:
+        """Whether it says how an image of any size becomes one of the net's size."""
+        return self.crop in ("centre", "centre square")
+
+    @property
     def preparation(self) -> Preparation:
         """The preparation of files that this stands for."""
         return Preparation(

@@ -28,21 +28,20 @@ from xent_bench.shift.images_of_test import load_stored, stored_config
 from xent_bench.trained_net.record import NetRecord
 from xent_bench.types import Index
 
-SPLITS = ("test", "calib", "val", "train")
-# keys of a data choice that say how images are prepared, and not which they are
-HOW = {
+# keys of a choice of data that say how its images are prepared, and not which images they are
+KEYS_OF_PREPARATION = {
     *("size", "shorter_side", "interpolation", "channels", "mean", "std", "flip", "crop"),
     *("download", "normalise", "attribute", "votes"),
 }
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Images of a set that are to be predicted, and what is known of them."""
+class ImagesToPredict:
+    """Images of a data set that are to be predicted, and what is known of them."""
 
     data: ImageSet
     ids: Index
-    words: str  # which they are
+    words: str  # that name them in an error
     is_partly_trained_on: bool = False  # whether the net may have been trained on some of them
 
     def target(self, classes: Sequence[str]) -> Target | None:
@@ -94,8 +93,8 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{w} x {h} pixels in {channels} channel{'s' * (channels != 1)}"
 
 
-def of_choice(words: Sequence[str], folder: Path) -> Asked:
-    """All images of a choice of data, as `data=digits`, with its keys.
+def images_of_choice(words: Sequence[str], folder: Path) -> ImagesToPredict:
+    """All images of a choice of data: `words` are such as data=digits, with its keys.
 
     DataError for a set that cannot be loaded; a config's errors as in xent-train.
     """
@@ -108,8 +107,8 @@ def of_choice(words: Sequence[str], folder: Path) -> Asked:
         raise DataError(f"cannot load {' '.join(words)}: {error}") from error
     if not isinstance(data, ImageSet):
         raise DataError(f"expected an ImageSet of {' '.join(words)}, got {type(data)}")
-    known = _is_that_of_run(config, folder)
-    return Asked(data, torch.arange(len(data.images)), " ".join(words), known)
+    is_known = _is_that_of_run(config, folder)
+    return ImagesToPredict(data, torch.arange(len(data.images)), " ".join(words), is_known)
 
 
 def _is_that_of_run(config: DictConfig, folder: Path) -> bool:
@@ -117,20 +116,20 @@ def _is_that_of_run(config: DictConfig, folder: Path) -> bool:
     if not (folder / RESULT).is_file():
         return True
     stored, chosen = (
-        {key: value for key, value in plain(config.data).items() if key not in HOW}
+        {key: value for key, value in plain(config.data).items() if key not in KEYS_OF_PREPARATION}
         for config in (stored_config(folder), config)
     )
     return stored == chosen
 
 
-def of_split(folder: Path, name: str) -> Asked:
+def images_of_split(folder: Path, name: str) -> ImagesToPredict:
     """The images of a split of the run, with their labels.
 
     DataError if the set cannot be loaded or has changed since.
     """
     data, splits = splits_of(folder)
     ids: Index = getattr(splits, name)
-    return Asked(data, ids, f"{name} of {folder}", is_partly_trained_on=False)
+    return ImagesToPredict(data, ids, f"{name} of {folder}", name == "train")
 
 
 def splits_of(folder: Path) -> tuple[ImageSet, Splits]:
@@ -148,7 +147,7 @@ def splits_of(folder: Path) -> tuple[ImageSet, Splits]:
     return data, splits
 
 
-def of_features(files: Sequence[str], record: NetRecord) -> Iterator[Batch]:
+def batches_of_features(files: Sequence[str], record: NetRecord) -> Iterator[Batch]:
     """The rows of features files, in batches. DataError for a file that has others."""
     width = record.shape[0]
     for file in files:
