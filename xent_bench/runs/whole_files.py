@@ -36,14 +36,3 @@ def _write(path: Path, content: Content, *, flush: bool) -> None:
         raise OSError(
             error.errno, error.strerror, str(path)
         ) from error  # with the name of the file
-
-
-def move_folder(part: Path, folder: Path) -> None:
-    """Give a folder of files its name, under which it appears whole even after a power cut.
-
-    OSError if there is a folder of that name that has files.
-    """
-    for file in part.iterdir():
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-    part.rename(folder)
