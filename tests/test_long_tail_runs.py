@@ -246,12 +246,8 @@ def test_the_page_draws_recall_by_class_size(swept, tmp_path):
 
 def _traces(page: str, title: str) -> list[dict]:
     """The traces of the chart that has this title."""
-    start = next(
-        found
-        for found in re.finditer(r'Plotly\.newPlot\(\s*"[^"]+",\s*', page)
-        if title in page[found.end() : page.find("Plotly.newPlot", found.end())]
-    )
-    traces: list[dict] = json.JSONDecoder().raw_decode(page, start.end())[0]
+    charts = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    traces: list[dict] = next(json.loads(chart)["data"] for chart in charts if title in chart)
     return traces
 
 

@@ -202,9 +202,9 @@ def test_only_a_few_images_wait_whatever_their_number(predicted):
         nonlocal asked
         reader_files = sorted(map(str, predicted["png"].iterdir()))
         while True:
-            from xent_bench.prediction.image_list import Listed
+            from xent_bench.prediction.image_list import ListedFile
 
-            yield Listed(reader_files[asked % len(reader_files)])
+            yield ListedFile(reader_files[asked % len(reader_files)])
             asked += 1
 
     reader = Reader(load(predicted["ce"]).record)
@@ -264,6 +264,40 @@ def test_a_set_in_memory_is_predicted_without_scores_of_what_was_trained_on(pred
     assert code == 0
     assert "and 1,767 more" in out
     assert "No scores: the net was trained on some of these images" in out
+
+
+def test_images_of_files_are_known_by_their_content_wherever_they_lie(
+    tmp_path, monkeypatch, type_words
+):
+    rng, names = np.random.default_rng(0), ("a", "b")
+    for place, count in (("photos", 20), ("new", 4)):
+        for name in names:
+            (tmp_path / place / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / place / name / f"{number}.png")
+    shutil.copytree(tmp_path / "photos", tmp_path / "copy")
+    shutil.copytree(tmp_path / "new", tmp_path / "elsewhere" / "photos")
+    monkeypatch.chdir(tmp_path)
+    words = ("data=image_folder", "data.size=original", "model=linear", "epochs=1", "batch_size=8")
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [*words, "data.root=photos", "machine.offline=true"])
+    run(config)
+    folder = run_folder(config)
+    places = {place: f"{tmp_path}/{place}" for place in ("copy", "new", "elsewhere/photos")}
+    said = {
+        place: type_words(folder, *words[:2], f"data.root={root}")[1]
+        for place, root in {"photos": "./photos/", **places}.items()
+    }
+
+    for place in ("photos", "copy"):
+        assert "No scores: the net was trained on some of these images" in said[place]
+    for place in ("new", "elsewhere/photos"):
+        assert "Scores of these 8 images" in said[place]
+    (tmp_path / "photos").rename(tmp_path / "gone")
+    gone = " ".join(type_words(folder, *words[:2], f"data.root={tmp_path}/new")[1].split())
+    assert "No scores: the data of the run cannot be loaded" in gone
 
 
 @pytest.mark.parametrize("words", [("--split", "train"), ("--split", "val", "--ensemble")])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_a_version_predicts_by_the_command_that_is_shown(folder_and_store):
     (expected,) = session.run(["probabilities"], {"images": images})
     predicted = json.loads(answer.stdout)["predictions"]["probabilities"]
     np.testing.assert_allclose(np.array(predicted), expected, atol=1e-7)
-    assert version.command == (
+    assert version.command() == (
         f"MLFLOW_TRACKING_URI={store} mlflow models predict -m 'models:/my digits/1' "
         "-i images.json -t json --env-manager local"
     )
@@ -173,11 +174,13 @@ def test_the_command_registers_the_best_run_and_finds_its_version_again(
     again = capsys.readouterr()
 
     assert (first, second) == (0, 0)
-    place, checked, predict, look = shown.out.splitlines()
+    place, checked, predict, order, look = shown.out.splitlines()
     assert place == f"models:/digits/1, @champion: registered; {store}"
     assert checked.startswith("largest difference ")
     assert "over 120 test images x 10 classes" in checked
     assert predict.startswith(f"To predict: MLFLOW_TRACKING_URI={store} mlflow models predict -m ")
+    assert Path(shlex.split(predict)[shlex.split(predict).index("-i") + 1]).is_file()
+    assert Path(order.rpartition(" ")[2]).is_file()
     assert look.startswith("To look at it: xent-ui, then http://127.0.0.1:5000/#/models/digits/")
     assert "is the only loss on val" in shown.err
     state = "registered before, with the same weights"

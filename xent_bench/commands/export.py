@@ -13,6 +13,7 @@ from xent_bench.exit_codes import Exit, exit_codes_help, one_line, one_line_erro
 from xent_bench.export.formats import FORMATS
 from xent_bench.printable import printable
 from xent_bench.process.streams import replace_what_cannot_be_shown
+from xent_bench.runs.files import MODEL
 from xent_bench.tracking.reach import tracking_uri
 
 MLFLOW = "mlflow"  # the choice of --to that wraps the ONNX file for MLflow
@@ -93,7 +94,9 @@ def _register(options: argparse.Namespace) -> int:
     state = "registered" if version.is_new else "registered before, with the same weights"
     print(f"{version.address}{alias}: {state}; {masked_address(version.store)}")
     print(printable(exported.check_sentence))
-    print(f"To predict: {version.command}")
+    example = run / MODEL / "serving_input_example.json"
+    print(f"To predict: {version.command(printable(str(example)))}")
+    print(f"Probabilities come in the order of the classes in {run / MODEL / 'model.json'}")
     ui = "" if version.is_served else f"{_ui(version.store)}, then "
     print(f"To look at it: {ui}{version.page}")
     return Exit.DONE

@@ -116,6 +116,15 @@ def _trust(card: Card) -> Iterator[str]:
             f" The calibration error (ECE) is {100 * error:.2f} %; a calibrated net with these "
             f"confidences shows {low:.2f} to {high:.2f} % in 95 of 100 such test sets, or in more."
         )
+    gap = card.run.metrics.get("test_ts/overconfidence")
+    if gap is not None and "overconfidence_high" in by_chance:
+        low, high = (100 * by_chance[f"overconfidence_{end}"] for end in ("low", "high"))
+        text += (
+            f" Confidence less accuracy is {100 * gap:+.2f} points; such a net shows {low:+.2f} to "
+            f"{high:+.2f}. The answer is no where this lies outside, or the ECE above its range. "
+            "It is about this net with this temperature; a report judges the recipe, with a "
+            "temperature fitted anew."
+        )
     yield text
     deviation = calibration["temperature_standard_error"]
     spread = "calib leaves it open" if deviation is None else f"± {deviation:.2g}"

@@ -1,18 +1,17 @@
 """Images of a data set to predict: of a choice of data, of a split of the run, or features."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from xent_bench.arrays import Target
 from xent_bench.conditions.conditioned import conditioned
 from xent_bench.config.composed import composed
 from xent_bench.config.configure import configured
-from xent_bench.config.schema import plain
 from xent_bench.data.array_files import ENDINGS, open_arrays
 from xent_bench.data.feature_parts import unlabelled
 from xent_bench.data.image_files import ImageFiles
@@ -28,11 +27,10 @@ from xent_bench.shift.images_of_test import load_stored, stored_config
 from xent_bench.trained_net.record import NetRecord
 from xent_bench.types import Index
 
-# keys of a choice of data that say how its images are prepared, and not which images they are
-KEYS_OF_PREPARATION = {
-    *("size", "shorter_side", "interpolation", "channels", "mean", "std", "flip", "crop"),
-    *("download", "normalise", "attribute", "votes"),
-}
+TRAINED_ON = (
+    "No scores: the net was trained on some of these images. --split test, in their place, "
+    "predicts and scores those that it was tested on."
+)
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,14 @@ class ImagesToPredict:
     data: ImageSet
     ids: Index
     words: str  # that name them in an error
-    is_partly_trained_on: bool = False  # whether the net may have been trained on some of them
+    why_unscored: str = ""  # a sentence, where labels must not be used as those of new images
 
     def target(self, classes: Sequence[str]) -> Target | None:
         """Labels of the images, by which predictions can be scored; None where they cannot.
 
         That is where the net was trained on some of the images, or on other classes.
         """
-        if self.is_partly_trained_on or self.data.classes != tuple(classes):
+        if self.why_unscored or self.data.classes != tuple(classes):
             return None
         labels: Target = self.data.labels[self.ids].numpy()
         return labels
@@ -107,19 +105,39 @@ def images_of_choice(words: Sequence[str], folder: Path) -> ImagesToPredict:
         raise DataError(f"cannot load {' '.join(words)}: {error}") from error
     if not isinstance(data, ImageSet):
         raise DataError(f"expected an ImageSet of {' '.join(words)}, got {type(data)}")
-    is_known = _is_that_of_run(config, folder)
-    return ImagesToPredict(data, torch.arange(len(data.images)), " ".join(words), is_known)
+    every = torch.arange(len(data.images))
+    return ImagesToPredict(data, every, " ".join(words), _why_unscored(data, folder))
 
 
-def _is_that_of_run(config: DictConfig, folder: Path) -> bool:
-    """Whether a choice of data has the images of the run; True where the run cannot say."""
-    if not (folder / RESULT).is_file():
-        return True
-    stored, chosen = (
-        {key: value for key, value in plain(config.data).items() if key not in KEYS_OF_PREPARATION}
-        for config in (stored_config(folder), config)
-    )
-    return stored == chosen
+def _why_unscored(data: ImageSet, folder: Path) -> str:
+    """Say why a set is no new one to the run's net; empty if none of its images was trained on.
+
+    Images are compared by their content, wherever they lie: files by their bytes, others by their
+    pixels or numbers. Those of train, val and calib were seen.
+    """
+    try:
+        data_of_run, splits = splits_of(folder)
+    except (DataError, OSError, ValueError) as error:
+        return (
+            "No scores: the data of the run cannot be loaded, so that nobody knows whether the net "
+            f"was trained on some of these images: {error}"
+        )
+    content = _digests(data_of_run)
+    ids = torch.cat([splits.train, splits.val, splits.calib])
+    seen = {content[number] for number in ids.tolist()}
+    return TRAINED_ON if seen.intersection(_digests(data)) else ""
+
+
+def _digests(data: ImageSet) -> list[bytes]:
+    """A hash of each image's content: of a file's bytes, or of pixels or numbers in memory."""
+    images = data.images if data.files is None else data.files
+    if isinstance(images, ImageFiles):
+        return [digest.tobytes() for digest in images.hashes]
+    digests = []
+    for ids in torch.split(torch.arange(len(images)), 256):
+        rows = images.take(ids) if isinstance(images, Vectors) else images[ids]
+        digests += [hashlib.sha256(row.tobytes()).digest() for row in rows.contiguous().numpy()]
+    return digests
 
 
 def images_of_split(folder: Path, name: str) -> ImagesToPredict:
@@ -129,7 +147,8 @@ def images_of_split(folder: Path, name: str) -> ImagesToPredict:
     """
     data, splits = splits_of(folder)
     ids: Index = getattr(splits, name)
-    return ImagesToPredict(data, ids, f"{name} of {folder}", name == "train")
+    why = TRAINED_ON if name == "train" else ""
+    return ImagesToPredict(data, ids, f"{name} of {folder}", why)
 
 
 def splits_of(folder: Path) -> tuple[ImageSet, Splits]:

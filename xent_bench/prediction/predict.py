@@ -14,9 +14,11 @@ import numpy as np
 from xent_bench.arrays import LogProbabilities, Outputs, Target
 from xent_bench.comparison.best_run import best_of, chosen_run, is_run, seeds_of
 from xent_bench.comparison.trials import seed_of
+from xent_bench.failures import UsageError
 from xent_bench.prediction.abstention import Abstention, abstention, abstention_lines
 from xent_bench.prediction.conformal import conformal_lines, fit_conformal
 from xent_bench.prediction.data_sets import (
+    TRAINED_ON,
     ImagesToPredict,
     batches_of_features,
     images_of_choice,
@@ -60,6 +62,7 @@ def predict(place: Path, options: Options) -> int:
     DataError, UsageError or Unavailable, of one line each, before the first row; what is wrong with
     an image is said in its row.
     """
+    _refuse_further_runs(options.images)
     predictor, folder = _predictor(place, options)
     record = predictor.record
     source = _source(options, folder, predictor)
@@ -119,6 +122,15 @@ def _predictor(place: Path, options: Options) -> tuple[Predictor, Path]:
     return together, together.folders[0]
 
 
+def _refuse_further_runs(images: Sequence[str]) -> None:
+    """UsageError where a run's folder stands among the images, as from runs/ce-* typed."""
+    for word in images:
+        if is_run(Path(word)):
+            raise UsageError(
+                f"expected one run, or the folder above several, and then images: {word} is a run"
+            )
+
+
 def _say_why(reason: str) -> None:
     if reason:
         print(printable(reason), file=sys.stderr)  # the names in it may be another person's
@@ -163,17 +175,15 @@ def _images(options: Options, folder: Path) -> ImagesToPredict:
         return images_of_choice(options.data, folder)
     images = images_of_split(folder, options.split)
     # each member has its own train, val and calib; test is the same for all
-    is_trained_on = options.is_ensemble and options.split != "test"
-    return replace(images, is_partly_trained_on=images.is_partly_trained_on or is_trained_on)
+    if options.is_ensemble and options.split != "test":
+        return replace(images, why_unscored=TRAINED_ON)
+    return images
 
 
 def _unscored(images: ImagesToPredict, record: NetRecord) -> list[str]:
     """Say why images with labels get no scores; nothing if they do."""
-    if images.is_partly_trained_on:
-        return [
-            "No scores: the net was trained on some of these images. --split test, in their place, "
-            "predicts and scores those that it was tested on."
-        ]
+    if images.why_unscored:
+        return [images.why_unscored]
     if images.data.classes != tuple(record.classes):
         return ["No scores: the set has other classes than the net."]
     return []
@@ -213,6 +223,7 @@ class Tally:
     def __init__(self) -> None:
         """Begin at nothing."""
         self.images = self.errors = 0
+        self.first_error = ""  # with the name of its image
         self.log_p: list[LogProbabilities] = []
         self.places: list[int] = []  # of the scored images among all
         self.last_line = time.monotonic()
@@ -220,7 +231,10 @@ class Tally:
     def count(self, rows: Sequence[Row]) -> None:
         """Count the rows of a batch; print a line on stderr now and then."""
         self.images += len(rows)
-        self.errors += sum(bool(row.error) for row in rows)
+        wrong = [row for row in rows if row.error]
+        if wrong and not self.errors:
+            self.first_error = f"{wrong[0].file}: {wrong[0].error}"
+        self.errors += len(wrong)
         now = time.monotonic()
         if now - self.last_line > PROGRESS:
             self.last_line = now
@@ -243,7 +257,8 @@ class Tally:
         """How many images have no prediction; nothing if all have one."""
         if not self.errors:
             return []
-        return [f"{self.errors:,} of {self.images:,} could not be predicted; their rows say why."]
+        count = f"{self.errors:,} of {self.images:,} could not be predicted; their rows say why"
+        return [f"{count}. The first: {self.first_error}"]
 
 
 def _rows(

@@ -59,14 +59,13 @@ class Registered(NamedTuple):
         """The address by which MLflow loads this version."""
         return f"models:/{self.name}/{self.version}"
 
-    @property
-    def command(self) -> str:
-        """The command that predicts with this version, from a file of images."""
+    def command(self, images: str = "images.json") -> str:
+        """The command that predicts the images of a file with this version."""
         model = shlex.quote(self.address)
         store = shlex.quote(masked_address(self.store))
         return (
-            f"MLFLOW_TRACKING_URI={store} mlflow models predict -m {model} -i images.json -t json "
-            "--env-manager local"
+            f"MLFLOW_TRACKING_URI={store} mlflow models predict -m {model} "
+            f"-i {shlex.quote(images)} -t json --env-manager local"
         )
 
     @property
