@@ -310,6 +310,13 @@ def test_a_split_that_was_trained_on_is_predicted_without_scores(predicted, type
     assert "Scores of these" not in said
 
 
+def test_scores_on_calib_are_not_shown_as_those_of_new_images(predicted, type_words):
+    code, out, _ = type_words(predicted["ce"], "--split", "calib")
+
+    assert code == 0
+    assert "The temperature was fitted on these images: test is the judge" in " ".join(out.split())
+
+
 def test_an_ensemble_averages_the_seeds(predicted, type_words):
     file = min(predicted["png"].iterdir())
     code, out, err = type_words(predicted["ce1"], file, "--ensemble", "--json", "--top", 10)

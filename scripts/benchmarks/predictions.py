@@ -12,7 +12,7 @@ from measure import Cost, by_turns, cost_of, ratio, typical
 from PIL import Image
 
 from xent_bench.models.cnn import cnn
-from xent_bench.prediction.image_list import Listed
+from xent_bench.prediction.image_list import ListedFile
 from xent_bench.prediction.options import Options
 from xent_bench.prediction.pictures import Reader, decoded
 from xent_bench.prediction.predict import predict
@@ -74,7 +74,7 @@ def _bare(folder: Path, files: list[str]) -> Callable[[], Cost]:
     def loop() -> None:
         reader = Reader(record)
         with torch.no_grad():
-            for batch in decoded(reader.chunks(map(Listed, files)), reader):
+            for batch in decoded(reader.chunks(map(ListedFile, files)), reader):
                 trained.net((batch.images.float() - mean) / std)
 
     return lambda: cost_of(loop)

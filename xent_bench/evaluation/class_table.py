@@ -127,7 +127,8 @@ def _notes(classes: Classes, shown: int) -> list[str]:
         "and precision, come first. In brackets: how many of its images are taken for that class.",
         "gap: mean confidence (conf.) of the images that are answered with the class, less the "
         "share of them that are right; above 0: too sure. By chance: the central 95 % for a "
-        "calibrated net with these confidences; the file has that after scaling too.",
+        f"calibrated net with these confidences; {CLASS_SCORES} in the run's folder has that after "
+        "scaling too.",
     ]
     for prefix, gaps in classes.gaps.items():
         answered = int((~np.isnan(gaps.gap)).sum())

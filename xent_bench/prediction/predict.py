@@ -154,7 +154,9 @@ def _source(options: Options, folder: Path, predictor: Predictor) -> Source:
     if options.split is not None or options.data:
         images = _images(options, folder)
         target = images.target(record.classes)
-        return Source(lambda: images.batches(record), target, lambda: _unscored(images, record))
+        return Source(
+            lambda: images.batches(record), target, lambda: _about(images, record, options)
+        )
     if record.preprocessing.vectors is not None:
         refuse_images_for_features(options.images)
         return Source(lambda: batches_of_features(options.images, record), None, list)
@@ -180,12 +182,14 @@ def _images(options: Options, folder: Path) -> ImagesToPredict:
     return images
 
 
-def _unscored(images: ImagesToPredict, record: NetRecord) -> list[str]:
-    """Say why images with labels get no scores; nothing if they do."""
+def _about(images: ImagesToPredict, record: NetRecord, options: Options) -> list[str]:
+    """Say why images with labels get no scores, or no fair ones; nothing if they do."""
     if images.why_unscored:
         return [images.why_unscored]
     if images.data.classes != tuple(record.classes):
         return ["No scores: the set has other classes than the net."]
+    if options.split == "calib":
+        return ["The temperature was fitted on these images: test is the judge of it."]
     return []
 
 
