@@ -133,9 +133,11 @@ def test_the_page_opens_from_disk_and_prints(tab: Page, swept, tmp_path):
     width = tab.evaluate("document.documentElement.scrollWidth")
     assert width <= 1366  # nothing to scroll sideways for
     tab.emulate_media(media="print")
-    drawn = tab.locator(".chart svg.main-svg")
-    widest = drawn.evaluate_all("all => Math.max(...all.map(each => each.clientWidth))")
-    assert widest <= 703  # A4 less its margins, in px of 1/96 inch
+    # a browser tells the page a moment later; 703: A4 less its margins, in px of 1/96 inch
+    tab.wait_for_function(
+        """() => [...document.querySelectorAll(".chart svg.main-svg")]
+            .every(drawn => drawn.clientWidth <= 703)"""
+    )
     assert tab.pdf(prefer_css_page_size=True).startswith(b"%PDF")
 
 
