@@ -111,7 +111,7 @@ class Slurm(SweepLauncher):
                 return
             _warn(jobs, states, warned)
             running = [job for job in jobs if states[job].name == "RUNNING"]
-            shown = [ShownRun(jobs[job].name, jobs[job].folder, 0, 1) for job in running]
+            shown = [ShownRun(jobs[job].name, (jobs[job].folder,), 0, 1) for job in running]
             for job in running:
                 tally.introduce(jobs[job].folder)
             show(shown, len(jobs) - len(running), tally)
