@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.result import load_runs
-from xent_bench.sweeps.slurm_job import submit
+from xent_bench.sweeps.slurm_job import Job, submit
 from xent_bench.sweeps.slurm_queue import job_states
 from xent_bench.training.run import run
 
@@ -121,7 +121,7 @@ def idle_jobs(cluster, monkeypatch, tmp_path) -> Iterator[Callable[[int], list[s
     monkeypatch.setenv("SLURM_CONF", cluster["SLURM_CONF"])
     held = {"additional_parameters": {"hold": True}}
     settings = {"submitit_folder": str(tmp_path), "max_num_timeout": 1, **held}
-    yield lambda n: list(submit(["xent-status"] * n, settings))
+    yield lambda n: list(submit([Job("xent-status")] * n, settings))
     subprocess.run(["scancel", "--user=root"], check=True)
     until(lambda: not [job for job, state in job_states().items() if not state.has_ended])
 
@@ -166,7 +166,7 @@ def test_what_slurm_refuses_is_one_line(cluster, monkeypatch, tmp_path):
     settings = {"submitit_folder": str(tmp_path), "max_num_timeout": 1, "partition": "gpus"}
 
     with pytest.raises(Unavailable, match=r"^sbatch: invalid partition specified: gpus[^\n]*$"):
-        list(submit(["xent-train"], settings))
+        list(submit([Job("xent-train")], settings))
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path):

@@ -29,7 +29,7 @@ class Failure(NamedTuple):
 class Ended(NamedTuple):
     """A message: the run of this number, counted from 0, has its result, its pause, or a failure.
 
-    Without a number: all runs that have not ended yet, whose process leaves now.
+    Without a number the message is the last one, and of all runs that have not ended.
     """
 
     number: int | None
