@@ -76,7 +76,7 @@ def next_tries(group: Queued, left: Sequence[PlannedRun], failure: Failure) -> N
     if len(left) == 1:
         parts, words = [list(left)], "tried again alone"
     elif not failure.again:
-        parts, words = [[run] for run in left], "tried again, each run alone"
+        parts, words = [[run] for run in left], "each tried again alone"
     elif group.tries <= min(whole, group.retries):
         parts, words = [list(left)], "tried again"
     else:

@@ -165,10 +165,9 @@ class Supervision:
         if self.notice.signum is not None and failure.again:
             self.waiting.append(Queued(left, queued.tries))
         elif queued.is_group:
-            name = Queued(left).name
             again = next_tries(queued, left, failure)
             self.waiting[:0] = again.queue
-            self.tally.line(name, f"{failure.reason}; {again.words}")
+            self.tally.line(f"{Queued(left).name}:", f"{failure.reason}; {again.words}")
         elif failure.again and queued.tries <= queued.retries:
             pause = queued.delay()
             self.waiting.insert(0, queued)
