@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from xent_bench.data.batches import Batches
+from xent_bench.data.batches import Batches, ShuffledBatches
 from xent_bench.data.groups import Groups
 from xent_bench.links import BoundLink
 from xent_bench.process.gather import gathered, gathered_columns
@@ -54,7 +54,7 @@ class Classifier(LightningModule):
         factor: Callable[[int], float],
         seed: int,
         *,
-        groups: Groups,
+        groups: Groups[ShuffledBatches],
         encode: Callable[[Tensor], Tensor],
         batch_size: int,
         accumulate: int = 1,
