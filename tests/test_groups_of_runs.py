@@ -367,17 +367,17 @@ def running(folder: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-SWEPT = ("loss=ce,mse", "seed=0,1", "machine.checkpoint_minutes=0.0001")
+SWEPT = ("loss=ce,mse", "seed=0,1", "machine.checkpoint_minutes=0.001")
 
 
 @pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGINT])
 def test_a_group_that_was_ended_in_the_middle_goes_on_by_the_same_command(tmp_path, told):
-    with running(tmp_path, *SWEPT, "epochs=200") as process:
+    with running(tmp_path, *SWEPT, "epochs=40") as process:
         os.killpg(process.pid, told)
         shown, _ = process.communicate(timeout=60)
     saved = {file.parent for file in tmp_path.rglob("step*.ckpt")}
     (experiment,) = experiments_in(tmp_path / "runs" / "default")
-    again = sweep(tmp_path, *SWEPT, "epochs=200")
+    again = sweep(tmp_path, *SWEPT, "epochs=40")
 
     if told == signal.SIGINT:
         assert process.returncode == Exit.INTERRUPTED
