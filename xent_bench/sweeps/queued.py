@@ -50,9 +50,9 @@ class Queued:
 
     def delay(self) -> float:
         """Put off the next try, and return by how many seconds."""
-        # longer each time: memory or room on a disk is free later, if at all
-        longer = max(0, self.tries - 1)
-        pause = 8.0 ** (min(1, longer) if self.is_group else longer)
+        # longer each time: memory or room on a disk is free later, if at all. A group needs less of
+        # them each time.
+        pause = 1.0 if self.is_group else 8.0 ** max(0, self.tries - 1)
         self.not_before = time.monotonic() + pause
         return pause
 
