@@ -168,7 +168,9 @@ class Slurm(SweepLauncher):
         for states in polled_states(jobs) if jobs else ():
             for job, state in states.items():
                 self._say_ended(jobs[job], tally)
-                if state.is_final or (state.has_ended and self._has_left(job, jobs[job])):
+                if not jobs[job]:  # its process has still to leave
+                    del jobs[job]
+                elif state.is_final or (state.has_ended and self._has_left(job, jobs[job])):
                     again += self._end(job, jobs.pop(job), state, tally)
             if not jobs:
                 break
