@@ -79,7 +79,7 @@ class Worker:
     def shown(self) -> ShownRun:
         """The runs that have not ended, as one line of the display."""
         runs = [run for run, _ in self.runs.values()] or [self.queued.runs[0][0]]
-        name = f"{n_runs(len(runs))} together," if self.queued.is_group else runs[0].name
+        name = f"{n_runs(len(runs))} together," if len(runs) > 1 else runs[0].name
         folders = tuple(run.folder for run in runs)
         return ShownRun(name, folders, self.start, self.queued.tries)
 
