@@ -43,6 +43,7 @@ class StackedNets:
             name: torch.stack([net.get_buffer(name) for net in nets])
             for name, _ in nets[0].named_buffers()
         }
+        self.parameters = {name: [net.get_parameter(name) for net in nets] for name in self.weights}
         self.layers = _layers(nets[0])
         skeleton = deepcopy(nets[0])
         self.skeleton = _with_stacked_layers(skeleton, first_linear(skeleton, pixels))
@@ -163,11 +164,10 @@ class StackedNets:
 
     def gradients(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Each net's own parameters with their gradients; forgets the stacked ones."""
-        pairs = []
+        pairs: list[tuple[nn.Parameter, Tensor]] = []
         for name, stacked in self.weights.items():
             assert stacked.grad is not None
-            for net, gradient in zip(self.nets, stacked.grad.unbind(), strict=True):
-                pairs.append((net.get_parameter(name), gradient))
+            pairs += zip(self.parameters[name], stacked.grad.unbind(), strict=True)
             stacked.grad = None
         return pairs
 
