@@ -48,6 +48,11 @@ def diverging(logits: Logits, target: Index) -> PerExample:
     calls["diverging"] += 1
     return F.cross_entropy(logits, target, reduction="none") / (calls["diverging"] < 9)
 
+def exiting(logits: Logits, target: Index) -> PerExample:
+    if logits.requires_grad:
+        raise SystemExit(7)
+    return F.cross_entropy(logits, target, reduction="none")
+
 def infinite(logits: Logits, target: Index) -> PerExample:
     return F.cross_entropy(logits, target, reduction="none") / 0
 
@@ -263,7 +268,7 @@ def environment(folder: Path) -> dict[str, str]:
     """With losses of the user's in the folder."""
     (folder / "users.py").write_text(USERS_LOSSES)
     (folder / "conf" / "loss").mkdir(parents=True, exist_ok=True)
-    for name in ("raising", "diverging", "infinite", "killing"):
+    for name in ("raising", "diverging", "exiting", "infinite", "killing"):
         (folder / "conf" / "loss" / f"{name}.yaml").write_text(f"_target_: users.{name}\n")
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     return os.environ | {"PYTHONPATH": path}
@@ -302,14 +307,17 @@ def in_mlflow(folder: Path) -> list[tuple[str, str]]:
 def hurt(tmp_path_factory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
     """A group of which a loss kills the process, one raises, and one is infinite."""
     folder = tmp_path_factory.mktemp("hurt")
-    return folder, sweep(folder, "loss=ce,raising,diverging,infinite,killing,mse", "epochs=3")
+    return folder, sweep(
+        folder, "loss=ce,raising,diverging,exiting,infinite,killing,mse", "epochs=3"
+    )
 
 
 def test_a_member_that_fails_fails_alone_and_says_where_to_look(hurt):
     folder, done = hurt
     failed = [line for line in done.stdout.splitlines() if "FAILED" in line]
 
-    assert len(failed) == 3
+    assert len(failed) == 4
+    assert "loss: SystemExit: 7" in "".join(failed)
     assert "the loss became inf in epoch" in "".join(failed)
     assert "expected finite values at equal outputs, got inf" in "".join(failed)
     assert not list(folder.glob("runs/default/infinite-*"))  # refused, and so never begun
@@ -317,7 +325,7 @@ def test_a_member_that_fails_fails_alone_and_says_where_to_look(hurt):
     log = folder / raising.partition("the traceback is in ")[2].partition(" (")[0]
     assert log.parent.name.startswith("raising-")
     assert "ZeroDivisionError: a mistake" in log.read_text()
-    assert "6 runs: 3 trained, 3 failed" in done.stdout
+    assert "7 runs: 3 trained, 4 failed" in done.stdout
     assert done.returncode in (2, 5)  # that of the first
     assert done.stderr == ""
     assert results(folder).keys() == {"ce 0", "users.killing 0", "mse 0"}
