@@ -80,6 +80,14 @@ SECTIONS = {
         "Made features. Memory: the largest RssAnon of the run's process, without the mapped pages "
         "of the file. Memory and the sweep: once.",
     ),
+    "together": Section(
+        "Runs as one training",
+        ["what", "together", "throughput / ours alone", "/ by hand"],
+        {"together": 3},
+        "CPU time, one thread. 40 runs: eight losses, five seeds, AdamW; a step of one of them, "
+        "without what is beside the steps. By hand: cross-entropy and torch.optim.AdamW on tensors "
+        "in memory. Sweeps: CPU of all processes, imports included, once.",
+    ),
     "survival": Section(
         "Surviving whatever ends a run",
         ["what", "CPU", "by the clock", "wanted"],
