@@ -183,9 +183,9 @@ def _by_hand(configs: list[DictConfig]) -> Cost:
 
 
 def _sweep(name: str, features: tuple[str, ...], words: tuple[str, ...], folder: Path) -> list[str]:
-    own = tuple(word for word in features if word.startswith("data.")) if "heads" in name else ()
+    data = tuple(word for word in features if word.startswith("data.")) if "heads" in name else ()
     costs = [
-        _cpu_of((*TRAIN, "-m", *words, *own, f"machine.together={together}"), folder / together)
+        _cpu_of((*TRAIN, "-m", *words, *data, f"machine.together={together}"), folder / together)
         for together in ("auto", "1")
     ]
     return [name, f"{costs[0]:.0f} s", f"{costs[1] / costs[0]:.2f}", ""]
