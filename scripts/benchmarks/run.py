@@ -80,6 +80,14 @@ SECTIONS = {
         "Made features. Memory: the largest RssAnon of the run's process, without the mapped pages "
         "of the file. Memory and the sweep: once.",
     ),
+    "beside": Section(
+        "A run beside its steps",
+        ["part", "a run of the quickstart, ms", "a linear head, ms"],
+        {"beside": 9},
+        "CPU time on one thread, runs one after the other in one process that has imported "
+        "everything. The quickstart: 899 digits in train, a small CNN, 20 epochs. The head: "
+        "20,000 x 768 features, 10 epochs.",
+    ),
     "survival": Section(
         "Surviving whatever ends a run",
         ["what", "CPU", "by the clock", "wanted"],

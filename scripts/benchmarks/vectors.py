@@ -30,12 +30,12 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: what, the figure, and what is wanted of it or against what it stands."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        few, many = (_made(folder, n, short=short) for n in (SHORT if short else (FEW, MANY)))
+        few, many = (made_features(folder, n, short=short) for n in (SHORT if short else (FEW, MANY)))
         rows = [_step(few, folder, size, rounds, short=short) for size in (64, 256)]
         return [*rows, _memory(few, many, folder), *_sweep(few, folder, short=short)]
 
 
-def _made(folder: Path, n: int, *, short: bool) -> Path:
+def made_features(folder: Path, n: int, *, short: bool) -> Path:
     """Write n x 768 features in float16, which a head can classify in part, with their labels."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, n)
@@ -51,7 +51,7 @@ def _made(folder: Path, n: int, *, short: bool) -> Path:
     return file
 
 
-def _words(file: Path) -> tuple[str, ...]:
+def words_of(file: Path) -> tuple[str, ...]:
     labels = file.with_suffix(".labels.npy")
     return "data=features", f"data.root={file}", f"data.labels={labels}", "model=linear"
 
@@ -59,7 +59,7 @@ def _words(file: Path) -> tuple[str, ...]:
 def _step(file: Path, folder: Path, batch_size: int, rounds: int, *, short: bool) -> list[str]:
     batch = min(batch_size, 32) if short else batch_size
     config = composed(
-        *_words(file), "loss=sparse_ce", "epochs=2", "optimizer=sgd", f"batch_size={batch}"
+        *words_of(file), "loss=sparse_ce", "epochs=2", "optimizer=sgd", f"batch_size={batch}"
     )
     works: dict[str, Callable[[], Cost]] = {
         "by hand": partial(by_hand, config),
@@ -104,7 +104,7 @@ def peak_of_run(file: Path, folder: Path) -> int:
     The pages of a mapped file are left out: they are the system's, which drops them at need.
     """
     place = folder / f"peak-{file.stem}"
-    words = (*_words(file), "epochs=1", "batch_size=256", f"machine.runs={place}", "machine=cpu")
+    words = (*words_of(file), "epochs=1", "batch_size=256", f"machine.runs={place}", "machine=cpu")
     if file.stat().st_size < 2**22:  # the short form
         words = (*words, "batch_size=32")
     process = subprocess.Popen(
@@ -128,7 +128,7 @@ def _sweep(file: Path, folder: Path, *, short: bool) -> list[list[str]]:
     chosen = ["loss=ce,mse", "batch_size=32"] if short else []
     words = (
         "experiment=heads",
-        *_words(file),
+        *words_of(file),
         "optimizer.lr=0.003",
         "seed=0",
         "machine=cpu",
