@@ -36,9 +36,13 @@ PARTS = {
     "the scores of val after each epoch": ["xent_bench.training.classifier.val_scores"],
     "checkpoints": ["xent_bench.training.saving.Checkpointing._save"],
     "images, splits and batches": [
-        *(f"xent_bench.training.build.{name}" for name in ("load", "split", "conditioned", "build_loaders")),
+        *(f"xent_bench.training.build.{name}" for name in ("load", "split")),
+        *(f"xent_bench.training.build.{name}" for name in ("conditioned", "build_loaders")),
     ],
-    "the net, tried out": ["xent_bench.training.build.build_trainer", "xent_bench.training.build.build_classifier"],
+    "the net, tried out": [
+        "xent_bench.training.build.build_trainer",
+        "xent_bench.training.build.build_classifier",
+    ],
     "hashes of the data and the code": [
         *("xent_bench.data.image_set.ImageSet.sha256", "xent_bench.data.split.Splits.sha256"),
         "xent_bench.training.build.code_of_parts",
@@ -52,7 +56,10 @@ PARTS = {
     ],
     "the scores of test": ["xent_bench.training.finish.evaluate"],
     "pictures": ["xent_bench.training.finish.draw_pictures"],
-    "records of the net, its hash": ["xent_bench.training.finish.net_record", "xent_bench.training.finish.weights_sha256"],
+    "records of the net, its hash": [
+        "xent_bench.training.finish.net_record",
+        "xent_bench.training.finish.weights_sha256",
+    ],
 }
 
 
@@ -143,8 +150,7 @@ def _sums(seconds_of: Mapping[str, list[dict[str, float]]]) -> list[list[str]]:
     """Rows: all of it, and all beside the steps."""
     whole = [[sum(seconds.values()) for seconds in runs] for runs in seconds_of.values()]
     beside = [
-        [sum(seconds.values()) - seconds[STEPS] for seconds in runs]
-        for runs in seconds_of.values()
+        [sum(seconds.values()) - seconds[STEPS] for seconds in runs] for runs in seconds_of.values()
     ]
     return [
         [name, *(f"{1000 * median(runs):,.0f}" for runs in sums)]

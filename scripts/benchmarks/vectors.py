@@ -30,7 +30,8 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: what, the figure, and what is wanted of it or against what it stands."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        few, many = (made_features(folder, n, short=short) for n in (SHORT if short else (FEW, MANY)))
+        sizes = SHORT if short else (FEW, MANY)
+        few, many = (made_features(folder, n, short=short) for n in sizes)
         rows = [_step(few, folder, size, rounds, short=short) for size in (64, 256)]
         return [*rows, _memory(few, many, folder), *_sweep(few, folder, short=short)]
 
@@ -52,6 +53,7 @@ def made_features(folder: Path, n: int, *, short: bool) -> Path:
 
 
 def words_of(file: Path) -> tuple[str, ...]:
+    """The words of a command that trains a linear head on these features."""
     labels = file.with_suffix(".labels.npy")
     return "data=features", f"data.root={file}", f"data.labels={labels}", "model=linear"
 
