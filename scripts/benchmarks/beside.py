@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from importlib import import_module
-from itertools import count
 from pathlib import Path
 from pkgutil import resolve_name
 from statistics import median
@@ -101,23 +100,14 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
             "quickstart": ["experiment=quickstart", *small],
             "head": ["experiment=heads", *words_of(features), "optimizer.lr=0.003", *small],
         }
-        seconds_of = _by_turns(cases, root, rounds)
+        seconds_of = {name: _trained(words, root / name, rounds) for name, words in cases.items()}
     return [_row(part, seconds_of) for part in [*PARTS, OTHER]] + _sums(seconds_of)
 
 
-def _by_turns(
-    cases: Mapping[str, list[str]], root: Path, rounds: int
-) -> dict[str, list[dict[str, float]]]:
-    """Train a run of each case in each round; the first round warms up and is thrown away."""
-    seconds_of: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
-    seed = count()
-    for turn in range(rounds + 1):
-        number = next(seed)
-        for name, words in cases.items():
-            seconds = seconds_of_run(composed(*words, f"seed={number}"), root / name)
-            if turn or not rounds:
-                seconds_of[name].append(seconds)
-    return seconds_of
+def _trained(words: list[str], place: Path, rounds: int) -> list[dict[str, float]]:
+    """Train run after run, as a group does; the first warms up and is thrown away."""
+    runs = [seconds_of_run(composed(*words, f"seed={seed}"), place) for seed in range(rounds + 1)]
+    return runs[1:] or runs
 
 
 def seconds_of_run(config: DictConfig, place: Path) -> dict[str, float]:
