@@ -24,13 +24,19 @@ from xent_bench.training.checkpoint_files import LastingCheckpointIO
 WORTH_THREADS = 5e8
 
 
-def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
-    """A Trainer on one device, or for one of the processes that train a run together."""
+def build_trainer(
+    config: DictConfig, *callbacks: Callback, checkpoints: LastingCheckpointIO | None = None
+) -> Trainer:
+    """A Trainer on one device, or for one of the processes that train a run together.
+
+    `checkpoints` reads and writes them, if it is not the reader and writer of a single run.
+    """
     _quieten()
     devices = config.machine.devices
     use_tf32(config.precision is Precision.tf32)
     # deterministic mode also fills new memory with NaN, to expose reads of it; nobody reads it
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    _ask_for_gpus_once()
     try:
         return Trainer(
             accelerator=config.machine.accelerator.value,
@@ -44,7 +50,7 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
             callbacks=list(callbacks),
             enable_checkpointing=False,  # our Checkpointing saves in its place
             # not the environment for SLURM: its requeue saves in a signal handler, within a step
-            plugins=[LastingCheckpointIO(), LightningEnvironment()],
+            plugins=[checkpoints or LastingCheckpointIO(), LightningEnvironment()],
             logger=False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
@@ -52,6 +58,16 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
         )
     except (RuntimeError, MisconfigurationException) as error:
         raise _no_device(config, error) from error
+
+
+def _ask_for_gpus_once() -> None:
+    """Where there is no GPU, spare each step of an optimizer a search for the driver's library.
+
+    Lightning lets PyTorch ask NVIDIA's library for GPUs, which leaves CUDA untouched before
+    processes are forked. PyTorch asks in every step, and remembers no answer where there is none.
+    """
+    if not torch.cuda.is_available():
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 def use_threads(config: DictConfig, flops: float) -> None:
