@@ -17,6 +17,7 @@ TABLES = {
     "Memory": 5,
     "Around the loop": 10,
     "Heads on features": 4,
+    "A run beside its steps": 17,
     "Surviving whatever ends a run": 6,
     "The metrics of a split": 16,
     "Predictions": 2,
