@@ -61,7 +61,7 @@ def build_trainer(
 
 
 def _ask_for_gpus_once() -> None:
-    """Where there is no GPU, spare each step of an optimizer a search for the driver's library.
+    """Spare each step of an optimizer a search for the driver's library, where there is no GPU.
 
     Lightning lets PyTorch ask NVIDIA's library for GPUs, which leaves CUDA untouched before
     processes are forked. PyTorch asks in every step, and remembers no answer where there is none.
