@@ -33,7 +33,7 @@ from xent_bench.comparison.sequential import LOOKS, decide, next_seeds
 from xent_bench.comparison.tasks import select_tasks
 from xent_bench.comparison.yardsticks import PRIMARY, YARDSTICKS, by_key
 from xent_bench.evaluation.cost_file import Costs
-from xent_bench.evaluation.evaluate import judge, readings
+from xent_bench.evaluation.evaluate import bins_of, judge, readings
 from xent_bench.evaluation.expected_cost import PLAIN, Change, Decision, compared, cost_of
 from xent_bench.links import softmax
 from xent_bench.metrics.class_scores import answer_gaps
@@ -499,7 +499,8 @@ def calibrated(
 def judged(predictions: Predictions) -> tuple[dict[str, float], dict[str, str]]:
     """The verdicts on a net as `evaluate` finds them, without its other metrics."""
     fitted = fit_temperature(predictions.calib, predictions.link)
-    return judge(predictions, fitted, readings(predictions, fitted))
+    by_prefix = readings(predictions, fitted)
+    return judge(predictions, fitted, by_prefix, bins_of(by_prefix))
 
 
 def false_alarm(predictions: Predictions, prefix: str) -> list[bool]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +131,15 @@ def test_as_many_images_as_fashion_mnist_take_less_than_a_second(labels):
 
     assert time.process_time() - begun < 1
     assert facts.leaks == {}
+
+
+def test_images_that_are_changed_have_a_hash_and_copies_of_their_own():
+    images = torch.arange(12, dtype=torch.uint8).reshape(3, 1, 2, 2)
+    data = ImageSet(images, torch.tensor([0, 1, 0]), ("a", "b"))
+    keys = data.content_keys
+    changed = replace(data, images=images[[0, 0, 2]])
+
+    assert data.content_keys is keys  # computed once
+    assert changed.sha256() != data.sha256()
+    assert len(set(keys.tolist())) == 3
+    assert len(set(changed.content_keys.tolist())) == 2

@@ -18,6 +18,7 @@ TABLES = {
     "Around the loop": 10,
     "Heads on features": 4,
     "Runs as one training": 1,
+    "A run beside its steps": 17,
     "Surviving whatever ends a run": 6,
     "The metrics of a split": 16,
     "Predictions": 2,

@@ -1,17 +1,17 @@
 """Pictures of a run: what is on them. (How they look, a person must see.)"""
 
 from functools import partial
+from io import BytesIO
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
 
 from xent_bench.config.schema import CONF
-from xent_bench.evaluation.draw import draw_pictures
+from xent_bench.evaluation.draw import draw_pictures, drawings
 from xent_bench.evaluation.evaluate import evaluate
-from xent_bench.evaluation.pictures import confusions, reliability_diagram, risk_coverage
+from xent_bench.evaluation.pictures import reliability_diagram, risk_frame
 from xent_bench.links import Link, margin, softmax
 from xent_bench.metrics.reliability import confusion_matrix, reliability, top_confusions
 from xent_bench.palette import OTHERS, TABLE, colour_of, colours_of
@@ -48,12 +48,9 @@ def test_every_picture_is_drawn_for_every_kind_of_run(tmp_path, link, classes):
         assert (image < 250).mean() > 0.02  # more than a title on a blank page
 
 
-def test_a_diagram_shows_counts_intervals_band_and_verdict(tmp_path, monkeypatch):
+def test_a_diagram_shows_counts_intervals_band_and_verdict():
     made = predictions()
-    seen = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: seen.append(figure))
-    draw_pictures(evaluate(made), made.classes, PARAMS, tmp_path / "p")
-    shown = texts(seen[0])
+    shown = texts(drawings(evaluate(made), made.classes, PARAMS)["reliability"].figure())
 
     assert "focal (gamma 2.0) on digits, cnn, seed 3; n = 500 test images" in shown
     assert "as trained" in shown
@@ -65,6 +62,41 @@ def test_a_diagram_shows_counts_intervals_band_and_verdict(tmp_path, monkeypatch
     assert all(str(n) in shown for n in found.n)
 
 
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(png)).convert("RGB"))
+
+
+def runs_of_a_group() -> list[tuple[Predictions, dict[str, object]]]:
+    """Runs whose pictures share frames, and some that do not, in a mixed order."""
+    losses = ("focal", "ce", "mse", "hinge", "ce")
+    made = [
+        (predictions(n, 10, margin if loss == "hinge" else softmax), PARAMS | {"loss": loss})
+        for n, loss in zip((500, 15, 90, 400, 500), losses, strict=True)
+    ]
+    return [*made, (predictions(300, 30), PARAMS), (predictions(200, 30), PARAMS), made[0]]
+
+
+def test_a_picture_in_a_frame_that_earlier_runs_have_left_has_the_pixels_of_a_new_figure():
+    for made, params in runs_of_a_group():
+        for name, drawing in drawings(evaluate(made), made.classes, params).items():
+            png, alone = drawing.png(), BytesIO()
+            drawing.figure().savefig(alone, format="png")
+
+            np.testing.assert_array_equal(pixels(png), pixels(alone.getvalue()), err_msg=name)
+
+
+def test_a_picture_that_fails_leaves_nothing_in_the_next_one():
+    made = predictions()
+    drawing = drawings(evaluate(made), made.classes, PARAMS)["risk_coverage"]
+    before = drawing.png()
+    title, curves, colour = drawing.content
+    broken = drawing._replace(content=(title, {**curves, "third": np.full(9, "x")}, colour))
+    with pytest.raises(TypeError):
+        broken.png()
+
+    assert drawing.png() == before
+
+
 def test_a_panel_without_probabilities_says_so():
     ranked = evaluate(predictions()).readings["test_ts"].ranked
     figure = reliability_diagram("t", {"raw": None, "scaled": reliability(ranked)}, "#000000")
@@ -74,27 +106,25 @@ def test_a_panel_without_probabilities_says_so():
 
 def test_many_classes_are_shown_by_their_top_confusions():
     made = predictions(classes=50)
-    matrix = confusion_matrix(evaluate(made).readings["test"], 50)
-    top = top_confusions(matrix, 20)
-    figure = confusions("t", matrix, top, made.classes)
+    evaluation = evaluate(made)
+    top = top_confusions(confusion_matrix(evaluation.readings["test"], 50), 20)
+    figure = drawings(evaluation, made.classes, PARAMS)["confusions"].figure()
 
     assert f"class {top[0].true} → class {top[0].answer}" in texts(figure)
 
 
 def test_curves_differ_in_more_than_colour():
-    figure = risk_coverage("t", {"one": np.ones(9), "other": np.zeros(9)}, "#000000")
+    figure = risk_frame().filled("t", {"one": np.ones(9), "other": np.zeros(9)}, "#000000")
     lines = figure.axes[0].get_lines()
 
     assert len({line.get_linestyle() for line in lines}) == 2
 
 
 @pytest.mark.parametrize("loss", QUICKSTART)
-def test_a_loss_has_the_colour_in_its_picture_that_it_has_on_a_page(loss, tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: seen.append(figure))
+def test_a_loss_has_the_colour_in_its_picture_that_it_has_on_a_page(loss):
     drawn = predictions()
-    draw_pictures(evaluate(drawn), drawn.classes, PARAMS | {"loss": loss}, tmp_path / "p")
-    colours = {line.get_color() for line in seen[1].axes[0].get_lines()}
+    drawing = drawings(evaluate(drawn), drawn.classes, PARAMS | {"loss": loss})["risk_coverage"]
+    colours = {line.get_color() for line in drawing.figure().axes[0].get_lines()}
 
     assert colours == {colours_of(QUICKSTART)[loss]}
 

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,50 @@ def test_the_curve_of_a_long_run_can_be_seen_before_its_end(opened, store, monke
             tracking.log_metrics({"val/nll": 1 / step}, step=step)
 
             assert len(history(store, tracking.run_id, "val/nll")) == step
+
+
+def test_several_runs_of_a_process_send_less_often_than_one_alone(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "SEND_INTERVAL", -1)
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        open_run(folders[0], Unfinished("first", "one", {}, ""), store) as first,
+        open_run(folders[1], Unfinished("second", "one", {}, ""), store) as second,
+    ):
+        for step in (1, 2):
+            first.log_metrics({"val/nll": 1 / step}, step=step)
+
+        assert len(history(store, first.run_id, "val/nll")) == 1
+        assert first.mirror.interval > 0
+        assert history(store, second.run_id, "val/nll") == []
+    assert len(history(store, first.run_id, "val/nll")) == 2
+
+
+def test_a_server_that_does_not_answer_one_run_is_not_asked_at_once_by_the_others(
+    store, tmp_path, monkeypatch
+):
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        open_run(folders[0], Unfinished("first", "one", {}, ""), store) as first,
+        open_run(folders[1], Unfinished("second", "one", {}, ""), store) as second,
+    ):
+        first.mirror.interval = second.mirror.interval = 0.001
+        time.sleep(0.002)
+        first.curves.add(1, {"val/nll": 0.5})
+        with monkeypatch.context() as cut:
+            cut.setattr(MlflowClient, "log_batch", refuse)
+            first.mirror.follow(first.curves)
+
+        assert second.mirror.interval == first.mirror.interval == 0.002
+        assert second.mirror.last_try == pytest.approx(first.mirror.last_try, abs=0.1)
+    assert len(history(store, first.run_id, "val/nll")) == 1
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError("no answer")
 
 
 def test_a_short_run_is_written_in_two_requests_each_point_with_its_time(

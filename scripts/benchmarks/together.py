@@ -17,7 +17,7 @@ from loop import images_of
 from measure import Cost, by_turns, composed, ratio, typical
 from omegaconf import DictConfig
 from torch.nn import functional as F
-from vectors import features_file, words_of
+from vectors import made_features, words_of
 
 from xent_bench.config.configure import configured
 from xent_bench.config.identity import run_folder
@@ -56,7 +56,7 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: what is trained, ms a step of a run, and the throughput against other ways."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        features = words_of(features_file(folder, 600 if short else N_FEATURES, short=short))
+        features = words_of(made_features(folder, 600 if short else N_FEATURES, short=short))
         rows = [
             _case(name, (*(features if "features" in name else ()), *words), folder, rounds)
             for name, words in (SHORT if short else CASES).items()

@@ -30,14 +30,13 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
     """Rows: what, the figure, and what is wanted of it or against what it stands."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        few, many = (
-            features_file(folder, n, short=short) for n in (SHORT if short else (FEW, MANY))
-        )
+        sizes = SHORT if short else (FEW, MANY)
+        few, many = (made_features(folder, n, short=short) for n in sizes)
         rows = [_step(few, folder, size, rounds, short=short) for size in (64, 256)]
         return [*rows, _memory(few, many, folder), *_sweep(few, folder, short=short)]
 
 
-def features_file(folder: Path, n: int, *, short: bool) -> Path:
+def made_features(folder: Path, n: int, *, short: bool) -> Path:
     """Write n x 768 features in float16, which a head can classify in part, with their labels."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, n)
@@ -54,7 +53,7 @@ def features_file(folder: Path, n: int, *, short: bool) -> Path:
 
 
 def words_of(file: Path) -> tuple[str, ...]:
-    """The words that train a linear head on the features in a file."""
+    """The words of a command that trains a linear head on these features."""
     labels = file.with_suffix(".labels.npy")
     return "data=features", f"data.root={file}", f"data.labels={labels}", "model=linear"
 

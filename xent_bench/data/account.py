@@ -1,11 +1,9 @@
 """The data account of a run is made here: images are counted, copies found by their content."""
 
-from collections.abc import Iterable
-from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from xent_bench.data.decoding import MODES
@@ -13,10 +11,7 @@ from xent_bench.data.grouped_split import number_of_groups
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.split import Splits
-from xent_bench.data.vectors import Vectors, content_bytes
 from xent_bench.runs.data_account import DataAccount, Pairs
-
-Keys: TypeAlias = UInt64[np.ndarray, " n"]
 
 EXAMPLES = 3  # pairs of copies that are named
 
@@ -25,7 +20,7 @@ def account(data: ImageSet, splits: Splits, most: int | None = EXAMPLES) -> Data
     """Count the images, and look for copies by their content: the bytes of a file, or the pixels.
 
     At most so many pairs of copies are named; None: all of them.
-    It costs one more hash of all pixels for a set in memory; files have been hashed already.
+    It costs one more hash of all pixels for a set in memory, once; files have been hashed already.
     """
     counts = {
         name: np.bincount(data.index[ids].numpy(), minlength=len(data.classes))
@@ -103,7 +98,7 @@ class _Copies:
         split_of = np.full(len(data.images), -1)  # of images that are left out of all splits
         for number, ids in enumerate(splits):
             split_of[ids.numpy()] = number
-        keys = _content_keys(data)
+        keys = data.content_keys
         self.ids = np.lexsort((split_of, keys))
         self.ids = self.ids[split_of[self.ids] >= 0]
         keys = keys[self.ids]
@@ -156,16 +151,3 @@ class _Copies:
 def _clean_labels(data: ImageSet) -> Tensor:
     """The labels of the data set itself, in which noise that was added is no conflict."""
     return data.labels if data.clean is None else data.clean
-
-
-def _content_keys(data: ImageSet) -> Keys:
-    """64 bits of a hash of each image: two of a million images agree by chance once in 4e7 sets."""
-    if isinstance(data.images, ImageFiles):
-        return np.ascontiguousarray(data.images.hashes[:, :8]).view(np.uint64).ravel()
-    images: Iterable[Any] = (
-        content_bytes(data.images)
-        if isinstance(data.images, Vectors)
-        else data.images.flatten(1).numpy()
-    )
-    content = b"".join(blake2b(image, digest_size=8).digest() for image in images)
-    return np.frombuffer(content, np.uint64)

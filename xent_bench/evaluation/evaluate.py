@@ -28,7 +28,14 @@ from xent_bench.metrics.ranked import Ranked
 from xent_bench.metrics.reported import PREFIXES, RECIPE
 from xent_bench.metrics.score import summary
 from xent_bench.metrics.truth import against_truth
-from xent_bench.metrics.uncertainty import NullDraws, null_draws, standard_errors, verdict
+from xent_bench.metrics.uncertainty import (
+    Consistent,
+    NullDraws,
+    consistent,
+    null_draws,
+    standard_errors,
+    verdict,
+)
 from xent_bench.offer import offer
 from xent_bench.runs.predictions import Predictions
 
@@ -52,6 +59,7 @@ class Evaluation(NamedTuple):
     metrics: dict[str, float]
     words: dict[str, str]  # test_verdict, link, scaled_map
     readings: dict[str, Examples]  # the numbers of each test example, by prefix
+    bins: dict[str, Consistent]  # right answers of a calibrated net, where there are probabilities
 
 
 def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Evaluation:
@@ -85,21 +93,33 @@ def evaluate(predictions: Predictions, calibrators: Collection[str] = ()) -> Eva
     if predictions.subgroups is not None:
         of_groups, names = by_subgroup(predictions.subgroups, by_prefix)
         metrics, words = metrics | of_groups, words | names
-    numbers, verdicts = judge(predictions, fitted, by_prefix)
-    return Evaluation(metrics | numbers, words | verdicts, by_prefix)
+    bins = bins_of(by_prefix)
+    numbers, verdicts = judge(predictions, fitted, by_prefix, bins)
+    return Evaluation(metrics | numbers, words | verdicts, by_prefix, bins)
+
+
+def bins_of(by_prefix: Mapping[str, Examples]) -> dict[str, Consistent]:
+    """The bins of each reading that has probabilities, with draws of a calibrated net."""
+    return {
+        prefix: consistent(examples.ranked)
+        for prefix, examples in by_prefix.items()
+        if examples.probabilistic is not None
+    }
 
 
 def judge(
-    predictions: Predictions, fitted: Temperature, by_prefix: Mapping[str, Examples]
+    predictions: Predictions,
+    fitted: Temperature,
+    by_prefix: Mapping[str, Examples],
+    bins: Mapping[str, Consistent],
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Compute what a calibrated net may show, and say whether this one shows more; by prefix.
 
     Returns the numbers under `PREFIX_null` and the verdicts.
     """
     draws = {
-        prefix: null_draws(examples.ranked)
-        for prefix, examples in by_prefix.items()
-        if examples.probabilistic is not None
+        prefix: null_draws(by_prefix[prefix].ranked, of_prefix)
+        for prefix, of_prefix in bins.items()
     }
     metrics: dict[str, float] = {}
     verdicts: dict[str, str] = {}

@@ -6,6 +6,7 @@ here is what a net shows that would be calibrated at its best T, once T is fitte
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,7 +16,8 @@ from scipy.special import expit, log_softmax
 from xent_bench.arrays import Outputs, Values
 from xent_bench.calibrators.temperature import UNKNOWN, Temperature, typical_margin
 from xent_bench.metrics.calibration import BINS
-from xent_bench.metrics.uncertainty import BLOCK, DRAWS, SEED, Draws, NullDraws
+from xent_bench.metrics.random_draws import Request, draws
+from xent_bench.metrics.uncertainty import BLOCK, DRAWS, Draws, NullDraws, rounded_up
 
 Nodes: TypeAlias = Float[np.ndarray, " nodes"]
 
@@ -25,6 +27,7 @@ NODES = 41  # values of log sharpness, between which functions of it are taken a
 GROUPS = 40  # of draws; those of a group share a temperature
 # outputs on calib up to which labels are drawn one by one; above, their sum is drawn as normal
 FEW = 2**17
+IN_CACHE = 2**16  # random numbers that stay in a processor's cache
 
 
 class Slope(NamedTuple):
@@ -51,26 +54,43 @@ def recipe_draws(
     the arrays that T divides, calib's in float64. Soft labels vary less than drawn ones, so for
     them the result is an upper bound.
     """
-    rng = np.random.default_rng(SEED)
+    random = draws(*_requests(calib, len(test)))
     sharpness = 1 / fitted.value
     reach = REACH if fitted.error is None else min(REACH, ERRORS * fitted.error)
-    log_refitted = np.sort(_refitted(calib, sharpness, reach, rng))
+    log_refitted = np.sort(_refitted(calib, sharpness, reach, random))
     right = _confidence(test, sharpness)
     grid = np.linspace(log_refitted[0], log_refitted[-1] + 1e-9, 17)
     confidences = np.stack([_confidence(test, math.exp(node)) for node in grid])
     gaps, errors = [], []
     for group in np.array_split(log_refitted, GROUPS):
         confidence = _between(grid, confidences, float(group.mean()))
-        drawn = _gaps(confidence, right, len(group), rng)
+        drawn = _gaps(confidence, right, next(random))
         gaps.append(drawn.sum(axis=1))
         errors.append(np.abs(drawn).sum(axis=1))
     return NullDraws(np.concatenate(errors), np.concatenate(gaps), soft)
 
 
-def _refitted(u: Outputs, sharpness: float, reach: float, rng: np.random.Generator) -> Draws:
+def _requests(calib: Outputs, n_test: int) -> list[Request]:
+    """The random numbers for the labels of calib, and for each group's answers on test."""
+    groups = [
+        Request((len(group), n_test), "uniform in float32")
+        for group in np.array_split(range(DRAWS), GROUPS)
+    ]
+    if calib.size > FEW:
+        return [Request((DRAWS,), "normal"), *groups]
+    return [*(Request((DRAWS, len(part))) for part in _parts(calib)), *groups]
+
+
+def _parts(u: Outputs) -> list[Outputs]:
+    """Blocks of images, whose labels are drawn at a time."""
+    images = max(1, BLOCK // DRAWS)
+    return [u[start : start + images] for start in range(0, len(u), images)]
+
+
+def _refitted(u: Outputs, sharpness: float, reach: float, random: Iterator[np.ndarray]) -> Draws:
     """Log of the sharpness that is fitted to each of DRAWS draws of the labels of calib."""
     slope = _slope(u, math.log(sharpness) + np.linspace(-reach, reach, NODES))
-    sums = _sums_of_true(u, sharpness, rng)
+    sums = _sums_of_true(u, sharpness, random)
     refitted = np.interp(sums, slope.expected, slope.log_sharpness)
     unknown = np.interp(refitted, slope.log_sharpness, slope.error) > UNKNOWN
     unknown |= sums >= slope.expected[-1]
@@ -96,28 +116,32 @@ def _moments(u: Outputs, sharpness: float) -> tuple[float, float]:
     return float(mean.sum()), float(variance)
 
 
-def _sums_of_true(u: Outputs, sharpness: float, rng: np.random.Generator) -> Draws:
+def _sums_of_true(u: Outputs, sharpness: float, random: Iterator[np.ndarray]) -> Draws:
     """Sum over images of the output of the true class, in each draw of the labels."""
     if u.size > FEW:
         mean, variance = _moments(u, sharpness)
-        return mean + math.sqrt(variance) * rng.standard_normal(DRAWS)
+        return mean + math.sqrt(variance) * next(random)
     cumulated = np.exp(log_softmax(sharpness * u, axis=1)).cumsum(axis=1)
     sums = np.zeros(DRAWS)
-    images = max(1, BLOCK // DRAWS)
-    for start in range(0, len(u), images):
-        part = slice(start, start + images)
-        sums += _drawn(u[part], cumulated[part], rng)
+    for some_images, some_cumulated in zip(_parts(u), _parts(cumulated), strict=True):
+        uniform = next(random)
+        rows = max(1, IN_CACHE // len(some_images))
+        sums += np.concatenate(
+            [
+                _drawn(some_images, some_cumulated, uniform[start : start + rows])
+                for start in range(0, DRAWS, rows)
+            ]
+        )
     return sums
 
 
-def _drawn(u: Outputs, cumulated: Outputs, rng: np.random.Generator) -> Draws:
+def _drawn(u: Outputs, cumulated: Outputs, uniform: Float[np.ndarray, "m n"]) -> Draws:
     """Sum of the outputs of drawn classes, in each draw; `cumulated` sums p over the classes."""
     n, c = u.shape
-    uniform = rng.random((DRAWS, n))
-    labels = np.zeros((DRAWS, n), dtype=np.int64)
-    for k in range(c - 1):
-        labels += uniform > cumulated[:, k]
-    sums: Draws = u[np.arange(n), labels].sum(axis=1)
+    labels = np.zeros(uniform.shape, np.min_scalar_type(c))
+    for bound in np.ascontiguousarray(cumulated.T[:-1]):
+        labels += uniform > bound
+    sums: Draws = u.ravel().take(np.arange(0, n * c, c) + labels).sum(axis=1)
     return sums
 
 
@@ -139,14 +163,14 @@ def _between(grid: Nodes, values: np.ndarray, place: float) -> Values:
 
 
 def _gaps(
-    confidence: Values, right: Values, draws: int, rng: np.random.Generator
+    confidence: Values, right: Values, uniform: Float[np.ndarray, "draws n"]
 ) -> Float[np.ndarray, "draws b"]:
     """Sum of confidence - correct in each bin of confidence, over n, in each draw."""
     order = confidence.argsort(kind="stable")
     confidence = confidence[order]
     bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     first = np.flatnonzero(np.diff(bins, prepend=-1))
-    correct = rng.random((draws, len(order)), dtype=np.float32) < right[order]
-    hits = np.add.reduceat(correct, first, axis=1, dtype=np.float64)
+    correct = uniform < rounded_up(right[order])  # both in float32, which halves the work
+    hits = np.add.reduceat(correct, first, axis=1, dtype=np.int64)
     gaps: np.ndarray = (np.add.reduceat(confidence, first) - hits) / len(order)
     return gaps

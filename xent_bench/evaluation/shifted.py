@@ -115,7 +115,7 @@ def _scores(
     functions, ranked = ranked_metrics(examples), examples.ranked
     for name in wanted:
         if name in functions and (value := functions[name](ranked)) is not None:
-            values[name] = value
+            values[name] = float(value)
     return {name: values[name] for name in wanted if name in values}
 
 

@@ -13,8 +13,9 @@ from xent_bench.arrays import Values
 from xent_bench.metrics.accuracy import PerClass
 from xent_bench.metrics.by_class import recalls
 from xent_bench.metrics.examples import Examples
+from xent_bench.metrics.random_draws import SEED
 from xent_bench.metrics.reliability import confusion_matrix
-from xent_bench.metrics.uncertainty import BLOCK, DRAWS, SEED
+from xent_bench.metrics.uncertainty import BLOCK, DRAWS
 
 Places: TypeAlias = Int64[np.ndarray, " k"]  # a class for each class
 

@@ -1,6 +1,8 @@
 """One pass over the outputs of a split: the numbers of each example that metrics are made from."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +50,8 @@ class Soft(NamedTuple):
     total_variation: Values | None  # sum_k |p_k - q_k| / 2, in [0, 1]; None without probabilities
 
 
-class Examples(NamedTuple):
+@dataclass(frozen=True)
+class Examples:
     """Numbers of each example of a split, in the order of the rows of its outputs."""
 
     target: Target  # soft labels are normalised: rows sum to 1
@@ -65,7 +68,7 @@ class Examples(NamedTuple):
         """Number that ranks the answers: confidence, or the margin without probabilities."""
         return self.margin if self.probabilistic is None else self.probabilistic.confidence
 
-    @property
+    @cached_property
     def ranked(self) -> Ranked:
         """The examples in the order of their certainty."""
         return rank(self.certainty, self.top1, soft=self.soft is not None)
@@ -86,11 +89,12 @@ def examine(outputs: Outputs, target: Target, link: Link) -> Examples:
         weights = target.sum(axis=0)
     rows = max(1, BLOCK // c)
     blocks = [slice(start, start + rows) for start in range(0, n, rows)]
-    parts = (
+    parts = [
         _examine(outputs[block].astype(np.float64), target[block], link, weights)
         for block in blocks
-    )
-    return Examples(*(_joined(values) for values in zip(*parts, strict=True)))
+    ]
+    names = [field.name for field in fields(Examples)]
+    return Examples(**{name: _joined([getattr(part, name) for part in parts]) for name in names})
 
 
 def _check_target(target: Target, n: int, c: int) -> None:

@@ -7,25 +7,23 @@ import math
 
 import numpy as np
 
-from xent_bench.arrays import Values
-from xent_bench.metrics.ranked import Ranked
+from xent_bench.metrics.ranked import EachRow, Ranked, Rows, by_row, risks_of
 
 
-def risks(ranked: Ranked) -> Values:
+def risks(ranked: Ranked) -> Rows:
     """Share of wrong answers among the k most certain, for k = 1 to n: risk at coverage k / n."""
-    wrong = 1 - ranked.correct[::-1]
-    return wrong.cumsum() / np.arange(1, len(wrong) + 1)
+    return ranked.risks
 
 
-def aurc(ranked: Ranked) -> float:
+def aurc(ranked: Ranked) -> EachRow:
     """Area under the risk-coverage curve: mean over k of risk(k / n); in [0, 1].
 
     Geifman, Uziel and El-Yaniv, 2019, arXiv:1805.08206.
     """
-    return float(risks(ranked).mean())
+    return _mean(risks(ranked))
 
 
-def augrc(ranked: Ranked) -> float:
+def augrc(ranked: Ranked) -> EachRow:
     """Area under the generalised risk-coverage curve, by trapezia from coverage 0; in [0, 1/2].
 
     The generalised risk at coverage k / n is the share of all n images that are among the k most
@@ -35,35 +33,41 @@ def augrc(ranked: Ranked) -> float:
     answers.  Traub et al., 2024, arXiv:2407.01032.
     """
     wrong = 1 - ranked.correct
-    n = len(wrong)
-    return float(wrong @ (np.arange(n) + 0.5)) / n**2
+    middles = np.arange(ranked.n) + 0.5
+    return by_row(lambda row: float(row @ middles) / ranked.n**2, wrong)
 
 
-def risk_at(coverage: float, ranked: Ranked) -> float:
+def risk_at(coverage: float, ranked: Ranked) -> EachRow:
     """Share of wrong answers among the ceil(coverage n) most certain of n images; in [0, 1]."""
-    most = math.ceil(coverage * len(ranked.correct) - 1e-9)  # 0.95 is no binary fraction
-    return float(1 - ranked.correct[-most:].mean())
+    most = math.ceil(coverage * ranked.n - 1e-9)  # 0.95 is no binary fraction
+    return 1 - _mean(ranked.correct[..., -most:])
 
 
-def eaurc(ranked: Ranked) -> float:
+def eaurc(ranked: Ranked) -> EachRow:
     """aurc minus the aurc of the best order of the same answers; in [0, 1].
 
     The best order has all right answers first; for soft labels q, the answers of largest q. Its
     aurc is summed exactly: r + (1 - r) log(1 - r), as in the paper, is the limit for large n. The
     best order may separate equally certain answers. Geifman et al., 2019, arXiv:1805.08206.
     """
-    best = np.sort(ranked.outcome)
-    return aurc(ranked) - aurc(Ranked(best, best, best, np.arange(len(best))))
+    return aurc(ranked) - _mean(risks_of(np.sort(ranked.outcome)))
 
 
-def auroc_correct(ranked: Ranked) -> float | None:
+def auroc_correct(ranked: Ranked) -> EachRow | None:
     """Probability that a right answer is more certain than a wrong one; a tie counts half.
 
-    None if all answers are right or all are wrong.
+    None if all answers are right or all are wrong, in one of the rankings.
     """
     correct, wrong = ranked.correct, 1 - ranked.correct
-    pairs = correct.sum() * wrong.sum()
-    if pairs < 1e-9:
+    pairs = correct.sum(axis=-1) * wrong.sum(axis=-1)
+    if (pairs < 1e-9).any():
         return None
     # minus wrong / 2: tied examples share one `wrong`, so half of every tied pair is counted
-    return float(correct @ (wrong.cumsum() - wrong / 2) / pairs)
+    below = wrong.cumsum(axis=-1) - wrong / 2
+    auroc: EachRow = by_row(lambda row, below_row: float(row @ below_row), correct, below) / pairs
+    return auroc
+
+
+def _mean(values: Rows) -> EachRow:
+    mean: EachRow = values.mean(axis=-1)
+    return mean

@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from xent_bench.arrays import is_soft
 from xent_bench.metrics.examples import Examples
 from xent_bench.metrics.ranked import Ranked
-from xent_bench.metrics.uncertainty import consistent
+from xent_bench.metrics.uncertainty import Consistent, consistent
 
 
 class Reliability(NamedTuple):
@@ -25,13 +25,13 @@ class Reliability(NamedTuple):
     null_high: Float[np.ndarray, " b"]
 
 
-def reliability(ranked: Ranked) -> Reliability:
-    """Accuracy and confidence in the bins of the ECE.
+def reliability(ranked: Ranked, bins: Consistent | None = None) -> Reliability:
+    """Accuracy and confidence in the bins of the ECE; `bins` where they were drawn before.
 
     For soft labels, accuracy is the mean q of the answer. Both intervals are then those of hard
     labels drawn from q, which is at least as wide as needed.
     """
-    bins = consistent(ranked)
+    bins = bins or consistent(ranked)
     n = bins.n
     starts = np.append(0, n.cumsum()[:-1])
     accuracy = np.add.reduceat(ranked.correct, starts) / n

@@ -17,19 +17,19 @@ from xent_bench.metrics.calibration import ece, ece_debiased, ece_equal_mass, ks
 from xent_bench.metrics.classwise import ece_classwise
 from xent_bench.metrics.entropy_correlation import entropy_correlation
 from xent_bench.metrics.examples import Examples, examine
-from xent_bench.metrics.ranked import Ranked
+from xent_bench.metrics.ranked import EachRow, Ranked
 from xent_bench.metrics.ranking import augrc, aurc, auroc_correct, eaurc, risk_at
 from xent_bench.metrics.reported import COVERAGES
 from xent_bench.metrics.smooth import smece
 
-RANKING: dict[str, Callable[[Ranked], float | None]] = {
+RANKING: dict[str, Callable[[Ranked], EachRow | None]] = {
     "aurc": aurc,
     "eaurc": eaurc,
     "auroc_correct": auroc_correct,
     "augrc": augrc,
     **{f"risk_at_{coverage}": partial(risk_at, coverage / 100) for coverage in COVERAGES},
 }  # certainty may be a probability or a margin
-CALIBRATION: dict[str, Callable[[Ranked], float | None]] = {
+CALIBRATION: dict[str, Callable[[Ranked], EachRow | None]] = {
     "ece": ece,
     "ece_equal_mass": ece_equal_mass,
     "ece_debiased": ece_debiased,
@@ -51,7 +51,7 @@ def score(outputs: Outputs, target: Target, link: Link = softmax) -> dict[str, f
 
 def summary(examples: Examples) -> dict[str, float]:
     """Every metric of a split whose examples `examine` has read, by name."""
-    metrics: dict[str, float | None] = {
+    metrics: dict[str, EachRow | None] = {
         name: float(values.mean()) for name, values in means(examples).items()
     }
     metrics["balanced_top1"] = balanced(examples)
@@ -62,7 +62,7 @@ def summary(examples: Examples) -> dict[str, float]:
         if examples.soft is not None:
             entropies = examples.probabilistic.entropy, examples.soft.label_entropy
             metrics["entropy_correlation"] = entropy_correlation(*entropies)
-    return {name: value for name, value in metrics.items() if value is not None}
+    return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
 def balanced(examples: Examples) -> float:
@@ -100,6 +100,6 @@ def means(examples: Examples) -> dict[str, Values]:
     return {name: of_example for name, of_example in values.items() if of_example is not None}
 
 
-def ranked_metrics(examples: Examples) -> dict[str, Callable[[Ranked], float | None]]:
+def ranked_metrics(examples: Examples) -> dict[str, Callable[[Ranked], EachRow | None]]:
     """Metrics that are functions of all examples together, in the order of certainty."""
     return RANKING if examples.probabilistic is None else RANKING | CALIBRATION

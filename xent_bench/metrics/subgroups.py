@@ -14,8 +14,9 @@ from jaxtyping import Int64
 
 from xent_bench.metrics.calibration import ece
 from xent_bench.metrics.examples import Examples
+from xent_bench.metrics.random_draws import SEED
 from xent_bench.metrics.ranked import is_alone, level, rank
-from xent_bench.metrics.uncertainty import RESAMPLES, SEED, null_band
+from xent_bench.metrics.uncertainty import RESAMPLES, null_band
 
 Ids: TypeAlias = Int64[np.ndarray, " n"]  # of the group of each example
 
@@ -91,8 +92,11 @@ def _calibration(examples: Examples, is_member: np.ndarray, name: str) -> dict[s
     for _ in range(RESAMPLES if n > 1 else 0):
         drawn = np.sort(rng.integers(n, size=n))
         columns = ranked.certainty[drawn], ranked.outcome[drawn]
-        resampled.append(ece(level(*columns, soft=soft, alone=alone[drawn])))
-    scores = {f"/{name}/ece": ece(ranked), f"_null/{name}/ece_high": null_band(ranked).ece_high}
+        resampled.append(float(ece(level(*columns, soft=soft, alone=alone[drawn]))))
+    scores = {
+        f"/{name}/ece": float(ece(ranked)),
+        f"_null/{name}/ece_high": null_band(ranked).ece_high,
+    }
     if resampled:
         scores[f"_se/{name}/ece"] = float(np.std(resampled, ddof=1))
     return scores

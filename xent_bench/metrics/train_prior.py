@@ -12,7 +12,8 @@ from xent_bench.metrics.accuracy import PerClass
 from xent_bench.metrics.calibration import BINS
 from xent_bench.metrics.class_sizes import class_counts
 from xent_bench.metrics.examples import Examples
-from xent_bench.metrics.uncertainty import RESAMPLES, SEED
+from xent_bench.metrics.random_draws import SEED
+from xent_bench.metrics.uncertainty import RESAMPLES
 
 SUFFIX = "_train_prior"
 

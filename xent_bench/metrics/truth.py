@@ -21,4 +21,4 @@ def against_truth(outputs: Outputs, posterior: SoftLabels, link: Link) -> dict[s
     if examples.probabilistic is None:
         return metrics
     kl = float(means(examples)["kl"].mean())
-    return {"true_kl": kl, "true_ece": ece(examples.ranked)} | metrics
+    return {"true_kl": kl, "true_ece": float(ece(examples.ranked))} | metrics

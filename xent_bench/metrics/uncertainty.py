@@ -1,16 +1,19 @@
 """Standard errors of metrics, and the calibration error that a calibrated model shows by chance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int64
 from scipy.special import gammaincc, ndtr
 
+from xent_bench.arrays import Values
 from xent_bench.metrics.calibration import ece, equal_width
 from xent_bench.metrics.entropy_correlation import entropy_correlation_error
 from xent_bench.metrics.examples import Examples
-from xent_bench.metrics.ranked import Ranked, is_alone, level
+from xent_bench.metrics.random_draws import SEED, Request, draws
+from xent_bench.metrics.ranked import EachRow, Ranked, is_alone, level
 from xent_bench.metrics.score import balanced_error, means, ranked_metrics
 
 Draws: TypeAlias = Float[np.ndarray, " draws"]
@@ -19,7 +22,8 @@ Verdict: TypeAlias = Literal["within noise", "over-confident", "under-confident"
 RESAMPLES = 100  # gives a standard error with a relative error of 7 %
 DRAWS = 1000
 BLOCK = 2**22  # random numbers at a time
-SEED = 0  # fixed, so that rescoring gives the same numbers
+KEPT = 2**20  # places of the examples of all resamples, up to which they are kept
+ROWS = 2**17  # values of resamples at a time: intermediate results stay in a processor's cache
 RARE = 10  # draws beyond a value; with fewer, p is read from a fitted tail
 NOTHING = 1e-6  # a gap below this counts as none: a saturated model's band has no width
 
@@ -66,26 +70,47 @@ def standard_errors(examples: Examples) -> dict[str, float]:
 
 def _bootstrap(examples: Examples) -> dict[str, float]:
     """Standard errors from resamples, drawn in the order of certainty to save sorting each."""
-    rng = np.random.default_rng(SEED)
-    order = examples.certainty.argsort(kind="stable")
-    certainty, correct = examples.certainty[order], examples.top1[order]  # `level` comes after
-    soft, n = examples.soft is not None, len(order)
-    alone = is_alone(level(certainty, correct))
+    ranked = examples.ranked
+    certainty, outcome, n = ranked.certainty, ranked.outcome, ranked.n
+    alone = is_alone(ranked)
     wanted = {name: metric for name, metric in ranked_metrics(examples).items() if name != "mce"}
-    resampled: dict[str, list[float]] = {name: [] for name in wanted}
-    for _ in range(RESAMPLES):
-        drawn = np.repeat(np.arange(n), np.bincount(rng.integers(n, size=n), minlength=n))
-        resample = level(certainty[drawn], correct[drawn], soft=soft, alone=alone[drawn])
-        for name, metric in wanted.items():
-            value = metric(resample)
-            if value is not None:
-                resampled[name].append(value)
-    # a metric that is undefined in some resamples has no standard error
-    return {
-        name: float(np.std(values, ddof=1))
-        for name, values in resampled.items()
-        if len(values) == RESAMPLES
-    }
+    parts: dict[str, list[EachRow]] = {name: [] for name in wanted}
+    for drawn in _resamples(n):
+        resamples = level(certainty[drawn], outcome[drawn], soft=ranked.soft, alone=alone[drawn])
+        values = {name: metric(resamples) for name, metric in wanted.items()}
+        for name, of_row in values.items():
+            # a metric that is undefined in some resamples has no standard error
+            if of_row is None:
+                wanted.pop(name)
+            else:
+                assert np.shape(of_row) == (len(drawn),), f"{name}: a number for each resample"
+                parts[name].append(of_row)
+    return {name: float(np.std(np.concatenate(parts[name]), ddof=1)) for name in wanted}
+
+
+def _resamples(n: int) -> Iterable[Int64[np.ndarray, "r n"]]:
+    """The places of the examples of RESAMPLES resamples of n, in rising order, some rows a time."""
+    return _kept_resamples(n) if n * RESAMPLES <= KEPT else _drawn_resamples(n)
+
+
+@lru_cache(maxsize=1)
+def _kept_resamples(n: int) -> tuple[Int64[np.ndarray, "r n"], ...]:
+    """Blocks of rows that are drawn once for all splits of n examples that a process measures."""
+    blocks = tuple(_drawn_resamples(n))
+    for block in blocks:
+        block.flags.writeable = False
+    return blocks
+
+
+def _drawn_resamples(n: int) -> Iterator[Int64[np.ndarray, "r n"]]:
+    rng = np.random.default_rng(SEED)
+    rows = max(1, ROWS // n)
+    for start in range(0, RESAMPLES, rows):
+        counts = (
+            np.bincount(rng.integers(n, size=n), minlength=n)
+            for _ in range(start, min(start + rows, RESAMPLES))
+        )
+        yield np.stack([np.repeat(np.arange(n), of_row) for of_row in counts])
 
 
 class NullDraws(NamedTuple):
@@ -112,7 +137,7 @@ class NullDraws(NamedTuple):
             _tail(sign * float(ranked.gap.mean()), sign * self.overconfidence, _normal_tail)
             for sign in (1, -1)
         )
-        return min(1.0, 2 * min(by_sum, _tail(ece(ranked), self.ece, _gamma_tail)))
+        return min(1.0, 2 * min(by_sum, _tail(float(ece(ranked)), self.ece, _gamma_tail)))
 
 
 def _tail(value: float, draws: Draws, beyond: Callable[[float, float, float], float]) -> float:
@@ -133,8 +158,10 @@ def _gamma_tail(value: float, mean: float, spread: float) -> float:
     return float(gammaincc((mean / spread) ** 2, value * mean / spread**2))
 
 
-def null_draws(ranked: Ranked) -> NullDraws:
+def null_draws(ranked: Ranked, bins: "Consistent | None" = None) -> NullDraws:
     """Draw the ECE and overconfidence that a calibrated model shows by chance alone.
+
+    `bins` are those of `consistent`, where they were drawn before.
 
     A calibrated model's ECE is positive too: 0.2 to 0.5 % on 10,000 examples at a mean confidence
     of 0.95, more if confidences spread over many bins. With soft labels q, the mean of q at a
@@ -143,7 +170,7 @@ def null_draws(ranked: Ranked) -> NullDraws:
     show an ECE as low as 0.
     """
     n = len(ranked.correct)
-    bins = consistent(ranked)
+    bins = bins or consistent(ranked)
     gaps = (bins.confidence - bins.right) / n
     return NullDraws(np.abs(gaps).sum(axis=1), gaps.sum(axis=1), ranked.soft)
 
@@ -168,23 +195,29 @@ def consistent(ranked: Ranked) -> Consistent:
     Broecker and Smith, 2007, doi:10.1175/WAF993.1, who resample the confidences too; here they are
     fixed.
     """
-    rng = np.random.default_rng(SEED)
-    confidence = ranked.certainty
-    n = len(confidence)
+    confidence, n = ranked.certainty, ranked.n
     bounds = equal_width(confidence)
     bins = np.flatnonzero(np.diff(bounds))
     first = bounds[bins]
-    parts = []
     rows = max(1, BLOCK // n)
-    for start in range(0, DRAWS, rows):
-        right = rng.random((min(rows, DRAWS - start), n), dtype=np.float32) < confidence
-        parts.append(np.add.reduceat(right, first, axis=1, dtype=np.int64))
+    sizes = [min(rows, DRAWS - start) for start in range(0, DRAWS, rows)]
+    uniform = draws(*(Request((size, n), "uniform in float32") for size in sizes))
+    least = rounded_up(confidence)  # compared in float32, which halves the work
+    parts = [
+        np.add.reduceat(some_draws < least, first, axis=1, dtype=np.int64) for some_draws in uniform
+    ]
     return Consistent(
         bins,
         np.diff(first, append=n),
         np.add.reduceat(confidence, first),
         np.concatenate(parts),
     )
+
+
+def rounded_up(values: Values) -> Float[np.ndarray, " n"]:
+    """The least numbers in float32 that are not below: a float32 is below both or neither."""
+    nearest = values.astype(np.float32)
+    return np.where(nearest < values, np.nextafter(nearest, np.float32(np.inf)), nearest)
 
 
 def verdict(ranked: Ranked, band: NullBand) -> Verdict:

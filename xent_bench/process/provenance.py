@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import tomllib
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,17 +14,28 @@ ROOT = Path(__file__).resolve().parents[2]  # of a checkout
 PACKAGES = ("xent-bench", "torch", "torchvision", "pytorch-lightning", "mlflow", "numpy")
 
 
-def provenance(device: torch.device, devices: int) -> dict[str, str]:
-    """Tags of a run. The commit and `dirty` are left out unless the code runs from a checkout."""
-    versions = {package: version_of(package) for package in PACKAGES}
-    tags = versions | {"python": platform.python_version(), "hardware": _hardware(device, devices)}
+def provenance(
+    device: torch.device, devices: int, code: dict[str, str] | None = None
+) -> dict[str, str]:
+    """Tags of a run; `code` is what `code_tags` has said of it, if it was asked before."""
+    tags = versions() | {"python": platform.python_version()}
+    tags |= {"hardware": _hardware(device, devices)}
+    return tags | (code_tags() if code is None else code)
+
+
+def code_tags() -> dict[str, str]:
+    """The commit and `dirty` as they are now; empty unless the code runs from a checkout."""
     commit = _git("rev-parse", "HEAD")
-    if commit:
-        tags |= {
-            "commit": commit,
-            "dirty": str(bool(_git("status", "--porcelain", "--", *CODE))).lower(),
-        }
-    return tags
+    if not commit:
+        return {}
+    is_dirty = bool(_git("status", "--porcelain", "--", *CODE))
+    return {"commit": commit, "dirty": str(is_dirty).lower()}
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of the packages when the process first asked, as which it has imported them."""
+    return {package: version_of(package) for package in PACKAGES}
 
 
 def version_of(package: str) -> str:

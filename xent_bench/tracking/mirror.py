@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -37,6 +38,7 @@ from xent_bench.tracking.store import open_store, points
 
 OUT_OF_REACH = (MlflowException, OSError, SQLAlchemyError)
 SEND_INTERVAL = 5.0  # seconds that points wait for more: MLflow's UI follows a run of minutes
+TIMES_ITS_COST = 50  # so long each run waits for what another of its process takes to send
 LONGEST_REASON = 5000  # characters
 FAILURE, PAUSED = ENDINGS = ("failure", "paused")  # tags with the reason of a run without a result
 
@@ -53,6 +55,7 @@ class Mirror:
         self.client, self.run = client, run
         self.sent, self.tags = set(run.written), dict(run.tags)
         self.last_try, self.interval = time.monotonic(), SEND_INTERVAL
+        _OPEN.add(self)
 
     @property
     def id(self) -> str:
@@ -60,15 +63,24 @@ class Mirror:
         return self.run.id
 
     def follow(self, curves: Curves) -> None:
-        """Send waiting points every few seconds; while nobody answers, half as often each time."""
-        if time.monotonic() - self.last_try <= self.interval:
+        """Send waiting points every few seconds; while nobody answers, half as often each time.
+
+        Where a process trains many runs, each sends less often: all of them together take at most a
+        fiftieth of the time.
+        """
+        start = time.monotonic()
+        if start - self.last_try <= self.interval:
             return
         curves.save()  # first: a point that is sent again has its time from the folder
         try:
             self.send(curve_points(curves.steps))
-            self.interval = SEND_INTERVAL
+            cost = time.monotonic() - start
+            self.interval = max(SEND_INTERVAL, TIMES_ITS_COST * cost * (len(_OPEN) - 1))
         except OUT_OF_REACH:  # a server may come back, and the folder has the points
             self.interval *= 2
+            for other in _OPEN:  # or each run of a group would wait for the server in vain
+                other.interval = max(other.interval, self.interval)
+                other.last_try = time.monotonic()
         self.last_try = time.monotonic()
 
     def send(
@@ -119,6 +131,7 @@ class Mirror:
 
     def end(self, whole: "Contents") -> None:
         """Give the MLflow run its last status, and the time when it ended."""
+        _OPEN.discard(self)
         self._delete_endings(but=whole.tags)
         self.client.set_terminated(self.id, whole.status, int(1000 * whole.ended))
 
@@ -126,6 +139,9 @@ class Mirror:
         for tag in ENDINGS:
             if tag not in but and self.tags.pop(tag, None) is not None:
                 self.client.delete_tag(self.id, tag)
+
+
+_OPEN: WeakSet[Mirror] = WeakSet()  # the mirrors of the runs that this process trains
 
 
 def artifact_place(address: str) -> Path:

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
 
 from xent_bench.arrays import SoftLabels
 from xent_bench.conditions.noise_count import count_noise
@@ -16,7 +18,7 @@ from xent_bench.config.annotations import NOTES, PRETRAINED, annotation_tags
 from xent_bench.config.design_keys import design_tag
 from xent_bench.config.schema import Noise, TrainingTarget, plain
 from xent_bench.data.account import account
-from xent_bench.process.provenance import provenance
+from xent_bench.process.provenance import code_tags, provenance
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.data_account import save_account
@@ -31,6 +33,8 @@ from xent_bench.training.build import Built
 from xent_bench.training.checkpoint_files import load_origin
 from xent_bench.training.origin import Origin, refuse_changes
 from xent_bench.training.user_code import blaming
+
+_CODE: WeakKeyDictionary[Trainer, dict[str, str]] = WeakKeyDictionary()
 
 
 class Record(NamedTuple):
@@ -79,7 +83,8 @@ def recorded(
         save_noise(*noise, built.data.classes, folder)
     save_account(images, folder)
     write_lasting(folder / CONFIG, sealed_config(OmegaConf.to_yaml(config, resolve=True)))
-    tags = provenance(built.trainer.strategy.root_device, built.share.of) | origin.tags()
+    device, code = built.trainer.strategy.root_device, _code_tags(built.trainer)
+    tags = provenance(device, built.share.of, code) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
     tags |= annotation_tags(config.notes, plain(config)["tags"]) | design_tag(config)
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
@@ -98,6 +103,13 @@ def recorded(
     with open_run(folder, begun, machine.tracking, offline=machine.offline) as tracking:
         built.trainer.logger = tracking
         yield Record(begun, tags, posterior, tracking, tracking.curves.seconds(), start)
+
+
+def _code_tags(trainer: Trainer) -> dict[str, str]:
+    """The commit of the code, asked once for the runs of a group, which begin at one instant."""
+    if trainer not in _CODE:
+        _CODE[trainer] = code_tags()
+    return _CODE[trainer]
 
 
 def _batch_statistics(
