@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from xent_bench.claims.cells import Cells, Params, has_diverged
-from xent_bench.claims.schema import PROTOCOLS, Claim, Design, Part, Protocol, Rules
+from xent_bench.claims.schema import PROTOCOLS, Part, Protocol, Rules
+from xent_bench.claims.sweep import Asked
 from xent_bench.claims.yardstick import yardstick_of
 from xent_bench.comparison.compare import Comparison, Options, compare
 from xent_bench.comparison.contrasts import Field, Pairs, all_same_weights, verdict_of
@@ -62,12 +63,10 @@ class Judgement(NamedTuple):
         return self.published, self.fair
 
 
-def judge(
-    name: str, claim: Claim, design: Design, cells: Cells, arms: Mapping[str, Params]
-) -> Judgement:
+def judge(asked: Asked, cells: Cells, arms: Mapping[str, Params]) -> Judgement:
     """Judge a claim whose design is complete. DataError where its runs have different images."""
-    published, fair = (_under(protocol, name, claim, design, cells, arms) for protocol in PROTOCOLS)
-    return Judgement(published, fair, overall(claim.rules, published.verdict, fair.verdict))
+    published, fair = (_under(protocol, asked, cells, arms) for protocol in PROTOCOLS)
+    return Judgement(published, fair, overall(asked.claim.rules, published.verdict, fair.verdict))
 
 
 def overall(rules: Rules, published: str, fair: str) -> str:
@@ -121,44 +120,36 @@ def tested_parts(parts: Sequence[Part], field: Field, protocol: Protocol) -> lis
     return results
 
 
-def _under(
-    protocol: Protocol,
-    name: str,
-    claim: Claim,
-    design: Design,
-    cells: Cells,
-    arms: Mapping[str, Params],
-) -> Judged:
-    runs, unfinished = _of_protocol(protocol, name, design, cells, arms)
-    options = _options(claim, design, protocol)
-    comparisons = compare(runs, unfinished, options)
+def _under(protocol: Protocol, asked: Asked, cells: Cells, arms: Mapping[str, Params]) -> Judged:
+    runs, unfinished = _of_protocol(protocol, asked, cells, arms)
+    comparisons = compare(runs, unfinished, _options(asked, protocol))
     if len(comparisons) != 1:
         settings = "; ".join(comparison.setting for comparison in comparisons)
         raise DataError(
-            f"{name}: expected runs on the same images, got {len(comparisons)} settings: "
+            f"{asked.name}: expected runs on the same images, got {len(comparisons)} settings: "
             f"{settings}; remove the runs of one of them"
         )
-    parts = tested_parts(claim.parts, comparisons[0].field, protocol)
-    verdict = verdict_by(claim.rules, [tested.outcome for tested in parts])
+    parts = tested_parts(asked.parts, comparisons[0].field, protocol)
+    verdict = verdict_by(asked.claim.rules, [tested.outcome for tested in parts])
     return Judged(protocol, comparisons[0], parts, verdict)
 
 
 def _of_protocol(
-    protocol: Protocol, name: str, design: Design, cells: Cells, arms: Mapping[str, Params]
+    protocol: Protocol, asked: Asked, cells: Cells, arms: Mapping[str, Params]
 ) -> tuple[list[Run], list[Unfinished]]:
     """The runs of a protocol, named after their arm where a report has the loss.
 
     Keys in which arms differ on purpose, as augmentation.mixup, are no part of the setting, in
     which a report expects all runs to agree; a loss keeps its own keys.
     """
-    points = design.of_protocol(protocol)
+    points = asked.design.of_protocol(protocol)
     differing = {
         key
         for params in arms.values()
         for key, value in params.items()
         if not key.startswith("loss.") and any(value != other.get(key) for other in arms.values())
     }
-    experiment = f"{name}, {TITLES[protocol]}"
+    experiment = f"{asked.name}, {TITLES[protocol]}"
 
     def params_of(arm: str, params: Params) -> dict[str, Any]:
         return {key: params[key] for key in params if key not in differing} | {"loss": arm}
@@ -176,16 +167,16 @@ def _of_protocol(
     return runs, unfinished
 
 
-def _options(claim: Claim, design: Design, protocol: Protocol) -> Options:
+def _options(asked: Asked, protocol: Protocol) -> Options:
     """The options of the report: the claim's metrics are judged, with its margins."""
-    metrics = {part.metric(protocol): part.margin for part in claim.parts}
+    metrics = {part.metric(protocol): part.margin for part in asked.parts}
     further = [key for key in metrics if key not in {by.key for by in YARDSTICKS}]
     keys = [*(by.key for by in YARDSTICKS), *further]
     primary, *_ = metrics
     return Options(
-        baseline=claim.parts[0].against,
+        baseline=asked.parts[0].against,
         yardsticks=tuple(yardstick_of(key, metrics.get(key)) for key in keys),
-        choose_by=design.choose_by,
+        choose_by=asked.design.choose_by,
         primary=primary,
         is_primary_asked=True,
         compared=tuple(metrics),

@@ -25,6 +25,7 @@ Protocol: TypeAlias = Literal["published", "fair"]
 PROTOCOLS: tuple[Protocol, ...] = ("published", "fair")
 TUNED = re.compile(r"(optimizer\.\w+|clip_norm|ema)$")
 WORD = re.compile(r"[\w/.]+=[^\s,]+$")
+FOREIGN_SET = re.compile(r"foreign=\[(\w+)")
 SET_BY_DESIGN = ("loss", "seed", "name", "experiment", "tags", "notes", "machine.runs")
 DIGITS = 16  # of the hash that is shown
 
@@ -76,6 +77,11 @@ class Design(Strict):
                 raise ValueError(f"published.{key}: expected one of {self.tuning[key]}")
         return self
 
+    def foreign(self) -> str:
+        """The first foreign set of the setting; empty if it has none."""
+        match = FOREIGN_SET.search(self.setting)
+        return match[1] if match else ""
+
     def points(self) -> list[Hyper]:
         """Each combination of the tuned values."""
         return [
@@ -125,7 +131,7 @@ class Claim(Strict):
     """The content of a claim's file."""
 
     claim: Text
-    source: Source
+    sources: Annotated[list[Source], Field(min_length=1)]
     shown_on: Text
     arms: Annotated[dict[Name, str], Field(min_length=2)]  # words of xent-train by name
     sizes: dict[Size, Design]
@@ -142,14 +148,23 @@ class Claim(Strict):
             check_words(words, of_arm=True)
             if sum(word.startswith("loss=") for word in words.split()) != 1:
                 raise ValueError(f"arms.{name}: expected one loss=NAME among the words")
+        self._check_parts()
+        self._check_margins()
+        return self
+
+    def _check_parts(self) -> None:
+        """Raise a ValueError for a part of arms or of foreign images that the claim lacks."""
         for place, part in enumerate(self.parts):
             for arm in (part.arm, part.against):
                 if arm not in self.arms:
                     raise ValueError(f"parts.{place}: {arm} is not among the arms")
             if part.arm == part.against:
                 raise ValueError(f"parts.{place}: expected two different arms")
-        self._check_margins()
-        return self
+            for size, design in self.sizes.items():
+                if "/*/" in part.published + part.fair and not design.foreign():
+                    raise ValueError(
+                        f"sizes.{size}.setting: expected foreign=[SET] for parts.{place}"
+                    )
 
     def _check_margins(self) -> None:
         """Raise a ValueError where one protocol has two margins of one metric."""
@@ -161,6 +176,16 @@ class Claim(Strict):
                 metric = part.metric(protocol)
                 if margins.setdefault(metric, part.margin) != part.margin:
                     raise ValueError(f"parts: expected one margin of {metric}, got two")
+
+    def parts_at(self, size: Size) -> list[Part]:
+        """The parts with the name of the size's foreign set in the place of `*` in a metric."""
+        name = f"/{self.sizes[size].foreign()}/"
+        return [
+            part.model_copy(
+                update={key: part.metric(key).replace("/*/", name) for key in PROTOCOLS}
+            )
+            for part in self.parts
+        ]
 
     def decisive(self, size: Size) -> dict[str, Any]:
         """The part of the file that decides the verdict at a size, as plain values."""

@@ -53,7 +53,7 @@ def stand_by(asked: Asked, folder: Path, arms: dict[str, Params]) -> Standing:
     cells = cells_of(asked, arms, runs, begun)
     judgement = None
     if cells.is_complete() and cells.runs:
-        judgement = judge(asked.name, asked.claim, asked.design, cells, arms)
+        judgement = judge(asked, cells, arms)
     changed = edits(folder, asked.claim.decisive(asked.size), list(cells.runs.values()))
     return Standing(asked, cells, judgement, changed)
 

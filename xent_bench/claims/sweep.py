@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from xent_bench.claims.schema import Claim, Design, Size
+from xent_bench.claims.schema import Claim, Design, Part, Size
 from xent_bench.tables import joined
 
 CLAIM, RULES = "claim", "claim_rules"  # tags of each run: the claim's name, and the hash
@@ -22,6 +22,11 @@ class Asked(NamedTuple):
     def design(self) -> Design:
         """The runs that the claim has at this size."""
         return self.claim.sizes[self.size]
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts of the claim, with the metrics that they have at this size."""
+        return self.claim.parts_at(self.size)
 
     @property
     def sweep_name(self) -> str:

@@ -7,7 +7,7 @@ from xent_bench.config.nearest import nearest
 from xent_bench.metrics.reported import LARGER, METRICS, SMALLER
 
 BELOW = {"test": "raw", "test_ts": "scaled", "test_pc": "corrected"}  # by the prefix of a key
-FOREIGN = re.compile(r"foreign/(\w+)/(auroc|aupr_test|aupr_foreign|fpr95_test)_(\w+)")
+FOREIGN = re.compile(r"foreign/(\w+|\*)/(auroc|aupr_test|aupr_foreign|fpr95_test)_(\w+)")
 
 
 def check_metric(key: str) -> None:
@@ -19,7 +19,7 @@ def check_metric(key: str) -> None:
         names = [metric.name for metric in METRICS.values() if metric.better is not None]
         raise ValueError(
             f"{key}: no metric on test that has a better direction; expected "
-            f"{', '.join(f'{prefix}/NAME' for prefix in BELOW)} or foreign/SET/auroc_confidence; "
+            f"{', '.join(f'{prefix}/NAME' for prefix in BELOW)} or foreign/*/auroc_confidence; "
             f"of NAME {nearest(name, names)}"
         )
 

@@ -42,7 +42,7 @@ def about(asked: Asked) -> list[str]:
     claim = asked.claim
     return [
         f"Claim: {claim.claim}",
-        f"Source: {claim.source.shown()}.",
+        f"Source: {'; '.join(source.shown() for source in claim.sources)}.",
         f"Shown on: {claim.shown_on}.",
     ]
 
@@ -92,7 +92,7 @@ def protocols_table(standing: Standing) -> Table:
     number = len(standing.asked.claim.arms) * design.seeds
     tuned = joined([f"{key} {_listed(values)}" for key, values in design.tuning.items()])
     once = joined([f"{key}={value}" for key, value in design.published.items()])
-    of_parts = standing.asked.claim.parts
+    of_parts = standing.asked.parts
     rows = [
         ["hyper-parameters", f"{once} for every arm", f"{tuned}, by {design.choose_by}"],
         ["chosen by", "nobody: one value", "the other seeds, for each seed"],
@@ -175,7 +175,7 @@ def plan(asked: Asked) -> list[str]:
         f"Expected: {part.says} ({part.arm} {SIGNS[part.expect]} {part.against}"
         f"{'' if part.margin is None else f', margin {part.margin:g}'}; as published by "
         f"{part.published}, fair by {part.fair})."
-        for part in asked.claim.parts
+        for part in asked.parts
     ]
     return [
         *about(asked),
@@ -220,7 +220,7 @@ def json_record(standing: Standing) -> dict[str, Any]:
         "name": standing.asked.name,
         "size": standing.asked.size,
         "claim": claim.claim,
-        "source": claim.source.model_dump(),
+        "sources": [source.model_dump() for source in claim.sources],
         **record(standing),
         "changes": standing.edits.changes,
         "runs_of_other_rules": standing.edits.other_runs,
