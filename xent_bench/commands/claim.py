@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xent_bench.arguments import Parser, existing_folder
+from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, one_line_errors
 from xent_bench.failures import UsageError
 from xent_bench.process.signals import Preempted
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def claim(options: argparse.Namespace) -> bool:
     """List the claims, or train and judge one; returns whether what was asked for has an answer."""
     names, size, words = _sorted(options.words)
+    if options.config_dir is not None and not options.config_dir.is_dir():
+        raise UsageError(f"--config-dir: no folder {options.config_dir} here")
     if not names:
         show_list(size, words, options)
         return True
@@ -232,7 +234,7 @@ def _parser() -> Parser:
     add("--format", choices=FORMS, default="table", dest="form", help="json is for scripts")
     add(
         "--config-dir",
-        type=existing_folder,
+        type=Path,
         metavar="FOLDER",
         help="a folder laid out like conf, with claims/NAME.yaml of your own",
     )
