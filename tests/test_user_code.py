@@ -285,8 +285,14 @@ def test_an_error_with_characters_that_no_file_can_hold_is_named_and_logged(conf
     assert r"\udc80" in (run_folder(wanted) / "log.txt").read_text()
 
 
-def test_a_step_too_large_for_the_weights_is_a_divergence(config):
+def test_a_step_too_large_for_the_weights_is_a_divergence(config, mine):
+    source = (
+        "def mine(net, *, lr=0.1, beta1=0.9, beta2=0.9, weight_decay=0.0)"
+        " -> optim.Optimizer: return optim.AdamW(net.parameters(), lr=lr)"
+    )
     with pytest.raises(Diverged, match=r"step became infinite in epoch 1, step 1: a smaller"):
+        run(config(f"optimizer._target_={mine(source)}", "optimizer.lr=1e38"))
+    with pytest.raises(Diverged, match=r"loss became nan in epoch 1, step 2: a smaller"):
         run(config("optimizer.lr=1e38"))
 
 

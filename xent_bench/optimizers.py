@@ -5,6 +5,8 @@ unless `decay_bias_and_norm` includes them. For fine-tuning, `backbone_lr` is a 
 learning rate of all but the head, and `layer_decay` one for each block from the head down: the d-th
 block before the head learns at lr * backbone_lr * layer_decay^d.  Bao et al., 2022,
 arXiv:2106.08254 (BEiT); Liu et al., 2022, arXiv:2201.03545 (ConvNeXt).
+
+PyTorch's fused steps are used: one pass over memory in place of one for each operation.
 """
 
 from typing import NamedTuple
@@ -30,7 +32,8 @@ def sgd(
     """Stochastic gradient descent with momentum, Nesterov's unless `momentum` is 0."""
     rates = _Rates(lr, backbone_lr, layer_decay)
     groups = _groups(net, net_parts, rates, weight_decay, decay_all=decay_bias_and_norm)
-    return optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0)
+    uses_nesterov = nesterov and momentum > 0
+    return optim.SGD(groups, lr=lr, momentum=momentum, nesterov=uses_nesterov, fused=True)
 
 
 def adamw(
@@ -51,7 +54,7 @@ def adamw(
     """
     rates = _Rates(lr, backbone_lr, layer_decay)
     groups = _groups(net, net_parts, rates, weight_decay, decay_all=decay_bias_and_norm)
-    return optim.AdamW(groups, lr=lr, betas=(beta1, beta2))
+    return optim.AdamW(groups, lr=lr, betas=(beta1, beta2), fused=True)
 
 
 class _Rates(NamedTuple):

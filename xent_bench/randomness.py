@@ -18,3 +18,19 @@ def derived_seed(seed: int, purpose: str, epoch: int = 0) -> int:
 def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
     """A generator on the CPU, so that a run on a GPU sees the same draws."""
     return torch.Generator().manual_seed(derived_seed(seed, purpose, epoch))
+
+
+def generator_states(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The states of torch's own generators, which dropout draws from, on the CPU and on a GPU."""
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return torch.get_rng_state(), cuda
+
+
+def set_generator_states(
+    states: tuple[torch.Tensor, torch.Tensor | None], device: torch.device
+) -> None:
+    """Let torch's own generators go on from these states."""
+    cpu, cuda = states
+    torch.set_rng_state(cpu)
+    if cuda is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(cuda, device)

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from torch import Tensor
-
-from xent_bench.data.batches import ShuffledBatches
+from xent_bench.data.batches import Share
 
 # of a group: short enough for a progress bar, and long beside the 0.2 ms of Lightning's overhead
 SECONDS = 0.1
@@ -14,7 +13,26 @@ SECONDS = 0.1
 MAX_MINIBATCHES = 256
 
 
-class Groups:
+@runtime_checkable  # for the tests, which enforce annotations
+class Minibatches(Protocol):
+    """Minibatches of an epoch, which can be read from any of them on."""
+
+    share: Share
+
+    def __len__(self) -> int:
+        """Number of minibatches of an epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next pass."""
+
+    def after(self, taken: int) -> Iterator[Any]:
+        """Yield the minibatches after the first `taken`."""
+
+
+M = TypeVar("M", bound=Minibatches)
+
+
+class Groups(Generic[M]):
     """A loader that yields groups, each an iterator over consecutive minibatches of an epoch.
 
     The size of a group depends on how long the last ones took, so the number of groups is not
@@ -22,7 +40,7 @@ class Groups:
     minibatches and their order stay the same.
     """
 
-    def __init__(self, batches: ShuffledBatches, agree: Callable[[int], int] = int) -> None:
+    def __init__(self, batches: M, agree: Callable[[int], int] = int) -> None:
         """`agree` makes the sizes equal in processes that train together: they save together."""
         # Lightning calls set_epoch of a loader's `sampler`, also after a resume
         self.batches = self.sampler = batches
@@ -30,7 +48,7 @@ class Groups:
         self.taken = 0  # minibatches that the next pass skips: a resumed run has trained on them
         self.agree = agree
 
-    def __iter__(self) -> Iterator[Iterator[tuple[Tensor, ...]]]:
+    def __iter__(self) -> Iterator[Iterator[Any]]:
         """Yield the groups of one epoch; Lightning always requests one group ahead."""
         # Lightning requests the first group before it sets the epoch: `after` is a generator, which
         # reads the epoch only when its first minibatch is requested

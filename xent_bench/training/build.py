@@ -54,7 +54,7 @@ EVALUATION_BATCH, EVALUATION_VALUES = 1000, 2**25
 class Loaders(NamedTuple):
     """Batches of each split, on the training device."""
 
-    train: Groups
+    train: Groups[ShuffledBatches]
     val: Batches
     calib: Batches
     test: Batches

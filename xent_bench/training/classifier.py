@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.overrides.distributed import prepare_for_backward
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from xent_bench.data.batches import Batches
+from xent_bench.data.batches import Batches, ShuffledBatches
 from xent_bench.data.groups import Groups
 from xent_bench.links import BoundLink
 from xent_bench.process.gather import gathered, gathered_columns
@@ -53,7 +54,7 @@ class Classifier(LightningModule):
         factor: Callable[[int], float],
         seed: int,
         *,
-        groups: Groups,
+        groups: Groups[ShuffledBatches],
         encode: Callable[[Tensor], Tensor],
         batch_size: int,
         accumulate: int = 1,
@@ -118,41 +119,56 @@ class Classifier(LightningModule):
         """
         optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
         parameters, average = list(self.net.parameters()), self._averaging()
-        if self.resumed is not None:
-            self._go_on(self.resumed)
+        self.go_on()
         epoch = self.current_epoch * self.groups.steps
         losses = self.train_losses
         before = len(losses)
         for images, target, *importance in minibatches:
-            step, part, values = len(losses), "schedule", []
+            step, part = len(losses), "schedule"
             try:  # a try costs nothing where nothing is raised
                 _set_rate(optimizer, self.factor(epoch + step))
                 part = "loss"
-                parts = self._parts(images, target, *importance)
-                for some_images, some_target, mean_weights, announce in parts:
-                    outputs = self._outputs(self.trained, some_images)
-                    value = self.loss(outputs, some_target)
-                    announce(value)
-                    value.backward(mean_weights)  # type: ignore[no-untyped-call]  # torch's
-                    values.append(value.detach())
-                value = values[0] if len(values) == 1 else torch.cat(values)
-                losses.append(self.block.put(step, value))
+                self.compute_gradient(images, target, *importance)
                 if self.clip_norm is not None:
                     nn.utils.clip_grad_norm_(parameters, self.clip_norm)
                 part = "optimizer"
                 optimizer.step()
                 optimizer.zero_grad()
                 average(epoch + step)
-            except StopIteration as stop:
-                raise exhausted(part, stop, self._when(step)) from stop
             except (Exception, SystemExit) as error:
-                add_notes(error, part, self._when(step))
-                refuse_overflow(error, self._when(step))
+                self.blame(error, part, step)
                 raise
         # Lightning counts steps only in its own wrapper of the optimizer, which costs 0.1 ms a step
         loop = self.trainer.fit_loop.epoch_loop.manual_optimization
         loop.optim_step_progress.increment_by(len(losses) - before)
-        if len(losses) - self.checked >= CHECK_STEPS:  # looking at them waits for the GPU
+        self.check_losses()
+
+    def compute_gradient(self, images: Pixels, target: Tensor, *importance: Tensor) -> None:
+        """Compute the gradient of a minibatch, and keep its losses."""
+        values = []
+        for part in self._parts(images, target, *importance):
+            some_images, some_target, mean_weights, announce = part
+            outputs = self._outputs(self.trained, some_images)
+            value = self.loss(outputs, some_target)
+            announce(value)
+            value.backward(mean_weights)  # type: ignore[no-untyped-call]  # torch's
+            values.append(value.detach())
+        value = values[0] if len(values) == 1 else torch.cat(values)
+        self.train_losses.append(self.block.put(len(self.train_losses), value))
+
+    def blame(self, error: BaseException, part: str, step: int) -> None:
+        """Note in an error of a step, counted from 0 in its epoch, which part was used.
+
+        Raises an error with its own line in place of one that needs it.
+        """
+        if isinstance(error, StopIteration):
+            raise exhausted(part, error, self._when(step)) from error
+        add_notes(error, part, self._when(step))
+        refuse_overflow(error, self._when(step))
+
+    def check_losses(self) -> None:
+        """Raise Diverged if a loss of the last steps is not finite; looks at them now and then."""
+        if len(self.train_losses) - self.checked >= CHECK_STEPS:  # looking waits for the GPU
             self._finite_losses()
 
     def train(self, mode: bool = True) -> "Classifier":
@@ -192,25 +208,33 @@ class Classifier(LightningModule):
         self.val_outputs.append((self.forward(images), labels, ids))
 
     def on_validation_epoch_end(self) -> None:
-        """Write one point of each curve; step 1 is the end of the first epoch."""
+        """End the epoch, and the training if no epoch gets better."""
+        val_ids = cast(Batches, self.trainer.val_dataloaders).split_ids
+        self.end_epoch(val_ids, cast("Logger | None", self.logger))
+        if self.best_epoch is not None:
+            self.trainer.should_stop = self.best_epoch.stops
+
+    def end_epoch(self, val_ids: Index, logger: Logger | None) -> None:
+        """Write one point of each curve; step 1 is the end of the first epoch.
+
+        `val_ids` are the images of val. Without a logger another process writes.
+        """
         seen = Seen(*(gathered(torch.cat(part)) for part in zip(*self.val_outputs, strict=True)))
         self.val_outputs.clear()
         train_loss = self._mean_train_loss()
         refuse_infinite_outputs(seen.logits, "val", self.current_epoch)
         curves = {"train/loss": train_loss}
-        if self.logger is not None:  # else another process writes
-            expected = cast(Batches, self.trainer.val_dataloaders).split_ids
+        if logger is not None:
             with blaming("loss", self._when()):
-                curves |= val_scores(seen, expected, self.link, self.loss, self.encode)
+                curves |= val_scores(seen, val_ids, self.link, self.loss, self.encode)
             if self.noise_curves is not None:
                 curves |= self.noise_curves.scores(self.forward, seen)
             curves[SECONDS] = (
                 time.monotonic() - self.epoch_start
             )  # the GPU has finished: outputs were read from it
-            self.logger.log_metrics(curves, step=self.current_epoch + 1)
+            logger.log_metrics(curves, step=self.current_epoch + 1)
         if self.best_epoch is not None:
             self.best_epoch.see(curves, self.evaluated)
-            self.trainer.should_stop = self.best_epoch.stops
 
     @property
     def evaluated(self) -> nn.Module:
@@ -269,8 +293,12 @@ class Classifier(LightningModule):
         if self.resumed is not None:
             self.groups.taken = len(self.resumed.losses)
 
-    def _go_on(self, state: WithinEpoch) -> None:
-        self.resumed, self.checked = None, len(state.losses)
+    def go_on(self) -> None:
+        """Restore the state of an epoch that was interrupted, if there is one."""
+        state, self.resumed = self.resumed, None
+        if state is None:
+            return
+        self.checked = len(state.losses)
         self.train_losses = state.restored(self.groups.batches.share, self.device)
         self.epoch_start = time.monotonic() - state.seconds
 

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.parts import Parts, resolve
@@ -28,6 +29,7 @@ from xent_bench.training.records import recorded
 from xent_bench.training.saving import Checkpointing
 from xent_bench.training.user_code import is_of_user, naming_user_code
 from xent_bench.training.validation import ADVICE
+from xent_bench.types import Index
 
 
 def fit(
@@ -51,9 +53,9 @@ def fit(
     recording = recorded(config, built, folder, begun, checkpoint, notice, start)
     with naming(), recording as record, naming():  # the record too keeps the error by its name
         garbage.resume()
-        with _stops_by_name():
+        with stops_by_name():
             trainer, loaders = built.trainer, built.loaders
-            with _blaming(checkpoint, built.checkpointing):
+            with blaming_checkpoint(checkpoint, built.checkpointing):
                 trainer.fit(built.classifier, loaders.train, loaders.val, ckpt_path=checkpoint)
                 epoch = _pauses_after(config, built)
                 if epoch is None:
@@ -84,7 +86,7 @@ def fit_with_others(
 
 
 @contextmanager
-def _stops_by_name() -> Iterator[None]:
+def stops_by_name() -> Iterator[None]:
     """Raise KeyboardInterrupt or Preempted where Lightning makes a SystemExit of them."""
     try:
         yield
@@ -97,7 +99,7 @@ def _stops_by_name() -> Iterator[None]:
 
 
 @contextmanager
-def _blaming(checkpoint: Path | None, checkpointing: Checkpointing) -> Iterator[None]:
+def blaming_checkpoint(checkpoint: Path | None, checkpointing: Checkpointing) -> Iterator[None]:
     """Turn an error before the end of the first step after a checkpoint into a DataError.
 
     Its hash says that it is whole, not that a run like this one wrote it.
@@ -123,9 +125,17 @@ def _predict(built: Built, split: str) -> Predicted:
     """Outputs, labels and ids of a whole split, in float32, from all processes together."""
     batches = getattr(built.loaders, split)
     predictions = cast(Any, built.trainer.predict(built.classifier, cast(Any, batches)))
-    outputs, target, ids = (
+    return collected(split, predictions, batches.split_ids)
+
+
+def collected(split: str, predictions: Sequence[tuple[Tensor, ...]], ids: Index) -> Predicted:
+    """Join the outputs, labels and ids of all batches; `ids` are the images of the split.
+
+    Diverged if an output is not finite.
+    """
+    outputs, target, seen = (
         gathered(torch.cat(column)).cpu().numpy() for column in zip(*predictions, strict=True)
     )
     if not np.isfinite(outputs).all():
         raise Diverged(f"outputs on {split} are not finite: {ADVICE}")
-    return predicted(split, outputs, target, ids, batches.split_ids.cpu().numpy())
+    return predicted(split, outputs, target, seen, ids.cpu().numpy())

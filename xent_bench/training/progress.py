@@ -44,7 +44,7 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the bar at the epoch from which the run goes on."""
-        self.steps = cast(Groups, trainer.train_dataloader).steps
+        self.steps = cast("Groups[Any]", trainer.train_dataloader).steps
         self.begun, self.start = trainer.global_step / self.steps, time.monotonic()
         self.next_line = self.start + FIRST_LINE_SECONDS
         self.task = self.bar.add_task("", total=trainer.max_epochs)
@@ -70,7 +70,11 @@ class Progress(Callback):
     def _save(self, trainer: Trainer, now: float) -> None:
         self.saved = now
         with suppress(OSError):  # a full disk is for the next checkpoint to report
-            save_pace(self.folder, self._pace(trainer, now))
+            self.save_pace(self._pace(trainer, now))
+
+    def save_pace(self, pace: Pace) -> None:
+        """Note in the run's folder how far it is."""
+        save_pace(self.folder, pace)
 
     def _pace(self, trainer: Trainer, now: float) -> Pace:
         epoch, epochs = trainer.global_step / self.steps, cast(int, trainer.max_epochs)

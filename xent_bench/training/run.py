@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
@@ -28,6 +28,10 @@ from xent_bench.runs.result import load_run
 from xent_bench.tracking.reach import tracking_uri
 from xent_bench.tracking.send import send, send_if_pending
 
+if TYPE_CHECKING:
+    from xent_bench.config.parts import Parts
+
+SAVING = "\nSaved after this step; Ctrl-C again ends it at once.\n"
 LOCK_SECONDS = 1.0  # to wait in silence: a reader may hold the lock for a moment
 
 
@@ -46,6 +50,11 @@ def run(
     if not has_ended(folder, epoch):
         before_imports()
         was_trained = _train(config, folder, command, epoch)
+    return completed(config, folder, was_trained=was_trained)
+
+
+def completed(config: DictConfig, folder: Path, *, was_trained: bool) -> dict[str, Any]:
+    """Add what the folder of a run that has ended lacks, and return the run's outcome."""
     machine = config.machine
     # a run that has just been trained has sent itself to MLflow, or said why it could not
     offline = machine.offline or was_trained
@@ -56,36 +65,61 @@ def run(
     return outcome(folder)
 
 
+class Prepared(NamedTuple):
+    """A run that is to be trained now: this process holds its folder."""
+
+    config: DictConfig
+    parts: "Parts"
+    folder: Path
+    begun: Unfinished
+    checkpoint: Path | None  # that it goes on from
+
+
 def _train(config: DictConfig, folder: Path, command: str, epoch: int | None) -> bool:
     """Train until the run ends, or pauses after `epoch`; False if nothing is left to train."""
-    from xent_bench.config.parts import resolve, settled  # seconds of imports
-    from xent_bench.pretrained.images import as_weights_want
-    from xent_bench.process.ranks import run_in_ranks
-    from xent_bench.training.checkpoint_files import newest_checkpoint
+    from xent_bench.process.ranks import run_in_ranks  # seconds of imports
     from xent_bench.training.fit import fit, fit_with_others
 
+    with prepared(config, command, epoch) as run:
+        if run is None:
+            return False
+        with (
+            Notice(SAVING) as notice,
+            keeping_the_reason(run.config, folder),
+        ):
+            ranks = config.machine.devices
+            if ranks == 1:
+                fit(*run, notice)
+            else:
+                arguments = (run.config, folder, run.begun, run.checkpoint)
+                run_in_ranks(fit_with_others, *arguments, ranks=ranks, notice=notice)
+    return True
+
+
+@contextmanager
+def prepared(config: DictConfig, command: str, epoch: int | None) -> Iterator[Prepared | None]:
+    """A context in which a run is trained until it ends, or pauses after `epoch`.
+
+    Its folder is made and held; a command that is refused leaves nothing there. None if there is
+    nothing left to train.
+    """
+    from xent_bench.config.parts import resolve, settled  # seconds of imports
+    from xent_bench.pretrained.images import as_weights_want
+    from xent_bench.training.checkpoint_files import newest_checkpoint
+
     give_sockets_room()  # of decoding workers, and of processes that train together
+    folder = run_folder(config)
     parts = resolve(config)
     config = settled(config, parts)
     new_folders = missing_folders(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _held(folder), leaving_nothing(folder, new_folders):
         if has_ended(folder, epoch) or _has_come_to(epoch, folder, config.epochs):
-            return False
+            yield None
+            return
         begun = _begin(config, folder, command, parts.weights)
         config, parts = as_weights_want(config, parts)  # not part of the key
-        with (
-            Notice("\nSaved after this step; Ctrl-C again ends it at once.\n") as notice,
-            _keeping_the_reason(config, folder),
-        ):
-            checkpoint = newest_checkpoint(folder)
-            ranks = config.machine.devices
-            if ranks == 1:
-                fit(config, parts, folder, begun, checkpoint, notice)
-            else:
-                arguments = (config, folder, begun, checkpoint)
-                run_in_ranks(fit_with_others, *arguments, ranks=ranks, notice=notice)
-    return True
+        yield Prepared(config, parts, folder, begun, newest_checkpoint(folder))
 
 
 def _has_come_to(epoch: int | None, folder: Path, epochs: int) -> bool:
@@ -171,7 +205,7 @@ def _begin(
 
 
 @contextmanager
-def _keeping_the_reason(config: DictConfig, folder: Path) -> Iterator[None]:
+def keeping_the_reason(config: DictConfig, folder: Path) -> Iterator[None]:
     """Write in the run's folder why its training failed, where it does."""
     try:
         yield

@@ -68,7 +68,7 @@ class Checkpointing(Callback):
 
         DataError if the epoch lacks steps.
         """
-        epoch, steps = trainer.current_epoch, cast(Groups, trainer.train_dataloader).steps
+        epoch, steps = trainer.current_epoch, cast("Groups[Any]", trainer.train_dataloader).steps
         refuse_lost_steps(trainer.global_step - epoch * steps, steps, epoch)
         worth = min(self.seconds, self.cost / MAX_SHARE)
         last = trainer.current_epoch + 1 == trainer.max_epochs or trainer.should_stop

@@ -24,8 +24,13 @@ from xent_bench.training.checkpoint_files import LastingCheckpointIO
 WORTH_THREADS = 5e8
 
 
-def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
-    """A Trainer on one device, or for one of the processes that train a run together."""
+def build_trainer(
+    config: DictConfig, *callbacks: Callback, checkpoints: LastingCheckpointIO | None = None
+) -> Trainer:
+    """A Trainer on one device, or for one of the processes that train a run together.
+
+    `checkpoints` reads and writes them, if it is not the reader and writer of a single run.
+    """
     _quieten()
     devices = config.machine.devices
     use_tf32(config.precision is Precision.tf32)
@@ -44,7 +49,7 @@ def build_trainer(config: DictConfig, *callbacks: Callback) -> Trainer:
             callbacks=list(callbacks),
             enable_checkpointing=False,  # our Checkpointing saves in its place
             # not the environment for SLURM: its requeue saves in a signal handler, within a step
-            plugins=[LastingCheckpointIO(), LightningEnvironment()],
+            plugins=[checkpoints or LastingCheckpointIO(), LightningEnvironment()],
             logger=False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,

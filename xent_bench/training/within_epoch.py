@@ -7,6 +7,7 @@ from torch import Tensor
 
 from xent_bench.data.batches import Share
 from xent_bench.process.gather import gathered_columns, gathered_values
+from xent_bench.randomness import generator_states, set_generator_states
 
 KEY = "within_epoch"
 
@@ -21,21 +22,17 @@ class WithinEpoch(NamedTuple):
 
     def restored(self, share: Share, device: torch.device) -> list[Tensor]:
         """Restore the generators; return the losses of this process's share of each batch."""
-        cpu, cuda = self.generators[share.number % len(self.generators)]
-        torch.set_rng_state(cpu)
-        if cuda is not None and device.type == "cuda":
-            torch.cuda.set_rng_state(cuda, device)
+        set_generator_states(self.generators[share.number % len(self.generators)], device)
         return list(self.losses.chunk(share.of, dim=1)[share.number].to(device))
 
 
 def keep(checkpoint: dict[str, Any], losses: list[Tensor], seconds: float) -> None:
     """Put the state between two steps into the checkpoint, as plain values and tensors."""
-    device = losses[0].device
-    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    states = generator_states(losses[0].device)
     state = WithinEpoch(
         gathered_columns(torch.stack(losses)).contiguous(),
         seconds,
-        gathered_values((torch.get_rng_state(), cuda)),
+        gathered_values(states),
     )
     checkpoint[KEY] = state._asdict()
 

@@ -1,0 +1,198 @@
+"""The choice of how a group computes: nets side by side, or stacked.
+
+Nets are stacked on a CPU only where that gives the same bits as each net alone, so that the clock,
+which chooses the faster way, changes no number. A GPU is idle while small nets follow each other:
+there nets are stacked wherever they can be.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from itertools import groupby
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from xent_bench.failures import raise_fault
+from xent_bench.randomness import generator_states, set_generator_states
+from xent_bench.together.learner import Learner
+from xent_bench.together.loss_slices import is_ours
+from xent_bench.together.seed_batches import SeedBatch
+from xent_bench.together.side_by_side import SideBySide
+from xent_bench.together.stacked import Stacked
+from xent_bench.together.stacked_linear import rounds_otherwise
+from xent_bench.together.stacked_nets import MaskShapes, StackedNets, first_linear
+from xent_bench.training.classifier import Classifier
+from xent_bench.types import Pixels
+
+Engine: TypeAlias = SideBySide | Stacked
+
+TRIALS = 3  # passes of each way, by turns
+CLOSE = 1e-4  # relative distance of outputs and gradients that other rounding explains
+
+
+def engine_of(
+    learners: Sequence[Learner], batches: Sequence[SeedBatch]
+) -> Callable[[Sequence[Learner]], Engine]:
+    """Choose how these learners compute, by a minibatch; returns what makes it for learners."""
+    first = learners[0]
+    images = batches[first.seed_place].images
+    draws = _draw(learners, batches)
+
+    def side_by_side(some: Sequence[Learner]) -> Engine:
+        return SideBySide(some, draws=draws)
+
+    is_wide = _is_wide(first.classifier.net, images)
+    if not _can_be_stacked(first.classifier) or (len(learners) == 1 and not is_wide):
+        return side_by_side
+    try:
+        masks = MaskShapes(first.classifier.net, images)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # vmap names layers for which it has no batched form
+            trial = _Trial(learners, batches, masks, exact=not is_wide)
+            faster = trial.agrees() and (is_wide or trial.on_gpu or trial.is_faster())
+    except Exception as error:  # whatever vmap says of a layer that it cannot stack
+        raise_fault(error)
+        return side_by_side
+
+    def stacked(some: Sequence[Learner]) -> Engine:
+        return Stacked(some, masks)
+
+    return stacked if faster else side_by_side
+
+
+def _can_be_stacked(classifier: Classifier) -> bool:
+    """Whether nothing but the layers of the net can keep it from being stacked."""
+    return (
+        not classifier.bf16
+        and classifier.accumulate == 1
+        and not classifier.at_rest
+        and all(weight.requires_grad for weight in classifier.net.parameters())
+    )
+
+
+def _is_wide(net: nn.Module, images: Pixels) -> bool:
+    """Whether the net's first layer rounds otherwise where it is stacked, which pays there."""
+    layer = first_linear(net, images[0].numel())
+    return layer is not None and rounds_otherwise(layer.out_features, layer.in_features)
+
+
+def _draw(learners: Sequence[Learner], batches: Sequence[SeedBatch]) -> bool:
+    """Whether a net, or a loss of a user's own, draws from torch's generators."""
+    classifier = learners[0].classifier
+    if any(not is_ours(learner.classifier.loss) for learner in learners):
+        return True
+    device = classifier.device
+    before = generator_states(device)
+    net = deepcopy(classifier.net).train()
+    with torch.no_grad():
+        net(batches[learners[0].seed_place].images)
+    after = generator_states(device)
+    set_generator_states(before, device)
+    return any(
+        old is not None and new is not None and not torch.equal(old, new)
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+class _Trial:
+    """A pass of copies of the nets, side by side and stacked."""
+
+    def __init__(
+        self,
+        learners: Sequence[Learner],
+        batches: Sequence[SeedBatch],
+        masks: MaskShapes,
+        *,
+        exact: bool,
+    ) -> None:
+        """`exact`: on a CPU the bits must be equal."""
+        self.device = learners[0].classifier.device
+        self.on_gpu = self.device.type != "cpu"
+        self.exact = exact and not self.on_gpu
+        self.learners, self.masks = learners, masks
+        self.images = [batches[learner.seed_place].images for learner in learners]
+        self.nets = [deepcopy(learner.classifier.net).train() for learner in learners]
+        same = [list(group) for _, group in groupby(learners, lambda one: one.seed_place)]
+        self.firsts = [group[0] for group in same]
+        pixels = self.images[0][0].numel()
+        self.stacked = StackedNets(self.nets, [len(group) for group in same], pixels)
+        self.of_block = [batches[learner.seed_place].images for learner in self.firsts]
+        self.gradient: Tensor | None = None
+
+    def agrees(self) -> bool:
+        """Whether outputs, gradients and statistics of the stacked nets are those of each alone."""
+        before = generator_states(self.device)
+        stacked = self._stacked()
+        alone = self._side_by_side()
+        set_generator_states(before, self.device)
+        buffers = [
+            (self.stacked.buffers[name][number], buffer)
+            for number, net in enumerate(self.nets)
+            for name, buffer in net.named_buffers()
+        ]
+        pairs = [*zip(stacked, alone, strict=True), *buffers]
+        return all(self._equal(one, other) for one, other in pairs)
+
+    def is_faster(self) -> bool:
+        """Whether the stacked nets take less time."""
+        ways = (self._stacked, self._side_by_side)
+        seconds: dict[int, float] = {}
+        for _ in range(TRIALS):
+            for number, way in enumerate(ways):
+                start = time.process_time()
+                way()
+                spent = time.process_time() - start
+                seconds[number] = min(spent, seconds.get(number, spent))
+        return seconds[0] < seconds[1]
+
+    def _equal(self, one: Tensor, other: Tensor) -> bool:
+        if self.exact or not one.is_floating_point():
+            return torch.equal(one, other)
+        scale = float(other.abs().max()) or 1.0
+        return float((one - other).abs().max()) <= CLOSE * scale
+
+    def _stacked(self) -> list[Tensor]:
+        masks = [self._masks(learner) for learner in self.firsts]
+        outputs = self.stacked.outputs(self.of_block, masks)
+        outputs.backward(self._gradient(outputs))  # type: ignore[no-untyped-call]  # torch's
+        return [*outputs.detach(), *(gradient for _, gradient in self.stacked.gradients())]
+
+    def _side_by_side(self) -> list[Tensor]:
+        outputs = []
+        for number, (net, images) in enumerate(zip(self.nets, self.images, strict=True)):
+            if self.masks.calls:
+                self._begin(self.learners[number])
+            z = net(images)
+            gradient = self._gradient(z)[number]
+            z.backward(gradient)
+            outputs.append(z.detach())
+        names = [name for name, _ in self.nets[0].named_parameters()]
+        gradients = []
+        for name in names:
+            for net in self.nets:
+                weight = net.get_parameter(name)
+                assert weight.grad is not None
+                gradients.append(weight.grad)
+                weight.grad = None
+        return [*outputs, *gradients]
+
+    def _gradient(self, outputs: Tensor) -> Tensor:
+        """Gradients by the outputs of each net, drawn once."""
+        if self.gradient is None:
+            shape = (len(self.nets), *outputs.shape[-2:])
+            drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            self.gradient = drawn.to(outputs.device, outputs.dtype)
+        return self.gradient
+
+    def _begin(self, learner: Learner) -> None:
+        assert learner.generators is not None
+        set_generator_states(learner.generators, self.device)
+
+    def _masks(self, learner: Learner) -> dict[str, Tensor]:
+        if not self.masks.calls:
+            return {}
+        assert learner.generators is not None
+        return self.masks.draw(learner.generators, self.device)

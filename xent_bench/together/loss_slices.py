@@ -1,0 +1,105 @@
+"""Losses of a group: each is evaluated once, on the outputs of all runs that train with it."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xent_bench.together.learner import Learner
+from xent_bench.together.optimisation import Failed
+from xent_bench.together.seed_batches import SeedBatch
+
+OURS = "xent_bench.losses."
+
+
+class LossSlices:
+    """The slices of a group's outputs that one loss reads.
+
+    Our losses treat each example by itself, so that the value of an example does not depend on the
+    others in the call. A loss of a user's own is called for each run.
+    """
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        """Put learners with one loss, its hyper-parameters included, into one slice."""
+        self.learners = learners
+        alike: dict[Any, list[int]] = {}
+        for place, learner in enumerate(learners):
+            alike.setdefault(_key(learner.classifier.loss, place), []).append(place)
+        self.slices = [torch.tensor(places) for places in alike.values()]
+
+    def gradients(
+        self, outputs: Float[Tensor, "runs n c"], batches: Sequence[SeedBatch], failed: Failed
+    ) -> Float[Tensor, "runs n c"]:
+        """The gradient of each run's mean loss by its outputs; the losses are kept by the runs.
+
+        It is 0 for a run whose loss raised an error.
+        """
+        result = torch.zeros_like(outputs)
+        for places in self.slices:
+            try:
+                result[places] = self._of_slice(outputs, places.tolist(), batches)
+            except (Exception, SystemExit) as error:
+                self._one_by_one(result, outputs, places.tolist(), batches, failed, error)
+        return result
+
+    def _of_slice(
+        self, outputs: Tensor, places: Sequence[int], batches: Sequence[SeedBatch]
+    ) -> Tensor:
+        runs = [self.learners[place] for place in places]
+        logits = outputs[list(places)].flatten(0, 1).requires_grad_()
+        seen = [batches[run.seed_place] for run in runs]
+        pairs = zip(runs, seen, strict=True)
+        target = torch.cat([batch.targets[run.kind_place] for run, batch in pairs])
+        value = runs[0].classifier.loss(logits, target)
+        share = runs[0].classifier.mean_weights
+        of_mean = torch.cat(
+            [batch.weights[0] * share if batch.weights else share for batch in seen]
+        )
+        gradient: Tensor
+        (gradient,) = torch.autograd.grad(value, logits, of_mean)
+        n = len(share)
+        for run, losses in zip(runs, value.detach().view(len(runs), n), strict=True):
+            classifier = run.classifier
+            classifier.train_losses.append(
+                classifier.block.put(len(classifier.train_losses), losses)
+            )
+        return gradient.view(len(runs), n, -1)
+
+    def _one_by_one(
+        self,
+        result: Tensor,
+        outputs: Tensor,
+        places: Sequence[int],
+        batches: Sequence[SeedBatch],
+        failed: Failed,
+        error: BaseException,
+    ) -> None:
+        """Find out whose loss it was that raised an error."""
+        if len(places) == 1:
+            failed(self.learners[places[0]], error, "loss")
+            return
+        for place in places:
+            try:
+                result[place] = self._of_slice(outputs, [place], batches)[0]
+            except (Exception, SystemExit) as its_error:
+                failed(self.learners[place], its_error, "loss")
+
+
+def is_ours(loss: Callable[..., Any]) -> bool:
+    """Whether a loss is one of this package's, which are functions of each example alone."""
+    function = loss.func if isinstance(loss, partial) else loss
+    return function.__module__.startswith(OURS)
+
+
+def _key(loss: Callable[..., Any], place: int) -> Any:
+    """Equal for learners whose losses are one function with the same values."""
+    if not isinstance(loss, partial) or not is_ours(loss):
+        return place
+    values = tuple(
+        (name, tuple(value.tolist()) if isinstance(value, Tensor) else repr(value))
+        for name, value in sorted(loss.keywords.items())
+    )
+    return loss.func, values

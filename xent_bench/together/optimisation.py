@@ -1,0 +1,145 @@
+"""The steps of the optimizers of a group: one call for all runs with the same settings.
+
+PyTorch's optimizers treat each tensor by itself, so that a run's weights do not depend on the
+others whose weights are in the same call.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, cast
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, AdamW
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from xent_bench.together.learner import Learner
+from xent_bench.training.averaging import averaged_pairs, decay_at
+
+JOINED = (AdamW, SGD)  # whose steps are those of each tensor alone
+
+Failed: TypeAlias = Callable[[Learner, BaseException, str], None]  # with the part that raised
+
+
+class Optimisation:
+    """Clips gradients, takes a step, and updates averaged weights, for all learners at once."""
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        """Join what the learners' optimizers have in common; their states are shared with them."""
+        self.learners = list(learners)
+        self.weights = [_trained(learner) for learner in learners]
+        self.all_weights = [weight for weights in self.weights for weight in weights]
+        self.joined, self.alone = _joined(learners)
+        self.averages = [
+            averaged_pairs(averaged, learner.classifier.net)
+            for learner in learners
+            if (averaged := learner.classifier.averaged) is not None
+        ]
+        self.decay = learners[0].classifier.ema if learners else None
+
+    def step(self, step: int, failed: Failed) -> None:
+        """Take the step with this number, counted from 0 over all epochs.
+
+        `failed` is told which learner's schedule or optimizer raised an error.
+        """
+        self._clip()
+        for joined in self.joined:
+            joined.step(step)
+        for learner in self.alone:
+            part = "schedule"
+            try:
+                factor = learner.classifier.factor(step)
+                for group in learner.optimizer.param_groups:
+                    group["lr"] = group["initial_lr"] * factor
+                part = "optimizer"
+                learner.optimizer.step()
+            except (Exception, SystemExit) as error:
+                failed(learner, error, part)
+        for weight in self.all_weights:
+            weight.grad = None
+        if self.averages and self.decay is not None:
+            averages = [tensor for pair in self.averages for tensor in pair[0]]
+            weights = [tensor for pair in self.averages for tensor in pair[1]]
+            get_ema_multi_avg_fn(decay_at(step, self.decay))(averages, weights, None)  # type: ignore[no-untyped-call]  # torch's
+
+    def hand_back(self) -> None:
+        """Give each learner's own optimizer the state and the learning rate of the last step."""
+        for joined in self.joined:
+            joined.hand_back()
+
+    def _clip(self) -> None:
+        """Scale down the gradients of each run whose norm is above its limit, as torch does."""
+        for learner, weights in zip(self.learners, self.weights, strict=True):
+            if learner.classifier.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(weights, learner.classifier.clip_norm)
+
+
+class _Joined:
+    """One optimizer for the parameter groups of learners with one schedule.
+
+    Groups with the same settings are one group.
+    """
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        self.learners = learners
+        self.groups = [
+            (learner.optimizer, group)
+            for learner in learners
+            for group in learner.optimizer.param_groups
+            if group["params"]
+        ]
+        alike: dict[Any, list[dict[str, Any]]] = {}
+        for _, group in self.groups:
+            alike.setdefault(_settings(group), []).append(group)
+        kind = cast(Any, type(learners[0].optimizer))
+        self.optimizer = kind(
+            [
+                {**same[0], "params": [weight for group in same for weight in group["params"]]}
+                for same in alike.values()
+            ]
+        )
+        for optimizer, group in self.groups:
+            for weight in group["params"]:
+                if weight in optimizer.state:
+                    self.optimizer.state[weight] = optimizer.state[weight]
+
+    def step(self, step: int) -> None:
+        factor = self.learners[0].classifier.factor(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        self.optimizer.step()
+
+    def hand_back(self) -> None:
+        rate_of = {
+            id(weight): group["lr"]
+            for group in self.optimizer.param_groups
+            for weight in group["params"]
+        }
+        for optimizer, group in self.groups:
+            group["lr"] = rate_of[id(group["params"][0])]
+            for weight in group["params"]:
+                if weight in self.optimizer.state:
+                    optimizer.state[weight] = self.optimizer.state[weight]
+
+
+def _joined(learners: Sequence[Learner]) -> tuple[list[_Joined], list[Learner]]:
+    """The joined optimizers, and the learners whose optimizers take their steps by themselves."""
+    alike: dict[Any, list[Learner]] = {}
+    alone = []
+    for learner in learners:
+        kind = type(learner.optimizer)
+        if kind in JOINED and learner.schedule is not None:
+            alike.setdefault((kind, learner.schedule), []).append(learner)
+        else:
+            alone.append(learner)
+    return [_Joined(same) for same in alike.values()], alone
+
+
+def _settings(group: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What decides a step, but for the learning rate of this moment, which the schedule sets."""
+    return tuple(
+        (name, repr(value)) for name, value in sorted(group.items()) if name not in ("params", "lr")
+    )
+
+
+def _trained(learner: Learner) -> list[Tensor]:
+    return cast(list[Tensor], list(learner.classifier.net.parameters()))

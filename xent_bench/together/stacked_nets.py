@@ -1,0 +1,194 @@
+"""Nets of one architecture as one: stacked weights, and one call of each layer for all of them."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from xent_bench.randomness import set_generator_states
+from xent_bench.together.stacked_linear import StackedLinear
+from xent_bench.types import Pixels
+
+SHARING = 4  # nets that see the same images, from which a block of their own is faster
+
+
+class StackedNets:
+    """The weights of several nets in one tensor for each parameter, and their outputs together."""
+
+    def __init__(self, nets: Sequence[nn.Module], counts: Sequence[int], pixels: int) -> None:
+        """Stack copies of the nets' weights and buffers; `share_memory` ties the nets to them.
+
+        `counts` are the numbers of nets that see the same images, one block after the other;
+        `pixels` is the number of values of an image.
+        """
+        self.nets, self.counts = nets, list(counts)
+        self.weights = {
+            name: torch.stack([net.get_parameter(name).detach() for net in nets]).requires_grad_()
+            for name, _ in nets[0].named_parameters()
+        }
+        self.buffers = {
+            name: torch.stack([net.get_buffer(name) for net in nets])
+            for name, _ in nets[0].named_buffers()
+        }
+        skeleton = deepcopy(nets[0])
+        self.skeleton = _with_stacked_layers(skeleton, first_linear(skeleton, pixels))
+        self.dropouts = {
+            name: module
+            for name, module in self.skeleton.named_modules()
+            if isinstance(module, _MaskedDropout)
+        }
+
+    def share_memory(self) -> None:
+        """Let the nets' own weights and buffers be views of the stacked ones from now on."""
+        for number, net in enumerate(self.nets):
+            for name, weight in net.named_parameters():
+                weight.data = self.weights[name].data[number]
+            for name, buffer in net.named_buffers():
+                buffer.data = self.buffers[name][number]
+
+    def outputs(
+        self, images: Sequence[Pixels], masks: Sequence[Mapping[str, Tensor]]
+    ) -> Float[Tensor, "nets n c"]:
+        """Outputs of all nets in training; `images` and masks of dropout are those of each block.
+
+        Blocks of several nets are computed one after the other, each with one product for all that
+        see the same images. Small blocks are one, in which each net has a copy of its images.
+        """
+        if len(self.nets) >= SHARING * len(self.counts):
+            weights = _split(self.weights, self.counts)
+            buffers = _split(self.buffers, self.counts)
+            blocks = zip(weights, buffers, images, masks, strict=True)
+            return torch.cat([self._call(*block, axis=None) for block in blocks])
+        of_net = torch.arange(len(self.counts)).repeat_interleave(torch.tensor(self.counts))
+        device = images[0].device
+        copies = torch.stack(list(images))[of_net.to(device)]
+        own_masks = {
+            name: torch.stack([mask[name] for mask in masks])[of_net.to(device)]
+            for name in masks[0]
+        }
+        return self._call(self.weights, self.buffers, copies, own_masks, axis=0)
+
+    def _call(
+        self,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        images: Tensor,
+        masks: Mapping[str, Tensor],
+        *,
+        axis: int | None,
+    ) -> Tensor:
+        """Outputs of some nets; `axis` is that of images and masks which numbers the nets."""
+        self.skeleton.train()
+
+        def call(
+            weights: dict[str, Tensor],
+            buffers: dict[str, Tensor],
+            images: Tensor,
+            masks: dict[str, Tensor],
+        ) -> Tensor:
+            for name, mask in masks.items():
+                self.dropouts[name].mask = mask
+            outputs: Tensor = functional_call(self.skeleton, (weights, buffers), (images,))
+            return outputs
+
+        try:
+            together = vmap(call, in_dims=(0, 0, axis, axis))
+            outputs: Tensor = together(dict(weights), dict(buffers), images, dict(masks))
+        finally:
+            for dropout in self.dropouts.values():
+                dropout.mask = None
+        return outputs
+
+    def gradients(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Each net's own parameters with their gradients; forgets the stacked ones."""
+        pairs = []
+        for name, stacked in self.weights.items():
+            assert stacked.grad is not None
+            for net, gradient in zip(self.nets, stacked.grad.unbind(), strict=True):
+                pairs.append((net.get_parameter(name), gradient))
+            stacked.grad = None
+        return pairs
+
+
+def _split(stacked: Mapping[str, Tensor], counts: Sequence[int]) -> list[dict[str, Tensor]]:
+    """The stacked tensors of each block."""
+    parts = {name: torch.split(tensor, list(counts)) for name, tensor in stacked.items()}
+    return [{name: part[number] for name, part in parts.items()} for number in range(len(counts))]
+
+
+class MaskShapes:
+    """The shapes that dropout sees in a pass through a net, in the order of its calls."""
+
+    def __init__(self, net: nn.Module, images: Pixels) -> None:
+        """Look at one pass of a copy of the net over a minibatch."""
+        copy = deepcopy(net).train()
+        self.calls: list[tuple[str, float, Tensor]] = []
+        for name, module in copy.named_modules():
+            if isinstance(module, nn.Dropout) and module.p:
+                module.register_forward_pre_hook(self._hook(name, module.p))
+        before = torch.get_rng_state()
+        with torch.no_grad():
+            copy(images)
+        torch.set_rng_state(before)
+        names = [name for name, _, _ in self.calls]
+        if len(set(names)) < len(names):
+            raise NotImplementedError("a dropout that is used several times in a pass")
+
+    def _hook(self, name: str, share: float):  # type: ignore[no-untyped-def]  # a hook of torch's
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.calls.append((name, share, torch.empty_like(inputs[0])))
+
+        return hook
+
+    def draw(
+        self, generators: tuple[Tensor, Tensor | None], device: torch.device
+    ) -> dict[str, Tensor]:
+        """Draw the masks of a step as dropout does: 1 / (1 - p) with probability 1 - p, else 0."""
+        set_generator_states(generators, device)
+        return {
+            name: torch.empty_like(like).bernoulli_(1 - share).div_(1 - share)
+            for name, share, like in self.calls
+        }
+
+
+class _Linear(nn.Module):
+    """A linear layer that vmap computes as one product."""
+
+    def __init__(self, layer: nn.Linear, *, reads_images: bool) -> None:
+        super().__init__()
+        self.weight, self.bias, self.reads_images = layer.weight, layer.bias, reads_images
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = StackedLinear.apply(x, self.weight, self.bias, self.reads_images)
+        return outputs
+
+
+class _MaskedDropout(nn.Module):
+    """A dropout whose mask is drawn outside, since each run has draws of its own."""
+
+    mask: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mask is None:
+            return x
+        return x * self.mask
+
+
+def first_linear(net: nn.Module, pixels: int) -> nn.Linear | None:
+    """The linear layer that reads all pixels of an image, if the net begins with one."""
+    linear = (module for module in net.modules() if isinstance(module, nn.Linear))
+    first = next(linear, None)
+    return first if first is not None and first.in_features == pixels else None
+
+
+def _with_stacked_layers(net: nn.Module, first: nn.Linear | None) -> nn.Module:
+    if type(net) is nn.Linear:
+        return _Linear(net, reads_images=net is first)
+    if type(net) is nn.Dropout:
+        return _MaskedDropout() if net.p else nn.Identity()
+    for name, child in net.named_children():
+        setattr(net, name, _with_stacked_layers(child, first))
+    return net

@@ -1,0 +1,338 @@
+"""The training of a group, from the folders of its runs to their results."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+from xent_bench.config.identity import run_folder
+from xent_bench.config.parts import resolve, settled
+from xent_bench.config.schema import GROUPS, pause_after
+from xent_bench.data.batches import WHOLE
+from xent_bench.data.groups import Groups
+from xent_bench.data.image_set import ImageSet
+from xent_bench.data.vectors import Vectors
+from xent_bench.failures import raise_fault
+from xent_bench.pretrained.images import as_weights_want
+from xent_bench.process import garbage
+from xent_bench.process.signals import Notice
+from xent_bench.runs.begun import keep_reason, pause
+from xent_bench.together.building import SeedData, data_of_seeds
+from xent_bench.together.group import AllEnded, Group
+from xent_bench.together.learner import Learner
+from xent_bench.together.saving import GroupCheckpointing, GroupCheckpointIO, GroupProgress
+from xent_bench.together.seed_batches import EvaluationBatches, SeedBatches
+from xent_bench.together.train_group import Ended, Member, NotTogether, most_frequent, steps_of
+from xent_bench.training.build import Built, build_classifier
+from xent_bench.training.finish import finish
+from xent_bench.training.fit import stops_by_name
+from xent_bench.training.origin import code_of_parts
+from xent_bench.training.records import Record, recorded
+from xent_bench.training.run import Prepared, completed, keeping_the_reason, prepared
+from xent_bench.training.saving import Checkpointing
+from xent_bench.training.trainer import WORTH_THREADS, build_trainer, use_threads
+from xent_bench.training.user_code import naming_user_code
+
+MOST_BYTES = 2**32  # of the images of all seeds, each of which has splits of its own
+
+
+class Begun(NamedTuple):
+    """A member whose folder is held."""
+
+    number: int
+    run: Prepared
+    contexts: ExitStack
+
+
+class GroupTraining:
+    """Trains members that are not done, as one training or as several after each other."""
+
+    def __init__(self, members: Mapping[int, Member], ended: Ended, notice: Notice) -> None:
+        """`ended` is told how each member ended, by its number."""
+        self.members, self.ended, self.notice = members, ended, notice
+        self.alone: list[int] = []
+
+    def train(self) -> list[int]:
+        """Train the members; returns the numbers of those that are to be trained alone.
+
+        NotTogether before anything is written where that is true of all.
+        """
+        try:
+            plan = self._plan()
+        except NotTogether:
+            raise
+        except Exception as error:  # each run has its own words for it, and its own way out
+            raise_fault(error)
+            return list(self.members)
+        for seeds in _parts_of(plan):
+            self.notice.heed()
+            numbers = [n for n in self.members if self.members[n].config.seed in seeds]
+            _Training(self, {number: self.members[number] for number in numbers}, seeds).train()
+        return self.alone
+
+    def _plan(self) -> dict[int, SeedData]:
+        """Load the images, and look whether a step is so short that a group pays."""
+        configs = []
+        parts = None
+        for member in self.members.values():
+            resolved = resolve(member.config)
+            config, own_parts = as_weights_want(settled(member.config, resolved), resolved)
+            configs.append(config)
+            parts = parts or own_parts
+        assert parts is not None
+        device = build_trainer(configs[0]).strategy.root_device
+        seeds = data_of_seeds(configs, parts, device)
+        seed = seeds[configs[0].seed]
+        if not isinstance(seed.data.images, Tensor | Vectors):
+            raise NotTogether("images are decoded while a net is trained on them")
+        loaders = seed.loaders(parts.target)
+        _, flops, _ = build_classifier(configs[0], parts, seed.data, seed.splits, loaders)
+        if device.type == "cpu" and 3 * flops * configs[0].batch_size > WORTH_THREADS:
+            raise NotTogether("a step of this net is long beside what runs could share")
+        return seeds
+
+    def end(self, number: int, contexts: ExitStack, error: BaseException | None) -> None:
+        """End a member's contexts with its error, if it has one, and tell of it."""
+        final = _closed(contexts, error)
+        if final is None:
+            member = self.members[number]
+            try:
+                completed(member.config, _folder(member), was_trained=True)
+            except Exception as late:
+                final = late
+        self.ended(number, final)
+
+
+class _Training:
+    """One training of members whose seeds have images of the same numbers."""
+
+    def __init__(
+        self, whole: GroupTraining, members: Mapping[int, Member], seeds: Mapping[int, SeedData]
+    ) -> None:
+        self.whole, self.members, self.seeds = whole, members, seeds
+        self.start = time.monotonic()
+
+    def train(self) -> None:
+        """Hold the folders, train, and finish each run."""
+        begun = self._in_step([one for number in self.members for one in self._begun(number)])
+        if not begun:
+            return
+        config = begun[0].run.config
+        folders = [one.run.folder for one in begun]
+        checkpoints = GroupCheckpointIO()
+        name = f"{len(begun)} runs" if len(begun) > 1 else begun[0].run.begun.name
+        trainer = build_trainer(
+            config,
+            GroupCheckpointing(folders[0], config.machine, self.whole.notice),
+            GroupProgress(name, folders, config.epochs),
+            checkpoints=checkpoints,
+        )
+        learners = self._learners(begun, trainer)
+        if learners:
+            batches, val = self._batches(learners)
+            group = checkpoints.group = Group(learners, batches.steps, self._let_go)
+            self._fit(trainer, group, batches, val)
+
+    def _batches(self, learners: list[Learner]) -> tuple[Groups[SeedBatches], EvaluationBatches]:
+        """The batches of all seeds, in whose order the learners are put."""
+        kinds = sorted({learner.run.parts.target for learner in learners})
+        seeds = sorted({learner.run.config.seed for learner in learners})
+        for learner in learners:
+            learner.kind_place = kinds.index(learner.run.parts.target)
+            learner.seed_place = seeds.index(learner.run.config.seed)
+        learners.sort(key=lambda learner: learner.seed_place)
+        columns = [self.seeds[seed].column(kinds) for seed in seeds]
+        val = [self.seeds[seed].loaders(kinds[0]).val for seed in seeds]
+        return Groups(SeedBatches(columns)), EvaluationBatches(val)
+
+    def _fit(
+        self, trainer: Trainer, group: Group, batches: Groups[SeedBatches], val: EvaluationBatches
+    ) -> None:
+        checkpoint = group.learners[0].run.checkpoint
+        try:
+            batches.taken = max(learner.restore() for learner in group.learners)
+            garbage.resume()
+            with suppress(AllEnded), stops_by_name():
+                trainer.fit(group, batches, val, ckpt_path=checkpoint)
+            self._finish_all(group)
+        except BaseException as error:
+            remaining, group.learners = group.learners, []
+            for learner in remaining:
+                self._stop(learner, error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _finish_all(self, group: Group) -> None:
+        """Finish the runs that have trained to the end; a signal ends the process between two."""
+        for learner in list(group.learners):
+            self.whole.notice.heed()
+            group.learners.remove(learner)
+            self._let_go(learner, None)
+
+    def _begun(self, number: int) -> Iterator[Begun]:
+        """Hold the member's folder; nothing if it has ended by now, or is refused."""
+        member, contexts = self.members[number], ExitStack()
+        try:
+            run = contexts.enter_context(
+                prepared(member.config, member.command, pause_after(member.config))
+            )
+            if run is not None:
+                contexts.enter_context(keeping_the_reason(run.config, run.folder))
+                yield Begun(number, run, contexts)
+                return
+        except Exception as error:
+            self.whole.end(number, contexts, error)
+        else:
+            self.whole.end(number, contexts, None)
+
+    def _in_step(self, begun: Sequence[Begun]) -> list[Begun]:
+        """Keep the members whose checkpoints have the same number of steps."""
+        if not begun:
+            return []
+        usual = most_frequent([steps_of(one.run.checkpoint) for one in begun])
+        in_step = []
+        for one in begun:
+            if steps_of(one.run.checkpoint) == usual:
+                in_step.append(one)
+            else:
+                one.contexts.close()
+                self.whole.alone.append(one.number)
+        return in_step
+
+    def _learners(self, begun: Sequence[Begun], trainer: Trainer) -> list[Learner]:
+        learners = []
+        code: dict[str, dict[str, dict[str, str]]] = {}
+        for one in begun:
+            config = one.run.config
+            targets = {name: config[name]["_target_"] for name in GROUPS}
+            naming = partial(naming_user_code, targets, one.run.folder)
+            key = repr(targets)
+            try:
+                one.contexts.enter_context(naming())
+                if key not in code:
+                    code[key] = code_of_parts(targets)
+                built, flops = self._built(one.run, trainer, code[key])
+                use_threads(config, 3 * flops * config.batch_size)
+                begun_run = one.run.begun
+                begun_run.tags["together"] = _together(len(begun))
+                record = one.contexts.enter_context(
+                    recorded(
+                        config,
+                        built,
+                        one.run.folder,
+                        begun_run,
+                        one.run.checkpoint,
+                        self.whole.notice,
+                        self.start,
+                    )
+                )
+                assert record is not None
+                record.tags["together"] = begun_run.tags["together"]
+                one.contexts.enter_context(naming())  # the record keeps an error by its name
+                learners.append(self._learner(one, built, record, trainer))
+            except Exception as error:
+                self.whole.end(one.number, one.contexts, error)
+        trainer.loggers = []
+        return learners
+
+    def _built(
+        self, run: Prepared, trainer: Trainer, code: dict[str, dict[str, str]]
+    ) -> tuple[Built, float]:
+        seed = self.seeds[run.config.seed]
+        loaders = seed.loaders(run.parts.target)
+        classifier, flops, line = build_classifier(
+            run.config, run.parts, seed.data, seed.splits, loaders
+        )
+        checkpointing = Checkpointing(run.folder, run.config.machine, self.whole.notice)
+        return Built(
+            trainer, classifier, loaders, seed.data, seed.splits, WHOLE, checkpointing, code, line
+        ), flops
+
+    def _learner(self, one: Begun, built: Built, record: Record, trainer: Trainer) -> Learner:
+        classifier = built.classifier
+        classifier.trainer = trainer
+        classifier.to(trainer.strategy.root_device)
+        schedule = one.run.parts.schedule
+        is_ours = schedule.func.__module__.startswith("xent_bench.")
+        return Learner(
+            one.number,
+            one.run,
+            built,
+            record,
+            one.contexts,
+            seed_place=0,
+            kind_place=0,
+            optimizer=classifier.configure_optimizers(),
+            schedule=repr(schedule) if is_ours else None,
+        )
+
+    def _let_go(self, learner: Learner, error: BaseException | None) -> None:
+        """Evaluate a run that has ended, or note that it pauses; a failed one has an error."""
+        if error is None:
+            try:
+                self._finish(learner)
+            except Exception as late:
+                error = late
+        self._stop(learner, error)
+
+    def _stop(self, learner: Learner, error: BaseException | None) -> None:
+        if error is None or isinstance(error, Exception):
+            self.whole.end(learner.number, learner.contexts, error)
+        else:
+            _closed(learner.contexts, error)
+
+    def _finish(self, learner: Learner) -> None:
+        config, classifier = learner.run.config, learner.classifier
+        best, epoch = classifier.best_epoch, pause_after(config)
+        if epoch is not None and not (best is not None and best.stops):
+            keep_reason(learner.run.folder, pause(epoch, config.epochs))
+            return
+        classifier.use_best_epoch()
+        calib, test = (learner.predict(split) for split in ("calib", "test"))
+        finish(config, learner.built, learner.run.folder, learner.record, calib, test)
+
+
+def _closed(contexts: ExitStack, error: BaseException | None) -> BaseException | None:
+    """End contexts with an error, and return the one that they raise in its place."""
+    try:
+        if error is None:
+            contexts.close()
+        else:
+            contexts.__exit__(type(error), error, error.__traceback__)
+    except BaseException as final:
+        return final
+    return error
+
+
+def _parts_of(seeds: Mapping[int, SeedData]) -> Iterator[dict[int, SeedData]]:
+    """Seeds that can be trained at a time: as many images in each split, and room for them."""
+    alike: dict[tuple[int, int], dict[int, SeedData]] = {}
+    for seed, data in seeds.items():
+        alike.setdefault((len(data.splits.train), len(data.splits.val)), {})[seed] = data
+    for same in alike.values():
+        at_once = max(1, MOST_BYTES // max(1, _bytes(next(iter(same.values())).data)))
+        numbers = list(same)
+        for first in range(0, len(numbers), at_once):
+            yield {number: same[number] for number in numbers[first : first + at_once]}
+
+
+def _bytes(data: ImageSet) -> int:
+    """Bytes of a data set's images in memory, mirrored ones included."""
+    images = data.images
+    if isinstance(images, Vectors):
+        return sum(part.nbytes for part in images.parts)
+    assert isinstance(images, Tensor)
+    return images.nbytes * (1 + data.augmentation.flip)
+
+
+def _together(runs: int) -> str:
+    return f"{runs} runs" if runs > 1 else "as one of a group"
+
+
+def _folder(member: Member) -> Path:
+    return run_folder(member.config)
