@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -143,17 +144,33 @@ def _answer(standing: "Standing", options: argparse.Namespace) -> bool:
     if standing.judgement is None:
         for line in edit_lines(standing):
             print(line)
-        print(incomplete(standing, shlex.quote(str(folder))))
+        print(incomplete(standing, shlex.quote(str(folder)), _typed(standing.asked, options)))
         return False
     if options.form == "json":
         print(json.dumps(json_record(standing), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        _show(standing, options.form)
+        _show_or_go_on(standing, options.form)
     keep(standing, folder)
     page = options.page or folder / PAGE
     _write_page(standing, page)
     print(f"Page: {page}", file=sys.stderr)
     return True
+
+
+def _typed(asked: "Asked", options: argparse.Namespace) -> str:
+    """The command that trains what the claim lacks."""
+    flags = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
+    size = ["size=gpu"] if asked.size == "gpu" else []
+    return shlex.join(["xent-claim", *flags, asked.name, *size, *asked.words])
+
+
+def _show_or_go_on(standing: "Standing", form: str) -> None:
+    """Print the verdict; where the reader of a pipe has left, the page is written nevertheless."""
+    try:
+        _show(standing, form)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # xent-claim NAME | head; Rich turns it into an exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show(standing: "Standing", form: str) -> None:

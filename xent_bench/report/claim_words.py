@@ -21,9 +21,9 @@ NEEDED = {
     "all_refuted": "all of its parts are refuted",
 }
 SHOWN_BY = {
-    "better": "a verdict `better` shows it; `worse`, a tie or equal weights refute it",
-    "worse": "a verdict `worse` shows it; `better`, a tie or equal weights refute it",
-    "as_good": "a tie, equal weights or `better` show it; worse by more than the margin refutes it",
+    "better": "the verdict better shows it; worse, a tie or equal weights refute it",
+    "worse": "the verdict worse shows it; better, a tie or equal weights refute it",
+    "as_good": "a tie, equal weights or better show it; worse by more than the margin refutes it",
     "same": "equal weights in all pairs, bit for bit, show it; other weights in one pair refute it",
 }
 RATES = (
@@ -59,7 +59,7 @@ def rules_in_words(claim: Claim) -> list[str]:
     """The rules by which parts, protocols and the claim get their verdicts."""
     expected = dict.fromkeys(part.expect for part in claim.parts)
     rules = claim.rules
-    lines = [f"{_capital(SIGNS[sign].split()[0])}: {SHOWN_BY[sign]}." for sign in expected]
+    lines = [f"A part '{sign.replace('_', ' ')}': {SHOWN_BY[sign]}." for sign in expected]
     lines.append(
         f"Replicated: {NEEDED[rules.replicated]}. Not replicated: {NEEDED[rules.not_replicated]}. "
         "Else inconclusive. The fair protocol decides."
@@ -159,13 +159,16 @@ def cost_sentence(standing: Standing) -> str:
     )
 
 
-def incomplete(standing: Standing, folder: str) -> str:
-    """How many runs are missing, and what to type; there is no verdict on the way."""
+def incomplete(standing: Standing, folder: str, again: str) -> str:
+    """How many runs are missing, and what to type; there is no verdict on the way.
+
+    `folder` and `again`: the folder of the runs and the command of the claim, as they are typed.
+    """
     missing, number = len(standing.cells.open()), standing.asked.number_of_runs
     return (
         f"{missing} of {n_runs(number)} have no result yet. There is no verdict on the way, since "
         f"a claim that is looked at until it is decided is decided too often. xent-status {folder} "
-        f"says what is missing, xent-claim {standing.asked.name} trains it."
+        f"says what is missing, {again} trains it."
     )
 
 
