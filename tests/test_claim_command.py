@@ -182,6 +182,18 @@ def test_a_mistake_is_one_line(words, complaint, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_that_is_refused_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    write_claim(tmp_path, sizes={"cpu": DESIGN | {"setting": "data=fashion_mnist epochs=1"}})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["xent-claim"])
+    words = ("--config-dir", "my_conf", "mine", "data.root=nowhere", "machine.accelerator=cpu")
+    code, _, error = type_claim(capsys, *words)
+
+    assert code == 3
+    assert "nowhere" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["my_conf"]
+
+
 def test_show_names_the_commands_and_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["xent-claim"])

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from xent_bench.claims.schema import hash_of
 from xent_bench.claims.sweep import RULES
 from xent_bench.failures import DataError
-from xent_bench.runs.files import DAMAGED, write_json
+from xent_bench.runs.files import BEGUN, DAMAGED, RESULT, run_folders, write_json
 from xent_bench.runs.reading import read_sealed
 from xent_bench.runs.result import Run
 
@@ -40,6 +40,16 @@ def declare(folder: Path, rules: Decisive) -> None:
     if not versions or hash_of(versions[-1]) != hash_of(rules):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / DECLARED, {"versions": [*versions, rules]})
+
+
+def withdraw(folder: Path) -> None:
+    """Remove the rules where no run was begun: a sweep that was refused leaves nothing behind."""
+    if run_folders(folder, BEGUN, RESULT):
+        return
+    (folder / DECLARED).unlink(missing_ok=True)
+    for emptied in (folder, folder.parent):
+        if emptied.is_dir() and not any(emptied.iterdir()):
+            emptied.rmdir()
 
 
 def declared_rules(folder: Path) -> list[Decisive]:

@@ -77,7 +77,7 @@ def ask(name: str, size: "Size", words: Sequence[str], added: Path | None) -> "A
 def complete(asked: "Asked", options: argparse.Namespace) -> "Standing":
     """Train the runs that the claim lacks, unless --judge asks for what is there alone."""
     from xent_bench.claims.cells import compose_arms
-    from xent_bench.claims.declared import declare
+    from xent_bench.claims.declared import declare, withdraw
     from xent_bench.claims.standing import stand_by
 
     folder = folder_of(asked)
@@ -86,7 +86,10 @@ def complete(asked: "Asked", options: argparse.Namespace) -> "Standing":
     if not standing.cells.open() or options.judge:
         return standing
     declare(folder, asked.claim.decisive(asked.size))
-    _train(asked, options.config_dir)
+    try:
+        _train(asked, options.config_dir)
+    finally:
+        withdraw(folder)
     return stand_by(asked, folder, arms)
 
 
