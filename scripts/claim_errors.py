@@ -44,6 +44,7 @@ def cases() -> list[Case]:
     yes, no, paper = "replicated", "not replicated", "only under the paper's protocol"
     worse = "`as good` claimed of an arm that is worse by the margin"
     true = "`better` claimed of an arm that is better by the margin"
+    all_true = "`better` claimed of 3 arms that are all better by the margin"
     return [
         Case(yes, "published", f"`better` claimed, {two}, 5 seeds", better),
         Case(yes, "fair", f"`better` claimed, {two}, 5 seeds", better),
@@ -54,6 +55,7 @@ def cases() -> list[Case]:
         Case(no, "fair", f"`as good` claimed, {two}, 5 seeds", as_good),
         Case(no, "fair", f"{worse}, 5 seeds", as_good, MARGIN),
         Case(no, "fair", f"{true}, 5 seeds", better, -MARGIN),
+        Case(no, "fair", f"{all_true}, 5 seeds", claim_of("better", 4, 5, 3), -MARGIN),
         Case(paper, "together", f"`better` claimed, {two}, 5 seeds", better),
     ]
 
