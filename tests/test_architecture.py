@@ -138,14 +138,15 @@ OURS = {
     },
     # runs of one net that are trained as one: above the training of a single run
     "together": {
+        "conditions",
         "config",
         "data",
         "failures",
-        "links",
-        "metrics",
+        "pretrained",  # normalises as a net's weights want it
         "process",
         "randomness",
         "runs",
+        "shift",  # refuses what does not fit the images
         "training",
         "types",
     },

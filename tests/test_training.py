@@ -107,11 +107,8 @@ def test_parts_of_a_batch_add_up_to_its_gradient(config):
             batch_size=len(images),
             accumulate=parts,
         )
-        values = []
-        for some_images, some_target, mean_weights, _ in whole._parts(images, target):
-            values.append(whole.loss(whole(some_images), some_target))
-            values[-1].backward(mean_weights)
-        losses.append(torch.cat(values).detach())
+        whole.compute_gradient(images, target)
+        losses += whole.train_losses
         gradients.append([weight.grad for weight in each.parameters()])
 
     torch.testing.assert_close(losses[0], losses[1])

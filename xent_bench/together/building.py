@@ -1,4 +1,4 @@
-"""What the runs of a group train on: read once, and split once for each seed."""
+"""The images that the runs of a group train on: read once, and split once for each seed."""
 
 from collections.abc import Callable, Sequence
 from copy import copy

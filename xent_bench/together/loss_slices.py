@@ -28,7 +28,7 @@ class LossSlices:
         alike: dict[Any, list[int]] = {}
         for place, learner in enumerate(learners):
             alike.setdefault(_key(learner.classifier.loss, place), []).append(place)
-        self.slices = [torch.tensor(places) for places in alike.values()]
+        self.slices = list(alike.values())
 
     def gradients(
         self, outputs: Float[Tensor, "runs n c"], batches: Sequence[SeedBatch], failed: Failed
@@ -40,16 +40,22 @@ class LossSlices:
         result = torch.zeros_like(outputs)
         for places in self.slices:
             try:
-                result[places] = self._of_slice(outputs, places.tolist(), batches)
+                self._add_slice(result, outputs, places, batches)
             except (Exception, SystemExit) as error:
-                self._one_by_one(result, outputs, places.tolist(), batches, failed, error)
+                self._one_by_one(result, outputs, places, batches, failed, error)
         return result
 
-    def _of_slice(
-        self, outputs: Tensor, places: Sequence[int], batches: Sequence[SeedBatch]
-    ) -> Tensor:
+    def _add_slice(
+        self,
+        result: Tensor,
+        outputs: Tensor,
+        places: Sequence[int],
+        batches: Sequence[SeedBatch],
+    ) -> None:
+        """Evaluate the loss of the runs at these places."""
         runs = [self.learners[place] for place in places]
-        logits = outputs[list(places)].flatten(0, 1).requires_grad_()
+        index = torch.tensor(places, device=outputs.device)
+        logits = outputs.index_select(0, index).flatten(0, 1).requires_grad_()
         seen = [batches[run.seed_place] for run in runs]
         pairs = zip(runs, seen, strict=True)
         target = torch.cat([batch.targets[run.kind_place] for run, batch in pairs])
@@ -66,7 +72,7 @@ class LossSlices:
             classifier.train_losses.append(
                 classifier.block.put(len(classifier.train_losses), losses)
             )
-        return gradient.view(len(runs), n, -1)
+        result.index_copy_(0, index, gradient.view(len(runs), n, -1))
 
     def _one_by_one(
         self,
@@ -83,7 +89,7 @@ class LossSlices:
             return
         for place in places:
             try:
-                result[place] = self._of_slice(outputs, [place], batches)[0]
+                self._add_slice(result, outputs, [place], batches)
             except (Exception, SystemExit) as its_error:
                 failed(self.learners[place], its_error, "loss")
 

@@ -135,7 +135,7 @@ def _joined(learners: Sequence[Learner]) -> tuple[list[_Joined], list[Learner]]:
 
 
 def _settings(group: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What decides a step, but for the learning rate of this moment, which the schedule sets."""
+    """The settings of a step, but for the learning rate of this moment, which a schedule sets."""
     return tuple(
         (name, repr(value)) for name, value in sorted(group.items()) if name not in ("params", "lr")
     )

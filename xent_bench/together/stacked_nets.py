@@ -9,9 +9,19 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from xent_bench.randomness import set_generator_states
-from xent_bench.together.stacked_linear import StackedLinear
+from xent_bench.together.stacked_linear import (
+    StackedLinear,
+    batched_product,
+    rounds_otherwise,
+    shared_product,
+)
 from xent_bench.types import Pixels
 
+# layers on vectors that are functions of each number alone, and those that are treated here
+CHAINED = (
+    *(nn.Flatten, nn.Linear, nn.Dropout, nn.Identity),
+    *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Tanh, nn.Sigmoid, nn.Softplus),
+)
 SHARING = 4  # nets that see the same images, from which a block of their own is faster
 
 
@@ -33,6 +43,8 @@ class StackedNets:
             name: torch.stack([net.get_buffer(name) for net in nets])
             for name, _ in nets[0].named_buffers()
         }
+        self.parameters = {name: [net.get_parameter(name) for net in nets] for name in self.weights}
+        self.layers = _layers(nets[0])
         skeleton = deepcopy(nets[0])
         self.skeleton = _with_stacked_layers(skeleton, first_linear(skeleton, pixels))
         self.dropouts = {
@@ -57,19 +69,67 @@ class StackedNets:
         Blocks of several nets are computed one after the other, each with one product for all that
         see the same images. Small blocks are one, in which each net has a copy of its images.
         """
-        if len(self.nets) >= SHARING * len(self.counts):
+        if self.layers is not None:
+            return self._through_layers(self.layers, images, masks)
+        if self._share_images:
             weights = _split(self.weights, self.counts)
             buffers = _split(self.buffers, self.counts)
             blocks = zip(weights, buffers, images, masks, strict=True)
             return torch.cat([self._call(*block, axis=None) for block in blocks])
+        own_masks = {name: self._of_nets([mask[name] for mask in masks]) for name in masks[0]}
+        return self._call(self.weights, self.buffers, self._of_nets(images), own_masks, axis=0)
+
+    @property
+    def _share_images(self) -> bool:
+        return len(self.nets) >= SHARING * len(self.counts)
+
+    def _of_nets(self, of_blocks: Sequence[Tensor]) -> Tensor:
+        """The tensor of each block, once for each net."""
         of_net = torch.arange(len(self.counts)).repeat_interleave(torch.tensor(self.counts))
-        device = images[0].device
-        copies = torch.stack(list(images))[of_net.to(device)]
-        own_masks = {
-            name: torch.stack([mask[name] for mask in masks])[of_net.to(device)]
-            for name in masks[0]
-        }
-        return self._call(self.weights, self.buffers, copies, own_masks, axis=0)
+        return torch.stack(list(of_blocks))[of_net.to(of_blocks[0].device)]
+
+    def _through_layers(
+        self,
+        layers: Sequence[tuple[str, nn.Module]],
+        images: Sequence[Pixels],
+        masks: Sequence[Mapping[str, Tensor]],
+    ) -> Tensor:
+        """Outputs of nets that are a chain of layers on vectors, without vmap, which takes time."""
+        outputs: Tensor | None = None
+        for name, layer in layers:
+            if isinstance(layer, nn.Linear):
+                weight, bias = self._of_layer(name, layer)
+                if outputs is None:
+                    outputs = self._first_layer([one.flatten(1) for one in images], weight, bias)
+                else:
+                    outputs = batched_product(outputs, weight, bias)
+            elif outputs is None:
+                continue  # the images are vectors already
+            elif isinstance(layer, nn.Dropout):
+                if layer.p:
+                    outputs = outputs * self._of_nets([mask[name] for mask in masks])
+            else:
+                outputs = layer(outputs)
+        assert outputs is not None
+        return outputs
+
+    def _of_layer(self, name: str, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+        weight = self.weights[f"{name}.weight"]
+        if layer.bias is None:
+            return weight, weight.new_zeros(weight.shape[:2])
+        return weight, self.weights[f"{name}.bias"]
+
+    def _first_layer(self, images: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
+        if not self._share_images:
+            wide = rounds_otherwise(*weight.shape[1:])
+            return batched_product(self._of_nets(images), weight, bias, wide=wide)
+        parts = zip(
+            images,
+            torch.split(weight, self.counts),
+            torch.split(bias, self.counts),
+            strict=True,
+        )
+        return torch.cat([shared_product(*part) for part in parts])
 
     def _call(
         self,
@@ -104,11 +164,10 @@ class StackedNets:
 
     def gradients(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Each net's own parameters with their gradients; forgets the stacked ones."""
-        pairs = []
+        pairs: list[tuple[nn.Parameter, Tensor]] = []
         for name, stacked in self.weights.items():
             assert stacked.grad is not None
-            for net, gradient in zip(self.nets, stacked.grad.unbind(), strict=True):
-                pairs.append((net.get_parameter(name), gradient))
+            pairs += zip(self.parameters[name], stacked.grad.unbind(), strict=True)
             stacked.grad = None
         return pairs
 
@@ -182,6 +241,21 @@ def first_linear(net: nn.Module, pixels: int) -> nn.Linear | None:
     linear = (module for module in net.modules() if isinstance(module, nn.Linear))
     first = next(linear, None)
     return first if first is not None and first.in_features == pixels else None
+
+
+def _layers(net: nn.Module) -> list[tuple[str, nn.Module]] | None:
+    """The layers of a net that is a chain of linear ones, with nothing but functions between.
+
+    None for another net.
+    """
+    if type(net) is not nn.Sequential:
+        return None
+    layers = [*net.named_children()]
+    kinds = [type(layer) for _, layer in layers]
+    if nn.Linear not in kinds or any(kind not in CHAINED for kind in kinds):
+        return None
+    before = kinds[: kinds.index(nn.Linear)]
+    return layers if set(before) <= {nn.Flatten, nn.Identity} else None
 
 
 def _with_stacked_layers(net: nn.Module, first: nn.Linear | None) -> nn.Module:

@@ -1,34 +1,16 @@
 """The training of a group of runs in one process; each ends as its own run."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
-
-from omegaconf import DictConfig
+from collections.abc import Sequence
 
 from xent_bench.config.configure import check_top_level
 from xent_bench.config.identity import run_folder
 from xent_bench.config.schema import Compile, pause_after
 from xent_bench.process.signals import Notice
 from xent_bench.runs.lacking import has_ended
+from xent_bench.together.members import Ended, Member, NotTogether
 from xent_bench.training.run import SAVING, completed, run
 
-STEPS_IN_NAME = slice(4, 14)  # of a checkpoint's file: step0000000120-3f2a9c0e71d5b846.ckpt
-
-
-class Member(NamedTuple):
-    """A run of a group: its config, and the command that a person types to train it."""
-
-    config: DictConfig
-    command: str
-
-
-class NotTogether(Exception):
-    """The refusal of a group whose members cannot or should not train as one; says why."""
-
-
-Ended = Callable[[int, BaseException | None], None]
+__all__ = ["Ended", "Member", "NotTogether", "train_group"]
 
 
 def train_group(members: Sequence[Member], ended: Ended) -> None:
@@ -51,7 +33,7 @@ def train_group(members: Sequence[Member], ended: Ended) -> None:
             ended(number, error)
     if waiting:
         _refuse_what_trains_alone(list(waiting.values()))
-        from xent_bench.together.training import GroupTraining  # seconds of imports
+        from xent_bench.together.group_training import GroupTraining  # seconds of imports
 
         with Notice(SAVING) as notice:
             alone = GroupTraining(waiting, ended, notice).train()
@@ -75,14 +57,3 @@ def _refuse_what_trains_alone(members: Sequence[Member]) -> None:
         raise NotTogether("several processes train each run")
     if machine.compile is not Compile.none:
         raise NotTogether("machine.compile makes a program of each net")
-
-
-def most_frequent(steps: Sequence[int]) -> int:
-    """The number of steps that most runs have taken; of equally frequent ones the larger."""
-    counts = Counter(steps)
-    return max(counts, key=lambda number: (counts[number], number))
-
-
-def steps_of(checkpoint: Path | None) -> int:
-    """The number of steps in a checkpoint's name; 0 without one."""
-    return 0 if checkpoint is None else int(checkpoint.name[STEPS_IN_NAME])

@@ -5,7 +5,7 @@ Lightning does around a call costs as much as a step of a small net.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -20,18 +20,18 @@ from torch.optim import Optimizer
 from xent_bench.data.batches import Batches, ShuffledBatches
 from xent_bench.data.groups import Groups
 from xent_bench.links import BoundLink
-from xent_bench.process.gather import gathered, gathered_columns
+from xent_bench.process.gather import gathered
 from xent_bench.randomness import derived_seed
 from xent_bench.runs.curves import SECONDS
 from xent_bench.training.averaging import averaged_copy, averaging, copy_counters
 from xent_bench.training.best_epoch import BestEpoch
 from xent_bench.training.noise_curves import NoiseCurves
-from xent_bench.training.user_code import add_notes, blaming, exhausted, refuse_lost_steps
+from xent_bench.training.parts_of_batch import nothing, parts_of_batch
+from xent_bench.training.user_code import blame_part, blaming, exhausted, refuse_lost_steps
 from xent_bench.training.validation import (
     Seen,
-    refuse_infinite_losses,
+    finite_losses,
     refuse_infinite_outputs,
-    refuse_overflow,
     val_scores,
 )
 from xent_bench.training.within_epoch import LossBlock, WithinEpoch, keep, kept
@@ -91,7 +91,7 @@ class Classifier(LightningModule):
         self.block = LossBlock(groups.steps)
         self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
         self.resumed: WithinEpoch | None = None
-        self.announce: Callable[[Tensor], None] = _alone
+        self.announce: Callable[[Tensor], None] = nothing
         self.train()
 
     def configure_optimizers(self) -> Optimizer:
@@ -146,30 +146,27 @@ class Classifier(LightningModule):
     def compute_gradient(self, images: Pixels, target: Tensor, *importance: Tensor) -> None:
         """Compute the gradient of a minibatch, and keep its losses."""
         values = []
-        for part in self._parts(images, target, *importance):
-            some_images, some_target, mean_weights, announce = part
+        mean_weights = importance[0] * self.mean_weights if importance else self.mean_weights
+        whole = (images, target, mean_weights)
+        for part in parts_of_batch(whole, self.accumulate, self.announce):
+            some_images, some_target, some_weights, announce = part
             outputs = self._outputs(self.trained, some_images)
             value = self.loss(outputs, some_target)
             announce(value)
-            value.backward(mean_weights)  # type: ignore[no-untyped-call]  # torch's
+            value.backward(some_weights)  # type: ignore[no-untyped-call]  # torch's
             values.append(value.detach())
         value = values[0] if len(values) == 1 else torch.cat(values)
         self.train_losses.append(self.block.put(len(self.train_losses), value))
 
     def blame(self, error: BaseException, part: str, step: int) -> None:
-        """Note in an error of a step, counted from 0 in its epoch, which part was used.
-
-        Raises an error with its own line in place of one that needs it.
-        """
-        if isinstance(error, StopIteration):
-            raise exhausted(part, error, self._when(step)) from error
-        add_notes(error, part, self._when(step))
-        refuse_overflow(error, self._when(step))
+        """Note in an error which part was used in a step, counted from 0 in its epoch."""
+        blame_part(error, part, self._when(step))
 
     def check_losses(self) -> None:
         """Raise Diverged if a loss of the last steps is not finite; looks at them now and then."""
         if len(self.train_losses) - self.checked >= CHECK_STEPS:  # looking waits for the GPU
-            self._finite_losses()
+            self.checked = len(self.train_losses)
+            finite_losses(self.train_losses, self.current_epoch)
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set the mode of the net, but for what is at rest and for averaged weights."""
@@ -183,22 +180,8 @@ class Classifier(LightningModule):
     def _averaging(self) -> Callable[[int], None]:
         """The update of the averaged weights after a step; it does nothing where there are none."""
         if self.averaged is None or self.ema is None:
-            return _alone
+            return nothing
         return averaging(self.averaged, self.net, self.ema)
-
-    def _parts(
-        self, images: Pixels, target: Tensor, weights: Tensor | None = None
-    ) -> Iterable[tuple[Any, ...]]:
-        """Images, target, weights of the mean's gradient and `announce` for each part of a batch.
-
-        The processes that train together average their gradients once, in the last part.
-        """
-        mean_weights = self.mean_weights if weights is None else weights * self.mean_weights
-        if self.accumulate == 1:
-            return ((images, target, mean_weights, self.announce),)
-        parts = (whole.chunk(self.accumulate) for whole in (images, target, mean_weights))
-        announcements = (*[_alone] * (self.accumulate - 1), self.announce)
-        return zip(*parts, announcements, strict=True)
 
     def validation_step(self, batch: tuple[Pixels, Tensor, Index]) -> None:
         """Keep the outputs: a metric is a function of the whole split."""
@@ -304,22 +287,11 @@ class Classifier(LightningModule):
 
     def _mean_train_loss(self) -> float:
         refuse_lost_steps(len(self.train_losses), self.groups.steps, self.current_epoch)
-        mean = self._finite_losses().double().mean().item()
+        mean = finite_losses(self.train_losses, self.current_epoch).double().mean().item()
         self.train_losses.clear()
         return mean
-
-    def _finite_losses(self) -> Tensor:
-        """The mean loss of each step of the epoch. Diverged if one of them is not finite."""
-        losses = gathered_columns(torch.stack(self.train_losses)).mean(dim=1).cpu()
-        self.checked = len(losses)
-        refuse_infinite_losses(losses, self.current_epoch)
-        return losses
 
 
 def _set_rate(optimizer: Optimizer, factor: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
-
-
-def _alone(_: Tensor | int) -> None:
-    """Do nothing: no other process waits for the gradients, or no weights are averaged."""

@@ -23,12 +23,12 @@ from xent_bench.process.gather import gathered
 from xent_bench.process.signals import Notice, Preempted
 from xent_bench.runs.begun import Unfinished, keep_reason, pause
 from xent_bench.runs.predictions import Predicted, predicted
+from xent_bench.training.advice import ADVICE
 from xent_bench.training.build import Built, build
 from xent_bench.training.finish import finish
 from xent_bench.training.records import recorded
 from xent_bench.training.saving import Checkpointing
 from xent_bench.training.user_code import is_of_user, naming_user_code
-from xent_bench.training.validation import ADVICE
 from xent_bench.types import Index
 
 

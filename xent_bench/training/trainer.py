@@ -36,6 +36,7 @@ def build_trainer(
     use_tf32(config.precision is Precision.tf32)
     # deterministic mode also fills new memory with NaN, to expose reads of it; nobody reads it
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    _ask_for_gpus_once()
     try:
         return Trainer(
             accelerator=config.machine.accelerator.value,
@@ -57,6 +58,16 @@ def build_trainer(
         )
     except (RuntimeError, MisconfigurationException) as error:
         raise _no_device(config, error) from error
+
+
+def _ask_for_gpus_once() -> None:
+    """Spare each step of an optimizer a search for the driver's library, where there is no GPU.
+
+    Lightning lets PyTorch ask NVIDIA's library for GPUs, which leaves CUDA untouched before
+    processes are forked. PyTorch asks in every step, and remembers no answer where there is none.
+    """
+    if not torch.cuda.is_available():
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 def use_threads(config: DictConfig, flops: float) -> None:

@@ -19,6 +19,7 @@ from xent_bench.config.explain import CONFIG_ERRORS
 from xent_bench.failures import DataError, Diverged, Unavailable, named
 from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import has_begun
+from xent_bench.training.advice import ADVICE
 
 # errors of a disk or of the system, which may be gone at the next try
 PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE}
@@ -107,6 +108,18 @@ def add_notes(error: BaseException, part: str, when: str) -> None:
     """Note in an error which part of the config was used as it was raised, and when."""
     error.add_note(when)
     error.add_note(f"{USED}{part}")
+
+
+def blame_part(error: BaseException, part: str, when: str) -> None:
+    """Note in an error which part of the config was used as it was raised, and when.
+
+    An error with its own line is raised in place of one that needs it.
+    """
+    if isinstance(error, StopIteration):
+        raise exhausted(part, error, when) from error
+    add_notes(error, part, when)
+    if isinstance(error, RuntimeError) and "without overflow" in str(error):
+        raise Diverged(f"the optimizer's step became infinite {when}: {ADVICE}") from error
 
 
 def refuse_lost_steps(taken: int, steps: int, epoch: int) -> None:

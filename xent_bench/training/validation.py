@@ -1,17 +1,18 @@
 """Scores of val after an epoch, from all its outputs; and the refusal of numbers that are none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from xent_bench.failures import Diverged
 from xent_bench.links import BoundLink
 from xent_bench.metrics.score import score
+from xent_bench.process.gather import gathered_columns
 from xent_bench.runs.predictions import predicted
+from xent_bench.training.advice import ADVICE
 from xent_bench.types import Index, Logits, PerExample
-
-ADVICE = "a smaller optimizer.lr may help"
 
 
 class Seen(NamedTuple):
@@ -39,20 +40,19 @@ def val_scores(
     return {"val/loss": val_loss} | {f"val/{key}": value for key, value in scores.items()}
 
 
-def refuse_infinite_losses(losses: Tensor, epoch: int) -> None:
-    """Raise Diverged at the first step of an epoch, counted from 0, whose loss is not finite."""
-    bad = (~losses.isfinite()).nonzero()
+def finite_losses(losses: Sequence[PerExample], epoch: int) -> PerExample:
+    """The mean loss of each step of an epoch, of which these are the losses so far.
+
+    Diverged if one of them is not finite.
+    """
+    means = gathered_columns(torch.stack(list(losses))).mean(dim=1).cpu()
+    bad = (~means.isfinite()).nonzero()
     if len(bad):
         step = int(bad[0])
         raise Diverged(
-            f"the loss became {losses[step].item()} in epoch {epoch + 1}, step {step + 1}: {ADVICE}"
+            f"the loss became {means[step].item()} in epoch {epoch + 1}, step {step + 1}: {ADVICE}"
         )
-
-
-def refuse_overflow(error: BaseException, when: str) -> None:
-    """Raise Diverged if the error is that of a step too large for a weight; return if not."""
-    if isinstance(error, RuntimeError) and "without overflow" in str(error):
-        raise Diverged(f"the optimizer's step became infinite {when}: {ADVICE}") from error
+    return means
 
 
 def refuse_infinite_outputs(outputs: Logits, split: str, epoch: int) -> None:

@@ -1,6 +1,7 @@
-"""The training of a group, from the folders of its runs to their results."""
+"""One training of several runs, from their folders to their results."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -8,37 +9,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytorch_lightning import Trainer
-from torch import Tensor
 
-from xent_bench.config.identity import run_folder
-from xent_bench.config.parts import resolve, settled
 from xent_bench.config.schema import GROUPS, pause_after
 from xent_bench.data.batches import WHOLE
 from xent_bench.data.groups import Groups
-from xent_bench.data.image_set import ImageSet
-from xent_bench.data.vectors import Vectors
-from xent_bench.failures import raise_fault
-from xent_bench.pretrained.images import as_weights_want
 from xent_bench.process import garbage
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import keep_reason, pause
-from xent_bench.together.building import SeedData, data_of_seeds
+from xent_bench.together.building import SeedData
 from xent_bench.together.group import AllEnded, Group
 from xent_bench.together.learner import Learner
+from xent_bench.together.members import Ended, Member
 from xent_bench.together.saving import GroupCheckpointing, GroupCheckpointIO, GroupProgress
 from xent_bench.together.seed_batches import EvaluationBatches, SeedBatches
-from xent_bench.together.train_group import Ended, Member, NotTogether, most_frequent, steps_of
 from xent_bench.training.build import Built, build_classifier
 from xent_bench.training.finish import finish
 from xent_bench.training.fit import stops_by_name
 from xent_bench.training.origin import code_of_parts
 from xent_bench.training.records import Record, recorded
-from xent_bench.training.run import Prepared, completed, keeping_the_reason, prepared
+from xent_bench.training.run import Prepared, keeping_the_reason, prepared
 from xent_bench.training.saving import Checkpointing
-from xent_bench.training.trainer import WORTH_THREADS, build_trainer, use_threads
+from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.user_code import naming_user_code
 
-MOST_BYTES = 2**32  # of the images of all seeds, each of which has splits of its own
+STEPS_IN_NAME = slice(4, 14)  # of a checkpoint's file: step0000000120-3f2a9c0e71d5b846.ckpt
 
 
 class Begun(NamedTuple):
@@ -49,86 +43,39 @@ class Begun(NamedTuple):
     contexts: ExitStack
 
 
-class GroupTraining:
-    """Trains members that are not done, as one training or as several after each other."""
-
-    def __init__(self, members: Mapping[int, Member], ended: Ended, notice: Notice) -> None:
-        """`ended` is told how each member ended, by its number."""
-        self.members, self.ended, self.notice = members, ended, notice
-        self.alone: list[int] = []
-
-    def train(self) -> list[int]:
-        """Train the members; returns the numbers of those that are to be trained alone.
-
-        NotTogether before anything is written where that is true of all.
-        """
-        try:
-            plan = self._plan()
-        except NotTogether:
-            raise
-        except Exception as error:  # each run has its own words for it, and its own way out
-            raise_fault(error)
-            return list(self.members)
-        for seeds in _parts_of(plan):
-            self.notice.heed()
-            numbers = [n for n in self.members if self.members[n].config.seed in seeds]
-            _Training(self, {number: self.members[number] for number in numbers}, seeds).train()
-        return self.alone
-
-    def _plan(self) -> dict[int, SeedData]:
-        """Load the images, and look whether a step is so short that a group pays."""
-        configs = []
-        parts = None
-        for member in self.members.values():
-            resolved = resolve(member.config)
-            config, own_parts = as_weights_want(settled(member.config, resolved), resolved)
-            configs.append(config)
-            parts = parts or own_parts
-        assert parts is not None
-        device = build_trainer(configs[0]).strategy.root_device
-        seeds = data_of_seeds(configs, parts, device)
-        seed = seeds[configs[0].seed]
-        if not isinstance(seed.data.images, Tensor | Vectors):
-            raise NotTogether("images are decoded while a net is trained on them")
-        loaders = seed.loaders(parts.target)
-        _, flops, _ = build_classifier(configs[0], parts, seed.data, seed.splits, loaders)
-        if device.type == "cpu" and 3 * flops * configs[0].batch_size > WORTH_THREADS:
-            raise NotTogether("a step of this net is long beside what runs could share")
-        return seeds
-
-    def end(self, number: int, contexts: ExitStack, error: BaseException | None) -> None:
-        """End a member's contexts with its error, if it has one, and tell of it."""
-        final = _closed(contexts, error)
-        if final is None:
-            member = self.members[number]
-            try:
-                completed(member.config, _folder(member), was_trained=True)
-            except Exception as late:
-                final = late
-        self.ended(number, final)
-
-
-class _Training:
+class OneTraining:
     """One training of members whose seeds have images of the same numbers."""
 
     def __init__(
-        self, whole: GroupTraining, members: Mapping[int, Member], seeds: Mapping[int, SeedData]
+        self,
+        members: Mapping[int, Member],
+        seeds: Mapping[int, SeedData],
+        ended: Ended,
+        notice: Notice,
     ) -> None:
-        self.whole, self.members, self.seeds = whole, members, seeds
+        """`ended` is told how each member ended, when its folder is free again."""
+        self.members, self.seeds, self.ended, self.notice = members, seeds, ended, notice
+        self.alone: list[int] = []
         self.start = time.monotonic()
 
-    def train(self) -> None:
-        """Hold the folders, train, and finish each run."""
+    def train(self) -> list[int]:
+        """Hold the folders, train, and finish each run.
+
+        Returns the numbers of members that had come less or further than most, and wait.
+        """
         begun = self._in_step([one for number in self.members for one in self._begun(number)])
-        if not begun:
-            return
+        if begun:
+            self._train(begun)
+        return self.alone
+
+    def _train(self, begun: Sequence[Begun]) -> None:
         config = begun[0].run.config
         folders = [one.run.folder for one in begun]
         checkpoints = GroupCheckpointIO()
         name = f"{len(begun)} runs" if len(begun) > 1 else begun[0].run.begun.name
         trainer = build_trainer(
             config,
-            GroupCheckpointing(folders[0], config.machine, self.whole.notice),
+            GroupCheckpointing(folders[0], config.machine, self.notice),
             GroupProgress(name, folders, config.epochs),
             checkpoints=checkpoints,
         )
@@ -170,7 +117,7 @@ class _Training:
     def _finish_all(self, group: Group) -> None:
         """Finish the runs that have trained to the end; a signal ends the process between two."""
         for learner in list(group.learners):
-            self.whole.notice.heed()
+            self.notice.heed()
             group.learners.remove(learner)
             self._let_go(learner, None)
 
@@ -186,22 +133,22 @@ class _Training:
                 yield Begun(number, run, contexts)
                 return
         except Exception as error:
-            self.whole.end(number, contexts, error)
+            self._end(number, contexts, error)
         else:
-            self.whole.end(number, contexts, None)
+            self._end(number, contexts, None)
 
     def _in_step(self, begun: Sequence[Begun]) -> list[Begun]:
         """Keep the members whose checkpoints have the same number of steps."""
         if not begun:
             return []
-        usual = most_frequent([steps_of(one.run.checkpoint) for one in begun])
+        usual = _most_frequent([_steps_of(one.run.checkpoint) for one in begun])
         in_step = []
         for one in begun:
-            if steps_of(one.run.checkpoint) == usual:
+            if _steps_of(one.run.checkpoint) == usual:
                 in_step.append(one)
             else:
                 one.contexts.close()
-                self.whole.alone.append(one.number)
+                self.alone.append(one.number)
         return in_step
 
     def _learners(self, begun: Sequence[Begun], trainer: Trainer) -> list[Learner]:
@@ -227,7 +174,7 @@ class _Training:
                         one.run.folder,
                         begun_run,
                         one.run.checkpoint,
-                        self.whole.notice,
+                        self.notice,
                         self.start,
                     )
                 )
@@ -236,7 +183,7 @@ class _Training:
                 one.contexts.enter_context(naming())  # the record keeps an error by its name
                 learners.append(self._learner(one, built, record, trainer))
             except Exception as error:
-                self.whole.end(one.number, one.contexts, error)
+                self._end(one.number, one.contexts, error)
         trainer.loggers = []
         return learners
 
@@ -248,7 +195,7 @@ class _Training:
         classifier, flops, line = build_classifier(
             run.config, run.parts, seed.data, seed.splits, loaders
         )
-        checkpointing = Checkpointing(run.folder, run.config.machine, self.whole.notice)
+        checkpointing = Checkpointing(run.folder, run.config.machine, self.notice)
         return Built(
             trainer, classifier, loaders, seed.data, seed.splits, WHOLE, checkpointing, code, line
         ), flops
@@ -271,6 +218,10 @@ class _Training:
             schedule=repr(schedule) if is_ours else None,
         )
 
+    def _end(self, number: int, contexts: ExitStack, error: BaseException | None) -> None:
+        """End a member's contexts with its error, if it has one, and tell of it."""
+        self.ended(number, _closed(contexts, error))
+
     def _let_go(self, learner: Learner, error: BaseException | None) -> None:
         """Evaluate a run that has ended, or note that it pauses; a failed one has an error."""
         if error is None:
@@ -282,7 +233,7 @@ class _Training:
 
     def _stop(self, learner: Learner, error: BaseException | None) -> None:
         if error is None or isinstance(error, Exception):
-            self.whole.end(learner.number, learner.contexts, error)
+            self._end(learner.number, learner.contexts, error)
         else:
             _closed(learner.contexts, error)
 
@@ -309,30 +260,16 @@ def _closed(contexts: ExitStack, error: BaseException | None) -> BaseException |
     return error
 
 
-def _parts_of(seeds: Mapping[int, SeedData]) -> Iterator[dict[int, SeedData]]:
-    """Seeds that can be trained at a time: as many images in each split, and room for them."""
-    alike: dict[tuple[int, int], dict[int, SeedData]] = {}
-    for seed, data in seeds.items():
-        alike.setdefault((len(data.splits.train), len(data.splits.val)), {})[seed] = data
-    for same in alike.values():
-        at_once = max(1, MOST_BYTES // max(1, _bytes(next(iter(same.values())).data)))
-        numbers = list(same)
-        for first in range(0, len(numbers), at_once):
-            yield {number: same[number] for number in numbers[first : first + at_once]}
+def _most_frequent(steps: Sequence[int]) -> int:
+    """The number of steps that most runs have taken; of equally frequent ones the larger."""
+    counts = Counter(steps)
+    return max(counts, key=lambda number: (counts[number], number))
 
 
-def _bytes(data: ImageSet) -> int:
-    """Bytes of a data set's images in memory, mirrored ones included."""
-    images = data.images
-    if isinstance(images, Vectors):
-        return sum(part.nbytes for part in images.parts)
-    assert isinstance(images, Tensor)
-    return images.nbytes * (1 + data.augmentation.flip)
+def _steps_of(checkpoint: Path | None) -> int:
+    """The number of steps in a checkpoint's name; 0 without one."""
+    return 0 if checkpoint is None else int(checkpoint.name[STEPS_IN_NAME])
 
 
 def _together(runs: int) -> str:
     return f"{runs} runs" if runs > 1 else "as one of a group"
-
-
-def _folder(member: Member) -> Path:
-    return run_folder(member.config)

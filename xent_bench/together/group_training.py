@@ -1,0 +1,101 @@
+"""The training of a group: what its runs share is read, then they are trained."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+
+from xent_bench.config.identity import run_folder
+from xent_bench.config.parts import resolve, settled
+from xent_bench.data.image_set import ImageSet
+from xent_bench.data.vectors import Vectors
+from xent_bench.failures import raise_fault
+from xent_bench.pretrained.images import as_weights_want
+from xent_bench.process.signals import Notice
+from xent_bench.together.building import SeedData, data_of_seeds
+from xent_bench.together.members import Ended, Member, NotTogether
+from xent_bench.together.one_training import OneTraining
+from xent_bench.training.build import build_classifier
+from xent_bench.training.run import completed
+from xent_bench.training.trainer import WORTH_THREADS, build_trainer
+
+MOST_BYTES = 2**32  # of the images of all seeds, each of which has splits of its own
+
+
+class GroupTraining:
+    """Trains members that are not done, as one training or as several after each other."""
+
+    def __init__(self, members: Mapping[int, Member], ended: Ended, notice: Notice) -> None:
+        """`ended` is told how each member ended, by its number."""
+        self.members, self.ended, self.notice = members, ended, notice
+        self.alone: list[int] = []
+
+    def train(self) -> list[int]:
+        """Train the members; returns the numbers of those that are to be trained alone.
+
+        NotTogether before anything is written where that is true of all.
+        """
+        try:
+            plan = self._plan()
+        except NotTogether:
+            raise
+        except Exception as error:  # each run has its own words for it, and its own way out
+            raise_fault(error)
+            return list(self.members)
+        for seeds in _parts_of(plan):
+            self.notice.heed()
+            numbers = [n for n in self.members if self.members[n].config.seed in seeds]
+            members = {number: self.members[number] for number in numbers}
+            self.alone += OneTraining(members, seeds, self._end, self.notice).train()
+        return self.alone
+
+    def _plan(self) -> dict[int, SeedData]:
+        """Load the images, and look whether a step is so short that a group pays."""
+        configs = []
+        parts = None
+        for member in self.members.values():
+            resolved = resolve(member.config)
+            config, own_parts = as_weights_want(settled(member.config, resolved), resolved)
+            configs.append(config)
+            parts = parts or own_parts
+        assert parts is not None
+        device = build_trainer(configs[0]).strategy.root_device
+        seeds = data_of_seeds(configs, parts, device)
+        seed = seeds[configs[0].seed]
+        if not isinstance(seed.data.images, Tensor | Vectors):
+            raise NotTogether("images are decoded while a net is trained on them")
+        loaders = seed.loaders(parts.target)
+        _, flops, _ = build_classifier(configs[0], parts, seed.data, seed.splits, loaders)
+        if device.type == "cpu" and 3 * flops * configs[0].batch_size > WORTH_THREADS:
+            raise NotTogether("a step of this net is long beside what runs could share")
+        return seeds
+
+    def _end(self, number: int, error: BaseException | None) -> None:
+        """Add what a run lacks that was trained without an error, and tell of its end."""
+        if error is None:
+            member = self.members[number]
+            try:
+                completed(member.config, run_folder(member.config), was_trained=True)
+            except Exception as late:
+                error = late
+        self.ended(number, error)
+
+
+def _parts_of(seeds: Mapping[int, SeedData]) -> Iterator[dict[int, SeedData]]:
+    """Seeds that can be trained at a time: as many images in each split, and room for them."""
+    alike: dict[tuple[int, int], dict[int, SeedData]] = {}
+    for seed, data in seeds.items():
+        alike.setdefault((len(data.splits.train), len(data.splits.val)), {})[seed] = data
+    for same in alike.values():
+        at_once = max(1, MOST_BYTES // max(1, _bytes(next(iter(same.values())).data)))
+        numbers = list(same)
+        for first in range(0, len(numbers), at_once):
+            yield {number: same[number] for number in numbers[first : first + at_once]}
+
+
+def _bytes(data: ImageSet) -> int:
+    """Bytes of a data set's images in memory, mirrored ones included."""
+    images = data.images
+    if isinstance(images, Vectors):
+        return sum(part.nbytes for part in images.parts)
+    assert isinstance(images, Tensor)
+    return images.nbytes * (1 + data.augmentation.flip)

@@ -1,0 +1,3 @@
+"""The advice for a training that diverged."""
+
+ADVICE = "a smaller optimizer.lr may help"
