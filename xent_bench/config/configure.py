@@ -32,6 +32,7 @@ from xent_bench.config.rules import Rules, hyper_parameters, rules_for
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.shift_asked import complaint_of_shift
 from xent_bench.config.signatures import parameter_names, read_parameters
+from xent_bench.config.together_key import complaint_of_together
 
 WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 EXAMPLES = {
@@ -75,7 +76,12 @@ def check_top_level(config: DictConfig) -> None:
     _check_batches(config)
     if complaint := complaint_of_metric(config.choose_by):
         raise ConfigError("choose_by", complaint)
-    for complaint_of in (complaint_of_design, complaint_of_shift, complaint_of_conditions):
+    for complaint_of in (
+        complaint_of_design,
+        complaint_of_shift,
+        complaint_of_conditions,
+        complaint_of_together,
+    ):
         if key_and_complaint := complaint_of(config):
             raise ConfigError(*key_and_complaint)
     _check_annotations(config)
