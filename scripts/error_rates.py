@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+import claim_errors
 import numpy as np
 from scipy.special import log_softmax
 
@@ -677,6 +678,7 @@ def claims(share: float = 1.0) -> list[Claim]:
         *tuned_claims(),
         *claims_on_ties_and_orders(),
         *advice_claims(),
+        *published_claims(),
         *calibration_claims(),
         *prediction_claims(),
         *model_claims(),
@@ -839,6 +841,20 @@ def advice_claims() -> list[Claim]:
         for tasks, where, repeats in ((1, "1 task", 1000), (4, "4 tasks", 300))
     ]
     return rows
+
+
+def published_claims() -> list[Claim]:
+    """Claims on published claims: verdicts of xent-claim where the truth is another."""
+    return [
+        Claim(
+            f"xent-claim: {case.said()}",
+            case.truth,
+            partial(claim_errors.judged, asked=case.asked, worse_by=case.worse_by),
+            partial(claim_errors.is_called, verdict=case.verdict, protocol=case.protocol),
+            1000,
+        )
+        for case in claim_errors.cases()
+    ]
 
 
 def calibration_claims() -> list[Claim]:

@@ -187,11 +187,14 @@ OURS = {
         "runs",
         "tables",  # how names are joined in a sentence
     },
+    # judges as a report does, and knows runs by what their words compose to
+    "claims": {"comparison", "config", "failures", "metrics", "runs", "tables"},
     "report": {
         "addresses",
         "advice",  # puts the decision card into words
         "arguments",
         "arrays",
+        "claims",  # puts verdicts on them into words
         "comparison",
         "config",  # the nearest name
         "exit_codes",
@@ -262,6 +265,7 @@ OURS = {
         "arguments",
         "printable",
         "certificates",
+        "claims",
         "comparison",
         "config",
         "designs",  # how far a sweep is
@@ -310,7 +314,7 @@ THEIRS = {
         "true_scores",
         "types",
     },
-    "hydra": {"commands", "config", "designs", "sweeps"},
+    "hydra": {"claims", "commands", "config", "designs", "sweeps"},
     "mlflow": {
         "export",  # a net in MLflow's own form
         "report",
@@ -336,7 +340,7 @@ THEIRS = {
     "optuna": {"designs"},
     "threadpoolctl": {"certificates"},
     "rich": {"commands", "sweeps", "tables", "training"},
-    "pydantic": {"certificates", "config", "trained_net"},
+    "pydantic": {"certificates", "claims", "config", "trained_net"},
 }
 
 # names of parts (a loss, a net, a set) that the harness must not know

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from xent_bench.commands import (
     advise,
+    claim,
     data,
     embed,
     export,
@@ -60,6 +61,7 @@ PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
     "xent-data": data._parser().parse_intermixed_args,
     "xent-embed": embed._parser().parse_intermixed_args,
     "xent-advise": advise._parser().parse_intermixed_args,
+    "xent-claim": claim._parser().parse_intermixed_args,
     "xent-predict": predict._parser().parse_intermixed_args,
     "xent-export": export._parser().parse_intermixed_args,
 }

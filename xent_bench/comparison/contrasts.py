@@ -158,7 +158,7 @@ def _family(field: Field, baseline: str, yardsticks: Sequence[Yardstick]) -> lis
     ties = holm([None if is_same else delta.p_tie for delta, is_same in tested])
     return [
         Contrast(
-            label, by, delta, p, tie, is_same, "same" if is_same else _verdict(delta, p, tie, by)
+            label, by, delta, p, tie, is_same, "same" if is_same else verdict_of(delta, p, tie, by)
         )
         for (label, by, _), (delta, is_same), p, tie in zip(members, tested, ps, ties, strict=True)
     ]
@@ -188,8 +188,8 @@ def all_same_weights(pairs: Pairs) -> bool:
     return bool(pairs) and all(same_weights(*pair) for pair in pairs)
 
 
-def _verdict(delta: Difference, p: float | None, p_tie: float | None, by: Yardstick) -> str:
-    """The verdict on a difference: tie, better, worse or inconclusive.
+def verdict_of(delta: Difference, p: float | None, p_tie: float | None, by: Yardstick) -> str:
+    """The verdict on a difference: tie, better, worse or inconclusive, by its corrected p values.
 
     A difference that is significant and also significantly smaller than the tie margin is a tie.
     """

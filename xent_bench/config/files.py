@@ -20,6 +20,7 @@ from xent_bench.config.choices import MAX_BYTES
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.schema import GROUPS, OWN
 
+CLAIMS = "claims"  # a folder beside those of the choices
 MAX_VALUES = 100_000  # that a file may stand for, with its aliases written out
 
 
@@ -28,7 +29,15 @@ class FileError(ConfigError):
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """A source of YAML files that is registered in the place of Hydra's, and under its name."""
+    """A source of YAML files that is registered in the place of Hydra's, and under its name.
+
+    It lists no claims: they are read by xent-claim, and are no choices of a run.
+    """
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """List the names of a folder's groups and files, except for that of the claims."""
+        names = super().list(config_path, results_filter)
+        return [name for name in names if config_path.strip("/") or name != CLAIMS]
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Load a file as Hydra does. FileError if it cannot be read, is no config, or is huge."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 from jinja2 import Environment, StrictUndefined
@@ -67,7 +67,20 @@ from xent_bench.report.worst_group_table import worst_group_table
 from xent_bench.runs.mixtures import separated
 from xent_bench.runs.result import Run
 from xent_bench.runs.whole_files import write_whole
-from xent_bench.tables import Best, joined, print_csv
+from xent_bench.tables import Best, Table, joined, print_csv
+
+
+class Preface(NamedTuple):
+    """A section above the comparisons of a page: a verdict, paragraphs, tables and notes."""
+
+    title: str  # of the page
+    heading: str
+    verdict: str
+    paragraphs: Sequence[str]
+    tables: Sequence[Table]
+    warnings: Sequence[str]
+    notes: Sequence[str]
+
 
 GREYS = (GREY, "#222222", "#787878")  # of charts, whatever the losses
 
@@ -99,11 +112,12 @@ def page(
     over_tasks: bool = False,
     evidences: Sequence[Evidence] | None = None,
     around: Surroundings | None = None,
+    preface: Preface | None = None,
 ) -> str:
     """Build the HTML of one or more comparisons, one after another, below the ranks over tasks.
 
     `evidences` is the data of the charts of each comparison; None: it is read from the runs.
-    `around` tells where runs are linked to; None: nowhere.
+    `around` tells where runs are linked to; None: nowhere. `preface` stands above all.
     """
     if evidences is None:
         evidences = [load_evidence(comparison, find_folder) for comparison in comparisons]
@@ -122,7 +136,8 @@ def page(
     ]
     experiments = joined(list(dict.fromkeys(one.experiment for one in comparisons)))
     return environment.from_string(_file("page.html")).render(
-        title=f"Report: {experiments}",
+        title=f"Report: {experiments}" if preface is None else preface.title,
+        preface=preface,
         comparisons=parts,
         across=[
             {"tables": across_tables(conditions), "sentence": across_sentence(conditions)}

@@ -49,7 +49,7 @@ def contrasts_table(comparison: Comparison, evidence: Evidence) -> Table:
                 f"{delta.improvement:.2f}",
             ]
         )
-    primary = by_key()[comparison.options.primary].name
+    primary = by_key(comparison.options.yardsticks)[comparison.options.primary].name
     notes = [
         "Differences are paired by seed, in points if a metric is a share, else in its own unit. "
         "± seeds: 95 % interval over seeds, Student's t. ± images: 95 % interval over test images, "
