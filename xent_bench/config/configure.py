@@ -57,16 +57,11 @@ class ConfigError(ValueError):
         return type(self), (self.key, self.complaint)
 
 
-def _without_hydra(config: DictConfig) -> DictConfig:
-    """The config without Hydra's own part; unchanged where it has none, as a copy takes long."""
-    if "hydra" not in config:
-        return config
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-
-
 def check_top_level(config: DictConfig) -> None:
     """Check types and ranges of everything but the groups' own keys; nothing heavy is imported."""
-    ours = _without_hydra(config)
+    ours = config
+    if "hydra" in config:  # a copy takes long
+        ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     names = [field.name for field in fields(Train)]
     missing = OmegaConf.missing_keys(ours) | {name for name in names if name not in ours}
     if missing:
