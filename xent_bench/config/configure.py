@@ -57,11 +57,15 @@ class ConfigError(ValueError):
         return type(self), (self.key, self.complaint)
 
 
+def _without_hydra(config: DictConfig) -> DictConfig:
+    """The config without Hydra's own part; unchanged where it has none, as a copy takes long."""
+    keys = [str(key) for key in config if key != "hydra"]
+    return OmegaConf.masked_copy(config, keys) if "hydra" in config else config
+
+
 def check_top_level(config: DictConfig) -> None:
     """Check types and ranges of everything but the groups' own keys; nothing heavy is imported."""
-    ours = config
-    if "hydra" in config:  # a copy takes long
-        ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    ours = _without_hydra(config)
     names = [field.name for field in fields(Train)]
     missing = OmegaConf.missing_keys(ours) | {name for name in names if name not in ours}
     if missing:
@@ -79,10 +83,8 @@ def check_top_level(config: DictConfig) -> None:
     if complaint := complaint_of_metric(config.choose_by):
         raise ConfigError("choose_by", complaint)
     for complaint_of in (
-        complaint_of_design,
-        complaint_of_shift,
-        complaint_of_conditions,
-        complaint_of_together,
+        *(complaint_of_design, complaint_of_shift),
+        *(complaint_of_conditions, complaint_of_together),
     ):
         if key_and_complaint := complaint_of(config):
             raise ConfigError(*key_and_complaint)
@@ -96,10 +98,8 @@ def _check_annotations(config: DictConfig) -> None:
         raise ConfigError(key, complaint)
     if complaint := complaint_of_tags(plain(config)["tags"]):
         raise ConfigError("tags", complaint)
-    if len(config.notes or "") > LONGEST_TEXT:
-        raise ConfigError(
-            "notes", f"expected at most {LONGEST_TEXT} characters, got {len(config.notes)}"
-        )
+    if (length := len(config.notes or "")) > LONGEST_TEXT:
+        raise ConfigError("notes", f"expected at most {LONGEST_TEXT} characters, got {length}")
 
 
 def _check_tracking(uri: str) -> None:
