@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class Tally:
         self.codes: list[int] = []  # exit codes of the failed runs
         self.kept = 0  # failed runs with a folder, which says why
         self.start = time.monotonic()
+        # what running runs have done, in runs: those of a group end together, after a long silence
+        self.underway: Callable[[], float] = float
 
     @property
     def total(self) -> int:
@@ -106,7 +108,7 @@ class Tally:
             self.trained += trained
             self.completed += not trained
             self.paused.discard(name)
-        left = self.time_left()
+        left = self.time_left(self.underway())
         ending = f", {duration(left)} left" if left else ""
         self.line(name, f"{line}{ending}")
 

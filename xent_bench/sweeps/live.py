@@ -86,14 +86,14 @@ def _line_a_minute() -> Show:
 def _summary(running: Sequence[ShownRun], waiting: int, tally: Tally) -> str:
     failed = f", {len(tally.codes)} failed" if tally.codes else ""
     queued = f", {waiting} waiting" if waiting else ""
-    seconds = tally.time_left(_underway(running))
+    seconds = tally.time_left(underway(running))
     left = f", {duration(seconds)} left" if seconds is not None else ""
     done = tally.ended - len(tally.codes)
     runs = sum(len(run.folders) for run in running)
     return f"{done}/{tally.total} done{failed}, {runs} running{queued}{left}"
 
 
-def _underway(running: Sequence[ShownRun]) -> float:
+def underway(running: Sequence[ShownRun]) -> float:
     """The part of the running runs that is done, in runs."""
     paces = [(len(run.folders), run.pace()) for run in running]
     return sum(runs * pace.epoch / pace.epochs for runs, pace in paces if pace is not None)

@@ -19,7 +19,7 @@ from xent_bench.sweeps.endings import Failure
 from xent_bench.sweeps.fork_server import fork
 from xent_bench.sweeps.groups import kind_of
 from xent_bench.sweeps.lines import Tally, say
-from xent_bench.sweeps.live import live_display
+from xent_bench.sweeps.live import ShownRun, live_display, underway
 from xent_bench.sweeps.plan import PlannedRun
 from xent_bench.sweeps.queued import Queued, next_tries
 from xent_bench.sweeps.worker import Worker
@@ -55,6 +55,7 @@ class Supervision:
         """Train the runs. A signal raises KeyboardInterrupt or Preempted once they are saved."""
         with self.notice as notice, live_display() as show:
             notice.listen()
+            self.tally.underway = lambda: underway(self._shown())
             try:
                 while self.workers or (self.waiting and notice.signum is None):
                     if notice.signum is None:
@@ -62,7 +63,7 @@ class Supervision:
                     elif not self.ending:
                         self._tell_to_end()
                     self._await()
-                    shown = [worker.shown() for worker in self.workers]
+                    shown = self._shown()
                     for line in shown:
                         self.tally.introduce(line.folders[0])
                     show(shown, self._runs_waiting(), self.tally)
@@ -70,6 +71,9 @@ class Supervision:
                     self.tally.say_sum(self.folder, unfinished=self._runs_waiting())
             finally:  # Ctrl-C twice, or a bug
                 self._kill()
+
+    def _shown(self) -> list[ShownRun]:
+        return [worker.shown() for worker in self.workers]
 
     def _runs_waiting(self) -> int:
         return sum(len(queued.runs) for queued in self.waiting)
