@@ -24,7 +24,7 @@ from xent_bench.config.identity import run_folder
 from xent_bench.data.vectors import Vectors
 from xent_bench.runs.lacking import has_ended
 from xent_bench.together.group import Group
-from xent_bench.together.train_group import Member, train_group
+from xent_bench.together.train_group import Member, NotTogether, train_group
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.run import run
 
