@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -198,7 +199,9 @@ def test_runs_of_a_group_end_as_they_do_alone(config):
     alone, group = pairs(config, ("ce", "sparse_ce"), "patience=1", "choose=best", "epochs=4")
     for one in alone:
         run(one)
+    start = time.monotonic()
     ends = trained_together(*group)
+    spent = time.monotonic() - start
     results, others = (
         [load_run(run_folder(one) / RESULT) for one in some] for some in (group, alone)
     )
@@ -212,6 +215,7 @@ def test_runs_of_a_group_end_as_they_do_alone(config):
         }
     assert results[0].tags["weights_sha256"] == results[1].tags["weights_sha256"]  # ce, sparse_ce
     assert results[0].tags["together"].endswith("runs, stacked")
+    assert all(0 < result.seconds < spent / 2 for result in results)  # each has its part of them
     client = MlflowClient(group[0].machine.tracking)
     experiment = client.get_experiment_by_name(group[0].experiment)
     stored = client.search_runs([experiment.experiment_id])

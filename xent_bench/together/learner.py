@@ -53,6 +53,7 @@ class Learner:
     def note_company(self, runs: int, way: str) -> None:
         """Say in the run's tags with how many it is trained, and how they compute."""
         self.record.tags["together"] = f"{runs} runs, {way}" if runs > 1 else way
+        self.classifier.company = runs
 
     def restore(self) -> int:
         """Read weights and optimizer from the run's checkpoint; returns the steps of its epoch.

@@ -56,7 +56,8 @@ class OneTraining:
         """`ended` is told how each member ended, when its folder is free again."""
         self.members, self.seeds, self.ended, self.notice = members, seeds, ended, notice
         self.alone: list[int] = []
-        self.start = time.monotonic()
+        self.start, self.runs = time.monotonic(), 1
+        self.trained: float | None = None  # when the last run had trained
 
     def train(self) -> list[int]:
         """Hold the folders, train, and finish each run.
@@ -81,6 +82,7 @@ class OneTraining:
         )
         learners = self._learners(begun, trainer)
         if learners:
+            self.runs = len(learners)
             batches, val = self._batches(learners)
             group = checkpoints.group = Group(learners, batches.steps, self._let_go)
             self._fit(trainer, group, batches, val)
@@ -106,6 +108,7 @@ class OneTraining:
             garbage.resume()
             with suppress(AllEnded), stops_by_name():
                 trainer.fit(group, batches, val, ckpt_path=checkpoint)
+            self.trained = time.monotonic()
             self._finish_all(group)
         except BaseException as error:
             remaining, group.learners = group.learners, []
@@ -238,6 +241,7 @@ class OneTraining:
             _closed(learner.contexts, error)
 
     def _finish(self, learner: Learner) -> None:
+        begun = time.monotonic()
         config, classifier = learner.run.config, learner.classifier
         best, epoch = classifier.best_epoch, pause_after(config)
         if epoch is not None and not (best is not None and best.stops):
@@ -245,7 +249,10 @@ class OneTraining:
             return
         classifier.use_best_epoch()
         calib, test = (learner.predict(split) for split in ("calib", "test"))
-        finish(config, learner.built, learner.run.folder, learner.record, calib, test)
+        # of the seconds in which all trained a run has its part; those of its scores are its own
+        part = ((self.trained or begun) - self.start) / self.runs
+        record = learner.record._replace(start=begun - part)
+        finish(config, learner.built, learner.run.folder, record, calib, test)
 
 
 def _closed(contexts: ExitStack, error: BaseException | None) -> BaseException | None:

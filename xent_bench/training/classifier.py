@@ -91,6 +91,7 @@ class Classifier(LightningModule):
         self.block = LossBlock(groups.steps)
         self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
         self.resumed: WithinEpoch | None = None
+        self.company = 1  # runs that are trained at the same time, and share it
         self.announce: Callable[[Tensor], None] = nothing
         self.train()
 
@@ -212,9 +213,8 @@ class Classifier(LightningModule):
                 curves |= val_scores(seen, val_ids, self.link, self.loss, self.encode)
             if self.noise_curves is not None:
                 curves |= self.noise_curves.scores(self.forward, seen)
-            curves[SECONDS] = (
-                time.monotonic() - self.epoch_start
-            )  # the GPU has finished: outputs were read from it
+            # the GPU has finished: outputs were read from it
+            curves[SECONDS] = (time.monotonic() - self.epoch_start) / self.company
             logger.log_metrics(curves, step=self.current_epoch + 1)
         if self.best_epoch is not None:
             self.best_epoch.see(curves, self.evaluated)
