@@ -1,8 +1,9 @@
 """Kill a sweep at random instants until it has suffered enough; compare it with one left alone.
 
---form ranks kills and stops (SIGSTOP) processes that train a run together, --form workers those
-that decode its images. --form designs kills a search that is halved and then adds seeds until it is
-decided: it must take the same decisions.
+--form groups does so to processes that train a group of runs as one. --form ranks kills and stops
+(SIGSTOP) processes that train a run together, --form workers those that decode its images. --form
+designs kills a search that is halved and then adds seeds until it is decided: it must take the same
+decisions.
 """
 
 import argparse
@@ -34,7 +35,8 @@ VICTIMS = ("run", "run", "run", "run", "run", "run", "sweep", "sweep", "server",
 TIMEOUT = 15  # seconds after which a process that was stopped is noticed; ranks start in some
 SYNTHETIC = ("data=synthetic", "data.n=3000", "data.flip=true", "batch_size=10")
 FORMS = {
-    "sweep": SYNTHETIC,
+    "sweep": (*SYNTHETIC, "machine.together=1"),
+    "groups": SYNTHETIC,
     # batch normalisation cannot be shared between processes on a CPU
     "ranks": (*SYNTHETIC, "machine.devices=2", "+model.norm=false"),
     "workers": ("data=image_folder", "data.size=16", "batch_size=10", "machine.workers=2"),
@@ -46,6 +48,7 @@ FORMS = {
 }
 TIMEOUTS = {
     "sweep": (),
+    "groups": (),
     "ranks": (f"machine.rank_timeout={TIMEOUT}",),
     "workers": (f"machine.worker_timeout={TIMEOUT}",),
     "designs": (),

@@ -88,7 +88,7 @@ def test_a_refused_run_of_a_sweep_leaves_nothing_and_the_others_train(place):
     assert "4 runs: 1 trained, 3 failed" in done.stdout
     assert "xent-status" not in done.stdout  # nobody there could say why
     left = {path.name for path in place.glob("runs/default/*")}
-    assert left - {"mlflow"} == {folders[0].name, ".sweep.json", "multirun.yaml"}
+    assert left - {"mlflow", ".together"} == {folders[0].name, ".sweep.json", "multirun.yaml"}
 
 
 @pytest.mark.parametrize("error", [ConfigError("x", "no"), DataError("no"), Unavailable("no")])

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.result import load_runs
-from xent_bench.sweeps.slurm_job import submit
+from xent_bench.sweeps.slurm_job import Job, submit
 from xent_bench.sweeps.slurm_queue import job_states
 from xent_bench.training.run import run
 
@@ -24,7 +24,8 @@ SCRIPT = ROOT / "scripts" / "slurm"
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 RUN = ("data=synthetic", "data.n=4000", "model=cnn", "model.width=4", "epochs=20")
 JOB = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
-SWEEP = [XENT_TRAIN, "-m", "loss=ce,mse", *RUN, "machine=cpu", "machine.threads=1", *JOB]
+GROUP = [XENT_TRAIN, "-m", "loss=ce,mse", *RUN, "machine=cpu", "machine.threads=1", *JOB]
+SWEEP = [*GROUP, "machine.together=1"]
 LIMITS = ("MaxArraySize=3", "AccountingStorageEnforce=limits")
 
 pytestmark = pytest.mark.skipif(
@@ -63,9 +64,22 @@ def checkpoints(place: Path, loss: str) -> set[Path]:
     return set(place.glob(f"runs/default/{loss}-*/step*.ckpt"))
 
 
+def job_states_in(cluster: dict[str, str]) -> dict[str, str]:
+    command = ["squeue", "--noheader", "--states=all", "--format=%i|%T"]
+    done = subprocess.run(command, env=cluster, capture_output=True, text=True, check=True)
+    return dict(line.split("|") for line in done.stdout.split())
+
+
+def is_training(place: Path) -> bool:
+    """Whether a run has noted its progress within two seconds."""
+    notes = place.glob("runs/default/*/progress.json")
+    return any(time.time() - file.stat().st_mtime < 2 for file in notes)
+
+
 def process_of(job: str, place: Path) -> int:
     """Which trains; SLURM itself does not tell it of a job of an array."""
-    known = f"SLURM_ARRAY_TASK_ID={job.partition('_')[2]}".encode()
+    array, _, task = job.partition("_")
+    known = (f"SLURM_ARRAY_TASK_ID={task}" if task else f"SLURM_JOB_ID={array}").encode()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # ended meanwhile
             typed = (folder / "cmdline").read_bytes().split(b"\0")
@@ -115,13 +129,50 @@ def test_a_sweep_whose_jobs_are_requeued_preempted_and_killed_is_finished_by_its
         assert sorted(each.step for each in points) == list(range(1, 21))
 
 
+def test_a_group_is_one_job_and_goes_on_when_it_was_requeued_or_killed(cluster, config, tmp_path):
+    words = [*GROUP, "seed=0,1", "epochs=60", "machine.checkpoint_minutes=0.005"]
+    typed = {"cwd": tmp_path, "env": cluster, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, **typed) as watch:
+        until(lambda: checkpoints(tmp_path, "mse") and checkpoints(tmp_path, "ce"))
+        jobs = {file.read_text() for file in tmp_path.glob("runs/default/*/slurm_job")}
+        (job,) = jobs
+        subprocess.run(["scontrol", "requeue", job], env=cluster, check=True)
+        saved = checkpoints(tmp_path, "ce")
+        until(lambda: checkpoints(tmp_path, "ce") - saved)
+        watch.send_signal(signal.SIGINT)
+        first = watch.stdout.read()
+    with subprocess.Popen(words, **typed) as watch:
+        second = next(line for line in watch.stdout if line.startswith("SLURM: "))
+        until(lambda: job_states_in(cluster)[job] == "RUNNING")
+        until(lambda: is_training(tmp_path))
+        os.kill(process_of(job, tmp_path), signal.SIGKILL)
+        second += watch.stdout.read()
+    again = subprocess.run(words, **typed, check=False)
+
+    assert "SLURM: 4 runs submitted in 1 job; logs:" in first
+    assert "4 runs: 4 to go" in first
+    assert f"To end them: scancel {job}" in first
+    assert "SLURM: 4 runs submitted before; logs:" in second
+    assert second.count("FAILED: job") == 4
+    assert "4 runs: 4 failed" in second
+    assert again.returncode == 0, again.stdout
+    assert "SLURM: 4 runs submitted in 1 job" in again.stdout
+    ended = {run.name: run for run in load_runs(tmp_path / "runs")}
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    stored = client.search_runs([client.get_experiment_by_name("default").experiment_id])
+    assert sorted(run.info.run_name for run in stored) == ["ce-s0", "ce-s1", "mse-s0", "mse-s1"]
+    assert {run.info.status for run in stored} == {"FINISHED"}
+    straight = run(config("loss=mse", "seed=1", "epochs=60", base=RUN))["metrics"]
+    assert ended["mse-s1"].metrics == pytest.approx(straight, rel=1e-3, abs=1e-5)
+
+
 @pytest.fixture
 def idle_jobs(cluster, monkeypatch, tmp_path) -> Iterator[Callable[[int], list[str]]]:
     """Submit so many jobs that are held in the queue; returns the ids that SLURM gave."""
     monkeypatch.setenv("SLURM_CONF", cluster["SLURM_CONF"])
     held = {"additional_parameters": {"hold": True}}
     settings = {"submitit_folder": str(tmp_path), "max_num_timeout": 1, **held}
-    yield lambda n: list(submit(["xent-status"] * n, settings))
+    yield lambda n: list(submit([Job("xent-status")] * n, settings))
     subprocess.run(["scancel", "--user=root"], check=True)
     until(lambda: not [job for job, state in job_states().items() if not state.has_ended])
 
@@ -166,7 +217,7 @@ def test_what_slurm_refuses_is_one_line(cluster, monkeypatch, tmp_path):
     settings = {"submitit_folder": str(tmp_path), "max_num_timeout": 1, "partition": "gpus"}
 
     with pytest.raises(Unavailable, match=r"^sbatch: invalid partition specified: gpus[^\n]*$"):
-        list(submit(["xent-train"], settings))
+        list(submit([Job("xent-train")], settings))
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path):

@@ -239,7 +239,7 @@ def test_a_running_run_that_notes_nothing_for_long_is_said_to_be_silent(runs):
     with FileLock(place / ".lock"):
         (shown,) = experiments_in(runs)
     in_a_sweep = [
-        ShownRun("ce-s4", place, start, tries=2).words()
+        ShownRun("ce-s4", (place,), start, tries=2).words()
         for start in (time.time() - 400, time.time() - 90, time.time(), 0)
     ]
 

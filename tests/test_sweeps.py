@@ -22,7 +22,8 @@ from xent_bench.training.run import run
 XENT_TRAIN = str(Path(sys.executable).with_name("xent-train"))
 CHEAP = (*SMALL, "machine=cpu", "machine.threads=1")
 LINEAR = ("data=synthetic", "data.n=600", "model=linear", "machine=cpu", "machine.threads=1")
-ENDLESS = (*LINEAR, "model._target_=users.net", "epochs=100000")
+# each run in a process of its own: tests/test_groups_of_runs.py has the same of groups
+ENDLESS = (*LINEAR, "model._target_=users.net", "epochs=100000", "machine.together=1")
 
 USERS_NET = """
 import os, signal, sys

@@ -32,6 +32,7 @@ from xent_bench.config.rules import Rules, hyper_parameters, rules_for
 from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
 from xent_bench.config.shift_asked import complaint_of_shift
 from xent_bench.config.signatures import parameter_names, read_parameters
+from xent_bench.config.together_key import complaint_of_together
 
 WITH_GRAPHS = (Compile.reduce_overhead, Compile.max_autotune)
 EXAMPLES = {
@@ -56,16 +57,10 @@ class ConfigError(ValueError):
         return type(self), (self.key, self.complaint)
 
 
-def _without_hydra(config: DictConfig) -> DictConfig:
-    """The config without Hydra's own part; unchanged where it has none, as a copy takes long."""
-    if "hydra" not in config:
-        return config
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-
-
 def check_top_level(config: DictConfig) -> None:
     """Check types and ranges of everything but the groups' own keys; nothing heavy is imported."""
-    ours = _without_hydra(config)
+    keys = [str(key) for key in config if key != "hydra"]
+    ours = OmegaConf.masked_copy(config, keys) if len(keys) < len(config) else config  # slow
     names = [field.name for field in fields(Train)]
     missing = OmegaConf.missing_keys(ours) | {name for name in names if name not in ours}
     if missing:
@@ -82,7 +77,12 @@ def check_top_level(config: DictConfig) -> None:
     _check_batches(config)
     if complaint := complaint_of_metric(config.choose_by):
         raise ConfigError("choose_by", complaint)
-    for complaint_of in (complaint_of_design, complaint_of_shift, complaint_of_conditions):
+    for complaint_of in (
+        complaint_of_design,
+        complaint_of_shift,
+        complaint_of_conditions,
+        complaint_of_together,
+    ):
         if key_and_complaint := complaint_of(config):
             raise ConfigError(*key_and_complaint)
     _check_annotations(config)

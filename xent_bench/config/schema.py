@@ -135,15 +135,16 @@ STRICT = {"extra": "forbid", "allow_inf_nan": False}
 class Machine:
     """Settings of where and how fast a run is computed, none of which can change what it learns.
 
-    The number of threads, `compile` and the machine can change how numbers round. What a run had is
-    among its tags and not in its name.
+    The number of threads, `together`, `compile` and the machine can change how numbers round. What
+    a run had is among its tags and not in its name.
     """
 
     __pydantic_config__ = STRICT
 
     accelerator: Accelerator = Accelerator.auto
     devices: ThreadCount = 1  # number that train one run together, each a part of every batch
-    jobs: ThreadCount = 1  # runs of a sweep that train at a time
+    jobs: ThreadCount = 1  # processes that train runs of a sweep at a time
+    together: Any = "auto"  # runs of a sweep that train as one: auto, or N at most; 1: each alone
     threads: ThreadCount | None = None  # on a CPU; null: one for small steps, else a job's share
     workers: WorkerCount | None = None  # decode image files; null: a job's share of the cores
     worker_timeout: NonNegative | None = 120.0  # seconds without an image; null or 0: no limit

@@ -4,11 +4,9 @@ import faulthandler
 import os
 import signal
 import sys
-import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
 
 from omegaconf import DictConfig
 
@@ -19,26 +17,16 @@ from xent_bench.failures import Unavailable, Unreachable, worth_another_try
 from xent_bench.process.signals import ENDING_SIGNALS, Preempted, end_with_parent, raise_on_signal
 from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import LOG
-from xent_bench.runs.refusal import delete_alone, is_refusal, missing_folders
+from xent_bench.runs.refusal import delete_alone, missing_folders
+from xent_bench.sweeps.endings import Ended, Failure, failure_of
 from xent_bench.tracking.send import send_if_pending
 from xent_bench.training.run import run
-
-MAX_REASON = 2000  # characters
-
-
-class Failure(NamedTuple):
-    """A run that ended without a result: the reason, the exit code, and whether to try again."""
-
-    reason: str
-    code: int
-    again: bool = False
-    refused: bool = False  # the command, or what it names, is at fault
 
 
 def train_in_child(
     config: DictConfig, command: str, folder: Path, gpus: str | None, outcome: Connection
 ) -> None:
-    """Train one run and send None or its Failure; what it prints goes to a file in its folder.
+    """Train one run and send how it ended; what it prints goes to a file in its folder.
 
     `gpus`: CUDA_VISIBLE_DEVICES, or None to leave it as it is.
     """
@@ -46,9 +34,10 @@ def train_in_child(
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     failure: Failure | None = Failure("told to end", Exit.PREEMPTED, again=True)
     try:
-        _set_signals()
+        set_signals()
         new_folders = missing_folders(folder)
-        _print_into(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        print_into(folder / LOG)
         failure = _outcome(config, command, folder)
         if failure is not None and failure.refused:
             delete_alone(folder, LOG, new_folders)
@@ -56,9 +45,8 @@ def train_in_child(
         pass
     except OSError as error:  # its folder cannot be made or written
         failure = Failure(explain(error, sys.argv[1:]), exit_code(error), worth_another_try(error))
-    for signum in ENDING_SIGNALS:  # a signal from now on must not cut the message short
-        signal.signal(signum, signal.SIG_IGN)
-    _send(outcome, failure)
+    ignore_signals()  # one that comes from now on must not cut the message short
+    _send(outcome, Ended(0, failure))
 
 
 def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) -> None:
@@ -72,7 +60,7 @@ def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) ->
     from xent_bench.sweeps.defined_scores import refuse_undefined
 
     try:
-        _set_signals()
+        set_signals()
         gpus = torch.cuda.device_count()
         for config in configs:
             refuse_undefined(config, resolve(config).loss)
@@ -114,20 +102,8 @@ def _send(parent: Connection, message: object) -> None:
 def _outcome(config: DictConfig, command: str, folder: Path) -> Failure | None:
     try:
         _run_even_offline(config, command)
-    except KeyboardInterrupt:
-        return Failure("interrupted", Exit.INTERRUPTED, again=True)
-    except Preempted as preempted:
-        return Failure(str(preempted), Exit.PREEMPTED, again=True)
-    except SystemExit as end:
-        return Failure(f"ended by sys.exit({end.code!r})", Exit.NOT_AS_EXPECTED)
-    except USER_ERRORS as error:
-        reason = explain(error, sys.argv[1:])[:MAX_REASON]
-        again = worth_another_try(error)
-        return Failure(reason, exit_code(error), again, is_refusal(error))
     except BaseException as error:
-        traceback.print_exc()
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
-        return Failure(f"{reason}; see {folder / LOG}", Exit.NOT_AS_EXPECTED)
+        return failure_of(error, folder / LOG)
     return None
 
 
@@ -147,7 +123,7 @@ def send_in_child(uri: str | None, folder: Path, answer: Connection) -> None:
     answer.close()
 
 
-def _set_signals() -> None:
+def set_signals() -> None:
     """Leave Ctrl-C, which a terminal sends to every process, to the parent; end when it says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise_on_signal()
@@ -155,13 +131,18 @@ def _set_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
 
-def _print_into(folder: Path) -> None:
-    """Send stdout, stderr and a crash's traceback to the run's log: the parent has the terminal."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+def ignore_signals() -> None:
+    """Ignore every signal that ends a run."""
+    for signum in ENDING_SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+
+
+def print_into(log: Path) -> None:
+    """Send stdout, stderr and a crash's traceback to a log: the parent has the terminal."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-        os.dup2(log, stream.fileno())
-    os.close(log)
+        os.dup2(descriptor, stream.fileno())
+    os.close(descriptor)
     replace_what_cannot_be_shown()
     faulthandler.enable()

@@ -36,6 +36,7 @@ PRELOADED = [
         "xent_bench.evaluation.rescore",
         "xent_bench.config.parts",
         "xent_bench.sweeps.child",
+        "xent_bench.together.train_group",
     ),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.utils.uv_utils"),
     *("sqlalchemy.dialects.sqlite", "torch.utils.flop_counter"),

@@ -30,6 +30,7 @@ class SweepLauncher(Launcher):
         """Keep Hydra's context and the sweep's config."""
         self.context, self.config = hydra_context, config
         self.launched: list[Planned] = []  # in this command
+        self.alone: dict[str, str] = {}  # kinds of groups that do not train as one, and why
 
     @abstractmethod
     def train(self, missing: list[PlannedRun], gpus: int, tally: Tally) -> None:

@@ -22,20 +22,21 @@ REFRESH = 0.5  # seconds, on a terminal
 
 
 class ShownRun(NamedTuple):
-    """A running run as it is displayed: its name, folder, start and number of tries."""
+    """Runs that train, one or several as one, as they are displayed in a line."""
 
     name: str
-    folder: Path
+    folders: tuple[Path, ...]
     start: float  # by time.time()
     tries: int
 
     def pace(self) -> Pace | None:
-        """How far the run is; None while the last note of it is from an earlier start."""
-        pace = load_pace(self.folder)
-        return pace if pace is not None and pace.time >= self.start else None
+        """How far the runs are; None while the last note of it is from an earlier start."""
+        paces = [pace for folder in self.folders if (pace := load_pace(folder)) is not None]
+        newest = max(paces, key=lambda pace: pace.time, default=None)
+        return newest if newest is not None and newest.time >= self.start else None
 
     def words(self) -> str:
-        """How far the run is, in words, which retry it is, and since when it is silent."""
+        """How far the runs are, in words, which retry it is, and since when they are silent."""
         retry = f", retry {self.tries - 1}" if self.tries > 1 else ""
         pace = self.pace()
         # a SLURM job's start is not known
@@ -88,12 +89,14 @@ def _summary(running: Sequence[ShownRun], waiting: int, tally: Tally) -> str:
     seconds = tally.time_left(_underway(running))
     left = f", {duration(seconds)} left" if seconds is not None else ""
     done = tally.ended - len(tally.codes)
-    return f"{done}/{tally.total} done{failed}, {len(running)} running{queued}{left}"
+    runs = sum(len(run.folders) for run in running)
+    return f"{done}/{tally.total} done{failed}, {runs} running{queued}{left}"
 
 
 def _underway(running: Sequence[ShownRun]) -> float:
-    paces = [run.pace() for run in running]
-    return sum(pace.epoch / pace.epochs for pace in paces if pace is not None)
+    """The part of the running runs that is done, in runs."""
+    paces = [(len(run.folders), run.pace()) for run in running]
+    return sum(runs * pace.epoch / pace.epochs for runs, pace in paces if pace is not None)
 
 
 def _table(running: Sequence[ShownRun], waiting: int, tally: Tally) -> Group:

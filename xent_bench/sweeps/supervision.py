@@ -3,63 +3,50 @@
 Whatever ends one of them, a signal, the kernel or a sys.exit in a user's code, the others go on.
 """
 
-import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-
-from omegaconf import DictConfig
+from multiprocessing.connection import wait
 
 from xent_bench.exit_codes import Exit
 from xent_bench.failures import DataError, Unavailable
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import UNTOLD, keep_reason, load_begun
-from xent_bench.runs.files import LOG, has_result, is_pending
+from xent_bench.runs.files import is_pending
 from xent_bench.runs.outcome import outcome
-from xent_bench.runs.sweep_record import Planned
-from xent_bench.sweeps.child import Failure, send_in_child, train_in_child
+from xent_bench.sweeps.child import send_in_child
+from xent_bench.sweeps.endings import Failure
 from xent_bench.sweeps.fork_server import fork
+from xent_bench.sweeps.groups import kind_of
 from xent_bench.sweeps.lines import Tally, say
-from xent_bench.sweeps.live import ShownRun, live_display
+from xent_bench.sweeps.live import live_display
+from xent_bench.sweeps.plan import PlannedRun
+from xent_bench.sweeps.queued import Queued, next_tries
+from xent_bench.sweeps.worker import Worker
 from xent_bench.tables import n_runs
 
-SERVER_GONE = 255  # multiprocessing's exit code for a process whose end nobody has seen
 SEND_SECONDS = 20.0  # to send to MLflow what a killed run left; else xent-sync does it later
 TICK = 0.25  # seconds until a signal is acted on, and between two updates of the display
 
 
-@dataclass
-class QueuedRun:
-    """A run that is to be trained, or trained again."""
-
-    run: Planned
-    config: DictConfig
-    retries: int
-    tries: int = 0
-    not_before: float = 0.0  # by time.monotonic()
-
-
-@dataclass
-class Worker:
-    """A process that trains a run, in one of the slots."""
-
-    queued: QueuedRun
-    slot: int
-    process: BaseProcess
-    outcome: Connection
-    had_result: bool
-    start: float
-
-
 class Supervision:
-    """Trains as many runs at a time as there are slots, and reports how each ended."""
+    """Trains as many runs, or groups of runs, at a time as there are slots; reports their ends."""
 
-    def __init__(self, queue: list[QueuedRun], gpus: list[str | None], tally: Tally) -> None:
-        """`gpus`: CUDA_VISIBLE_DEVICES of each slot, None to leave it as it is."""
-        self.waiting, self.gpus, self.tally = list(queue), gpus, tally
-        self.folder = queue[0].run.folder.parent
+    def __init__(
+        self,
+        groups: Sequence[list[PlannedRun]],
+        gpus: list[str | None],
+        tally: Tally,
+        alone: dict[str, str],
+    ) -> None:
+        """Queue the groups; a run that trains alone is a group of one.
+
+        `gpus`: CUDA_VISIBLE_DEVICES of each slot, None to leave it as it is. `alone`: kinds of
+        groups that do not train as one, and why; kinds that turn out so are added.
+        """
+        self.waiting, self.gpus, self.tally = [Queued(runs) for runs in groups], gpus, tally
+        self.alone = alone
+        self.folder = groups[0][0][0].folder.parent
         self.workers: list[Worker] = []
         self.ending = False
         self.notice = Notice()
@@ -75,13 +62,17 @@ class Supervision:
                     elif not self.ending:
                         self._tell_to_end()
                     self._await()
-                    for worker in self.workers:
-                        self.tally.introduce(worker.queued.run.folder)
-                    show(self._shown(), len(self.waiting), self.tally)
+                    shown = [worker.shown() for worker in self.workers]
+                    for line in shown:
+                        self.tally.introduce(line.folders[0])
+                    show(shown, self._runs_waiting(), self.tally)
                 if notice.signum is not None:
-                    self.tally.say_sum(self.folder, unfinished=len(self.waiting))
+                    self.tally.say_sum(self.folder, unfinished=self._runs_waiting())
             finally:  # Ctrl-C twice, or a bug
                 self._kill()
+
+    def _runs_waiting(self) -> int:
+        return sum(len(queued.runs) for queued in self.waiting)
 
     def _fill(self) -> None:
         taken = {worker.slot for worker in self.workers}
@@ -92,60 +83,104 @@ class Supervision:
             self.waiting.remove(queued)
             self._start(queued, slot)
 
-    def _start(self, queued: QueuedRun, slot: int) -> None:
-        run = queued.run
-        had_result = has_result(run.folder)
+    def _start(self, queued: Queued, slot: int) -> None:
         queued.tries += 1
         try:
-            process, outcome = fork(
-                train_in_child, queued.config, run.command, run.folder, self.gpus[slot]
-            )
+            self.workers.append(Worker(queued, slot, self.gpus[slot]))
         except Unavailable as error:
-            self._end_in_failure(queued, Failure(str(error), Exit.UNAVAILABLE, again=True))
-            return
-        self.workers.append(Worker(queued, slot, process, outcome, had_result, time.time()))
+            failure = Failure(str(error), Exit.UNAVAILABLE, again=True)
+            self._end_too_soon(queued, queued.runs, failure)
 
     def _await(self) -> None:
-        ended = wait([worker.process.sentinel for worker in self.workers], TICK)
-        for worker in [worker for worker in self.workers if worker.process.sentinel in ended]:
-            worker.process.join()
+        speaking = {worker.messages: worker for worker in self.workers if worker.speaks}
+        sentinels = {worker.process.sentinel: worker for worker in self.workers}
+        ready = wait([*speaking, *sentinels], TICK)
+        for channel in ready:
+            if channel in speaking:
+                speaking[channel].read()
+        leaving = [worker for sentinel, worker in sentinels.items() if sentinel in ready]
+        for worker in leaving:
+            worker.join()
             self.workers.remove(worker)
-            failure = _end_of(worker)
-            worker.outcome.close()
-            worker.process.close()
-            # a signal may come when all is written
-            if failure is None or (failure.again and worker.queued.run.is_done()):
-                self._end_as_asked(worker)
-            else:
-                self._end_in_failure(worker.queued, failure)
+        for worker in [*self.workers, *leaving]:
+            for member, failure in worker.take_ended():
+                self._end(worker, member, failure)
+        for worker in leaving:
+            self._end_worker(worker)
 
-    def _end_as_asked(self, ended: Worker) -> None:
-        run = ended.queued.run
+    def _end(self, worker: Worker, member: PlannedRun, failure: Failure | None) -> None:
+        """Report how a run has ended; one that is alone may be tried again."""
+        run, _ = member
+        # a signal may come when all is written
+        if failure is None or (failure.again and run.is_done()):
+            self._end_as_asked(worker, member)
+        elif worker.queued.is_group:
+            self.tally.failed(run.name, failure.reason, failure.code, kept=run.folder.exists())
+        else:
+            self._end_too_soon(worker.queued, [member], failure)
+
+    def _end_as_asked(self, worker: Worker, member: PlannedRun) -> None:
+        run, _ = member
         try:
             content = outcome(run.folder)
             self.tally.introduce(run.folder)
-            self.tally.done(run.name, content, run.calibrator, trained=not ended.had_result)
+            trained = not worker.had_result[run.folder]
+            self.tally.done(run.name, content, run.calibrator, trained=trained)
         except DataError as error:  # deleted or edited a moment ago
-            self._end_in_failure(ended.queued, Failure(str(error), Exit.DATA))
+            self.tally.failed(run.name, str(error), Exit.DATA, kept=run.folder.exists())
 
-    def _end_in_failure(self, queued: QueuedRun, failure: Failure) -> None:
-        run = queued.run
+    def _end_worker(self, worker: Worker) -> None:
+        """Queue the runs again that a process has left without an end."""
+        left = []
+        for member in worker.left:
+            if member[0].is_done():
+                self._end_as_asked(worker, member)
+            else:
+                left.append(member)
+        if not left:
+            return
+        if worker.refusal is not None:
+            self._train_alone(left, worker.refusal)
+            return
+        failures = [failure for _, failure in worker.to_try_again]
+        self._end_too_soon(worker.queued, left, worker.failure or failures[0])
+
+    def _train_alone(self, left: list[PlannedRun], reason: str) -> None:
+        """Queue the runs of a group that does not train as one, each alone; say why, once."""
+        if reason not in self.alone.values():
+            say(f"Each run trains in a process of its own: {reason}")
+        kind = kind_of(left[0][1])
+        assert kind is not None
+        self.alone[kind] = reason
+        waiting = [Queued([member]) for member in left]
+        for queued in self.waiting:
+            if queued.is_group and kind_of(queued.runs[0][1]) == kind:
+                waiting += [Queued([member]) for member in queued.runs]
+            else:
+                waiting.append(queued)
+        self.waiting = waiting
+
+    def _end_too_soon(self, queued: Queued, left: list[PlannedRun], failure: Failure) -> None:
+        """Queue runs again whose process has failed, or say that they have failed for good."""
         if self.notice.signum is not None and failure.again:
-            self.waiting.append(queued)
+            self.waiting.append(Queued(left, queued.tries))
+        elif queued.is_group:
+            again = next_tries(queued, left, failure)
+            self.waiting[:0] = again.queue
+            self.tally.line(f"{Queued(left).name}:", f"{failure.reason}; {again.words}")
         elif failure.again and queued.tries <= queued.retries:
-            # longer each time: memory or room on a disk is free later, if at all
-            pause = 8 ** (queued.tries - 1)
-            queued.not_before = time.monotonic() + pause
+            pause = queued.delay()
             self.waiting.insert(0, queued)
-            again = f"tried again in {pause} s ({queued.tries} of {queued.retries})"
-            self.tally.line(run.name, f"{failure.reason}; {again}")
+            again_in = f"tried again in {pause:.0f} s ({queued.tries} of {queued.retries})"
+            self.tally.line(queued.name, f"{failure.reason}; {again_in}")
         else:
+            run, _ = queued.runs[0]
             self.tally.failed(run.name, failure.reason, failure.code, kept=run.folder.exists())
             _conclude(queued, failure)
 
     def _tell_to_end(self) -> None:
         self.ending = True
-        n = len(self.workers)
+        n = sum(len(worker.runs) for worker in self.workers)
         say(f"Told to end: {n_runs(n)} to be saved first. Ctrl-C twice ends all at once.")
         for worker in self.workers:
             worker.process.terminate()
@@ -156,17 +191,11 @@ class Supervision:
         for worker in self.workers:
             worker.process.join()
 
-    def _shown(self) -> list[ShownRun]:
-        pairs = [(worker, worker.queued.run) for worker in self.workers]
-        return [
-            ShownRun(run.name, run.folder, worker.start, worker.queued.tries)
-            for worker, run in pairs
-        ]
 
-
-def _conclude(queued: QueuedRun, failure: Failure) -> None:
+def _conclude(queued: Queued, failure: Failure) -> None:
     """Write a failure to the run's folder and to MLflow, if the run's process could not."""
-    folder, machine = queued.run.folder, queued.config.machine
+    run, config = queued.runs[0]
+    folder, machine = run.folder, config.machine
     if not is_pending(folder):  # the process has done it, or the run did not begin
         return
     with suppress(OSError, ValueError):
@@ -177,25 +206,3 @@ def _conclude(queued: QueuedRun, failure: Failure) -> None:
             process, _ = fork(send_in_child, machine.tracking, folder)
             process.join(SEND_SECONDS)
             process.kill()
-
-
-def _end_of(ended: Worker) -> Failure | None:
-    """The outcome that the process sent, or how it ended without one; an empty log is deleted."""
-    log = ended.queued.run.folder / LOG
-    if log.exists() and not log.stat().st_size:
-        log.unlink()
-    with suppress(EOFError, OSError):
-        if ended.outcome.poll():
-            outcome: Failure | None = ended.outcome.recv()
-            return outcome
-    code, where = ended.process.exitcode, f"; see {log}" if log.exists() else ""
-    assert code is not None
-    if code == SERVER_GONE:
-        return Failure("the process that starts the runs was killed", Exit.UNAVAILABLE, again=True)
-    if code >= 0:
-        return Failure(
-            f"its process left with exit code {code} and no result{where}", Exit.NOT_AS_EXPECTED
-        )
-    name = signal.Signals(-code).name
-    guess = " (out of memory?)" if name == "SIGKILL" else ""
-    return Failure(f"killed by {name}{guess}{where}", Exit.UNAVAILABLE, again=True)

@@ -182,7 +182,7 @@ class OneTraining:
                 record.tags["together"] = begun_run.tags["together"]
                 one.contexts.enter_context(naming())  # the record keeps an error by its name
                 learners.append(self._learner(one, built, record, trainer))
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # whatever a loss of the user raises
                 self._end(one.number, one.contexts, error)
         trainer.loggers = []
         return learners
@@ -232,7 +232,7 @@ class OneTraining:
         self._stop(learner, error)
 
     def _stop(self, learner: Learner, error: BaseException | None) -> None:
-        if error is None or isinstance(error, Exception):
+        if error is None or isinstance(error, Exception | SystemExit):  # a user's loss may exit
             self._end(learner.number, learner.contexts, error)
         else:
             _closed(learner.contexts, error)
