@@ -310,6 +310,10 @@ def test_long_steps_and_files_are_not_trained_together(config):
         trained_together(
             *(config(f"loss={loss}", "model.width=4096", "batch_size=300") for loss in LOSSES[:2])
         )
+    with pytest.raises(NotTogether, match=r"stay in the processor's cache"):
+        trained_together(
+            *(config(f"loss={loss}", "model.width=512", "batch_size=16") for loss in LOSSES[:2])
+        )
     with pytest.raises(NotTogether, match=r"machine\.compile"):
         trained_together(config("loss=ce", "machine.compile=default"), config("loss=mse"))
     assert not Path(config().machine.runs).exists()

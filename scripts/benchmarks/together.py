@@ -67,7 +67,7 @@ def measured(rounds: int, *, short: bool) -> list[list[str]]:
 
 
 def _case(name: str, words: tuple[str, ...], folder: Path, rounds: int) -> list[str]:
-    epochs = "epochs=4" if "digits" in name else "epochs=2"
+    epochs = "epochs=11" if "digits" in name else "epochs=3"
 
     def configs(place: str) -> list[DictConfig]:
         offline = ("machine.offline=true", f"machine.runs={folder}/{place}")
