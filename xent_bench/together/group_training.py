@@ -18,8 +18,8 @@ from xent_bench.training.build import build_classifier
 from xent_bench.training.run import completed
 from xent_bench.training.trainer import WORTH_THREADS, build_trainer
 
-# of a net on a CPU: with their gradients and moments 2 MB. An MLP of 265,000 took 1.15 times as long
-# in a group of 40 as alone, one of 85,000 took 0.93 times as long.
+# of a net on a CPU: with gradients and moments 2 MB. In a group of 40 an MLP of 265,000 took 1.15
+# times as long as alone, one of 85,000 took 0.93 times as long.
 MOST_WEIGHTS = 2**17
 MOST_BYTES = 2**32  # of the images of all seeds, each of which has splits of its own
 
