@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from compared_losses import compared, unfinished, write_loss
+from omegaconf import DictConfig
 from written_run import write_run
 
 from xent_bench.commands.status import main as status_main
@@ -173,7 +174,9 @@ def test_a_pause_ends_a_run_of_a_sweep_like_a_result(tmp_path, capsys):
     content = outcome(begun(tmp_path / "a", pause(3, 20)))
     tally.done("focal-s0 lr=0.01", content, "temperature", trained=True)
     job = planned(begun(tmp_path / "b", pause(5, 20)), 5)
-    Slurm(submitit_folder=str(tmp_path))._end("7", job, JobState("COMPLETED", ""), tally)
+    Slurm(submitit_folder=str(tmp_path))._end(
+        "7", [(job, DictConfig({}))], JobState("COMPLETED", ""), tally
+    )
     tally.say_sum(tmp_path)
     shown = capsys.readouterr().out
 
@@ -187,7 +190,9 @@ def test_a_pause_ends_a_run_of_a_sweep_like_a_result(tmp_path, capsys):
 def test_a_job_that_ended_before_its_pause_has_failed(tmp_path, capsys):
     tally = Tally(1, 1)
     job = planned(begun(tmp_path / "b", pause(5, 20)), 13)
-    Slurm(submitit_folder=str(tmp_path))._end("7", job, JobState("COMPLETED", ""), tally)
+    Slurm(submitit_folder=str(tmp_path))._end(
+        "7", [(job, DictConfig({}))], JobState("COMPLETED", ""), tally
+    )
 
     assert len(tally.codes) == 1
     assert "FAILED: job 7 COMPLETED" in capsys.readouterr().out

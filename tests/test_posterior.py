@@ -29,7 +29,8 @@ def test_the_posterior_as_outputs_is_nothing_away_from_the_truth():
     drawn = np.minimum((rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1), 4)
     for labels in (p, drawn):
         parts = split("calib", np.log(p), labels), split("test", np.log(p), labels)
-        metrics, words, _ = evaluate(Predictions(*parts, partial(softmax), tuple("abcde"), p))
+        predictions = Predictions(*parts, partial(softmax), tuple("abcde"), p)
+        metrics, words, *_ = evaluate(predictions)
 
         for key in ("true_kl", "true_ece", "excess_risk"):
             assert metrics[f"test/{key}"] == pytest.approx(0, abs=1e-12), key

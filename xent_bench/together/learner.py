@@ -12,7 +12,7 @@ from xent_bench.failures import DataError
 from xent_bench.randomness import generator_states, set_generator_states
 from xent_bench.runs.predictions import Predicted
 from xent_bench.training.build import Built
-from xent_bench.training.checkpoint_files import LastingCheckpointIO
+from xent_bench.training.checkpoint_files import LastingCheckpointIO, refuse_foreign_moments
 from xent_bench.training.classifier import Classifier
 from xent_bench.training.fit import collected
 from xent_bench.training.records import Record
@@ -67,6 +67,7 @@ class Learner:
         try:
             self.classifier.load_state_dict(checkpoint["state_dict"])
             self.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
+            refuse_foreign_moments(self.optimizer)
             self.classifier.on_load_checkpoint(checkpoint)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
+from torch.optim import Optimizer
 
 from xent_bench.failures import DataError
 from xent_bench.runs.whole_files import write_lasting
@@ -68,6 +70,18 @@ class LastingCheckpointIO(TorchCheckpointIO):
                 f"{len(checkpoint['optimizer_states'])}; delete it to go on without"
             )
         return checkpoint
+
+
+def refuse_foreign_moments(optimizer: Optimizer) -> None:
+    """Raise a ValueError if the state of a weight has another shape than the weight.
+
+    A fused step of PyTorch's does not look, and would read memory beside it.
+    """
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != weight.shape:
+                expected, got = tuple(weight.shape), tuple(value.shape)
+                raise ValueError(f"expected {name} of shape {expected}, got {got}")
 
 
 def last_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:

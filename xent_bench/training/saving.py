@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from xent_bench.data.groups import Groups
 from xent_bench.process.signals import Notice
-from xent_bench.training.checkpoint_files import ORIGIN
+from xent_bench.training.checkpoint_files import ORIGIN, refuse_foreign_moments
 from xent_bench.training.user_code import refuse_lost_steps
 
 THREADS = "threads"
@@ -50,7 +50,12 @@ class Checkpointing(Callback):
             torch.set_num_threads(threads)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle signals in place of Lightning, whose own answer to SIGTERM loses the epoch."""
+        """Handle signals in place of Lightning, whose own answer to SIGTERM loses the epoch.
+
+        ValueError for an optimizer's state, read from a checkpoint, that is of other weights.
+        """
+        for optimizer in trainer.optimizers:
+            refuse_foreign_moments(optimizer)
         self.notice.listen()
         self.saved = time.monotonic()
 
