@@ -88,6 +88,19 @@ def test_ce_on_one_hot_is_sparse_ce_in_value_and_gradient(logits, labels, one_ho
     assert torch.equal(a.grad, b.grad)
 
 
+def test_ce_with_two_classes_is_the_logistic_loss_of_the_difference(rng):
+    logits = 3 * torch.randn(8, 2, generator=rng, dtype=torch.float64)
+    q = torch.rand(8, 1, generator=rng, dtype=torch.float64)
+    z = logits.requires_grad_()
+    score = z[:, 1] - z[:, 0]
+
+    values = ce(z, torch.cat([1 - q, q], 1))
+    logistic = F.binary_cross_entropy_with_logits(score, q[:, 0], reduction="none")
+
+    equal(values, logistic)
+    equal(*(torch.autograd.grad(loss.sum(), z, retain_graph=True) for loss in (values, logistic)))
+
+
 def test_ce_is_entropy_plus_divergence(logits, q):
     equal(ce(logits, q), torch.special.entr(q).sum(dim=1) + kl(logits, q))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xent_bench.data.array_files import open_arrays, reading
 from xent_bench.data.image_files import shown
+from xent_bench.data.several_labels import hint_in_rows, hint_in_texts
 from xent_bench.failures import DataError
 
 LABELS = ("labels", "label", "targets", "target", "y", "class", "fine_label", "label_idx")
@@ -92,6 +93,8 @@ def classes_and_labels(
 def _distributions(
     values: np.ndarray, classes: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], Tensor]:
+    if hint := hint_in_rows(values):
+        raise DataError(hint)
     if values.dtype.kind not in "iuf":
         raise DataError(f"expected probabilities or votes in rows of labels, got {values.dtype}")
     names = classes or tuple(map(str, range(values.shape[1])))
@@ -112,6 +115,8 @@ def _of_names(
     values: np.ndarray, classes: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], Tensor]:
     names, labels = np.unique(values, return_inverse=True)
+    if hint := hint_in_texts(names.tolist()):
+        raise DataError(hint)
     if classes is None:
         return tuple(names.tolist()), torch.from_numpy(labels.astype(np.int64))
     place = {name: number for number, name in enumerate(classes)}

@@ -16,6 +16,7 @@ from xent_bench.data.listing import Listing
 from xent_bench.data.preparation import Preparation
 from xent_bench.data.prepared_set import prepared_set
 from xent_bench.data.root_folder import root_folder
+from xent_bench.data.several_labels import QUESTION, hint_in_rows, hint_in_texts
 from xent_bench.data.split_folders import NAMES
 from xent_bench.failures import DataError
 from xent_bench.ranges import ImageSize, Moments, NaturalNumber
@@ -169,6 +170,7 @@ def _labels(chosen: dict[str, Any], label: str) -> tuple[Tensor, tuple[str, ...]
         )
     values = [value for column in columns.values() for value in column.to_pylist()]
     if isinstance(values[0], list):
+        _refuse_names(values, label, chosen)
         return _soft(values, label, chosen)
     official = {
         tuple(getattr(rows.features[label], "names", None) or ()) for rows in chosen.values()
@@ -181,13 +183,30 @@ def _labels(chosen: dict[str, Any], label: str) -> tuple[Tensor, tuple[str, ...]
     if not all(isinstance(value, int | str) for value in values):
         got = type(values[0]).__name__
         raise DataError(f"expected classes or lists of numbers in {shown(label)}, got {got}")
+    if hint := hint_in_texts([value for value in values if isinstance(value, str)]):
+        raise DataError(hint)
     kinds = sorted(set(values))
     number = {value: place for place, value in enumerate(kinds)}
     return torch.tensor([number[value] for value in values]), tuple(map(str, kinds))
 
 
+def _refuse_names(values: list[list[Any]], label: str, chosen: dict[str, Any]) -> None:
+    """Refuse lists of classes: by their names, as ids of named classes, or of any length."""
+    import datasets
+
+    inner = getattr(chosen["train"].features[label], "feature", None)
+    is_named = isinstance(inner, datasets.ClassLabel) or any(
+        isinstance(value, str) for row in values for value in row
+    )
+    if is_named or len(set(map(len, values))) > 1:
+        raise DataError(
+            f"expected a class in each row of column {shown(label)}, or as many numbers as there "
+            f"are classes, got lists of classes: {QUESTION}"
+        )
+
+
 def _soft(
-    values: list[list[float]], label: str, chosen: dict[str, Any]
+    values: list[list[Any]], label: str, chosen: dict[str, Any]
 ) -> tuple[Tensor, tuple[str, ...]]:
     places = (f"{split} row {row}" for split, rows in chosen.items() for row in range(len(rows)))
     width = len(values[0])
@@ -200,6 +219,8 @@ def _soft(
                 f"others in {place}"
             )
     votes = np.array(values, float)
+    if hint := hint_in_rows(votes):
+        raise DataError(hint)
     classes = tuple(map(str, range(width)))
     if ((votes > 0).sum(axis=1) == 1).all():
         return torch.from_numpy(votes.argmax(axis=1)), classes

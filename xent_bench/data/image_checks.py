@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xent_bench.data.augment import Augmentation
 from xent_bench.data.image_files import ImageFiles, shown
+from xent_bench.data.several_labels import hint_in_rows
 from xent_bench.data.vectors import Vectors
 from xent_bench.failures import DataError
 from xent_bench.types import Distribution, Index
@@ -82,6 +83,8 @@ def check_labels(labels: Any, n: int, c: int) -> None:
         check_distributions(labels, c)
         return
     if labels.dtype != torch.int64 or labels.ndim != 1:
+        if hint := hint_in_rows(labels.numpy()):
+            raise DataError(hint)
         cast = ": labels.long() converts it" if labels.ndim == 1 else ""
         raise DataError(
             f"expected labels in int64, (n,), or soft ones in float, got {_kind(labels)}{cast}"
@@ -175,7 +178,8 @@ def check_distributions(rows: Tensor, c: int) -> None:
         got = f"{tuple(rows.shape)}{cast}"
         raise DataError(f"expected soft labels of shape ({len(rows)}, {c}), got {got}")
     if len(rows) and not (rows.min() >= 0 and (rows.sum(dim=1) - 1).abs().max() < 1e-4):
-        raise DataError("expected soft labels of at least 0 that sum to 1 in each row")
+        expected = "expected soft labels of at least 0 that sum to 1 in each row"
+        raise DataError(hint_in_rows(rows.detach().numpy()) or expected)
 
 
 def checked_posterior(posterior: Callable[[Index], Distribution], ids: Index, c: int) -> np.ndarray:

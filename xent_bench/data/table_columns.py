@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from xent_bench.data.class_folders import is_image_name
 from xent_bench.data.image_files import shown
+from xent_bench.data.several_labels import QUESTION
 from xent_bench.data.table_file import TextTable
 from xent_bench.failures import DataError
 
@@ -87,6 +88,11 @@ def choose_columns(
             raise DataError(f"expected two or more different columns as data.label, got {label}")
         return Columns(path_column, None, label, **chosen)
     label_column = _chosen(table, "label", label)
+    if label_column in table.lists:
+        raise DataError(
+            f"expected a class in each row of column {shown(label_column)} of "
+            f"{shown(table.file)}, got lists: {QUESTION}"
+        )
     if label_column is not None:
         return Columns(path_column, label_column, (), **chosen)
     taken = {path_column, *chosen.values()}

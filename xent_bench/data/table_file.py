@@ -27,7 +27,7 @@ class TextTable:
 
     `numbers` are what a person calls the rows: lines of a text, of which the first holds the names,
     or rows of a Parquet file, from 1. `ragged` are rows with another number of cells, left out.
-    `merged` is the number of rows that were counted into others.
+    `merged` is the number of rows that were counted into others. A list is written as Python does.
     """
 
     file: Path
@@ -36,10 +36,14 @@ class TextTable:
     unit: str  # line or row
     ragged: list[tuple[int, str]]
     merged: int = 0
+    lists: frozenset[str] = frozenset()  # columns that hold lists
 
 
-def refuse_rows(table: TextTable, wrong: Mapping[int, str]) -> None:
-    """DataError that counts the wrong rows, and names some by their numbers, if there are any."""
+def refuse_rows(table: TextTable, wrong: Mapping[int, str], hint: str = "") -> None:
+    """DataError that counts the wrong rows, and names some by their numbers, if there are any.
+
+    A hint on all of them stands at the end.
+    """
     if not wrong:
         return
     numbers = sorted(wrong)
@@ -48,6 +52,7 @@ def refuse_rows(table: TextTable, wrong: Mapping[int, str]) -> None:
     total = len(table.numbers) + len(table.ragged) + table.merged
     raise DataError(
         f"cannot use {len(numbers):,} of {total:,} rows of {shown(table.file)}: {examples}{others}"
+        + (f"; {hint}" if hint else "")
     )
 
 
@@ -137,7 +142,8 @@ def _parquet(file: Path) -> TextTable:
         raise DataError(f"cannot read {shown(file)}: {reason}") from error
     _check_header(table.column_names, file)
     columns = {name: _texts(table[name]) for name in table.column_names}
-    return TextTable(file, columns, list(range(1, table.num_rows + 1)), "row", [])
+    lists = frozenset(field.name for field in table.schema if pa.types.is_nested(field.type))
+    return TextTable(file, columns, list(range(1, table.num_rows + 1)), "row", [], lists=lists)
 
 
 def _texts(column: Any) -> list[str]:

@@ -13,6 +13,7 @@ from xent_bench.data.class_folders import is_image_name
 from xent_bench.data.decoding import ENDINGS
 from xent_bench.data.image_checks import can_be_written
 from xent_bench.data.image_files import shown
+from xent_bench.data.several_labels import QUESTION, hint_in_rows, hint_in_texts
 from xent_bench.data.split_folders import NAMES
 from xent_bench.data.table_columns import Columns, in_order, number_of
 from xent_bench.data.table_file import TextTable, refuse_rows
@@ -28,6 +29,7 @@ class TableRows:
         """Paths begin at `folder`, and `ending` is added to them."""
         self.table, self.columns, self.folder = table, columns, folder
         self.wrong: dict[int, str] = dict(table.ragged)
+        self._is_relabelled = False  # an image has several labels, and nobody who voted is named
         self.paths = self._paths(ending)
         self.votes = self._votes() if columns.votes else None
         self.splits = self._splits()
@@ -37,11 +39,16 @@ class TableRows:
 
     def refuse_wrong(self) -> None:
         """Raise a DataError that counts the wrong rows, and names some by their numbers."""
-        refuse_rows(self.table, self.wrong)
+        refuse_rows(self.table, self.wrong, QUESTION if self._is_relabelled else "")
 
     def labels(self) -> tuple[Tensor, tuple[str, ...]]:
-        """The labels, hard or soft, and the classes: whole numbers in their order, texts sorted."""
+        """The labels, hard or soft, and the classes: whole numbers in their order, texts sorted.
+
+        DataError for what looks like several labels of an image.
+        """
         if self.votes is not None:
+            if hint := hint_in_rows(self.votes):
+                raise DataError(f"{shown(self.table.file)}: {hint}")
             rows = self.votes / self.votes.sum(axis=1, keepdims=True)
             if ((self.votes > 0).sum(axis=1) == 1).all():
                 return torch.from_numpy(rows.argmax(axis=1)), self.columns.votes
@@ -49,6 +56,8 @@ class TableRows:
         assert self.columns.label is not None
         texts = self.table.columns[self.columns.label]
         names = in_order(set(texts))
+        if hint := hint_in_texts(names):
+            raise DataError(f"{shown(self.table.file)}: {hint}")
         number = {name: place for place, name in enumerate(names)}
         return torch.tensor([number[text] for text in texts]), names
 
@@ -159,6 +168,8 @@ class TableRows:
                 there = f"{self.table.unit} {number}"
                 votes = self.columns.votes_hint(self.table)
                 self._complain(row, f"{shown(path)} has another label or split in {there}{votes}")
+                is_label = label is not None and texts[before] != texts[row]
+                self._is_relabelled |= is_label and not votes
 
     def _differ(self, one: int, other: int) -> bool:
         names = [self.columns.label, self.columns.split, *self.columns.votes]
