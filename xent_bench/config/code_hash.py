@@ -86,6 +86,7 @@ def _module_of(target: str) -> str:
     return next(name for name in names if isinstance(sys.modules.get(name), ModuleType))
 
 
+@cache
 def _counts(file: Path) -> bool:
     return is_ours(str(file)) or not is_library(str(file))
 

@@ -156,17 +156,15 @@ class OneTraining:
 
     def _learners(self, begun: Sequence[Begun], trainer: Trainer) -> list[Learner]:
         learners = []
-        code: dict[str, dict[str, dict[str, str]]] = {}
+        code: dict[str, dict[str, str]] = {}  # hashes behind a target, once for all members
         for one in begun:
             config = one.run.config
             targets = {name: config[name]["_target_"] for name in GROUPS}
             naming = partial(naming_user_code, targets, one.run.folder)
-            key = repr(targets)
             try:
                 one.contexts.enter_context(naming())
-                if key not in code:
-                    code[key] = code_of_parts(targets)
-                built, flops = self._built(one.run, trainer, code[key])
+                parts = code_of_parts(targets, code)
+                built, flops = self._built(one.run, trainer, parts)
                 use_threads(config, 3 * flops * config.batch_size)
                 begun_run = one.run.begun
                 begun_run.tags["together"] = _together(len(begun))

@@ -30,9 +30,18 @@ class Origin(NamedTuple):
         return {"key": self.key} | data | code
 
 
-def code_of_parts(targets: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Hash the code behind the target of each group."""
-    return {group: code_of(targets[group]) for group in CODE}
+def code_of_parts(
+    targets: Mapping[str, str], known: dict[str, dict[str, str]] | None = None
+) -> dict[str, dict[str, str]]:
+    """Hash the code behind the target of each group.
+
+    `known` holds the hashes of targets that were met before, and is added to: the runs of a group
+    share most of their parts.
+    """
+    known = {} if known is None else known
+    for target in {targets[group] for group in CODE} - known.keys():
+        known[target] = code_of(target)
+    return {group: known[targets[group]] for group in CODE}
 
 
 def refuse_changes(kept: Mapping[str, Any], now: Origin, checkpoint: Path) -> None:
