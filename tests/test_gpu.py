@@ -7,11 +7,18 @@ from contextlib import contextmanager, nullcontext
 import pytest
 import torch
 from test_training import built
+from torch.nn import functional as F
 
 from xent_bench.certificates.population import long_tail
 from xent_bench.commands.losses import load_losses
+from xent_bench.config.identity import run_folder
 from xent_bench.config.targets import encode, target_kind
+from xent_bench.models.cnn import cnn
 from xent_bench.offer import offer
+from xent_bench.runs.files import RESULT
+from xent_bench.runs.result import load_run
+from xent_bench.together.memory import bytes_of_run
+from xent_bench.together.train_group import Member, train_group
 from xent_bench.training.run import run
 
 pytestmark = [
@@ -137,3 +144,41 @@ def test_a_loss_is_the_same_on_a_gpu_and_never_waits_for_it(name, rng):
         found[device] = value.detach().cpu(), gradient.cpu()
 
     torch.testing.assert_close(found["cuda"], found["cpu"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp", "cnn"])
+def test_runs_that_are_trained_as_one_on_a_gpu_learn_what_they_learn_alone(config, model):
+    alone, group = (
+        [
+            config(f"model={model}", f"loss={loss}", "epochs=10", base=BASE, folder=folder)
+            for loss in ("ce", "focal", "hinge")
+        ]
+        for folder in ("alone", "group")
+    )
+    for one in alone:
+        run(one)
+    errors: list[BaseException | None] = []
+    train_group([Member(one, "") for one in group], lambda _, error: errors.append(error))
+    results, others = (
+        [load_run(run_folder(one) / RESULT) for one in some] for some in (group, alone)
+    )
+
+    assert errors == [None] * 3
+    for result, other in zip(results, others, strict=True):
+        assert result.tags["together"] == "3 runs, stacked"
+        assert result.metrics["test/top1"] == pytest.approx(other.metrics["test/top1"], abs=0.03)
+
+
+def test_a_run_of_a_group_needs_no_more_memory_than_is_asked_for():
+    net = cnn((3, 32, 32), 10)
+    images = torch.randn(2, 3, 32, 32)
+    needed = bytes_of_run(net, images, 256)
+    net.cuda()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    F.cross_entropy(
+        net(torch.randn(256, 3, 32, 32, device="cuda")),
+        torch.zeros(256, dtype=torch.int64, device="cuda"),
+    ).backward()
+
+    assert torch.cuda.max_memory_allocated() - before < needed

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from xent_bench.config.identity import run_folder
@@ -13,6 +14,7 @@ from xent_bench.pretrained.images import as_weights_want
 from xent_bench.process.signals import Notice
 from xent_bench.together.building import SeedData, data_of_seeds
 from xent_bench.together.members import Ended, Member, NotTogether
+from xent_bench.together.memory import bytes_of_run, runs_at_once
 from xent_bench.together.one_training import OneTraining
 from xent_bench.training.build import build_classifier
 from xent_bench.training.run import completed
@@ -21,6 +23,7 @@ from xent_bench.training.trainer import WORTH_THREADS, build_trainer
 # of a net on a CPU: with gradients and moments 2 MB. In a group of 40 an MLP of 265,000 took 1.15
 # times as long as alone, one of 85,000 took 0.93 times as long.
 MOST_WEIGHTS = 2**17
+FEW = 2  # images, whose forward pass tells the memory that a batch needs
 MOST_BYTES = 2**32  # of the images of all seeds, each of which has splits of its own
 
 
@@ -31,6 +34,7 @@ class GroupTraining:
         """`ended` is told how each member ended, by its number."""
         self.members, self.ended, self.notice = members, ended, notice
         self.alone: list[int] = []
+        self.device, self.bytes_of_run = torch.device("cpu"), 1
 
     def train(self) -> list[int]:
         """Train the members; returns the numbers of those that are to be trained alone.
@@ -45,11 +49,19 @@ class GroupTraining:
             raise_fault(error)
             return list(self.members)
         for seeds in _parts_of(plan):
-            self.notice.heed()
-            numbers = [n for n in self.members if self.members[n].config.seed in seeds]
-            members = {number: self.members[number] for number in numbers}
-            self.alone += OneTraining(members, seeds, self._end, self.notice).train()
+            for members in self._at_once(seeds):
+                self.notice.heed()
+                self.alone += OneTraining(members, seeds, self._end, self.notice).train()
         return self.alone
+
+    def _at_once(self, seeds: Mapping[int, SeedData]) -> Iterator[dict[int, Member]]:
+        """Members of these seeds, as many at a time as the memory of the device holds."""
+        seed_of = {number: member.config.seed for number, member in self.members.items()}
+        numbers = sorted((n for n in self.members if seed_of[n] in seeds), key=seed_of.__getitem__)
+        images = len(seeds) * _bytes(next(iter(seeds.values())).data)
+        room = runs_at_once(self.bytes_of_run, images, self.device)
+        for first in range(0, len(numbers), room):
+            yield {number: self.members[number] for number in numbers[first : first + room]}
 
     def _plan(self) -> dict[int, SeedData]:
         """Load the images, and look whether a step is so short that a group pays."""
@@ -71,6 +83,10 @@ class GroupTraining:
         if device.type == "cpu":
             weights = sum(weight.numel() for weight in classifier.net.parameters())
             _refuse_long_steps(3 * flops * configs[0].batch_size, weights)
+        else:
+            self.device = device
+            few = next(iter(loaders.val))[0][:FEW].cpu()
+            self.bytes_of_run = bytes_of_run(classifier.net, few, configs[0].batch_size)
         return seeds
 
     def _end(self, number: int, error: BaseException | None) -> None:
