@@ -77,6 +77,17 @@ def test_a_refused_command_leaves_nothing(place, monkeypatch, arguments, code, c
     assert names(place) == []
 
 
+@pytest.mark.parametrize("root", ["gone.csv", "gone/folder"])
+def test_a_sweep_over_images_that_are_not_there_is_refused_once(place, root):
+    words = ("data=table", f"data.root={root}", "loss=ce,focal", "seed=0,1")
+    done = type_command(place, "-m", *words)
+
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == f"xent-train: data.root={root}: no such file or folder"
+    assert done.stdout.count("FAILED") == 0
+    assert names(place) == []
+
+
 def test_a_refused_run_of_a_sweep_leaves_nothing_and_the_others_train(place):
     mine = ("loss._target_=users_loss.mine", "+loss.wrong=false,true")
     done = type_command(place, "-m", *QUICK, *mine, "batch_size=10,100000")
