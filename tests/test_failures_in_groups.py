@@ -1,0 +1,64 @@
+"""What goes wrong in one run of a group, or ends its process, is no matter of the other runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+from test_together import differing, state, trained_together
+
+from xent_bench.failures import Diverged
+from xent_bench.training.run import run
+
+USERS = """
+import sys
+from torch import nn, optim
+from torch.nn import functional as F
+from xent_bench.links import softmax, use
+from xent_bench.types import Index, Logits, PerExample
+
+def infinite(logits: Logits, target: Index) -> PerExample:
+    return F.cross_entropy(logits, target, reduction="none") / 0
+
+def exiting(outputs):
+    if len(outputs) > 100:  # images of test
+        sys.exit(9)
+    return softmax(outputs)
+
+@use(exiting)
+def exiting_link(logits: Logits, target: Index) -> PerExample:
+    return F.cross_entropy(logits, target, reduction="none")
+
+def sgd(net: nn.Module, *, lr: float = 0.1, weight_decay: float = 0.0) -> optim.Optimizer:
+    return optim.SGD(net.parameters(), lr=lr, weight_decay=weight_decay)
+"""
+NOT_OF_USERS = ("momentum", "nesterov", "decay_bias_and_norm", "backbone_lr", "layer_decay")
+SGD = (
+    "optimizer=sgd",
+    "optimizer._target_=users_parts.sgd",
+    *(f"~optimizer.{k}" for k in NOT_OF_USERS),
+)
+
+
+@pytest.fixture
+def wanted(config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DictConfig]:
+    """Compose a run that MLflow does not hear of; it may have parts of a user's own."""
+    (tmp_path / "users_parts.py").write_text(USERS)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def compose(*words: str, folder: str = "group") -> DictConfig:
+        return config("batch_size=50", "machine.offline=true", *words, folder=folder)
+
+    return compose
+
+
+def test_a_step_that_overflows_fails_one_run(wanted):
+    words = (*SGD, "machine.pause_after=1")
+    fine, alone = (wanted("loss=ce", *words, folder=folder) for folder in ("group", "alone"))
+    run(alone)
+    ends = trained_together(fine, wanted("loss=mse", "optimizer.lr=1e39", *words))
+
+    assert ends[0] is None
+    assert isinstance(ends[1], Diverged)
+    assert "the optimizer's step became infinite in epoch 1, step 1" in str(ends[1])
+    assert differing(state(fine), state(alone)) == []
