@@ -1,5 +1,6 @@
 """What goes wrong in one run of a group, or ends its process, is no matter of the other runs."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 from omegaconf import DictConfig
 from test_together import differing, state, trained_together
 
+from xent_bench.data.batches import ShuffledBatches
 from xent_bench.failures import Diverged
+from xent_bench.together import group_training
+from xent_bench.together.one_training import OneTraining
 from xent_bench.training.run import run
 
 USERS = """
@@ -62,3 +66,29 @@ def test_a_step_that_overflows_fails_one_run(wanted):
     assert isinstance(ends[1], Diverged)
     assert "the optimizer's step became infinite in epoch 1, step 1" in str(ends[1])
     assert differing(state(fine), state(alone)) == []
+
+
+def test_seeds_that_find_no_room_together_are_trained_after_each_other(wanted, monkeypatch):
+    alone, group = (
+        [wanted(f"seed={seed}", "machine.pause_after=1", folder=folder) for seed in range(3)]
+        for folder in ("alone", "group")
+    )
+    for one in alone:
+        run(one)
+    in_memory: list[int] = []
+    train = OneTraining.train
+
+    def counting(self: OneTraining) -> list[int]:
+        gc.collect()
+        in_memory.append(sum(isinstance(one, ShuffledBatches) for one in gc.get_objects()))
+        return train(self)
+
+    monkeypatch.setattr(OneTraining, "train", counting)
+    monkeypatch.setattr(group_training, "MOST_BYTES", 1)
+    ends = trained_together(*group)
+
+    assert set(ends.values()) == {None}
+    assert len(in_memory) == 3
+    assert max(in_memory[1:]) <= in_memory[0]
+    for one, other in zip(group, alone, strict=True):
+        assert differing(state(one), state(other)) == []

@@ -37,6 +37,10 @@ class SeedData:
     def _loaders(self) -> Loaders:
         return build_loaders(self.config, self.parts, self.data, self.splits, self.device)
 
+    def free(self) -> None:
+        """Free the memory of the batches, in which all images of the seed lie."""
+        vars(self).pop("_loaders", None)
+
     def encoder(self, kind: Kind) -> Callable[[Tensor], Tensor]:
         """The encoder of labels as a loss takes them."""
         return seen_labels(self.config, kind, self.data, self.splits, self.device)

@@ -7,6 +7,7 @@ from torch import Tensor
 from xent_bench.config.identity import run_folder
 from xent_bench.config.parts import resolve, settled
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.resident import stored_bytes
 from xent_bench.data.vectors import Vectors
 from xent_bench.failures import raise_fault
 from xent_bench.pretrained.images import as_weights_want
@@ -49,6 +50,8 @@ class GroupTraining:
             numbers = [n for n in self.members if self.members[n].config.seed in seeds]
             members = {number: self.members[number] for number in numbers}
             self.alone += OneTraining(members, seeds, self._end, self.notice).train()
+            for data in seeds.values():
+                data.free()
         return self.alone
 
     def _plan(self) -> dict[int, SeedData]:
@@ -107,9 +110,9 @@ def _parts_of(seeds: Mapping[int, SeedData]) -> Iterator[dict[int, SeedData]]:
 
 
 def _bytes(data: ImageSet) -> int:
-    """Bytes of a data set's images in memory, mirrored ones included."""
+    """Bytes of a data set's images in memory, with mirrored ones and borders to crop from."""
     images = data.images
     if isinstance(images, Vectors):
         return sum(part.nbytes for part in images.parts)
     assert isinstance(images, Tensor)
-    return images.nbytes * (1 + data.augmentation.flip)
+    return stored_bytes(len(images), data.shape, data.augmentation)
