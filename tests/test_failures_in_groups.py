@@ -3,14 +3,16 @@
 import gc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import DictConfig
 from test_together import differing, state, trained_together
 
+from xent_bench.config.identity import run_folder
 from xent_bench.data.batches import ShuffledBatches
 from xent_bench.failures import Diverged
-from xent_bench.together import group_training
+from xent_bench.together import group_training, one_training
 from xent_bench.together.one_training import OneTraining
 from xent_bench.training.run import run
 
@@ -66,6 +68,21 @@ def test_a_step_that_overflows_fails_one_run(wanted):
     assert isinstance(ends[1], Diverged)
     assert "the optimizer's step became infinite in epoch 1, step 1" in str(ends[1])
     assert differing(state(fine), state(alone)) == []
+
+
+def test_groups_hold_the_folders_of_their_runs_in_one_order(wanted, monkeypatch):
+    held: list[Path] = []
+    prepared = one_training.prepared
+
+    def noting(config: DictConfig, *arguments: Any) -> Any:
+        held.append(run_folder(config))
+        return prepared(config, *arguments)
+
+    monkeypatch.setattr(one_training, "prepared", noting)
+    runs = [wanted(f"loss={loss}", "machine.pause_after=1") for loss in ("mse", "ce", "hinge")]
+    trained_together(*runs)
+
+    assert held == sorted(map(run_folder, runs))
 
 
 def test_seeds_that_find_no_room_together_are_trained_after_each_other(wanted, monkeypatch):
