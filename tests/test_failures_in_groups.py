@@ -9,9 +9,11 @@ import pytest
 from omegaconf import DictConfig
 from test_together import differing, state, trained_together
 
+from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_folder
 from xent_bench.data.batches import ShuffledBatches
 from xent_bench.failures import Diverged
+from xent_bench.runs.pace import load_pace
 from xent_bench.together import group_training, one_training
 from xent_bench.together.one_training import OneTraining
 from xent_bench.training.run import run
@@ -68,6 +70,23 @@ def test_a_step_that_overflows_fails_one_run(wanted):
     assert isinstance(ends[1], Diverged)
     assert "the optimizer's step became infinite in epoch 1, step 1" in str(ends[1])
     assert differing(state(fine), state(alone)) == []
+
+
+def test_the_progress_of_a_group_is_noted_in_the_folders_of_those_that_train(wanted):
+    words = ("machine.pause_after=2",)
+    refused = wanted("loss=sparse_ce", "loss._target_=users_parts.infinite", *words)
+    diverging = wanted("loss=ce", "optimizer.lr=1e38", *words)
+    fine = wanted("loss=mse", *words)
+    ends = trained_together(diverging, refused, fine)
+    ended_at, paused_at = (load_pace(run_folder(one)) for one in (diverging, fine))
+
+    assert isinstance(ends[0], Diverged)
+    assert isinstance(ends[1], ConfigError)
+    assert not run_folder(refused).exists()
+    assert ended_at is not None
+    assert ended_at.epoch <= 1
+    assert paused_at is not None
+    assert paused_at.epoch == 2
 
 
 def test_groups_hold_the_folders_of_their_runs_in_one_order(wanted, monkeypatch):

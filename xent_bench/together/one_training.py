@@ -64,13 +64,12 @@ class OneTraining:
 
     def _train(self, begun: Sequence[Begun]) -> None:
         config = begun[0].run.config
-        folders = [one.run.folder for one in begun]
-        checkpoints = GroupCheckpointIO()
+        folder, checkpoints = begun[0].run.folder, GroupCheckpointIO()
         name = f"{len(begun)} runs" if len(begun) > 1 else begun[0].run.begun.name
         trainer = build_trainer(
             config,
-            GroupCheckpointing(folders[0], config.machine, self.notice),
-            GroupProgress(name, folders, config.epochs),
+            GroupCheckpointing(folder, config.machine, self.notice),
+            GroupProgress(name, folder, config.epochs, checkpoints),
             checkpoints=checkpoints,
         )
         learners = self._learners(begun, trainer)

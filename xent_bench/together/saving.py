@@ -1,6 +1,5 @@
 """The saving of a group: a checkpoint of its own for each run, from which it can go on alone."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,12 +60,15 @@ class GroupCheckpointing(Checkpointing):
 class GroupProgress(Progress):
     """Shows the progress of a group on one line, and notes it in the folder of each run."""
 
-    def __init__(self, name: str, folders: Sequence[Path], epochs: int) -> None:
-        """`name` is what the line begins with; `folders` are those of the runs."""
-        super().__init__(name, folders[0], epochs)
-        self.folders = list(folders)
+    def __init__(
+        self, name: str, folder: Path, epochs: int, checkpoints: GroupCheckpointIO
+    ) -> None:
+        """`name` is what the line begins with; `checkpoints` knows the group."""
+        super().__init__(name, folder, epochs)
+        self.checkpoints = checkpoints
 
     def save_pace(self, pace: Pace) -> None:
-        """Note how far the group is in the folder of each of its runs."""
-        for folder in self.folders:
-            save_pace(folder, pace)
+        """Note how far the group is in the folder of each run that is still in it."""
+        assert self.checkpoints.group is not None
+        for learner in self.checkpoints.group.learners:
+            save_pace(learner.run.folder, pace)
