@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig
 from test_together import differing, state, trained_together
 
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_folder
 from xent_bench.data.batches import ShuffledBatches
-from xent_bench.failures import Diverged
+from xent_bench.failures import DataError, Diverged
+from xent_bench.runs.files import RESULT
 from xent_bench.runs.pace import load_pace
+from xent_bench.runs.result import load_run
 from xent_bench.together import group_training, one_training
 from xent_bench.together.one_training import OneTraining
+from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
 from xent_bench.training.run import run
 
 USERS = """
@@ -70,6 +74,66 @@ def test_a_step_that_overflows_fails_one_run(wanted):
     assert isinstance(ends[1], Diverged)
     assert "the optimizer's step became infinite in epoch 1, step 1" in str(ends[1])
     assert differing(state(fine), state(alone)) == []
+
+
+def test_a_link_that_exits_in_the_evaluation_fails_one_run(wanted):
+    others = [wanted(f"loss={loss}") for loss in ("ce", "mse")]
+    exiting = wanted("loss=sparse_ce", "loss._target_=users_parts.exiting_link")
+    ends = trained_together(exiting, *others)
+
+    assert isinstance(ends[0], ConfigError)
+    assert str(ends[0]).startswith("loss: SystemExit: 9 when its link read the predictions")
+    assert ends[1] is ends[2] is None
+    assert all((run_folder(other) / RESULT).exists() for other in others)
+
+
+def test_a_checkpoint_that_lacks_weights_fails_one_run(wanted):
+    losses = ("ce", "focal", "hinge")
+    paused = [wanted(f"loss={loss}", "machine.pause_after=1") for loss in losses]
+    trained_together(*paused)
+    folder = run_folder(paused[0])
+    checkpoint, _ = last_checkpoint(folder)
+    assert checkpoint is not None
+    content = torch.load(checkpoint, weights_only=True)
+    del content["state_dict"]["net.1.weight"]
+    checkpoint.unlink()
+    LastingCheckpointIO().save_checkpoint(content, folder)
+    ends = trained_together(*(wanted(f"loss={loss}") for loss in losses))
+
+    assert isinstance(ends[0], DataError)
+    assert str(ends[0]).startswith(f"cannot go on from {folder}")
+    assert ends[1] is ends[2] is None
+
+
+class PowerCut(BaseException):
+    """The end of a process at an instant that it did not choose."""
+
+
+def test_a_run_that_patience_has_ended_trains_no_further_after_a_power_cut(wanted, monkeypatch):
+    rates = ("0.003", "0.3", "1.0")  # the last two stop early, at different epochs
+    words = ("loss=ce", "patience=1", "choose_by=val/nll", "epochs=6")
+    alone, group = (
+        [wanted(*words, f"optimizer.lr={rate}", folder=folder) for rate in rates]
+        for folder in ("alone", "group")
+    )
+    for one in alone:
+        run(one)
+
+    def cut(*_: Any) -> None:
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one_training, "finish", cut)
+        with pytest.raises(PowerCut):
+            trained_together(*group)
+    ends = trained_together(*group)
+
+    assert set(ends.values()) == {None}
+    results, others = (
+        [load_run(run_folder(one) / RESULT) for one in some] for some in (group, alone)
+    )
+    assert [result.tags["stopped_early"] for result in results] == ["false", "true", "true"]
+    assert [result.metrics for result in results] == [result.metrics for result in others]
 
 
 def test_the_progress_of_a_group_is_noted_in_the_folders_of_those_that_train(wanted):

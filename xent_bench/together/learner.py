@@ -39,6 +39,12 @@ class Learner:
         """The net with its loss."""
         return self.built.classifier
 
+    @property
+    def stops(self) -> bool:
+        """Whether `patience` has ended its training."""
+        best = self.classifier.best_epoch
+        return best is not None and best.stops
+
     def begin_epoch(self) -> None:
         """Give dropout its own randomness in the epoch, as where the run is trained alone."""
         self.classifier.on_train_epoch_start()

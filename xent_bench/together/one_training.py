@@ -94,12 +94,13 @@ class OneTraining:
     def _fit(
         self, trainer: Trainer, group: Group, batches: Groups[SeedBatches], val: EvaluationBatches
     ) -> None:
-        checkpoint = group.learners[0].run.checkpoint
         try:
-            batches.taken = max(learner.restore() for learner in group.learners)
+            batches.taken = self._restore_all(group)
             garbage.resume()
-            with suppress(AllEnded), stops_by_name():
-                trainer.fit(group, batches, val, ckpt_path=checkpoint)
+            if group.learners:
+                checkpoint = group.learners[0].run.checkpoint
+                with suppress(AllEnded), stops_by_name():
+                    trainer.fit(group, batches, val, ckpt_path=checkpoint)
             self.trained = time.monotonic()
             self._finish_all(group)
         except BaseException as error:
@@ -108,6 +109,24 @@ class OneTraining:
                 self._stop(learner, error)
             if not isinstance(error, Exception):
                 raise
+
+    def _restore_all(self, group: Group) -> int:
+        """Let the runs go on from their checkpoints; returns the steps of the epoch in them.
+
+        A run whose checkpoint cannot be used fails alone. One that `patience` had ended, and whose
+        process was killed while it was evaluated, is evaluated now.
+        """
+        taken = 0
+        for learner in list(group.learners):
+            error: Exception | None = None
+            try:
+                taken = learner.restore()
+            except Exception as foreign:
+                error = foreign
+            if error is not None or learner.stops:
+                group.learners.remove(learner)
+                self._let_go(learner, error)
+        return taken
 
     def _finish_all(self, group: Group) -> None:
         """Finish the runs that have trained to the end; a signal ends the process between two."""
@@ -208,7 +227,7 @@ class OneTraining:
         if error is None:
             try:
                 self._finish(learner)
-            except Exception as late:
+            except (Exception, SystemExit) as late:  # a user's link may exit
                 error = late
         self._stop(learner, error)
 
@@ -221,8 +240,8 @@ class OneTraining:
     def _finish(self, learner: Learner) -> None:
         begun = time.monotonic()
         config, classifier = learner.run.config, learner.classifier
-        best, epoch = classifier.best_epoch, pause_after(config)
-        if epoch is not None and not (best is not None and best.stops):
+        epoch = pause_after(config)
+        if epoch is not None and not learner.stops:
             keep_reason(learner.run.folder, pause(epoch, config.epochs))
             return
         classifier.use_best_epoch()

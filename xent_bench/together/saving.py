@@ -42,11 +42,7 @@ class GroupCheckpointing(Checkpointing):
         group = cast(Group, pl_module)
         if not group.learners:
             return
-        stopping = [
-            learner
-            for learner in group.learners
-            if (best := learner.classifier.best_epoch) is not None and best.stops
-        ]
+        stopping = [learner for learner in group.learners if learner.stops]
         if stopping:  # first: each of them must have its last checkpoint
             self._save(trainer)
         else:
