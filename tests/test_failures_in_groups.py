@@ -1,6 +1,7 @@
 """What goes wrong in one run of a group, or ends its process, is no matter of the other runs."""
 
 import gc
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from xent_bench.runs.files import RESULT
 from xent_bench.runs.pace import load_pace
 from xent_bench.runs.result import load_run
 from xent_bench.together import group_training, one_training
+from xent_bench.together.learner import Learner
 from xent_bench.together.one_training import OneTraining
 from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
 from xent_bench.training.run import run
@@ -192,3 +194,21 @@ def test_seeds_that_find_no_room_together_are_trained_after_each_other(wanted, m
     assert max(in_memory[1:]) <= in_memory[0]
     for one, other in zip(group, alone, strict=True):
         assert differing(state(one), state(other)) == []
+
+
+def test_a_folder_that_is_deleted_in_training_fails_one_run(wanted, monkeypatch):
+    words = ("machine.checkpoint_minutes=1e-6",)
+    fine = [wanted(f"loss={loss}", *words) for loss in ("ce", "mse")]
+    deleted = wanted("loss=focal", *words)
+    begin_epoch = Learner.begin_epoch
+
+    def deleting(self: Learner) -> None:
+        begin_epoch(self)
+        if self.classifier.current_epoch == 1 and run_folder(deleted).exists():
+            shutil.rmtree(run_folder(deleted))
+
+    monkeypatch.setattr(Learner, "begin_epoch", deleting)
+    ends = trained_together(fine[0], deleted, fine[1])
+
+    assert isinstance(ends[1], OSError)
+    assert ends[0] is ends[2] is None

@@ -22,11 +22,17 @@ class GroupCheckpointIO(LastingCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write the learners' checkpoints; `checkpoint` has the progress of their training."""
+        """Write the learners' checkpoints; `checkpoint` has the progress of their training.
+
+        A learner whose checkpoint cannot be written leaves the group.
+        """
         assert self.group is not None
         self.group.hand_back()
-        for learner in self.group.learners:
-            learner.save(checkpoint)
+        for learner in list(self.group.learners):
+            try:
+                learner.save(checkpoint)
+            except Exception as error:
+                self.group.let_go(learner, error)
 
 
 class GroupCheckpointing(Checkpointing):
@@ -48,7 +54,8 @@ class GroupCheckpointing(Checkpointing):
         else:
             super().on_train_epoch_end(trainer, pl_module)
         for learner in stopping:
-            group.let_go(learner, None)
+            if learner in group.learners:  # not one that could not be saved
+                group.let_go(learner, None)
         if stopping:
             self._heed(trainer)
 
