@@ -15,6 +15,7 @@ from xent_bench.config.configure import ConfigError
 from xent_bench.config.identity import run_folder
 from xent_bench.data.batches import ShuffledBatches
 from xent_bench.failures import DataError, Diverged
+from xent_bench.runs.begun import load_begun
 from xent_bench.runs.files import RESULT
 from xent_bench.runs.pace import load_pace
 from xent_bench.runs.result import load_run
@@ -212,3 +213,15 @@ def test_a_folder_that_is_deleted_in_training_fails_one_run(wanted, monkeypatch)
 
     assert isinstance(ends[1], OSError)
     assert ends[0] is ends[2] is None
+
+
+def test_a_first_run_that_is_refused_leaves_the_others_in_their_group(wanted):
+    words = ("machine.pause_after=1",)
+    refused = wanted("loss=sparse_ce", "loss._target_=users_parts.infinite", *words)
+    others = [wanted(f"loss={loss}", *words) for loss in ("ce", "mse")]
+    ends = trained_together(refused, *others)
+
+    assert isinstance(ends[0], ConfigError)
+    assert ends[1] is ends[2] is None
+    begun = [load_begun(run_folder(other)) for other in others]
+    assert [run.tags["together"] for run in begun] == ["3 runs", "3 runs"]
