@@ -64,7 +64,10 @@ class SeedData:
 def data_of_seeds(
     configs: Sequence[DictConfig], parts: Parts, device: torch.device
 ) -> dict[int, SeedData]:
-    """Load the images once, and split them for the seed of each config; by seed."""
+    """Load the images once, and split them for each seed. Returns the data of each seed, by seed.
+
+    ConfigError or DataError where the images, or what is asked of them, cannot be used.
+    """
     first = configs[0]
     loaded = kept(load(parts), first.machine.cache, first.epochs)
     seeds: dict[int, SeedData] = {}
