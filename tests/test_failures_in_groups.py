@@ -225,3 +225,16 @@ def test_a_first_run_that_is_refused_leaves_the_others_in_their_group(wanted):
     assert ends[1] is ends[2] is None
     begun = [load_begun(run_folder(other)) for other in others]
     assert [run.tags["together"] for run in begun] == ["3 runs", "3 runs"]
+
+
+def test_what_cannot_be_added_at_the_end_is_refused_before_the_training_of_one_run(wanted):
+    unfit = wanted("loss=focal", "foreign=[/no/such/folder]")
+    own_link = wanted(
+        *("loss=sparse_ce", "loss._target_=users_parts.exiting_link", "machine.log_model=true")
+    )
+    ends = trained_together(wanted("loss=ce", "machine.pause_after=1"), unfit, own_link)
+
+    assert ends[0] is None
+    assert "/no/such/folder" in str(ends[1])
+    assert str(ends[2]).startswith("machine.log_model: cannot export the link")
+    assert not any(run_folder(refused).exists() for refused in (unfit, own_link))

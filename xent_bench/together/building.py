@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xent_bench.conditions.conditioned import conditioned
 from xent_bench.config.parts import Parts
-from xent_bench.config.shift_asked import shift_asked
+from xent_bench.config.shift_asked import ShiftAsked
 from xent_bench.config.targets import Kind
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_cache import kept
@@ -32,6 +32,16 @@ class SeedData:
     data: ImageSet
     splits: Splits
     device: torch.device
+    fit: list[ShiftAsked] = field(default_factory=list)  # what the images can be scored on
+
+    def refuse_unfit(self, asked: ShiftAsked) -> None:
+        """Refuse shifts and foreign sets that a net of these images could not be scored on.
+
+        The same request is looked at once: to load a foreign set takes time.
+        """
+        if asked not in self.fit:
+            refuse_unfit(asked, self.data, self.splits.test)
+            self.fit.append(asked)
 
     @cached_property
     def _loaders(self) -> Loaders:
@@ -74,7 +84,6 @@ def data_of_seeds(
     for config in configs:
         if config.seed not in seeds:
             data, splits = conditioned(loaded, split(loaded, config.seed), config)
-            refuse_unfit(shift_asked(config), data, splits.test)
             seeds[config.seed] = SeedData(config, parts, data, splits, device)
     return seeds
 

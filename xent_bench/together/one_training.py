@@ -9,6 +9,7 @@ from pytorch_lightning import Trainer
 
 from xent_bench.config.identity import run_folder
 from xent_bench.config.schema import GROUPS, pause_after
+from xent_bench.config.shift_asked import shift_asked
 from xent_bench.data.batches import WHOLE
 from xent_bench.data.groups import Groups
 from xent_bench.process import garbage
@@ -191,6 +192,7 @@ class OneTraining:
         self, run: Prepared, trainer: Trainer, code: dict[str, dict[str, str]]
     ) -> tuple[Built, float]:
         seed = self.seeds[run.config.seed]
+        seed.refuse_unfit(shift_asked(run.config))
         loaders = seed.loaders(run.parts.target)
         classifier, flops, line = build_classifier(
             run.config, run.parts, seed.data, seed.splits, loaders
