@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from mlflow import MlflowClient
 from xent_bench.commands.train import main
 from xent_bench.config.identity import run_folder, run_key
 from xent_bench.exit_codes import Exit
+from xent_bench.runs.begun import load_begun
 from xent_bench.runs.status import State, experiments_in
 from xent_bench.runs.sweep_record import Planned
-from xent_bench.sweeps.endings import Failure
+from xent_bench.sweeps.endings import Ended, Failure
+from xent_bench.sweeps.group_child import Task
+from xent_bench.sweeps.group_child import _train as train_tasks
 from xent_bench.sweeps.groups import grouped, kind_of
 from xent_bench.sweeps.queued import Queued, next_tries
 
@@ -340,6 +344,34 @@ def test_a_killed_group_goes_on_and_names_the_file_with_what_it_printed(hurt):
     assert (folder / line.partition("see ")[2].partition(";")[0]).stat().st_size
     assert [status for _, status in in_mlflow(folder)].count("FINISHED") == 3
     assert len(in_mlflow(folder)) == 5
+
+
+def test_runs_that_share_too_little_train_alone_and_one_line_says_why(tmp_path):
+    done = sweep(tmp_path, "loss=ce,mse,focal", "model=mlp", "model.width=1024", "epochs=1")
+
+    reason = "Each run trains in a process of its own: the weights of one such net stay in the"
+    assert done.stdout.count(reason) == 1
+    assert "3 runs: 3 trained" in done.stdout
+    assert done.stderr == ""
+    assert not list(tmp_path.glob("runs/default/.together"))
+    assert ["together" in run["tags"] for run in results(tmp_path).values()] == [False] * 3
+
+
+def test_a_group_that_mlflow_no_longer_answers_goes_on_without(config, tmp_path, capfd):
+    tasks = []
+    for loss in ("ce", "mse"):
+        one = config(f"loss={loss}", "machine.pause_after=1")
+        one.machine.tracking = "http://127.0.0.1:9"
+        tasks.append(Task(one, f"xent-train loss={loss}", run_folder(one)))
+    parent, child = Pipe()
+    last = train_tasks(tasks, tmp_path / "log.txt", child)
+
+    assert last == Ended(None, None)
+    assert {parent.recv() for _ in tasks} == {Ended(0, None), Ended(1, None)}
+    assert not parent.poll()
+    assert capfd.readouterr().out.count("; the runs go on without") == 1
+    begun = [load_begun(task.folder).tags["together"] for task in tasks]
+    assert begun == ["2 runs", "2 runs"]
 
 
 def test_each_member_keeps_its_own_command(hurt):

@@ -29,7 +29,7 @@ class Failure(NamedTuple):
 class Ended(NamedTuple):
     """A message: the run of this number, counted from 0, has its result, its pause, or a failure.
 
-    Without a number the message is the last one, and of all runs that have not ended.
+    A message without a number is the last one; its failure is that of all runs that have not ended.
     """
 
     number: int | None

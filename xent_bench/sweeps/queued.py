@@ -65,12 +65,13 @@ class NextTries(NamedTuple):
 
 
 def next_tries(group: Queued, left: Sequence[PlannedRun], failure: Failure) -> NextTries:
-    """Queue the runs of a group that have no end, after its process has failed.
+    """Queue the runs of a group that have not ended, `left`, after its process has failed.
 
-    The first time as the same group; then, since one of them may take too much memory or kill the
-    process, in halves; in the end alone, where `machine.retries` begins to count anew. After an
-    error that would come again, alone at once: each then ends for a reason of its own. A group that
-    was only told to end is tried again as it is `machine.retries` times.
+    The first time they are queued as the same group. Then they are queued in halves, since one of
+    them may take too much memory or kill the process, and in the end alone, where `machine.retries`
+    begins to count anew. After an error that would come again they are queued alone at once: each
+    then ends for a reason of its own. A group that was only told to end is tried again as it is,
+    `machine.retries` times.
     """
     whole = 1 if failure.code != Exit.PREEMPTED else group.retries
     if len(left) == 1:

@@ -27,7 +27,7 @@ class Worker:
     def __init__(self, queued: Queued, slot: int, gpus: str | None) -> None:
         """Fork the process; Unavailable if that cannot be done. `gpus`: see `train_in_child`."""
         self.queued, self.slot = queued, slot
-        self.runs = dict(enumerate(queued.runs))  # those that have no end yet
+        self.runs = dict(enumerate(queued.runs))  # those that have not ended
         self.had_result = {run.folder: has_result(run.folder) for run, _ in queued.runs}
         self.ended: list[tuple[PlannedRun, Failure | None]] = []  # not yet taken
         self.to_try_again: list[tuple[PlannedRun, Failure]] = []
@@ -46,7 +46,7 @@ class Worker:
             self.speaks = False
 
     def join(self) -> None:
-        """Wait for the end of the process, and say of a run without an end how it was."""
+        """Wait for the end of the process; if it left runs that have not ended, note why."""
         self.process.join()
         self.read()
         log = self.log
@@ -66,7 +66,7 @@ class Worker:
 
     @property
     def left(self) -> list[PlannedRun]:
-        """The runs that have no end, or are to be tried again, in their order."""
+        """The runs that have not ended, or are to be tried again, in the order of the queue."""
         members = [*self.runs.values(), *(member for member, _ in self.to_try_again)]
         folders = {run.folder for run, _ in members}
         return [member for member in self.queued.runs if member[0].folder in folders]
@@ -114,7 +114,7 @@ def _fork(queued: Queued, gpus: str | None) -> tuple[BaseProcess, Connection]:
 
 
 def _failure_by_exit_code(process: BaseProcess, log: Path) -> Failure:
-    """The failure of a process that ended without a word."""
+    """The failure of a process that ended without telling why."""
     code, where = process.exitcode, f"; see {log}" if log.exists() else ""
     assert code is not None
     if code == SERVER_GONE:

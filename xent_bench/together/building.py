@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xent_bench.conditions.conditioned import conditioned
 from xent_bench.config.parts import Parts
-from xent_bench.config.shift_asked import shift_asked
+from xent_bench.config.shift_asked import ShiftAsked
 from xent_bench.config.targets import Kind
 from xent_bench.data.groups import Groups
 from xent_bench.data.image_cache import kept
@@ -32,10 +32,24 @@ class SeedData:
     data: ImageSet
     splits: Splits
     device: torch.device
+    fit: list[ShiftAsked] = field(default_factory=list)  # what the images can be scored on
+
+    def refuse_unfit(self, asked: ShiftAsked) -> None:
+        """Refuse shifts and foreign sets that a net of these images could not be scored on.
+
+        The same request is looked at once: to load a foreign set takes time.
+        """
+        if asked not in self.fit:
+            refuse_unfit(asked, self.data, self.splits.test)
+            self.fit.append(asked)
 
     @cached_property
     def _loaders(self) -> Loaders:
         return build_loaders(self.config, self.parts, self.data, self.splits, self.device)
+
+    def free(self) -> None:
+        """Free the memory of the batches, in which all images of the seed lie."""
+        vars(self).pop("_loaders", None)
 
     def encoder(self, kind: Kind) -> Callable[[Tensor], Tensor]:
         """The encoder of labels as a loss takes them."""
@@ -60,14 +74,16 @@ class SeedData:
 def data_of_seeds(
     configs: Sequence[DictConfig], parts: Parts, device: torch.device
 ) -> dict[int, SeedData]:
-    """Load the images once, and split them for the seed of each config; by seed."""
+    """Load the images once, and split them for each seed. Returns the data of each seed, by seed.
+
+    ConfigError or DataError where the images, or what is asked of them, cannot be used.
+    """
     first = configs[0]
     loaded = kept(load(parts), first.machine.cache, first.epochs)
     seeds: dict[int, SeedData] = {}
     for config in configs:
         if config.seed not in seeds:
             data, splits = conditioned(loaded, split(loaded, config.seed), config)
-            refuse_unfit(shift_asked(config), data, splits.test)
             seeds[config.seed] = SeedData(config, parts, data, splits, device)
     return seeds
 

@@ -38,10 +38,13 @@ CLOSE = 1e-4  # relative distance of outputs and gradients that other rounding e
 def engine_of(
     learners: Sequence[Learner], batches: Sequence[SeedBatch]
 ) -> Callable[[Sequence[Learner]], Engine]:
-    """Choose how these learners compute, by a minibatch; returns what makes it for learners."""
+    """Choose how these learners compute, by a trial on a minibatch of each seed.
+
+    Returns the function that makes the engine, for these learners or for those that are left.
+    """
     first = learners[0]
     images = batches[first.seed_place].images
-    draws = _draw(learners, batches)
+    draws = _may_draw(learners, batches)
 
     def side_by_side(some: Sequence[Learner]) -> Engine:
         return SideBySide(some, draws=draws)
@@ -71,7 +74,7 @@ def engine_of(
 
 
 def _can_be_stacked(classifier: Classifier) -> bool:
-    """Whether nothing but the layers of the net can keep it from being stacked."""
+    """Whether the settings of the training allow stacked nets; a trial tells of their layers."""
     return (
         not classifier.bf16
         and classifier.accumulate == 1
@@ -86,8 +89,8 @@ def _is_wide(net: nn.Module, images: Pixels) -> bool:
     return layer is not None and rounds_otherwise(layer.out_features, layer.in_features)
 
 
-def _draw(learners: Sequence[Learner], batches: Sequence[SeedBatch]) -> bool:
-    """Whether a net, or a loss of a user's own, draws from torch's generators."""
+def _may_draw(learners: Sequence[Learner], batches: Sequence[SeedBatch]) -> bool:
+    """Whether the net draws from torch's generators, or a loss of a user's own might."""
     classifier = learners[0].classifier
     if any(not is_ours(learner.classifier.loss) for learner in learners):
         return True
@@ -105,7 +108,7 @@ def _draw(learners: Sequence[Learner], batches: Sequence[SeedBatch]) -> bool:
 
 
 def _faster(engines: Sequence[Engine], batches: Sequence[SeedBatch]) -> int:
-    """The number of the engine that takes less time for a minibatch; its gradients are dropped."""
+    """The place of the engine that takes less CPU time for a minibatch; nothing of it is kept."""
     seconds = [math.inf] * len(engines)
     for _ in range(TRIALS):
         for number, engine in enumerate(engines):
@@ -141,7 +144,7 @@ def _nothing_kept(learners: Sequence[Learner]) -> Iterator[None]:
 
 
 def _ignore(*_: object) -> None:
-    """Do nothing: an error comes again where the step is taken."""
+    """Do nothing: the error of a loss comes again where the step is taken."""
 
 
 class _Trial:
@@ -215,7 +218,7 @@ class _Trial:
         return [*outputs, *gradients]
 
     def _gradient(self, outputs: Tensor) -> Tensor:
-        """Gradients by the outputs of each net, drawn once."""
+        """Gradients with respect to the outputs of the nets, (nets, n, c), drawn once."""
         if self.gradient is None:
             shape = (len(self.nets), *outputs.shape[-2:])
             drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0))

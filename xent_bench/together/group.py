@@ -14,7 +14,7 @@ from xent_bench.together.seed_batches import SeedBatch
 
 
 class AllEnded(Exception):
-    """The end of a training in which no learner is left."""
+    """The end of a training because no learner is left."""
 
 
 class Group(LightningModule):
@@ -146,7 +146,7 @@ class Group(LightningModule):
 
 
 def _named(blame: Callable[[], None], error: BaseException) -> BaseException:
-    """The error that stands for one of a step."""
+    """Note in an error of a step what `blame` knows; returns it, or the one raised in its place."""
     try:
         blame()
         _raise(error)

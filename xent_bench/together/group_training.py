@@ -1,13 +1,15 @@
 """The training of a group: what its runs share is read, then they are trained."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from xent_bench.config.identity import run_folder
-from xent_bench.config.parts import resolve, settled
+from xent_bench.config.parts import Parts, resolve, settled
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.resident import stored_bytes
 from xent_bench.data.vectors import Vectors
 from xent_bench.failures import raise_fault
 from xent_bench.pretrained.images import as_weights_want
@@ -52,6 +54,8 @@ class GroupTraining:
             for members in self._at_once(seeds):
                 self.notice.heed()
                 self.alone += OneTraining(members, seeds, self._end, self.notice).train()
+            for data in seeds.values():
+                data.free()
         return self.alone
 
     def _at_once(self, seeds: Mapping[int, SeedData]) -> Iterator[dict[int, Member]]:
@@ -65,28 +69,23 @@ class GroupTraining:
 
     def _plan(self) -> dict[int, SeedData]:
         """Load the images, and look whether a step is so short that a group pays."""
-        configs = []
-        parts = None
+        resolved = []
         for member in self.members.values():
-            resolved = resolve(member.config)
-            config, own_parts = as_weights_want(settled(member.config, resolved), resolved)
-            configs.append(config)
-            parts = parts or own_parts
-        assert parts is not None
-        device = build_trainer(configs[0]).strategy.root_device
-        seeds = data_of_seeds(configs, parts, device)
-        seed = seeds[configs[0].seed]
-        if not isinstance(seed.data.images, Tensor | Vectors):
+            parts = resolve(member.config)
+            resolved.append(as_weights_want(settled(member.config, parts), parts))
+        config, parts = resolved[0]
+        device = build_trainer(config).strategy.root_device
+        seeds = data_of_seeds([config for config, _ in resolved], parts, device)
+        if not isinstance(seeds[config.seed].data.images, Tensor | Vectors):
             raise NotTogether("images are decoded while a net is trained on them")
-        loaders = seed.loaders(parts.target)
-        classifier, flops, _ = build_classifier(configs[0], parts, seed.data, seed.splits, loaders)
+        net, flops = _first_net(resolved, seeds)
         if device.type == "cpu":
-            weights = sum(weight.numel() for weight in classifier.net.parameters())
-            _refuse_long_steps(3 * flops * configs[0].batch_size, weights)
+            weights = sum(weight.numel() for weight in net.parameters())
+            _refuse_long_steps(3 * flops * config.batch_size, weights)
         else:
             self.device = device
-            few = next(iter(loaders.val))[0][:FEW].cpu()
-            self.bytes_of_run = bytes_of_run(classifier.net, few, configs[0].batch_size)
+            few = next(iter(seeds[config.seed].loaders(parts.target).val))[0][:FEW].cpu()
+            self.bytes_of_run = bytes_of_run(net, few, config.batch_size)
         return seeds
 
     def _end(self, number: int, error: BaseException | None) -> None:
@@ -98,6 +97,29 @@ class GroupTraining:
             except Exception as late:
                 error = late
         self.ended(number, error)
+
+
+def _first_net(
+    resolved: Sequence[tuple[DictConfig, Parts]], seeds: Mapping[int, SeedData]
+) -> tuple[nn.Module, float]:
+    """Build a net of the group; also returns the FLOPs of a forward pass for one image.
+
+    The first run may be refused, for its loss for example: then the net is that of another one.
+    Raises the error of the last if all are refused.
+    """
+    refusal: Exception | None = None
+    for config, parts in resolved:
+        seed = seeds[config.seed]
+        loaders = seed.loaders(parts.target)
+        try:
+            classifier, flops, _ = build_classifier(config, parts, seed.data, seed.splits, loaders)
+        except Exception as error:
+            raise_fault(error)
+            refusal = error
+        else:
+            return classifier.net, flops
+    assert refusal is not None
+    raise refusal
 
 
 def _refuse_long_steps(flops: float, weights: int) -> None:
@@ -123,9 +145,9 @@ def _parts_of(seeds: Mapping[int, SeedData]) -> Iterator[dict[int, SeedData]]:
 
 
 def _bytes(data: ImageSet) -> int:
-    """Bytes of a data set's images in memory, mirrored ones included."""
+    """Bytes of a data set's images in memory, with mirrored ones and borders to crop from."""
     images = data.images
     if isinstance(images, Vectors):
         return sum(part.nbytes for part in images.parts)
     assert isinstance(images, Tensor)
-    return images.nbytes * (1 + data.augmentation.flip)
+    return stored_bytes(len(images), data.shape, data.augmentation)

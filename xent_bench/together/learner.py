@@ -19,17 +19,17 @@ from xent_bench.training.records import Record
 from xent_bench.training.run import Prepared
 
 
-@dataclass(eq=False)  # each is itself: they are told apart, and never compared
+@dataclass(eq=False)  # equal to itself alone: tensors have no single truth value
 class Learner:
     """A member of a group that is being trained."""
 
-    number: int  # of the member
+    number: int  # the member's in the group
     run: Prepared
     built: Built
     record: Record
-    contexts: ExitStack  # that end with the run: its folder's lock, its records
-    seed_place: int  # of its batches among those of all seeds
-    kind_place: int  # of its target among the kinds
+    contexts: ExitStack  # what ends with the run: its folder's lock, its records
+    seed_place: int  # the place of its seed's batch among those of all seeds
+    kind_place: int  # the place of its kind of target among the targets of a batch
     optimizer: Optimizer
     schedule: Any  # equal where the factors on the learning rate are; None for a user's own
     generators: tuple[Tensor, Tensor | None] | None = None  # what its dropout draws from
@@ -38,6 +38,12 @@ class Learner:
     def classifier(self) -> Classifier:
         """The net with its loss."""
         return self.built.classifier
+
+    @property
+    def stops(self) -> bool:
+        """Whether `patience` has ended its training."""
+        best = self.classifier.best_epoch
+        return best is not None and best.stops
 
     def begin_epoch(self) -> None:
         """Give dropout its own randomness in the epoch, as where the run is trained alone."""
@@ -56,9 +62,10 @@ class Learner:
         self.classifier.company = runs
 
     def restore(self) -> int:
-        """Read weights and optimizer from the run's checkpoint; returns the steps of its epoch.
+        """Read weights and optimizer from the run's checkpoint, if there is one.
 
-        DataError for a file that no such run has written.
+        Returns how many steps of an unfinished epoch it has. DataError for a file that no such run
+        has written.
         """
         path = self.run.checkpoint
         if path is None:

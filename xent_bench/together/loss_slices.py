@@ -33,9 +33,10 @@ class LossSlices:
     def gradients(
         self, outputs: Float[Tensor, "runs n c"], batches: Sequence[SeedBatch], failed: Failed
     ) -> Float[Tensor, "runs n c"]:
-        """The gradient of each run's mean loss by its outputs; the losses are kept by the runs.
+        """The gradient of each run's mean loss with respect to its outputs.
 
-        It is 0 for a run whose loss raised an error.
+        It is 0 for a run whose loss raised an error, of which `failed` is told. The runs keep the
+        losses of all examples.
         """
         result = torch.zeros_like(outputs)
         for places in self.slices:
@@ -52,7 +53,7 @@ class LossSlices:
         places: Sequence[int],
         batches: Sequence[SeedBatch],
     ) -> None:
-        """Evaluate the loss of the runs at these places."""
+        """Evaluate the one loss of the runs at these places, and write their part of `result`."""
         runs = [self.learners[place] for place in places]
         index = torch.tensor(places, device=outputs.device)
         logits = outputs.index_select(0, index).flatten(0, 1).requires_grad_()
@@ -101,7 +102,10 @@ def is_ours(loss: Callable[..., Any]) -> bool:
 
 
 def _key(loss: Callable[..., Any], place: int) -> Any:
-    """Equal for learners whose losses are one function with the same values."""
+    """A key that is equal for losses of ours that are one function with the same values.
+
+    Another loss has its learner's `place`, and so a key of its own.
+    """
     if not isinstance(loss, partial) or not is_ours(loss):
         return place
     values = tuple(

@@ -17,5 +17,5 @@ class NotTogether(Exception):
     """The refusal of a group whose members cannot or should not train as one; says why."""
 
 
-# is told the number of a member that has ended, and its error, if it has one
+# a function that is told the number of a member that has ended, and its error, if it has one
 Ended: TypeAlias = Callable[[int, BaseException | None], None]

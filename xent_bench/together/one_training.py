@@ -1,21 +1,21 @@
 """One training of several runs, from their folders to their results."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
 from pytorch_lightning import Trainer
 
+from xent_bench.config.identity import run_folder
 from xent_bench.config.schema import GROUPS, pause_after
+from xent_bench.config.shift_asked import shift_asked
 from xent_bench.data.batches import WHOLE
 from xent_bench.data.groups import Groups
 from xent_bench.process import garbage
 from xent_bench.process.signals import Notice
 from xent_bench.runs.begun import keep_reason, pause
+from xent_bench.together.begun import Begun, closed, in_step
 from xent_bench.together.building import SeedData
 from xent_bench.together.group import AllEnded, Group
 from xent_bench.together.learner import Learner
@@ -32,16 +32,6 @@ from xent_bench.training.saving import Checkpointing
 from xent_bench.training.trainer import build_trainer, use_threads
 from xent_bench.training.user_code import naming_user_code
 
-STEPS_IN_NAME = slice(4, 14)  # of a checkpoint's file: step0000000120-3f2a9c0e71d5b846.ckpt
-
-
-class Begun(NamedTuple):
-    """A member whose folder is held."""
-
-    number: int
-    run: Prepared
-    contexts: ExitStack
-
 
 class OneTraining:
     """One training of members whose seeds have images of the same numbers."""
@@ -55,7 +45,6 @@ class OneTraining:
     ) -> None:
         """`ended` is told how each member ended, when its folder is free again."""
         self.members, self.seeds, self.ended, self.notice = members, seeds, ended, notice
-        self.alone: list[int] = []
         self.start, self.runs = time.monotonic(), 1
         self.trained: float | None = None  # when the last run had trained
 
@@ -64,20 +53,24 @@ class OneTraining:
 
         Returns the numbers of members that had come less or further than most, and wait.
         """
-        begun = self._in_step([one for number in self.members for one in self._begun(number)])
+        # in one order everywhere: else two groups with runs in common could wait for each other
+        order = sorted(self.members, key=lambda number: run_folder(self.members[number].config))
+        held = sorted(one for number in order for one in self._begun(number))
+        begun, others = in_step(held)
+        for one in others:
+            one.contexts.close()
         if begun:
             self._train(begun)
-        return self.alone
+        return [one.number for one in others]
 
     def _train(self, begun: Sequence[Begun]) -> None:
         config = begun[0].run.config
-        folders = [one.run.folder for one in begun]
-        checkpoints = GroupCheckpointIO()
+        folder, checkpoints = begun[0].run.folder, GroupCheckpointIO()
         name = f"{len(begun)} runs" if len(begun) > 1 else begun[0].run.begun.name
         trainer = build_trainer(
             config,
-            GroupCheckpointing(folders[0], config.machine, self.notice),
-            GroupProgress(name, folders, config.epochs),
+            GroupCheckpointing(folder, config.machine, self.notice),
+            GroupProgress(name, folder, config.epochs, checkpoints),
             checkpoints=checkpoints,
         )
         learners = self._learners(begun, trainer)
@@ -102,12 +95,13 @@ class OneTraining:
     def _fit(
         self, trainer: Trainer, group: Group, batches: Groups[SeedBatches], val: EvaluationBatches
     ) -> None:
-        checkpoint = group.learners[0].run.checkpoint
         try:
-            batches.taken = max(learner.restore() for learner in group.learners)
+            batches.taken = self._restore_all(group)
             garbage.resume()
-            with suppress(AllEnded), stops_by_name():
-                trainer.fit(group, batches, val, ckpt_path=checkpoint)
+            if group.learners:
+                checkpoint = group.learners[0].run.checkpoint
+                with suppress(AllEnded), stops_by_name():
+                    trainer.fit(group, batches, val, ckpt_path=checkpoint)
             self.trained = time.monotonic()
             self._finish_all(group)
         except BaseException as error:
@@ -116,6 +110,24 @@ class OneTraining:
                 self._stop(learner, error)
             if not isinstance(error, Exception):
                 raise
+
+    def _restore_all(self, group: Group) -> int:
+        """Let the runs go on from their checkpoints; returns the steps of the epoch in them.
+
+        A run whose checkpoint cannot be used fails alone. One that `patience` had ended, and whose
+        process was killed while it was evaluated, is evaluated now.
+        """
+        taken = 0
+        for learner in list(group.learners):
+            error: Exception | None = None
+            try:
+                taken = learner.restore()
+            except Exception as foreign:
+                error = foreign
+            if error is not None or learner.stops:
+                group.learners.remove(learner)
+                self._let_go(learner, error)
+        return taken
 
     def _finish_all(self, group: Group) -> None:
         """Finish the runs that have trained to the end; a signal ends the process between two."""
@@ -139,20 +151,6 @@ class OneTraining:
             self._end(number, contexts, error)
         else:
             self._end(number, contexts, None)
-
-    def _in_step(self, begun: Sequence[Begun]) -> list[Begun]:
-        """Keep the members whose checkpoints have the same number of steps."""
-        if not begun:
-            return []
-        usual = _most_frequent([_steps_of(one.run.checkpoint) for one in begun])
-        in_step = []
-        for one in begun:
-            if _steps_of(one.run.checkpoint) == usual:
-                in_step.append(one)
-            else:
-                one.contexts.close()
-                self.alone.append(one.number)
-        return in_step
 
     def _learners(self, begun: Sequence[Begun], trainer: Trainer) -> list[Learner]:
         learners = []
@@ -192,6 +190,7 @@ class OneTraining:
         self, run: Prepared, trainer: Trainer, code: dict[str, dict[str, str]]
     ) -> tuple[Built, float]:
         seed = self.seeds[run.config.seed]
+        seed.refuse_unfit(shift_asked(run.config))
         loaders = seed.loaders(run.parts.target)
         classifier, flops, line = build_classifier(
             run.config, run.parts, seed.data, seed.splits, loaders
@@ -221,14 +220,14 @@ class OneTraining:
 
     def _end(self, number: int, contexts: ExitStack, error: BaseException | None) -> None:
         """End a member's contexts with its error, if it has one, and tell of it."""
-        self.ended(number, _closed(contexts, error))
+        self.ended(number, closed(contexts, error))
 
     def _let_go(self, learner: Learner, error: BaseException | None) -> None:
         """Evaluate a run that has ended, or note that it pauses; a failed one has an error."""
         if error is None:
             try:
                 self._finish(learner)
-            except Exception as late:
+            except (Exception, SystemExit) as late:  # a user's link may exit
                 error = late
         self._stop(learner, error)
 
@@ -236,13 +235,13 @@ class OneTraining:
         if error is None or isinstance(error, Exception | SystemExit):  # a user's loss may exit
             self._end(learner.number, learner.contexts, error)
         else:
-            _closed(learner.contexts, error)
+            closed(learner.contexts, error)
 
     def _finish(self, learner: Learner) -> None:
         begun = time.monotonic()
         config, classifier = learner.run.config, learner.classifier
-        best, epoch = classifier.best_epoch, pause_after(config)
-        if epoch is not None and not (best is not None and best.stops):
+        epoch = pause_after(config)
+        if epoch is not None and not learner.stops:
             keep_reason(learner.run.folder, pause(epoch, config.epochs))
             return
         classifier.use_best_epoch()
@@ -251,29 +250,6 @@ class OneTraining:
         part = ((self.trained or begun) - self.start) / self.runs
         record = learner.record._replace(start=begun - part)
         finish(config, learner.built, learner.run.folder, record, calib, test)
-
-
-def _closed(contexts: ExitStack, error: BaseException | None) -> BaseException | None:
-    """End contexts with an error, and return the one that they raise in its place."""
-    try:
-        if error is None:
-            contexts.close()
-        else:
-            contexts.__exit__(type(error), error, error.__traceback__)
-    except BaseException as final:
-        return final
-    return error
-
-
-def _most_frequent(steps: Sequence[int]) -> int:
-    """The number of steps that most runs have taken; of equally frequent ones the larger."""
-    counts = Counter(steps)
-    return max(counts, key=lambda number: (counts[number], number))
-
-
-def _steps_of(checkpoint: Path | None) -> int:
-    """The number of steps in a checkpoint's name; 0 without one."""
-    return 0 if checkpoint is None else int(checkpoint.name[STEPS_IN_NAME])
 
 
 def _together(runs: int) -> str:

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
 import torch
-from torch import Tensor
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from xent_bench.together.learner import Learner
 from xent_bench.training.averaging import averaged_pairs, decay_at
 
-JOINED = (AdamW, SGD)  # whose steps are those of each tensor alone
+JOINED = (AdamW, SGD)  # whose steps, where they are fused, are those of each tensor alone
 
 Failed: TypeAlias = Callable[[Learner, BaseException, str], None]  # with the part that raised
 
@@ -26,7 +25,7 @@ class Optimisation:
     def __init__(self, learners: Sequence[Learner]) -> None:
         """Join what the learners' optimizers have in common; their states are shared with them."""
         self.learners = list(learners)
-        self.weights = [_trained(learner) for learner in learners]
+        self.weights = [list(learner.classifier.net.parameters()) for learner in learners]
         self.all_weights = [weight for weights in self.weights for weight in weights]
         self.joined, self.alone = _joined(learners)
         self.averages = [
@@ -34,7 +33,7 @@ class Optimisation:
             for learner in learners
             if (averaged := learner.classifier.averaged) is not None
         ]
-        self.decay = learners[0].classifier.ema if learners else None
+        self.decay = learners[0].classifier.ema
 
     def step(self, step: int, failed: Failed) -> None:
         """Take the step with this number, counted from 0 over all epochs.
@@ -126,12 +125,19 @@ def _joined(learners: Sequence[Learner]) -> tuple[list[_Joined], list[Learner]]:
     alike: dict[Any, list[Learner]] = {}
     alone = []
     for learner in learners:
-        kind = type(learner.optimizer)
-        if kind in JOINED and learner.schedule is not None:
-            alike.setdefault((kind, learner.schedule), []).append(learner)
+        if learner.schedule is not None and _can_be_joined(learner.optimizer):
+            alike.setdefault((type(learner.optimizer), learner.schedule), []).append(learner)
         else:
             alone.append(learner)
     return [_Joined(same) for same in alike.values()], alone
+
+
+def _can_be_joined(optimizer: Optimizer) -> bool:
+    """Whether a step treats each tensor by itself, and no value of one run makes it raise an error.
+
+    A step that is not fused raises one where a learning rate overflows.
+    """
+    return type(optimizer) in JOINED and all(group["fused"] for group in optimizer.param_groups)
 
 
 def _settings(group: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -139,7 +145,3 @@ def _settings(group: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(
         (name, repr(value)) for name, value in sorted(group.items()) if name not in ("params", "lr")
     )
-
-
-def _trained(learner: Learner) -> list[Tensor]:
-    return cast(list[Tensor], list(learner.classifier.net.parameters()))

@@ -1,6 +1,5 @@
 """The saving of a group: a checkpoint of its own for each run, from which it can go on alone."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,11 +22,17 @@ class GroupCheckpointIO(LastingCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write the learners' checkpoints; `checkpoint` has the progress of their training."""
+        """Write the learners' checkpoints; `checkpoint` has the progress of their training.
+
+        A learner whose checkpoint cannot be written leaves the group.
+        """
         assert self.group is not None
         self.group.hand_back()
-        for learner in self.group.learners:
-            learner.save(checkpoint)
+        for learner in list(self.group.learners):
+            try:
+                learner.save(checkpoint)
+            except Exception as error:
+                self.group.let_go(learner, error)
 
 
 class GroupCheckpointing(Checkpointing):
@@ -43,17 +48,14 @@ class GroupCheckpointing(Checkpointing):
         group = cast(Group, pl_module)
         if not group.learners:
             return
-        stopping = [
-            learner
-            for learner in group.learners
-            if (best := learner.classifier.best_epoch) is not None and best.stops
-        ]
+        stopping = [learner for learner in group.learners if learner.stops]
         if stopping:  # first: each of them must have its last checkpoint
             self._save(trainer)
         else:
             super().on_train_epoch_end(trainer, pl_module)
         for learner in stopping:
-            group.let_go(learner, None)
+            if learner in group.learners:  # not one that could not be saved
+                group.let_go(learner, None)
         if stopping:
             self._heed(trainer)
 
@@ -61,12 +63,15 @@ class GroupCheckpointing(Checkpointing):
 class GroupProgress(Progress):
     """Shows the progress of a group on one line, and notes it in the folder of each run."""
 
-    def __init__(self, name: str, folders: Sequence[Path], epochs: int) -> None:
-        """`name` is what the line begins with; `folders` are those of the runs."""
-        super().__init__(name, folders[0], epochs)
-        self.folders = list(folders)
+    def __init__(
+        self, name: str, folder: Path, epochs: int, checkpoints: GroupCheckpointIO
+    ) -> None:
+        """`name` is what the line begins with; `checkpoints` knows the group."""
+        super().__init__(name, folder, epochs)
+        self.checkpoints = checkpoints
 
     def save_pace(self, pace: Pace) -> None:
-        """Note how far the group is in the folder of each of its runs."""
-        for folder in self.folders:
-            save_pace(folder, pace)
+        """Note how far the group is in the folder of each run that is still in it."""
+        assert self.checkpoints.group is not None
+        for learner in self.checkpoints.group.learners:
+            save_pace(learner.run.folder, pace)

@@ -89,8 +89,6 @@ def build(config: DictConfig, parts: Parts, folder: Path, notice: Notice) -> Bui
     device = trainer.strategy.root_device
     loaders = build_loaders(config, parts, data, splits, device, share)
     classifier, flops, line = build_classifier(config, parts, data, splits, loaders)
-    if config.machine.log_model:
-        refuse_unfit_link(classifier.link, len(data.classes))
     use_threads(config, 3 * flops * config.batch_size)  # backward costs twice what forward does
     return Built(trainer, classifier, loaders, data, splits, share, checkpointing, code, line)
 
@@ -260,6 +258,8 @@ def build_classifier(
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
     flops = try_out(classifier, images, target, len(data.classes), _way_out(parts))
+    if config.machine.log_model:
+        refuse_unfit_link(classifier.link, len(data.classes))
     if classifier.best_epoch is not None:
         labels = data.labels[splits.val]
         check_metric(config.choose_by, classifier.link, labels, len(data.classes))
