@@ -295,6 +295,22 @@ def test_a_run_that_diverged_is_a_trial_that_lost_and_one_that_was_killed_is_mis
     assert len(cells_of(claim, arms, runs, []).open()) == 1
 
 
+@pytest.mark.parametrize("arm", ["ce", "focal"])
+def test_a_part_that_lacks_a_pair_because_a_run_diverged_is_not_judged(arm):
+    claim = asked()
+    runs = runs_of(claim, with_difference(-0.05))
+    lost = [run for run in runs if (run.params["loss"], run.params["seed"]) == (arm, 0)]
+    diverged = [
+        Unfinished("", "tested", run.params, "", reason="Diverged: the loss is nan") for run in lost
+    ]
+    judgement = judged(claim, [run for run in runs if run not in lost], diverged)
+
+    for under in judgement.protocols:
+        (part,) = under.parts
+        assert (part.difference.n, part.verdict, part.outcome) == (2, "not judged", "open")
+    assert judgement.verdict == "inconclusive"
+
+
 def test_what_decides_a_verdict_is_hashed_and_nothing_else():
     def hashed(**changes):
         return hash_of(Claim.model_validate(content(**changes)).decisive("cpu"))

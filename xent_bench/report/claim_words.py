@@ -117,7 +117,10 @@ def remarks(standing: Standing) -> list[str]:
     lines = []
     cells = standing.cells
     if diverged := len(cells.unfinished):
-        lines.append(f"{n_runs(diverged)} diverged, and count as trials that lost.")
+        lines.append(
+            f"{n_runs(diverged)} diverged: a trial with one is not chosen where another has none, "
+            "and a part that lacks a pair for it is not judged."
+        )
     if cells.strangers:
         lines.append(
             f"{n_runs(cells.strangers)} in the folder are not of this design, and do not count."
