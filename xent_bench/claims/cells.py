@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from xent_bench.claims.schema import Design, Hyper, Number
 from xent_bench.claims.sweep import Asked
@@ -62,13 +63,29 @@ def has_diverged(run: Unfinished) -> bool:
 def compose_arms(asked: Asked, added: Path | None) -> dict[str, Params]:
     """The parameters that the runs of each arm have, with the first seed and tuned values.
 
-    A UsageError names the arm and the mistake where its words do not compose.
+    A UsageError names the arm and the mistake where its words do not compose, and both arms where
+    two have the same runs.
     """
+    arms: dict[str, Params] = {}
+    for arm, config in compose_configs(asked, added).items():
+        params = _plain(science(config))
+        twin = next((other for other, known in arms.items() if known == params), None)
+        if twin is not None:
+            raise UsageError(
+                f"{asked.name}: expected arms whose runs differ, got {twin} and {arm} with the "
+                "same ones"
+            )
+        arms[arm] = params
+    return arms
+
+
+def compose_configs(asked: Asked, added: Path | None) -> dict[str, DictConfig]:
+    """The config of a run of each arm, with the first seed and tuned values; errors as above."""
     (first, *_) = asked.design.points()
     tuned = [f"{key}={value}" for key, value in first]
     searched = [] if added is None else [f"hydra.searchpath=['file://{added.resolve()}']"]
     passed = [word for word in asked.words if not word.startswith("hydra")]
-    arms: dict[str, Params] = {}
+    configs: dict[str, DictConfig] = {}
     register_schema()
     register_files()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -78,8 +95,8 @@ def compose_arms(asked: Asked, added: Path | None) -> dict[str, Params]:
                 config = compose("train", [*searched, *typed])
                 check_top_level(config)
                 check_sources(config)
-                arms[arm] = _plain(science(config))
-    return arms
+                configs[arm] = config
+    return configs
 
 
 @contextmanager

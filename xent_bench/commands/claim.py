@@ -78,6 +78,7 @@ def complete(asked: "Asked", options: argparse.Namespace) -> "Standing":
     """Train the runs that the claim lacks, unless --judge asks for what is there alone."""
     from xent_bench.claims.cells import compose_arms
     from xent_bench.claims.declared import declare, withdraw
+    from xent_bench.claims.outputs import check_outputs
     from xent_bench.claims.standing import stand_by
 
     folder = folder_of(asked)
@@ -85,6 +86,7 @@ def complete(asked: "Asked", options: argparse.Namespace) -> "Standing":
     standing = stand_by(asked, folder, arms)
     if not standing.cells.open() or options.judge:
         return standing
+    check_outputs(asked, options.config_dir)
     declare(folder, asked.claim.decisive(asked.size))
     try:
         _train(asked, options.config_dir)
