@@ -145,6 +145,42 @@ def test_without_all_runs_there_is_no_verdict(place, capsys):
     assert "Verdict" not in out
 
 
+def test_a_list_has_no_verdict_of_runs_that_were_removed(place, capsys):
+    one, *_ = sorted((place / "runs" / "claim-mine").rglob(RESULT))
+    shutil.rmtree(one.parent)
+    type_claim(capsys, "--config-dir", "my_conf", "mine", "--judge")
+    listed = type_claim(capsys, "--config-dir", "my_conf", "--format", "markdown")[1]
+
+    assert "| mine | not run |" in listed
+
+
+def test_json_without_a_verdict_is_json(place, capsys):
+    one, *_ = sorted((place / "runs" / "claim-mine").rglob(RESULT))
+    shutil.rmtree(one.parent)
+    words = ("--config-dir", "my_conf", "mine", "--judge", "--format", "json")
+    code, out, error = type_claim(capsys, *words)
+    record = json.loads(out)
+
+    assert code == 1
+    assert (record["verdict"], record["missing"], record["runs"]) == (None, 1, 5)
+    assert "1 of 6 runs have no result yet" in error
+
+
+def test_runs_are_judged_where_a_machine_of_your_own_keeps_them(place, capsys):
+    (place / "runs").rename(place / "scratch")
+    file = place / "my_conf" / "machine" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text("defaults: [cpu]\nruns: scratch\n")
+    words = ("--config-dir", "my_conf", "mine", "--judge")
+    elsewhere, _, _ = type_claim(capsys, *words)
+    quoted, _, _ = type_claim(capsys, *words, "machine.runs='scratch'")
+    named, out, error = type_claim(capsys, *words, "machine=lab")
+
+    assert (elsewhere, quoted, named) == (1, 0, 0)
+    assert "Verdict: replicated." in out
+    assert "Page: scratch/claim-mine/claim.html" in error
+
+
 def test_a_deleted_or_damaged_record_of_the_rules_is_noticed(place, capsys):
     record = place / "runs" / "claim-mine" / DECLARED
     record.write_text(record.read_text().replace("0.001", "0.5"))

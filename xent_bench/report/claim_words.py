@@ -168,10 +168,11 @@ def incomplete(standing: Standing, folder: str, again: str) -> str:
     `folder` and `again`: the folder of the runs and the command of the claim, as they are typed.
     """
     missing, number = len(standing.cells.open()), standing.asked.number_of_runs
+    status = f"xent-status {folder} says what is missing, " if missing < number else ""
     return (
         f"{missing} of {n_runs(number)} have no result yet. There is no verdict on the way, since "
-        f"a claim that is looked at until it is decided is decided too often. xent-status {folder} "
-        f"says what is missing, {again} trains it."
+        f"a claim that is looked at until it is decided is decided too often. {status}{again} "
+        "trains it."
     )
 
 
@@ -218,23 +219,29 @@ def _standing_cells(today: str, kept: Mapping[str, Any] | None) -> list[str]:
 
 
 def json_record(standing: Standing) -> dict[str, Any]:
-    """Everything about a judged claim for a script, in full precision."""
-    judgement = standing.judgement
-    assert judgement is not None
-    claim = standing.asked.claim
-    return {
-        "name": standing.asked.name,
-        "size": standing.asked.size,
+    """Everything about a claim for a script, in full precision; its verdict is None without one."""
+    asked, judgement = standing.asked, standing.judgement
+    claim = asked.claim
+    about_claim = {
+        "name": asked.name,
+        "size": asked.size,
         "claim": claim.claim,
         "sources": [source.model_dump() for source in claim.sources],
-        **record(standing),
+        "missing": len(standing.cells.open()),  # runs without a result
+    }
+    edited = {
         "changes": standing.edits.changes,
         "runs_of_other_rules": standing.edits.other_runs,
-        "parts": {
-            judged.protocol: [_part_record(tested) for tested in judged.parts]
-            for judged in judgement.protocols
-        },
     }
+    if judgement is None:
+        return (
+            about_claim | {"hash": asked.hash, "verdict": None, "runs": len(standing.runs)} | edited
+        )
+    parts = {
+        judged.protocol: [_part_record(tested) for tested in judged.parts]
+        for judged in judgement.protocols
+    }
+    return about_claim | record(standing) | edited | {"parts": parts}
 
 
 def _part_record(tested: Tested) -> dict[str, Any]:
