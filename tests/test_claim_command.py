@@ -117,6 +117,7 @@ def test_the_page_has_the_verdict_and_both_protocols(trained):
     assert "mine, as published" in page
     assert "mine, fair" in page
     assert "sparse same as ce" in page
+    assert "One loss (sparse same as ce); Another (mixed worse than ce)." in page
     assert "on ImageNet" in page
     assert "arXiv:2001.00001" in page
 
@@ -143,6 +144,16 @@ def test_without_all_runs_there_is_no_verdict(place, capsys):
     assert code == 1
     assert "1 of 6 runs have no result yet" in out
     assert "Verdict" not in out
+
+
+@pytest.mark.usefixtures("place")
+def test_a_list_has_whole_names(capsys):
+    lines = type_claim(capsys, "--config-dir", "my_conf")[1].splitlines()
+
+    assert any(
+        line.startswith(" smoothing-calibrates-and-cannot-abstain not run") for line in lines
+    )
+    assert any(line.startswith(" mine ") and line.rstrip().endswith(" none") for line in lines)
 
 
 def test_a_list_has_no_verdict_of_runs_that_were_removed(place, capsys):

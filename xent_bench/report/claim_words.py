@@ -11,6 +11,7 @@ from xent_bench.claims.sweep import Asked, described
 from xent_bench.runs.pace import duration
 from xent_bench.tables import Table, joined, n_runs
 
+COSTS = ("seeds", "runs", "time")
 SIGNS = {"better": "better than", "worse": "worse than", "as_good": "as good as", "same": "same as"}
 NEEDED = {
     "all_shown": "all of its parts are shown",
@@ -78,9 +79,11 @@ def parts_table(judgement: Judgement) -> Table:
         for both in zip(*(judged.parts for judged in judgement.protocols), strict=True)
         for judged, tested in zip(judgement.protocols, both, strict=True)
     ]
+    said = (f"{tested.part.says} ({_expected(tested)})" for tested in judgement.fair.parts)
     notes = [
+        f"{'; '.join(said)}.",
         "Differences are of the first arm minus the second, paired by seed, ± 95 % over seeds, in "
-        "points where the metric is a share. p values are corrected over the parts (Holm)."
+        "points where the metric is a share. p values are corrected over the parts (Holm).",
     ]
     headings = ["expected", "protocol", "metric", "difference", "margin", "pairs", "verdict"]
     return Table("What was expected", [*headings, "part"], rows, notes, text=3)
@@ -198,24 +201,20 @@ def claims_table(rows: Sequence[tuple[str, str, Mapping[str, Any] | None]]) -> T
     cells = [[name, *_standing_cells(today, kept)] for name, today, kept in rows]
     notes = [
         "xent-claim NAME --show says what one claims and how it is tested; xent-claim NAME trains "
-        "what is missing, judges, and writes a page. The fair protocol "
-        "decides; margin: the largest difference of a tie, by the metric of the first part. "
+        "what is missing, judges, and writes a page with both protocols. The verdict is that of "
+        "the fair one; margin: the largest difference of a tie, by the metric of the first part. "
         f"{SMALL}"
     ]
-    headings = ["claim", "verdict", "as published", "fair", "seeds", "runs", "time"]
-    return Table("Claims", [*headings, "margin", "commit"], cells, notes, text=4)
+    return Table("Claims", ["claim", "verdict", *COSTS, "margin"], cells, notes, text=2)
 
 
 def _standing_cells(today: str, kept: Mapping[str, Any] | None) -> list[str]:
     if kept is None:
-        return ["not run", "-", "-", "-", "-", "-", "-", "-"]
+        return ["not run", *"----"]
     edited = " (rules edited)" if kept["hash"] != today or kept["edits"] else ""
-    margin = f"{kept['margin']}, {kept['metric']}"
-    return [
-        *(f"{kept['verdict']}{edited}", kept["published"], kept["fair"]),
-        *(str(kept["seeds"]), str(kept["runs"]), duration(kept["seconds"]), margin),
-        kept["commit"][:10],
-    ]
+    margin = "none" if kept["margin"] == "none" else f"{kept['margin']}, {kept['metric']}"
+    costs = str(kept["seeds"]), str(kept["runs"]), duration(kept["seconds"])
+    return [f"{kept['verdict']}{edited}", *costs, margin]
 
 
 def json_record(standing: Standing) -> dict[str, Any]:
