@@ -214,6 +214,8 @@ def test_a_deleted_or_damaged_record_of_the_rules_is_noticed(place, capsys):
         ("focal-calibrates size=tpu", "size=tpu: expected size=cpu or size=gpu"),
         ("focal-calibrates kl-beats-ce", "kl-beats-ce: one too many"),
         ("focal-calibrates --judg --page", "--page"),
+        ("--judge", "--judge and --page: expected the name of a claim"),
+        ("machine=nine --config-dir .", "the folder of runs: machine=nine: no such machine"),
         ("focal-calibrates --show machine.job=2", "machine.job: no such key"),
         ("focal-calibrates --config-dir nowhere", "no folder nowhere here"),
     ],

@@ -11,7 +11,8 @@ from hydra import compose, initialize_config_dir
 from scipy.stats import ttest_rel
 from statsmodels.stats.multitest import multipletests
 
-from xent_bench.claims.cells import all_cells, cells_of, compose_arms
+from xent_bench.claims.cells import Cells, all_cells, cells_of, compose_arms
+from xent_bench.claims.declared import Edits
 from xent_bench.claims.judge import (
     ONLY_AS_PUBLISHED,
     judge,
@@ -21,10 +22,12 @@ from xent_bench.claims.judge import (
 from xent_bench.claims.outputs import check_outputs
 from xent_bench.claims.read import claim_files, find_claim, read_claim
 from xent_bench.claims.schema import Claim, hash_of
+from xent_bench.claims.standing import Standing
 from xent_bench.claims.sweep import Asked, sweeps
 from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF
 from xent_bench.failures import UsageError
+from xent_bench.report.claim_words import remarks
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run
 
@@ -414,6 +417,15 @@ def test_a_file_that_is_no_claim_is_refused_by_its_name(text, tmp_path):
     file.write_text(text)
     with pytest.raises(UsageError, match=re.escape(str(file))):
         read_claim(file)
+
+
+def test_rates_of_error_are_said_of_claims_that_have_a_margin():
+    def said(expect):
+        cells = Cells({}, {}, [], 0)
+        return remarks(Standing(asked(expect), cells, None, Edits("", [], 0)))[-1]
+
+    assert said("better").startswith("Of claims that are false at most 5 of 100")
+    assert said("same") == "Weights are compared bit for bit: nothing is estimated."
 
 
 @pytest.mark.parametrize("name", ["a,b", "my claim", "{x}", "it's", "null", "3", "x" * 61])

@@ -48,6 +48,8 @@ def claim(options: argparse.Namespace) -> bool:
     if options.config_dir is not None and not options.config_dir.is_dir():
         raise UsageError(f"--config-dir: no folder {options.config_dir} here")
     if not names:
+        if options.show or options.judge or options.page:
+            raise UsageError("--show, --judge and --page: expected the name of a claim")
         show_list(size, words, options)
         return True
     (name,) = names

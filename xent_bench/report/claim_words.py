@@ -133,7 +133,9 @@ def remarks(standing: Standing) -> list[str]:
             if judged.comparison.unranked:
                 why = judged.comparison.unranked
                 lines.append(f"{_capital(TITLES[judged.protocol])}: not judged, since {why}.")
-    return [*lines, f"What it can show: {standing.asked.claim.mechanism} {SMALL}", RATES]
+    is_estimated = any(part.margin is not None for part in standing.asked.parts)
+    rates = RATES if is_estimated else "Weights are compared bit for bit: nothing is estimated."
+    return [*lines, f"What it can show: {standing.asked.claim.mechanism} {SMALL}", rates]
 
 
 def edit_lines(standing: Standing) -> list[str]:
