@@ -143,7 +143,18 @@ def test_without_all_runs_there_is_no_verdict(place, capsys):
 
     assert code == 1
     assert "1 of 6 runs have no result yet" in out
+    assert "xent-status runs/claim-mine says what is missing" in out
     assert "Verdict" not in out
+
+
+def test_status_is_not_named_where_nothing_was_begun(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = type_claim(capsys, "focal-calibrates", "--judge")
+
+    assert code == 1
+    assert "48 of 48 runs have no result yet" in out
+    assert "xent-status" not in out
+    assert "xent-claim focal-calibrates trains it." in out
 
 
 @pytest.mark.usefixtures("place")

@@ -173,7 +173,8 @@ def incomplete(standing: Standing, folder: str, again: str) -> str:
     `folder` and `again`: the folder of the runs and the command of the claim, as they are typed.
     """
     missing, number = len(standing.cells.open()), standing.asked.number_of_runs
-    status = f"xent-status {folder} says what is missing, " if missing < number else ""
+    is_begun = len(standing.cells.absent) < number
+    status = f"xent-status {folder} says what is missing, " if is_begun else ""
     return (
         f"{missing} of {n_runs(number)} have no result yet. There is no verdict on the way, since "
         f"a claim that is looked at until it is decided is decided too often. {status}{again} "
