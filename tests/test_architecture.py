@@ -188,7 +188,8 @@ OURS = {
         "tables",  # how names are joined in a sentence
     },
     # judges as a report does, and knows runs by what their words compose to
-    "claims": {"comparison", "config", "failures", "metrics", "runs", "tables"},
+    # links: whether an arm has probabilities at all, asked before it is trained
+    "claims": {"comparison", "config", "failures", "links", "metrics", "runs", "tables"},
     "report": {
         "addresses",
         "advice",  # puts the decision card into words

@@ -117,6 +117,7 @@ def test_the_page_has_the_verdict_and_both_protocols(trained):
     assert "mine, as published" in page
     assert "mine, fair" in page
     assert "sparse same as ce" in page
+    assert "One loss (sparse same as ce); Another (mixed worse than ce)." in page
     assert "on ImageNet" in page
     assert "arXiv:2001.00001" in page
 
@@ -142,7 +143,64 @@ def test_without_all_runs_there_is_no_verdict(place, capsys):
 
     assert code == 1
     assert "1 of 6 runs have no result yet" in out
+    assert "xent-status runs/claim-mine says what is missing" in out
     assert "Verdict" not in out
+
+
+def test_status_is_not_named_where_nothing_was_begun(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = type_claim(capsys, "focal-calibrates", "--judge")
+
+    assert code == 1
+    assert "48 of 48 runs have no result yet" in out
+    assert "xent-status" not in out
+    assert "xent-claim focal-calibrates trains it." in out
+
+
+@pytest.mark.usefixtures("place")
+def test_a_list_has_whole_names(capsys):
+    lines = type_claim(capsys, "--config-dir", "my_conf")[1].splitlines()
+
+    assert any(
+        line.startswith(" smoothing-calibrates-and-cannot-abstain not run") for line in lines
+    )
+    assert any(line.startswith(" mine ") and line.rstrip().endswith(" none") for line in lines)
+
+
+def test_a_list_has_no_verdict_of_runs_that_were_removed(place, capsys):
+    one, *_ = sorted((place / "runs" / "claim-mine").rglob(RESULT))
+    shutil.rmtree(one.parent)
+    type_claim(capsys, "--config-dir", "my_conf", "mine", "--judge")
+    listed = type_claim(capsys, "--config-dir", "my_conf", "--format", "markdown")[1]
+
+    assert "| mine | not run |" in listed
+
+
+def test_json_without_a_verdict_is_json(place, capsys):
+    one, *_ = sorted((place / "runs" / "claim-mine").rglob(RESULT))
+    shutil.rmtree(one.parent)
+    words = ("--config-dir", "my_conf", "mine", "--judge", "--format", "json")
+    code, out, error = type_claim(capsys, *words)
+    record = json.loads(out)
+
+    assert code == 1
+    assert (record["verdict"], record["missing"], record["runs"]) == (None, 1, 5)
+    assert "1 of 6 runs have no result yet" in error
+
+
+def test_runs_are_judged_where_a_machine_of_your_own_keeps_them(place, capsys):
+    (place / "runs").rename(place / "scratch")
+    file = place / "my_conf" / "machine" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text("defaults: [cpu]\nruns: scratch\n")
+    words = ("--config-dir", "my_conf", "mine", "--judge")
+    elsewhere, _, _ = type_claim(capsys, *words)
+    quoted, _, _ = type_claim(capsys, *words, "machine.runs='scratch'")
+    named, out, error = type_claim(capsys, *words, "machine=lab")
+
+    assert (elsewhere, quoted, named) == (1, 0, 0)
+    assert "Verdict: replicated." in out
+    assert "Page: scratch/claim-mine/claim.html" in error
 
 
 def test_a_deleted_or_damaged_record_of_the_rules_is_noticed(place, capsys):
@@ -167,6 +225,8 @@ def test_a_deleted_or_damaged_record_of_the_rules_is_noticed(place, capsys):
         ("focal-calibrates size=tpu", "size=tpu: expected size=cpu or size=gpu"),
         ("focal-calibrates kl-beats-ce", "kl-beats-ce: one too many"),
         ("focal-calibrates --judg --page", "--page"),
+        ("--judge", "--judge and --page: expected the name of a claim"),
+        ("machine=nine --config-dir .", "the folder of runs: machine=nine: no such machine"),
         ("focal-calibrates --show machine.job=2", "machine.job: no such key"),
         ("focal-calibrates --config-dir nowhere", "no folder nowhere here"),
     ],

@@ -11,19 +11,23 @@ from hydra import compose, initialize_config_dir
 from scipy.stats import ttest_rel
 from statsmodels.stats.multitest import multipletests
 
-from xent_bench.claims.cells import all_cells, cells_of, compose_arms
+from xent_bench.claims.cells import Cells, all_cells, cells_of, compose_arms
+from xent_bench.claims.declared import Edits
 from xent_bench.claims.judge import (
     ONLY_AS_PUBLISHED,
     judge,
     overall,
     verdict_by,
 )
-from xent_bench.claims.read import claim_files, read_claim
+from xent_bench.claims.outputs import check_outputs
+from xent_bench.claims.read import claim_files, find_claim, read_claim
 from xent_bench.claims.schema import Claim, hash_of
+from xent_bench.claims.standing import Standing
 from xent_bench.claims.sweep import Asked, sweeps
 from xent_bench.config.parts import checked
 from xent_bench.config.schema import CONF
 from xent_bench.failures import UsageError
+from xent_bench.report.claim_words import remarks
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run
 
@@ -295,6 +299,31 @@ def test_a_run_that_diverged_is_a_trial_that_lost_and_one_that_was_killed_is_mis
     assert len(cells_of(claim, arms, runs, []).open()) == 1
 
 
+@pytest.mark.parametrize("arm", ["ce", "focal"])
+def test_a_part_that_lacks_a_pair_because_a_run_diverged_is_not_judged(arm):
+    claim = asked()
+    runs = runs_of(claim, with_difference(-0.05))
+    lost = [run for run in runs if (run.params["loss"], run.params["seed"]) == (arm, 0)]
+    diverged = [
+        Unfinished("", "tested", run.params, "", reason="Diverged: the loss is nan") for run in lost
+    ]
+    judgement = judged(claim, [run for run in runs if run not in lost], diverged)
+
+    for under in judgement.protocols:
+        (part,) = under.parts
+        assert (part.difference.n, part.verdict, part.outcome) == (2, "not judged", "open")
+    assert judgement.verdict == "inconclusive"
+
+
+def test_the_order_of_the_published_values_does_not_count():
+    tuning = {"optimizer.lr": [0.001, 0.01], "clip_norm": [1, 2]}
+    published = {"clip_norm": 2, "optimizer.lr": 0.01}
+    claim = asked(sizes={"cpu": DESIGN | {"tuning": tuning, "published": published}})
+    judgement = judged(claim, runs_of(claim, with_difference(-0.05)))
+
+    assert [row.n for row in judgement.published.comparison.rows] == [3, 3]
+
+
 def test_what_decides_a_verdict_is_hashed_and_nothing_else():
     def hashed(**changes):
         return hash_of(Claim.model_validate(content(**changes)).decisive("cpu"))
@@ -351,6 +380,20 @@ MISTAKES = [
         "published.optimizer.lr: expected one of [0.001, 0.01]",
     ),
     ({"sizes": {"cpu": DESIGN | {"choose_by": "test/nll"}}}, "choose_by: expected one of val/"),
+    ({"sizes": {"cpu": DESIGN | {"tuning": {}, "published": {}}}}, "sizes.cpu.tuning: "),
+    (
+        {"sizes": {"cpu": DESIGN | {"setting": "data=digits optimizer.lr=0.1"}}},
+        "sizes.cpu: setting: optimizer.lr is tuned",
+    ),
+    (
+        {"arms": {"ce": "loss=ce", "other": "loss=focal optimizer.lr=0.1"}},
+        "arms.other: optimizer.lr is tuned at sizes.cpu",
+    ),
+    (
+        {"sizes": {"cpu": DESIGN | {"tuning": {"optimizer.lr": ["1e-3"]}}}},
+        "sizes.cpu.tuning.optimizer.lr.0: expected a finite number, got '1e-3'; YAML takes it for ",
+    ),
+    ({"sizes": {"cpu": DESIGN | {"seeds": "5"}}}, "sizes.cpu.seeds: Input should be a valid"),
     ({"sizes": {"gpu": DESIGN}}, "sizes: expected a size cpu"),
     ({"claim": None}, "claim: "),
 ]
@@ -374,6 +417,56 @@ def test_a_file_that_is_no_claim_is_refused_by_its_name(text, tmp_path):
     file.write_text(text)
     with pytest.raises(UsageError, match=re.escape(str(file))):
         read_claim(file)
+
+
+def test_rates_of_error_are_said_of_claims_that_have_a_margin():
+    def said(expect):
+        cells = Cells({}, {}, [], 0)
+        return remarks(Standing(asked(expect), cells, None, Edits("", [], 0)))[-1]
+
+    assert said("better").startswith("Of claims that are false at most 5 of 100")
+    assert said("same") == "Weights are compared bit for bit: nothing is estimated."
+
+
+@pytest.mark.parametrize("name", ["a,b", "my claim", "{x}", "it's", "null", "3", "x" * 61])
+def test_a_name_that_a_command_cannot_have_is_refused(name):
+    with pytest.raises(UsageError, match="expected a file's name"):
+        find_claim(name, {name: Path("conf", f"{name}.yaml")})
+
+
+def test_two_arms_with_the_same_runs_are_refused():
+    twins = asked(arms={"ce": "loss=ce", "other": "loss=ce"})
+
+    with pytest.raises(UsageError, match="expected arms whose runs differ, got ce and other"):
+        compose_arms(twins, None)
+
+
+@pytest.mark.parametrize(
+    ("design", "part", "complaint"),
+    [
+        ({}, {"published": "test/top1", "fair": "test/top1"}, "choose_by: .* no val/nll"),
+        ({"choose_by": "val/top1"}, {}, "parts.0.published: .* no test/nll"),
+    ],
+)
+def test_a_metric_that_a_hinge_does_not_have_is_refused_before_training(design, part, complaint):
+    claim = asked(
+        arms={"ce": "loss=ce", "other": "loss=hinge"},
+        sizes={"cpu": DESIGN | design},
+        parts=[PART | {"expect": "better", "margin": 1} | part],
+    )
+
+    with pytest.raises(UsageError, match=complaint):
+        check_outputs(claim, None)
+
+
+def test_a_claim_on_a_hinge_by_metrics_that_it_has_is_not_refused():
+    claim = asked(
+        arms={"ce": "loss=ce", "other": "loss=hinge"},
+        sizes={"cpu": DESIGN | {"choose_by": "val/top1"}},
+        parts=[PART | {"expect": "better", "margin": 1, "published": "test/auroc_correct"}],
+    )
+
+    check_outputs(claim, None)
 
 
 def test_a_claim_of_your_own_hides_ours_of_the_same_name(tmp_path):

@@ -61,12 +61,14 @@ def print_table(table: Table) -> None:
 
     print_heading(table.title)
     console = _console()
+    is_whole = _has_whole_names(table, console.width)
     for columns in _parts(table, console.width):
         drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
         for place in columns:
             heading = table.headings[place]
             if place < table.text:
-                drawn.add_column(heading, overflow="fold", min_width=NAME_WIDTH)
+                no_wrap = is_whole and place == 0
+                drawn.add_column(heading, overflow="fold", min_width=NAME_WIDTH, no_wrap=no_wrap)
             else:
                 drawn.add_column(heading, justify="right", no_wrap=True)
         starred = [any(isinstance(row[place], Best) for row in table.rows) for place in columns]
@@ -93,6 +95,13 @@ def _parts(table: Table, width: int) -> list[list[int]]:
             used = _width(columns[place])
         parts[-1].append(place)
     return [words + part for part in parts]
+
+
+def _has_whole_names(table: Table, width: int) -> bool:
+    """Whether the first column fits unfolded, with the other columns of words wrapped beside it."""
+    others = table.text - 1
+    room = width // 2 - 1 - others * (1 + NAME_WIDTH)
+    return others > 0 and all(len(row[0]) <= room for row in table.rows)
 
 
 def _width(column: Sequence[str]) -> int:

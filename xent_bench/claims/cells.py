@@ -8,10 +8,12 @@ no verdict.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from xent_bench.claims.schema import Design, Hyper, Number
 from xent_bench.claims.sweep import Asked
@@ -19,13 +21,14 @@ from xent_bench.config.configure import check_sources, check_top_level
 from xent_bench.config.explain import CONFIG_ERRORS, composition_error, explain
 from xent_bench.config.files import register_files
 from xent_bench.config.identity import science
-from xent_bench.config.schema import CONF, register_schema
+from xent_bench.config.schema import CONF, Machine, register_schema
 from xent_bench.failures import UsageError
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.result import Run
 
 Params: TypeAlias = Mapping[str, Any]
 SEED = "seed"
+PLACES = ("machine=", "machine.runs=")  # words that say where runs are kept
 
 
 class Cell(NamedTuple):
@@ -62,24 +65,65 @@ def has_diverged(run: Unfinished) -> bool:
 def compose_arms(asked: Asked, added: Path | None) -> dict[str, Params]:
     """The parameters that the runs of each arm have, with the first seed and tuned values.
 
-    A UsageError names the arm and the mistake where its words do not compose.
+    A UsageError names the arm and the mistake where its words do not compose, and both arms where
+    two have the same runs.
     """
+    arms: dict[str, Params] = {}
+    for arm, config in compose_configs(asked, added).items():
+        params = _plain(science(config))
+        twin = next((other for other, known in arms.items() if known == params), None)
+        if twin is not None:
+            raise UsageError(
+                f"{asked.name}: expected arms whose runs differ, got {twin} and {arm} with the "
+                "same ones"
+            )
+        arms[arm] = params
+    return arms
+
+
+def compose_configs(asked: Asked, added: Path | None) -> dict[str, DictConfig]:
+    """The config of a run of each arm, with the first seed and tuned values; errors as above."""
     (first, *_) = asked.design.points()
     tuned = [f"{key}={value}" for key, value in first]
-    searched = [] if added is None else [f"hydra.searchpath=['file://{added.resolve()}']"]
     passed = [word for word in asked.words if not word.startswith("hydra")]
-    arms: dict[str, Params] = {}
+    configs: dict[str, DictConfig] = {}
     register_schema()
     register_files()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for arm, words in asked.claim.arms.items():
             typed = [*asked.design.setting.split(), *words.split(), *tuned, *passed]
             with _naming(f"{asked.name}, arm {arm}", typed):
-                config = compose("train", [*searched, *typed])
+                config = compose("train", [*_searched(added), *typed])
                 check_top_level(config)
                 check_sources(config)
-                arms[arm] = _plain(science(config))
-    return arms
+                configs[arm] = config
+    return configs
+
+
+def runs_folder(asked: Asked, added: Path | None) -> Path:
+    """The folder of the claim's runs: machine.runs as xent-train reads it, and the sweep's name.
+
+    Only words that can say where are composed, since a list asks this of every claim.
+    """
+    words = [*asked.design.setting.split(), *asked.words]
+    machine = [word for word in words if word.startswith(PLACES)]
+    return Path(_machine_runs(tuple(machine), added), asked.sweep_name)
+
+
+@cache
+def _machine_runs(words: tuple[str, ...], added: Path | None) -> str:
+    """The value of machine.runs with these words on the command line."""
+    if not words:
+        return Machine.runs
+    register_schema()
+    register_files()
+    with initialize_config_dir(str(CONF), version_base="1.3"), _naming("the folder of runs", words):
+        return str(compose("train", [*_searched(added), *words]).machine.runs)
+
+
+def _searched(added: Path | None) -> list[str]:
+    """The word that adds a user's folder to those in which Hydra looks for files."""
+    return [] if added is None else [f"hydra.searchpath=['file://{added.resolve()}']"]
 
 
 @contextmanager

@@ -85,8 +85,14 @@ def verdict_by(rules: Rules, outcomes: Sequence[Outcome]) -> str:
     return INCONCLUSIVE
 
 
-def tested_parts(parts: Sequence[Part], field: Field, protocol: Protocol) -> list[Tested]:
-    """Test each part by the runs of its two arms, and correct over the parts (Holm)."""
+def tested_parts(
+    parts: Sequence[Part], field: Field, protocol: Protocol, seeds: int
+) -> list[Tested]:
+    """Test each part by the runs of its two arms, and correct over the parts (Holm).
+
+    A part that lacks a pair of the `seeds` is shown and not judged: its runs diverged, or have no
+    such metric, and those that are left are the ones that went well.
+    """
     yardsticks = [yardstick_of(part.metric(protocol), part.margin) for part in parts]
     pairs = [
         field.paired(part.arm, part.against, by.key)
@@ -110,7 +116,8 @@ def tested_parts(parts: Sequence[Part], field: Field, protocol: Protocol) -> lis
     )
     results = []
     for place, (part, by, delta) in enumerate(zip(parts, yardsticks, deltas, strict=True)):
-        verdict = _verdict(same[place], delta, ps[place], ties[place], by)
+        is_whole = len(pairs[place]) == seeds
+        verdict = _verdict(same[place], delta if is_whole else None, ps[place], ties[place], by)
         p_beyond = beyond[place]
         outcome = _outcome(part, verdict, is_beyond=p_beyond is not None and p_beyond < LEVEL)
         equal = sum(all_same_weights([pair]) for pair in pairs[place])
@@ -129,7 +136,7 @@ def _under(protocol: Protocol, asked: Asked, cells: Cells, arms: Mapping[str, Pa
             f"{asked.name}: expected runs on the same images, got {len(comparisons)} settings: "
             f"{settings}; remove the runs of one of them"
         )
-    parts = tested_parts(asked.parts, comparisons[0].field, protocol)
+    parts = tested_parts(asked.parts, comparisons[0].field, protocol, asked.design.seeds)
     verdict = verdict_by(asked.claim.rules, [tested.outcome for tested in parts])
     return Judged(protocol, comparisons[0], parts, verdict)
 

@@ -1,5 +1,6 @@
 """Claims by name, read from the files of conf/claims and of a folder of the user's own."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from xent_bench.config.nearest import nearest
 from xent_bench.config.schema import CONF
 from xent_bench.failures import UsageError
 
+NAME = re.compile(r"(?!(null|true|false|none|yes|no|on|off)$)[A-Za-z][\w.-]{0,59}", re.I | re.A)
+NUMBERS = ("int", "float")  # the last step to a value that may be either, in pydantic's words
+EXPONENT = re.compile(r"[+-]?\d+e[+-]?\d+", re.IGNORECASE)  # a float, but not in YAML 1.1
+SCALARS = (str, int, float, type(None))
+
 
 def claim_files(added: Path | None) -> dict[str, Path]:
     """The files of all claims by name; one in the added folder hides ours of the same name."""
@@ -22,9 +28,17 @@ def claim_files(added: Path | None) -> dict[str, Path]:
 
 
 def find_claim(name: str, files: Mapping[str, Path]) -> Path:
-    """The file of a claim; a UsageError with similar names if there is none."""
+    """The file of a claim; a UsageError with similar names if there is none.
+
+    The name is a word of the sweeps' commands, so it has no character with a meaning there.
+    """
     if name not in files:
         raise UsageError(f"{name}: no such claim; {nearest(name, files)}")
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{files[name]}: expected a file's name that begins with a letter, of letters, digits, "
+            "'-', '_' and '.' alone, at most 60, that is no word of YAML such as null"
+        )
     return files[name]
 
 
@@ -44,12 +58,20 @@ def read_claim(file: Path) -> Claim:
 def _complaint(error: ValidationError) -> str:
     """The first of the mistakes as 'key: complaint'; those of whole parts come last."""
     first = min(error.errors(), key=lambda mistake: mistake["type"] == "value_error")
-    key = ".".join(str(part) for part in first["loc"])
+    place, given = first["loc"], first["input"]
     words = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        words = f"no such key; {nearest(str(first['loc'][-1]), _keys_beside(first['loc']))}"
+        words = f"no such key; {nearest(str(place[-1]), _keys_beside(place))}"
     elif first["type"] == "missing":
         words = "expected this key"
+    elif place and place[-1] in NUMBERS:  # neither kind of number
+        place = place[:-1]
+        words = f"expected a finite number, got {given!r}"
+        if isinstance(given, str) and EXPONENT.fullmatch(given):
+            words += "; YAML takes it for a text: write 1.0e-3, not 1e-3"
+    elif first["type"] != "value_error" and isinstance(given, SCALARS):
+        words += f", got {given!r}"
+    key = ".".join(map(str, place))
     return f"{key}: {words}" if key else words
 
 

@@ -55,7 +55,8 @@ class Design(Strict):
 
     setting: Text  # words of xent-train that all arms share
     seeds: Annotated[int, Field(ge=2, le=1000)]  # the seeds 0, 1, ... of each arm and value
-    tuning: dict[str, list[Number]]  # values of each hyper-parameter, the same for all arms
+    # values of each hyper-parameter, the same for all arms; at least one, for the fair protocol
+    tuning: Annotated[dict[str, list[Number]], Field(min_length=1)]
     published: dict[str, Number]  # the one value of each as the claim was published
     choose_by: str = "val/nll"  # the metric on val that chooses, in the fair protocol
 
@@ -63,19 +64,25 @@ class Design(Strict):
     def check(self) -> Self:
         """Raise a ValueError for words, keys or values that no run can have."""
         check_words(self.setting)
+        self._check_tuning()
+        if tuned := keys_of(self.setting) & self.tuning.keys():
+            raise ValueError(f"setting: {min(tuned)} is tuned; expected it not among the words")
         if self.choose_by not in CHOICES:
             raise ValueError(f"choose_by: expected one of {', '.join(CHOICES)}")
-        for key, values in self.tuning.items():
-            if not TUNED.match(key):
-                raise ValueError(f"tuning: expected optimizer.KEY, clip_norm or ema, got {key!r}")
-            if len(set(values)) != len(values) or not values:
-                raise ValueError(f"tuning.{key}: expected different values, got {values}")
         if self.published.keys() != self.tuning.keys():
             raise ValueError("published: expected one value for each key of tuning, and no other")
         for key, value in self.published.items():
             if value not in self.tuning[key]:
                 raise ValueError(f"published.{key}: expected one of {self.tuning[key]}")
         return self
+
+    def _check_tuning(self) -> None:
+        """Raise a ValueError for a key that cannot be tuned, or for two equal values."""
+        for key, values in self.tuning.items():
+            if not TUNED.match(key):
+                raise ValueError(f"tuning: expected optimizer.KEY, clip_norm or ema, got {key!r}")
+            if len(set(values)) != len(values) or not values:
+                raise ValueError(f"tuning.{key}: expected different values, got {values}")
 
     def foreign(self) -> str:
         """The first foreign set of the setting; empty if it has none."""
@@ -91,7 +98,8 @@ class Design(Strict):
 
     def of_protocol(self, protocol: Protocol) -> list[Hyper]:
         """The combinations that a protocol has: all if fair, else the published one."""
-        return self.points() if protocol == "fair" else [tuple(self.published.items())]
+        published = tuple((key, self.published[key]) for key in self.tuning)
+        return self.points() if protocol == "fair" else [published]
 
 
 class Part(Strict):
@@ -148,6 +156,12 @@ class Claim(Strict):
             check_words(words, of_arm=True)
             if sum(word.startswith("loss=") for word in words.split()) != 1:
                 raise ValueError(f"arms.{name}: expected one loss=NAME among the words")
+            for size, design in self.sizes.items():
+                if tuned := keys_of(words) & design.tuning.keys():
+                    raise ValueError(
+                        f"arms.{name}: {min(tuned)} is tuned at sizes.{size}; expected it not "
+                        "among the words"
+                    )
         self._check_parts()
         self._check_margins()
         return self
@@ -192,6 +206,11 @@ class Claim(Strict):
         content = self.model_dump(mode="json")
         kept: dict[str, Any] = {key: content[key] for key in ("claim", "arms", "parts", "rules")}
         return kept | {"design": content["sizes"][size]}
+
+
+def keys_of(words: str) -> set[str]:
+    """The keys that words such as 'epochs=20 model=mlp' set."""
+    return {word.partition("=")[0] for word in words.split()}
 
 
 def check_words(words: str, *, of_arm: bool = False) -> None:

@@ -63,6 +63,11 @@ def keep(standing: Standing, folder: Path) -> None:
     write_json(folder / VERDICT, record(standing))
 
 
+def forget(folder: Path) -> None:
+    """Remove the verdict that was kept: runs that it was made of are no longer there."""
+    (folder / VERDICT).unlink(missing_ok=True)
+
+
 def record(standing: Standing) -> dict[str, Any]:
     """The verdict in a few fields, of a claim that has one."""
     judgement = standing.judgement

@@ -48,6 +48,8 @@ def claim(options: argparse.Namespace) -> bool:
     if options.config_dir is not None and not options.config_dir.is_dir():
         raise UsageError(f"--config-dir: no folder {options.config_dir} here")
     if not names:
+        if options.show or options.judge or options.page:
+            raise UsageError("--show, --judge and --page: expected the name of a claim")
         show_list(size, words, options)
         return True
     (name,) = names
@@ -76,15 +78,17 @@ def ask(name: str, size: "Size", words: Sequence[str], added: Path | None) -> "A
 
 def complete(asked: "Asked", options: argparse.Namespace) -> "Standing":
     """Train the runs that the claim lacks, unless --judge asks for what is there alone."""
-    from xent_bench.claims.cells import compose_arms
+    from xent_bench.claims.cells import compose_arms, runs_folder
     from xent_bench.claims.declared import declare, withdraw
+    from xent_bench.claims.outputs import check_outputs
     from xent_bench.claims.standing import stand_by
 
-    folder = folder_of(asked)
+    folder = runs_folder(asked, options.config_dir)
     arms = compose_arms(asked, options.config_dir)
     standing = stand_by(asked, folder, arms)
     if not standing.cells.open() or options.judge:
         return standing
+    check_outputs(asked, options.config_dir)
     declare(folder, asked.claim.decisive(asked.size))
     try:
         _train(asked, options.config_dir)
@@ -93,15 +97,9 @@ def complete(asked: "Asked", options: argparse.Namespace) -> "Standing":
     return stand_by(asked, folder, arms)
 
 
-def folder_of(asked: "Asked") -> Path:
-    """The folder of the claim's runs."""
-    runs = [word for word in asked.words if word.startswith("machine.runs=")]
-    root = runs[-1].partition("=")[2] if runs else "runs"
-    return Path(root) / asked.sweep_name
-
-
 def show_list(size: "Size", words: Sequence[str], options: argparse.Namespace) -> None:
     """Print all claims with their verdicts so far."""
+    from xent_bench.claims.cells import runs_folder
     from xent_bench.claims.read import claim_files
     from xent_bench.claims.standing import kept
     from xent_bench.report.claim_words import claims_table
@@ -110,7 +108,7 @@ def show_list(size: "Size", words: Sequence[str], options: argparse.Namespace) -
     rows = []
     for name in claim_files(options.config_dir):
         asked = ask(name, size, words, options.config_dir)
-        rows.append((name, asked, kept(folder_of(asked))))
+        rows.append((name, asked, kept(runs_folder(asked, options.config_dir))))
     if options.form == "json":
         records = [
             {"name": name, "claim": asked.claim.claim, "rules": asked.hash, "verdict": verdict}
@@ -140,24 +138,43 @@ def _train(asked: "Asked", added: Path | None) -> None:
 
 def _answer(standing: "Standing", options: argparse.Namespace) -> bool:
     """Print the verdict and write the page, or say what is missing; returns which it was."""
-    from xent_bench.claims.standing import keep
-    from xent_bench.report.claim_words import edit_lines, incomplete, json_record
+    from xent_bench.claims.cells import runs_folder
+    from xent_bench.claims.standing import forget, keep
 
-    folder = folder_of(standing.asked)
+    folder = runs_folder(standing.asked, options.config_dir)
     if standing.judgement is None:
-        for line in edit_lines(standing):
-            print(line)
-        print(incomplete(standing, shlex.quote(str(folder)), _typed(standing.asked, options)))
+        _say_what_is_missing(standing, folder, options)
+        forget(folder)
         return False
     if options.form == "json":
-        print(json.dumps(json_record(standing), indent=2, ensure_ascii=False, allow_nan=False))
+        _print_json(standing)
     else:
         _show_or_go_on(standing, options.form)
-    keep(standing, folder)
     page = options.page or folder / PAGE
     _write_page(standing, page)
     print(f"Page: {page}", file=sys.stderr)
+    keep(standing, folder)
     return True
+
+
+def _say_what_is_missing(standing: "Standing", folder: Path, options: argparse.Namespace) -> None:
+    """Print how many runs are missing; as JSON with null for a verdict, and the words to stderr."""
+    from xent_bench.report.claim_words import edit_lines, incomplete
+
+    words = sys.stdout
+    if options.form == "json":
+        _print_json(standing)
+        words = sys.stderr
+    for line in edit_lines(standing):
+        print(line, file=words)
+    again = _typed(standing.asked, options)
+    print(incomplete(standing, shlex.quote(str(folder)), again), file=words)
+
+
+def _print_json(standing: "Standing") -> None:
+    from xent_bench.report.claim_words import json_record
+
+    print(json.dumps(json_record(standing), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _typed(asked: "Asked", options: argparse.Namespace) -> str:

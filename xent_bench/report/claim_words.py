@@ -11,6 +11,7 @@ from xent_bench.claims.sweep import Asked, described
 from xent_bench.runs.pace import duration
 from xent_bench.tables import Table, joined, n_runs
 
+COSTS = ("seeds", "runs", "time")
 SIGNS = {"better": "better than", "worse": "worse than", "as_good": "as good as", "same": "same as"}
 NEEDED = {
     "all_shown": "all of its parts are shown",
@@ -78,9 +79,11 @@ def parts_table(judgement: Judgement) -> Table:
         for both in zip(*(judged.parts for judged in judgement.protocols), strict=True)
         for judged, tested in zip(judgement.protocols, both, strict=True)
     ]
+    said = (f"{tested.part.says} ({_expected(tested)})" for tested in judgement.fair.parts)
     notes = [
+        f"{'; '.join(said)}.",
         "Differences are of the first arm minus the second, paired by seed, ± 95 % over seeds, in "
-        "points where the metric is a share. p values are corrected over the parts (Holm)."
+        "points where the metric is a share. p values are corrected over the parts (Holm).",
     ]
     headings = ["expected", "protocol", "metric", "difference", "margin", "pairs", "verdict"]
     return Table("What was expected", [*headings, "part"], rows, notes, text=3)
@@ -117,7 +120,10 @@ def remarks(standing: Standing) -> list[str]:
     lines = []
     cells = standing.cells
     if diverged := len(cells.unfinished):
-        lines.append(f"{n_runs(diverged)} diverged, and count as trials that lost.")
+        lines.append(
+            f"{n_runs(diverged)} diverged: a trial with one is not chosen where another has none, "
+            "and a part that lacks a pair for it is not judged."
+        )
     if cells.strangers:
         lines.append(
             f"{n_runs(cells.strangers)} in the folder are not of this design, and do not count."
@@ -127,7 +133,9 @@ def remarks(standing: Standing) -> list[str]:
             if judged.comparison.unranked:
                 why = judged.comparison.unranked
                 lines.append(f"{_capital(TITLES[judged.protocol])}: not judged, since {why}.")
-    return [*lines, f"What it can show: {standing.asked.claim.mechanism} {SMALL}", RATES]
+    is_estimated = any(part.margin is not None for part in standing.asked.parts)
+    rates = RATES if is_estimated else "Weights are compared bit for bit: nothing is estimated."
+    return [*lines, f"What it can show: {standing.asked.claim.mechanism} {SMALL}", rates]
 
 
 def edit_lines(standing: Standing) -> list[str]:
@@ -165,10 +173,12 @@ def incomplete(standing: Standing, folder: str, again: str) -> str:
     `folder` and `again`: the folder of the runs and the command of the claim, as they are typed.
     """
     missing, number = len(standing.cells.open()), standing.asked.number_of_runs
+    is_begun = len(standing.cells.absent) < number
+    status = f"xent-status {folder} says what is missing, " if is_begun else ""
     return (
         f"{missing} of {n_runs(number)} have no result yet. There is no verdict on the way, since "
-        f"a claim that is looked at until it is decided is decided too often. xent-status {folder} "
-        f"says what is missing, {again} trains it."
+        f"a claim that is looked at until it is decided is decided too often. {status}{again} "
+        "trains it."
     )
 
 
@@ -194,44 +204,46 @@ def claims_table(rows: Sequence[tuple[str, str, Mapping[str, Any] | None]]) -> T
     cells = [[name, *_standing_cells(today, kept)] for name, today, kept in rows]
     notes = [
         "xent-claim NAME --show says what one claims and how it is tested; xent-claim NAME trains "
-        "what is missing, judges, and writes a page. The fair protocol "
-        "decides; margin: the largest difference of a tie, by the metric of the first part. "
+        "what is missing, judges, and writes a page with both protocols. The verdict is that of "
+        "the fair one; margin: the largest difference of a tie, by the metric of the first part. "
         f"{SMALL}"
     ]
-    headings = ["claim", "verdict", "as published", "fair", "seeds", "runs", "time"]
-    return Table("Claims", [*headings, "margin", "commit"], cells, notes, text=4)
+    return Table("Claims", ["claim", "verdict", *COSTS, "margin"], cells, notes, text=2)
 
 
 def _standing_cells(today: str, kept: Mapping[str, Any] | None) -> list[str]:
     if kept is None:
-        return ["not run", "-", "-", "-", "-", "-", "-", "-"]
+        return ["not run", *"----"]
     edited = " (rules edited)" if kept["hash"] != today or kept["edits"] else ""
-    margin = f"{kept['margin']}, {kept['metric']}"
-    return [
-        *(f"{kept['verdict']}{edited}", kept["published"], kept["fair"]),
-        *(str(kept["seeds"]), str(kept["runs"]), duration(kept["seconds"]), margin),
-        kept["commit"][:10],
-    ]
+    margin = "none" if kept["margin"] == "none" else f"{kept['margin']}, {kept['metric']}"
+    costs = str(kept["seeds"]), str(kept["runs"]), duration(kept["seconds"])
+    return [f"{kept['verdict']}{edited}", *costs, margin]
 
 
 def json_record(standing: Standing) -> dict[str, Any]:
-    """Everything about a judged claim for a script, in full precision."""
-    judgement = standing.judgement
-    assert judgement is not None
-    claim = standing.asked.claim
-    return {
-        "name": standing.asked.name,
-        "size": standing.asked.size,
+    """Everything about a claim for a script, in full precision; its verdict is None without one."""
+    asked, judgement = standing.asked, standing.judgement
+    claim = asked.claim
+    about_claim = {
+        "name": asked.name,
+        "size": asked.size,
         "claim": claim.claim,
         "sources": [source.model_dump() for source in claim.sources],
-        **record(standing),
+        "missing": len(standing.cells.open()),  # runs without a result
+    }
+    edited = {
         "changes": standing.edits.changes,
         "runs_of_other_rules": standing.edits.other_runs,
-        "parts": {
-            judged.protocol: [_part_record(tested) for tested in judged.parts]
-            for judged in judgement.protocols
-        },
     }
+    if judgement is None:
+        return (
+            about_claim | {"hash": asked.hash, "verdict": None, "runs": len(standing.runs)} | edited
+        )
+    parts = {
+        judged.protocol: [_part_record(tested) for tested in judged.parts]
+        for judged in judgement.protocols
+    }
+    return about_claim | record(standing) | edited | {"parts": parts}
 
 
 def _part_record(tested: Tested) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
         sentences.append(f"So no {noun} is shown to be better than {baseline}.")
     if undecided and comparison.sequential is None and noun == "loss":
         sentences.append(
-            "How many seeds would show 0.3 points of top-1: the same command with --power 0.3."
+            "How many seeds would show 0.3 points of top-1: xent-report with --power 0.3."
         )
     if any(contrast.difference.n == 2 for contrast in contrasts):
         sentences.append("Two seeds show little: that is why their intervals are so wide.")
