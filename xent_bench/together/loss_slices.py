@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,13 @@ from xent_bench.together.optimisation import Failed
 from xent_bench.together.seed_batches import SeedBatch
 
 OURS = "xent_bench.losses."
+
+
+class Slice(NamedTuple):
+    """Runs that train with one loss: their places in the group, and the same on the device."""
+
+    places: list[int]
+    rows: Tensor  # int64 (runs,)
 
 
 class LossSlices:
@@ -28,7 +35,9 @@ class LossSlices:
         alike: dict[Any, list[int]] = {}
         for place, learner in enumerate(learners):
             alike.setdefault(_key(learner.classifier.loss, place), []).append(place)
-        self.slices = list(alike.values())
+        # on the device from the start: to copy an index in each step would wait for the GPU
+        device = learners[0].classifier.device
+        self.slices = [Slice(same, torch.tensor(same, device=device)) for same in alike.values()]
 
     def gradients(
         self, outputs: Float[Tensor, "runs n c"], batches: Sequence[SeedBatch], failed: Failed
@@ -39,24 +48,23 @@ class LossSlices:
         losses of all examples.
         """
         result = torch.zeros_like(outputs)
-        for places in self.slices:
+        for part in self.slices:
             try:
-                self._add_slice(result, outputs, places, batches)
+                self._add_slice(result, outputs, part, batches)
             except (Exception, SystemExit) as error:
-                self._one_by_one(result, outputs, places, batches, failed, error)
+                self._one_by_one(result, outputs, part, batches, failed, error)
         return result
 
     def _add_slice(
         self,
         result: Tensor,
         outputs: Tensor,
-        places: Sequence[int],
+        part: Slice,
         batches: Sequence[SeedBatch],
     ) -> None:
-        """Evaluate the one loss of the runs at these places, and write their part of `result`."""
-        runs = [self.learners[place] for place in places]
-        index = torch.tensor(places, device=outputs.device)
-        logits = outputs.index_select(0, index).flatten(0, 1).requires_grad_()
+        """Evaluate the one loss of these runs, and write their part of `result`."""
+        runs = [self.learners[place] for place in part.places]
+        logits = outputs.index_select(0, part.rows).flatten(0, 1).requires_grad_()
         seen = [batches[run.seed_place] for run in runs]
         pairs = zip(runs, seen, strict=True)
         target = torch.cat([batch.targets[run.kind_place] for run, batch in pairs])
@@ -73,24 +81,25 @@ class LossSlices:
             classifier.train_losses.append(
                 classifier.block.put(len(classifier.train_losses), losses)
             )
-        result.index_copy_(0, index, gradient.view(len(runs), n, -1))
+        result.index_copy_(0, part.rows, gradient.view(len(runs), n, -1))
 
     def _one_by_one(
         self,
         result: Tensor,
         outputs: Tensor,
-        places: Sequence[int],
+        part: Slice,
         batches: Sequence[SeedBatch],
         failed: Failed,
         error: BaseException,
     ) -> None:
         """Find out whose loss it was that raised an error."""
-        if len(places) == 1:
-            failed(self.learners[places[0]], error, "loss")
+        if len(part.places) == 1:
+            failed(self.learners[part.places[0]], error, "loss")
             return
-        for place in places:
+        for number, place in enumerate(part.places):
             try:
-                self._add_slice(result, outputs, [place], batches)
+                one = Slice([place], part.rows[number : number + 1])
+                self._add_slice(result, outputs, one, batches)
             except (Exception, SystemExit) as its_error:
                 failed(self.learners[place], its_error, "loss")
 

@@ -44,6 +44,9 @@ class StackedNets:
             for name, _ in nets[0].named_buffers()
         }
         self.parameters = {name: [net.get_parameter(name) for net in nets] for name in self.weights}
+        # the block of each net, on the device from the start: a copy to it would wait for the GPU
+        blocks = torch.arange(len(self.counts)).repeat_interleave(torch.tensor(self.counts))
+        self.block_of_net = blocks.to(next(iter(self.weights.values())).device)
         self.layers = _layers(nets[0])
         skeleton = deepcopy(nets[0])
         self.skeleton = _with_stacked_layers(skeleton, first_linear(skeleton, pixels))
@@ -85,8 +88,7 @@ class StackedNets:
 
     def _of_nets(self, of_blocks: Sequence[Tensor]) -> Tensor:
         """The tensor of each block, once for each net."""
-        of_net = torch.arange(len(self.counts)).repeat_interleave(torch.tensor(self.counts))
-        return torch.stack(list(of_blocks))[of_net.to(of_blocks[0].device)]
+        return torch.stack(list(of_blocks))[self.block_of_net]
 
     def _through_layers(
         self,
