@@ -146,11 +146,13 @@ def test_a_loss_is_the_same_on_a_gpu_and_never_waits_for_it(name, rng):
     torch.testing.assert_close(found["cuda"], found["cpu"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("model", ["linear", "mlp", "cnn"])
-def test_runs_that_are_trained_as_one_on_a_gpu_learn_what_they_learn_alone(config, model):
+def test_runs_that_are_trained_as_one_on_a_gpu_learn_what_they_learn_alone(config, model, graph):
+    words = (f"model={model}", "epochs=10", f"machine.cuda_graph={str(graph).lower()}")
     alone, group = (
         [
-            config(f"model={model}", f"loss={loss}", "epochs=10", base=BASE, folder=folder)
+            config(f"loss={loss}", *words, base=BASE, folder=folder)
             for loss in ("ce", "focal", "hinge")
         ]
         for folder in ("alone", "group")
@@ -165,7 +167,7 @@ def test_runs_that_are_trained_as_one_on_a_gpu_learn_what_they_learn_alone(confi
 
     assert errors == [None] * 3
     for result, other in zip(results, others, strict=True):
-        assert result.tags["together"] == "3 runs, stacked"
+        assert result.tags["together"] == "3 runs, stacked" + ", as a CUDA graph" * graph
         assert result.metrics["test/top1"] == pytest.approx(other.metrics["test/top1"], abs=0.03)
 
 

@@ -101,8 +101,8 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def noting(learners: Any, batches: Any) -> Any:
         make = engine_of(learners, batches)
 
-        def made(some: Any) -> Any:
-            engine = make(some)
+        def made(some: Any, shown: Any) -> Any:
+            engine = make(some, shown)
             noted.append(engine.words)
             return engine
 
@@ -173,6 +173,14 @@ def pairs(
         (LOSSES[:3], "stacked", ["optimizer=sgd", "clip_norm=0.5", "ema=0.9"]),
         (LOSSES[:5], "stacked", ["train_fraction=0.5", "batch_size=30"]),
         (LOSSES[:2], "stacked", ["model._target_=own_parts.dropped"]),
+        # what is recorded on a GPU is called anew on a CPU, on inputs that keep their place
+        (LOSSES, "stacked", ["model=mlp", "machine.cuda_graph=true"]),
+        (MIXED, "stacked", ["augmentation.mixup=0.3", "machine.cuda_graph=true"]),
+        (
+            LOSSES[:2],
+            "stacked",
+            ["model._target_=own_parts.dropped", "machine.cuda_graph=true", "clip_norm=0.5"],
+        ),
         (LOSSES[:2], "side by side", ["model._target_=own_parts.residual"]),
         (LOSSES[:2], "side by side", ["model._target_=own_parts.noisy", "accumulate=2"]),
         (LOSSES[:2], "side by side", ["model=cnn", "precision=bf16"]),
@@ -354,7 +362,7 @@ def test_stacked_wide_layers_learn_what_each_layer_learns_in_double_precision(ki
             loss(net(images)).mean().backward()
         outputs = zip(together.outputs([images], [{}]), losses, strict=True)
         torch.stack([loss(z).mean() for z, loss in outputs]).sum().backward()
-        for weight, gradient in together.gradients():
+        for weight, gradient in together.of_each_net(together.gradients()):
             weight.grad = gradient
         for one in steps:
             one.step()
@@ -385,7 +393,8 @@ def test_nets_that_vmap_stacks_have_the_gradients_of_each_alone(net):
         outputs = stacked.outputs(seen, [{} for _ in seen])
         gradient = torch.randn_like(outputs)
         outputs.backward(gradient)
-        of_weights = [of_weight for _, of_weight in stacked.gradients()]
+        pairs_of_nets = stacked.of_each_net(stacked.gradients())
+        of_weights = [of_weight for _, of_weight in pairs_of_nets]
         inputs = [x for x, n in zip(seen, counts, strict=True) for _ in range(n)]
         for one, x, z, of_output in zip(copies, inputs, outputs, gradient, strict=True):
             alone = one(x)

@@ -151,6 +151,7 @@ class Machine:
     cache: bool | None = None  # of decoded images; null: where a quarter of the free disk is enough
     deterministic: bool = True  # gives the same numbers again on the same hardware
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
+    cuda_graph: bool = False  # launches a step of runs that train as one as a whole, on a GPU
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
     log_model: bool = False  # calibrated, as an MLflow model, in the run's folder and in MLflow
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs

@@ -37,7 +37,7 @@ CLOSE = 1e-4  # relative distance of outputs and gradients that other rounding e
 
 def engine_of(
     learners: Sequence[Learner], batches: Sequence[SeedBatch]
-) -> Callable[[Sequence[Learner]], Engine]:
+) -> Callable[[Sequence[Learner], Sequence[SeedBatch]], Engine]:
     """Choose how these learners compute, by a trial on a minibatch of each seed.
 
     Returns the function that makes the engine, for these learners or for those that are left.
@@ -46,7 +46,7 @@ def engine_of(
     images = batches[first.seed_place].images
     draws = _may_draw(learners, batches)
 
-    def side_by_side(some: Sequence[Learner]) -> Engine:
+    def side_by_side(some: Sequence[Learner], _: Sequence[SeedBatch]) -> Engine:
         return SideBySide(some, draws=draws)
 
     is_wide = _is_wide(first.classifier.net, images)
@@ -62,15 +62,19 @@ def engine_of(
         raise_fault(error)
         return side_by_side
 
-    def stacked(some: Sequence[Learner]) -> Engine:
-        return Stacked(some, masks)
+    def stacked(some: Sequence[Learner], shown: Sequence[SeedBatch]) -> Engine:
+        is_recorded = some[0].run.config.machine.cuda_graph and all(
+            is_ours(learner.classifier.loss)
+            for learner in some  # another may read its values
+        )
+        return Stacked(some, masks, shown if is_recorded else None)
 
     ways = (stacked, side_by_side)
     if not fits:
         return side_by_side
     if is_wide or trial.on_gpu:
         return stacked
-    return ways[_faster([way(learners) for way in ways], batches)]
+    return ways[_faster([way(learners, batches) for way in ways], batches)]
 
 
 def _can_be_stacked(classifier: Classifier) -> bool:
@@ -196,7 +200,8 @@ class _Trial:
         masks = [self._masks(learner) for learner in self.firsts]
         outputs = self.stacked.outputs(self.of_block, masks)
         outputs.backward(self._gradient(outputs))  # type: ignore[no-untyped-call]  # torch's
-        return [*outputs.detach(), *(gradient for _, gradient in self.stacked.gradients())]
+        gradients = self.stacked.of_each_net(self.stacked.gradients())
+        return [*outputs.detach(), *(gradient for _, gradient in gradients)]
 
     def _side_by_side(self) -> list[Tensor]:
         outputs = []

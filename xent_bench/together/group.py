@@ -36,7 +36,7 @@ class Group(LightningModule):
         self.learners, self.steps, self.end = list(learners), steps, end
         self.engine: Engine | None = None
         self.optimisation: Optimisation | None = None
-        self.make_engine: Callable[[Sequence[Learner]], Engine] | None = None
+        self.make_engine: Callable[[Sequence[Learner], Sequence[SeedBatch]], Engine] | None = None
         self.failures: list[tuple[Learner, BaseException, str]] = []
 
     def configure_optimizers(self) -> None:
@@ -116,7 +116,7 @@ class Group(LightningModule):
         if self.make_engine is None:
             self.make_engine = engine_of(self.learners, batches)
         if self.engine is None:
-            self.engine = self.make_engine(self.learners)
+            self.engine = self.make_engine(self.learners, batches)
             for learner in self.learners:
                 learner.note_company(len(self.learners), self.engine.words)
         if self.optimisation is None:  # after the engine, which may move the weights

@@ -50,19 +50,45 @@ class LossSlices:
         result = torch.zeros_like(outputs)
         for part in self.slices:
             try:
-                self._add_slice(result, outputs, part, batches)
+                self._add(result, outputs, part, batches)
             except (Exception, SystemExit) as error:
                 self._one_by_one(result, outputs, part, batches, failed, error)
         return result
 
-    def _add_slice(
-        self,
-        result: Tensor,
-        outputs: Tensor,
-        part: Slice,
-        batches: Sequence[SeedBatch],
+    def values_and_gradient(
+        self, outputs: Float[Tensor, "runs n c"], batches: Sequence[SeedBatch]
+    ) -> tuple[list[Tensor], Float[Tensor, "runs n c"]]:
+        """The losses of each slice, (runs of it * n,), and the gradient as `gradients` returns it.
+
+        Nothing is kept, and an error is raised as it is.
+        """
+        values, result = [], torch.zeros_like(outputs)
+        for part in self.slices:
+            value, gradient = self._evaluated(outputs, part, batches)
+            values.append(value)
+            result.index_copy_(0, part.rows, gradient)
+        return values, result
+
+    def keep(self, part: Slice, values: Tensor) -> None:
+        """Keep the losses of a slice, (runs of it * n,), as those of a step of its runs."""
+        for place, losses in zip(part.places, values.view(len(part.places), -1), strict=True):
+            classifier = self.learners[place].classifier
+            classifier.train_losses.append(
+                classifier.block.put(len(classifier.train_losses), losses)
+            )
+
+    def _add(
+        self, result: Tensor, outputs: Tensor, part: Slice, batches: Sequence[SeedBatch]
     ) -> None:
-        """Evaluate the one loss of these runs, and write their part of `result`."""
+        """Evaluate the loss of a slice, write its part of `result`, and keep the losses."""
+        values, gradient = self._evaluated(outputs, part, batches)
+        self.keep(part, values)
+        result.index_copy_(0, part.rows, gradient)
+
+    def _evaluated(
+        self, outputs: Tensor, part: Slice, batches: Sequence[SeedBatch]
+    ) -> tuple[Tensor, Tensor]:
+        """The losses of a slice, (runs of it * n,), and the gradients of their means by outputs."""
         runs = [self.learners[place] for place in part.places]
         logits = outputs.index_select(0, part.rows).flatten(0, 1).requires_grad_()
         seen = [batches[run.seed_place] for run in runs]
@@ -75,13 +101,7 @@ class LossSlices:
         )
         gradient: Tensor
         (gradient,) = torch.autograd.grad(value, logits, of_mean)
-        n = len(share)
-        for run, losses in zip(runs, value.detach().view(len(runs), n), strict=True):
-            classifier = run.classifier
-            classifier.train_losses.append(
-                classifier.block.put(len(classifier.train_losses), losses)
-            )
-        result.index_copy_(0, part.rows, gradient.view(len(runs), n, -1))
+        return value.detach(), gradient.view(len(runs), len(share), -1)
 
     def _one_by_one(
         self,
@@ -99,7 +119,7 @@ class LossSlices:
         for number, place in enumerate(part.places):
             try:
                 one = Slice([place], part.rows[number : number + 1])
-                self._add_slice(result, outputs, one, batches)
+                self._add(result, outputs, one, batches)
             except (Exception, SystemExit) as its_error:
                 failed(self.learners[place], its_error, "loss")
 

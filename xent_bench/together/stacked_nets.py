@@ -164,13 +164,20 @@ class StackedNets:
                 dropout.mask = None
         return outputs
 
-    def gradients(self) -> list[tuple[nn.Parameter, Tensor]]:
-        """Each net's own parameters with their gradients; forgets the stacked ones."""
-        pairs: list[tuple[nn.Parameter, Tensor]] = []
-        for name, stacked in self.weights.items():
+    def gradients(self) -> list[Tensor]:
+        """Take the gradients of the stacked weights, in their order."""
+        gradients = []
+        for stacked in self.weights.values():
             assert stacked.grad is not None
-            pairs += zip(self.parameters[name], stacked.grad.unbind(), strict=True)
+            gradients.append(stacked.grad)
             stacked.grad = None
+        return gradients
+
+    def of_each_net(self, gradients: Sequence[Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
+        """Each net's own parameters with their part of the stacked gradients."""
+        pairs: list[tuple[nn.Parameter, Tensor]] = []
+        for parameters, stacked in zip(self.parameters.values(), gradients, strict=True):
+            pairs += zip(parameters, stacked.unbind(), strict=True)
         return pairs
 
 
