@@ -128,7 +128,14 @@ SECTIONS = {
         {"gpu": 3},
         "By hand: the same precision, compilation, determinism. Limit: FLOPs and bytes, counted.",
     ),
+    "together_gpu": Section(
+        "Runs as one training, on a GPU",
+        ["what", "together", "throughput / ours alone", "/ by hand"],
+        {"together_gpu": 3},
+        "By the clock; else as where runs are trained as one on a CPU.",
+    ),
 }
+ON_GPU = ("gpu", "together_gpu")
 
 
 def main() -> None:
@@ -151,22 +158,25 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all but gpu")
-    parser.add_argument("--gpu", action="store_true", help="the table for a GPU alone")
+    parser.add_argument(
+        "sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all but {' and '.join(ON_GPU)}"
+    )
+    parser.add_argument("--gpu", action="store_true", help="the tables for a GPU alone")
     parser.add_argument("--rounds", type=int, help="instead of each table's own number")
     parser.add_argument(
         "--short",
         type=Path,
         metavar="FOLDER",
-        help="try that every table can be measured: tiny sizes, once, gpu also on a CPU; "
-        "numbers without a meaning go to FOLDER/README.md",
+        help="try that every table can be measured: tiny sizes, once, those for a GPU also on a "
+        "CPU; numbers without a meaning go to FOLDER/README.md",
     )
     options = parser.parse_args()
     if strange := set(options.sections) - SECTIONS.keys():
         parser.error(f"no such table: {min(strange)}; there is {', '.join(SECTIONS)}")
-    usual = list(SECTIONS) if options.short else [name for name in SECTIONS if name != "gpu"]
-    options.sections = ["gpu"] if options.gpu else options.sections or usual
-    if "gpu" in options.sections and not (options.short or torch.cuda.is_available()):
+    usual = [name for name in SECTIONS if options.short or name not in ON_GPU]
+    options.sections = list(ON_GPU) if options.gpu else options.sections or usual
+    needs_gpu = not set(ON_GPU).isdisjoint(options.sections)
+    if needs_gpu and not (options.short or torch.cuda.is_available()):
         sys.exit("scripts/bench: no CUDA device")
     return options
 

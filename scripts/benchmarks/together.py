@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from loop import images_of
+from loop import finish, images_of
 from measure import Cost, by_turns, composed, ratio, typical
 from omegaconf import DictConfig
 from torch.nn import functional as F
@@ -21,6 +21,7 @@ from vectors import made_features, words_of
 
 from xent_bench.config.configure import configured
 from xent_bench.config.identity import run_folder
+from xent_bench.config.schema import Accelerator
 from xent_bench.data.vectors import Vectors
 from xent_bench.runs.lacking import has_ended
 from xent_bench.together.group import Group
@@ -52,27 +53,34 @@ SWEEPS = {
 }
 
 
-def measured(rounds: int, *, short: bool) -> list[list[str]]:
-    """Rows: what is trained, ms a step of a run, and the throughput against other ways."""
+def measured(rounds: int, *, short: bool, on: tuple[str, ...] = ()) -> list[list[str]]:
+    """Rows: what is trained, ms a step of a run, and the throughput against other ways.
+
+    `on` are words that choose another device than the CPU; the clock counts there, and not the
+    processor's time.
+    """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         features = words_of(made_features(folder, 600 if short else N_FEATURES, short=short))
         rows = [
-            _case(name, (*(features if "features" in name else ()), *words), folder, rounds)
+            _case(name, (*(features if "features" in name else ()), *words), folder, rounds, on)
             for name, words in (SHORT if short else CASES).items()
         ]
         if not short:
-            rows += [_sweep(name, features, words, folder) for name, words in SWEEPS.items()]
+            rows += [_sweep(name, features, words, folder, on) for name, words in SWEEPS.items()]
     return rows
 
 
-def _case(name: str, words: tuple[str, ...], folder: Path, rounds: int) -> list[str]:
+def _case(
+    name: str, words: tuple[str, ...], folder: Path, rounds: int, on: tuple[str, ...]
+) -> list[str]:
     epochs = "epochs=11" if "digits" in name else "epochs=3"
+    counted = "wall" if on else "cpu"
 
     def configs(place: str) -> list[DictConfig]:
         offline = ("machine.offline=true", f"machine.runs={folder}/{place}")
         return [
-            composed(*words, epochs, f"loss={loss}", f"seed={seed}", *offline)
+            composed(*words, epochs, f"loss={loss}", f"seed={seed}", *offline, *on)
             for seed in range(SEEDS)
             for loss in LOSSES
         ]
@@ -87,11 +95,12 @@ def _case(name: str, words: tuple[str, ...], folder: Path, rounds: int) -> list[
     except NotTogether as reason:
         del works["together"]
         costs = by_turns(works, rounds)
-        against = f"{1 / ratio(costs['alone'], costs['by hand']).cpu:.2f}"
+        against = f"{1 / getattr(ratio(costs['alone'], costs['by hand']), counted):.2f}"
         return [f"40 x {name}", f"each alone: {reason}", "1", against]
-    together = typical(costs["together"]).cpu
+    together = getattr(typical(costs["together"]), counted)
     ratios = [
-        f"{1 / ratio(costs['together'], costs[other]).cpu:.2f}" for other in ("alone", "by hand")
+        f"{1 / getattr(ratio(costs['together'], costs[other]), counted):.2f}"
+        for other in ("alone", "by hand")
     ]
     return [f"40 x {name}", f"{1e3 * together:.3f} ms a step", *ratios]
 
@@ -143,9 +152,11 @@ def _timed(module: Any) -> Iterator[Watch]:
     watch, original = Watch(), module.training_step
 
     def training_step(self: Any, minibatches: Any) -> None:
-        before = self.trainer.global_step
+        before, device = self.trainer.global_step, self.trainer.strategy.root_device
+        finish(device)
         cpu, wall = time.process_time(), time.perf_counter()
         original(self, minibatches)
+        finish(device)
         watch.cpu += time.process_time() - cpu
         watch.wall += time.perf_counter() - wall
         watch.steps += self.trainer.global_step - before
@@ -166,38 +177,47 @@ def _by_hand(configs: list[DictConfig]) -> Cost:
         images = data.images
         x = images.take(splits.train) if isinstance(images, Vectors) else images[splits.train]
         x, labels = x.float().reshape(-1, *data.shape), data.labels[splits.train]
-        x = (x - x.mean()) / x.std()
+        device = torch.device("cuda" if config.machine.accelerator is Accelerator.gpu else "cpu")
+        x, labels = ((x - x.mean()) / x.std()).to(device), labels.to(device)
         net = configured(config, "model")(data.shape, len(data.classes))
-        net = net.to(memory_format=torch.channels_last)
+        net = net.to(device, memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+        finish(device)
         start = time.process_time(), time.perf_counter()
         for _ in range(config.epochs - 1):
-            order = torch.randperm(len(x))
+            order = torch.randperm(len(x), device=device)
             for first in range(0, len(x) - config.batch_size + 1, config.batch_size):
                 ids = order[first : first + config.batch_size]
                 optimizer.zero_grad()
                 F.cross_entropy(net(x[ids]), labels[ids]).backward()
                 optimizer.step()
                 steps += 1
+        finish(device)
         cpu += time.process_time() - start[0]
         wall += time.perf_counter() - start[1]
     return Cost(cpu / steps, wall / steps)
 
 
-def _sweep(name: str, features: tuple[str, ...], words: tuple[str, ...], folder: Path) -> list[str]:
+def _sweep(
+    name: str, features: tuple[str, ...], words: tuple[str, ...], folder: Path, on: tuple[str, ...]
+) -> list[str]:
     data = tuple(word for word in features if word.startswith("data.")) if "heads" in name else ()
     costs = [
-        _cpu_of((*TRAIN, "-m", *words, *data, f"machine.together={together}"), folder / together)
+        _cost_of(
+            (*TRAIN, "-m", *words, *data, *on, f"machine.together={together}"), folder / together
+        )
         for together in ("auto", "1")
     ]
+    costs = [cost.wall if on else cost.cpu for cost in costs]
     return [name, f"{costs[0]:.0f} s", f"{costs[1] / costs[0]:.2f}", ""]
 
 
-def _cpu_of(command: tuple[str, ...], folder: Path) -> float:
-    """CPU seconds of a command and all its processes."""
+def _cost_of(command: tuple[str, ...], folder: Path) -> Cost:
+    """Seconds of a command and, of the processor, of all its processes."""
     folder.mkdir(exist_ok=True)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(cpu, time.perf_counter() - start)

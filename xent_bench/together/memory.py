@@ -43,12 +43,12 @@ def bytes_of_run(net: nn.Module, images: Pixels, batch_size: int) -> int:
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in of_weights:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     copied = deepcopy(net).train()  # a pass changes the running statistics of normalisation
-    own = {weight.untyped_storage().data_ptr() for weight in copied.parameters()}
+    of_weights = {weight.untyped_storage().data_ptr() for weight in copied.parameters()}
     with saved_tensors_hooks(note, lambda tensor: tensor):
         copied(images)
     weights = sum(weight.nbytes for weight in net.parameters())
