@@ -42,6 +42,8 @@ def notes(labels: list[str]) -> dict[str, str]:
         (["cat", "dog", "nan"], "labels that may mean none", "nan (16 images)"),
         (["cat", "dog", "?", "N/A"], "labels that may mean none", "? (12 images), N/A (12 images)"),
         (["0", "1", "2", "-1"], "labels that may mean none", "-1 (12 images)"),
+        (["images", "masks"], "classes called as parts of a set", "images and masks"),
+        (["Train", "test"], "classes called as parts of a set", "Train and test"),
         (
             [f"{x / 4}" for x in range(12)],
             "labels on a scale",
@@ -78,6 +80,7 @@ def test_labels_that_may_mean_something_else_are_named(labels: list[str], name: 
         [*map(str, range(16))],
         ["rare", *["cat", "dog"] * 30],
         ["none of these", "cat"],
+        ["masks", "gloves"],
     ],
 )
 def test_ordinary_labels_have_no_note(labels: list[str]):

@@ -16,6 +16,12 @@ MISSING = {
     *("not available", "undefined", "unknown", "unlabeled", "unlabelled", "no label"),
 }
 
+# names of folders and values of columns that are parts of a set, where two or more are classes
+PARTS = {
+    *("images", "imgs", "jpegimages", "masks", "mask", "annotations", "labels", "segmentations"),
+    *("train", "training", "val", "valid", "validation", "dev", "test", "testing", "holdout"),
+}
+
 
 def odd_labels(classes: Sequence[str], counts: np.ndarray | None) -> dict[str, str]:
     """Notes, by what they speak of, on names of classes that may be a mistake; empty without any.
@@ -27,6 +33,7 @@ def odd_labels(classes: Sequence[str], counts: np.ndarray | None) -> dict[str, s
         "classes spelt alike": _pairs(classes, _spelling, but=str.casefold),
         "classes that are one number": _pairs(classes, _number, but=_spelling),
         "labels that may mean none": _missing(classes, counts),
+        "classes called as parts of a set": _parts(classes),
         "labels on a scale": _scale(classes),
         "classes of one image": _alone(counts),
     }
@@ -79,6 +86,12 @@ def _missing(classes: Sequence[str], counts: np.ndarray | None) -> str:
         return _some(names)
     n = [int(counts[place]) for place in sorted(missing)]
     return _some(f"{name} ({m:,} image{'s' * (m != 1)})" for name, m in zip(names, n, strict=True))
+
+
+def _parts(classes: Sequence[str]) -> str:
+    """The classes that are called as splits or as folders beside images are, if two are."""
+    parts = [name for name in classes if name.casefold() in PARTS]
+    return " and ".join(parts) if len(parts) > 1 else ""
 
 
 def _scale(classes: Sequence[str]) -> str:
