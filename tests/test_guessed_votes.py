@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from xent_bench.data.huggingface import huggingface
 from xent_bench.data.table import table
 from xent_bench.failures import DataError
 
@@ -74,3 +75,31 @@ def test_a_column_of_splits_of_another_name_is_named_where_it_is_not_read(folder
     note = table(root=file, size=2).listing.notes["unread splits"]
     assert note == "column set (data.split=set honours it)"
     assert "unread splits" not in table(root=file, size=2, split="set").listing.notes
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([[i + 1, i % 3] for i in range(N)], "number 0 numbers the rows"),
+        ([[i / 4, 2.5, 3.0 + i % 7, 4.0] for i in range(N)], "rows hold fractions and sum to 9.5 "),
+        ([[i % 4, 3 - i % 4] for i in range(N)], ""),
+        ([[0.25, 0.75]] * N, ""),
+    ],
+    ids=["a number and a label", "a box", "votes", "shares"],
+)
+def test_lists_of_hugging_face_that_are_no_votes_are_refused(
+    folder: Path, rows: list[list[float]], reason: str
+):
+    import datasets
+
+    kinds = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.List(datasets.Value("float64"))}
+    )
+    columns = {"image": [str(folder / f"{i}.png") for i in range(N)], "label": rows}
+    datasets.Dataset.from_dict(columns, features=kinds).save_to_disk(str(folder / "set"))
+
+    if reason:
+        with pytest.raises(DataError, match=rf"lists of column label, but {reason}"):
+            huggingface(root=str(folder / "set"), size=2)
+    else:
+        assert huggingface(root=str(folder / "set"), size=2).classes == ("0", "1")
