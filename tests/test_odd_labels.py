@@ -11,7 +11,7 @@ from PIL import Image
 from xent_bench.data.account import account
 from xent_bench.data.features import features
 from xent_bench.data.image_set import ImageSet
-from xent_bench.data.split import split
+from xent_bench.data.split import Splits, split
 from xent_bench.data.table import table
 from xent_bench.runs.data_account import account_lines
 
@@ -113,3 +113,22 @@ def test_votes_for_classes_that_are_spelt_alike_are_named_too():
         "classes that differ by case only": "cat and CAT",
         "labels that may mean none": "nan",
     }
+
+
+@pytest.mark.parametrize(
+    ("groups", "named"),
+    [
+        ([i % 4 for i in range(N)], "a, b, c, ..."),  # the group is the class
+        ([i // 2 for i in range(N)], None),  # two images of each patient
+        ([0 if i % 4 == 3 else i for i in range(N)], "d"),  # a class that one patient has alone
+    ],
+)
+def test_classes_that_lie_in_one_group_are_named(groups: list[int], named: str | None):
+    images = torch.arange(N, dtype=torch.uint8)[:, None, None, None].expand(N, 1, 2, 2)
+    data = ImageSet(
+        images.contiguous(), torch.arange(N) % 4, tuple("abcd"), groups=torch.tensor(groups)
+    )
+    everything = Splits(*(torch.arange(N) for _ in range(4)))
+
+    notes = account(data, everything).notes
+    assert notes.get("classes of one group, so in one split alone") == named

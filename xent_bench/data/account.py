@@ -14,7 +14,8 @@ from xent_bench.data.odd_labels import odd_labels
 from xent_bench.data.split import Splits
 from xent_bench.runs.data_account import DataAccount, Pairs
 
-EXAMPLES = 3  # pairs of copies that are named
+EXAMPLES = 3  # pairs of copies, and classes, that are named
+OF_GROUP = 10  # images that a class has at least, where it is said to lie in one group
 
 
 def account(data: ImageSet, splits: Splits, most: int | None = EXAMPLES) -> DataAccount:
@@ -63,7 +64,16 @@ def _odd(data: ImageSet) -> dict[str, str]:
     labels = _clean_labels(data)
     is_hard = not labels.is_floating_point()
     counts = np.bincount(labels.numpy(), minlength=len(data.classes)) if is_hard else None
-    return odd_labels(data.classes, counts)
+    notes = odd_labels(data.classes, counts)
+    if data.groups is None or counts is None:
+        return notes
+    pairs = np.unique(np.stack([labels.numpy(), data.groups.numpy()]), axis=1)
+    groups = np.bincount(pairs[0], minlength=len(counts))
+    whole = [data.classes[place] for place in np.flatnonzero((groups == 1) & (counts >= OF_GROUP))]
+    if not whole:
+        return notes
+    examples = ", ".join(whole[:EXAMPLES]) + ", ..." * (len(whole) > EXAMPLES)
+    return notes | {"classes of one group, so in one split alone": examples}
 
 
 def _extremes(data: ImageSet, splits: Splits) -> tuple[float, float] | None:
