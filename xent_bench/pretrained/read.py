@@ -50,7 +50,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def _other_kind(file: Path) -> str:
-    """What stands in place of weights that were not fetched; empty for other files."""
+    """Name the kind of a file that stands in place of weights; empty where it is not known."""
     with file.open("rb") as content:
         first = content.read(200).lstrip()
     if first.startswith(b"version https://git-lfs"):
