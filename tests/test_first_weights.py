@@ -1,6 +1,7 @@
 """Nets that begin with the weights of a file: what is read, what fits, what is said and hashed."""
 
 import argparse
+import json
 import pickle
 import shutil
 from collections import OrderedDict
@@ -23,7 +24,7 @@ from xent_bench.failures import DataError
 from xent_bench.models.linear import linear
 from xent_bench.models.mlp import mlp
 from xent_bench.pretrained.build import begin
-from xent_bench.pretrained.images import as_weights_want
+from xent_bench.pretrained.images import as_weights_want, remark_on_classes
 from xent_bench.pretrained.read import read_weights
 from xent_bench.runs.result import load_run
 from xent_bench.trained_net import load
@@ -133,8 +134,10 @@ def as_early_pytorch(numel: int) -> bytes:
         (b"not a file of PyTorch", "cannot read"),
         (pickle.dumps({"state_dict": Bomb()}), "cannot read"),
         (as_early_pytorch(10**13), "asks for 10,000,000,000,000 numbers"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "a pointer of git-lfs"),
+        (b"\n<!DOCTYPE html><html>404</html>", "a page of HTML or XML, as a failed download"),
     ],
-    ids=["empty", "text", "code", "a huge claim"],
+    ids=["empty", "text", "code", "a huge claim", "a pointer", "a page"],
 )
 def test_a_file_that_is_no_net_is_refused_and_runs_nothing(tmp_path, content, complaint):
     file = tmp_path / "net.pth"
@@ -176,8 +179,10 @@ def without(state, name):
         (lambda s: s | {"2.weight": torch.ones(1)}, r"the net has no place for 1 \(2.weight\)"),
         (lambda s: s | {"1.weight": torch.ones(6, 9)}, r"\(6, 16\) for 1.weight, got \(6, 9\)"),
         (lambda s: {"x": s["1.bias"]}, "no tensor of the file is the net's: x"),
+        (lambda s: s | {"1.bias": s["1.bias"] * torch.nan}, "got NaN or infinity in 1.bias"),
+        (lambda s: s | {"1.bias": s["1.bias"].to(torch.int8)}, "floats for 1.bias, got int8"),
     ],
-    ids=["missing", "left over", "another shape", "another net"],
+    ids=["missing", "left over", "another shape", "another net", "not finite", "quantised"],
 )
 def test_a_file_that_does_not_fit_is_refused_by_its_tensors(tmp_path, state, change, complaint):
     file = written(tmp_path / "net.pt", change(state))
@@ -305,6 +310,26 @@ def test_what_a_net_was_trained_on_is_used_again_with_its_weights(config, resnet
     assert parts.data().std == tuple(used.data.std)
     assert wanted.data.mean is None
     assert kept.data.mean == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("classes", "remark"),
+    [
+        (("a", "c", "b"), "of other classes, in another order: output 1 was b and is c now"),
+        (("a", "b", "d"), "of other classes: output 2 was c and is d now"),
+        (("a", "b", "c"), ""),
+        (("a", "b"), ""),
+    ],
+)
+def test_a_head_of_as_many_other_classes_is_remarked_on(config, resnet, tmp_path, classes, remark):
+    record = json.loads((resnet / "net.json").read_text()) | {"classes": ["a", "b", "c"]}
+    del record["sha256"]  # of what it held before
+    (tmp_path / "net.json").write_text(json.dumps(record))
+    file = shutil.copy(resnet / "weights.pt", tmp_path / "weights.pt")
+    weights = resolve(config(f"model.weights={file}", base=NET)).weights
+
+    assert remark_on_classes(weights, classes).endswith(remark)
+    assert bool(remark_on_classes(weights, classes)) is bool(remark)
 
 
 @pytest.fixture

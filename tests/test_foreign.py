@@ -235,6 +235,24 @@ def test_a_set_that_does_not_fit_is_refused_before_the_training(store, tmp_path)
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("size", ["8", "original"])
+def test_a_folder_with_the_runs_own_files_is_refused_before_the_training(store, tmp_path, size):
+    for split in ("train", "test"):
+        for i in range(12):
+            file = tmp_path / "set" / split / "ab"[i % 2] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (i, i, i)).save(file)
+    (tmp_path / "test").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "test" / "other.png")
+    data = ("data=image_folder", f"data.root={tmp_path / 'set'}", f"data.size={size}")
+    words = (*data, "batch_size=4", "machine.workers=0")
+
+    with pytest.raises(ConfigError, match=r"foreign: 12 of the run's own 24 images lie in .*/test"):
+        run(_plain(tmp_path, store, *words, f"foreign=[{tmp_path / 'set' / 'test'}]"), "xent-train")
+    assert not (tmp_path / "runs").exists()
+    run(_plain(tmp_path, store, *words, f"foreign=[{tmp_path / 'test'}]"), "xent-train")
+
+
 def test_vectors_are_refused_before_the_training(store, tmp_path):
     vectors = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
     np.savez(tmp_path / "set.npz", features=vectors, labels=np.arange(200) % 3)

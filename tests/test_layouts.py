@@ -13,7 +13,7 @@ from xent_bench.config.identity import run_key
 from xent_bench.data.account import account
 from xent_bench.data.image_folder import image_folder
 from xent_bench.data.image_set import ImageSet
-from xent_bench.data.split import split
+from xent_bench.data.split import Splits, split
 from xent_bench.failures import DataError, UsageError
 from xent_bench.runs.data_account import account_rows
 
@@ -172,7 +172,8 @@ def test_classes_that_differ_by_case_are_named(tmp_path):
     data = image_folder(root=str(tmp_path), size=8)
 
     assert data.classes == ("Cat", "cat", "dog")
-    assert data.listing.notes == {"classes that differ by case only": "Cat and cat"}
+    notes = account(data, Splits(*(torch.tensor([0, 1, 2]),) * 4)).notes
+    assert notes == {"classes that differ by case only": "Cat and cat"}
     write(tmp_path, "test/Dog/0.png")
     with pytest.raises(DataError, match=r"is called Dog \(it has dog, in another case\)"):
         image_folder(root=str(tmp_path), size=8)

@@ -39,7 +39,7 @@ def mine(logits: Logits, target: Index) -> PerExample:
 """
 LOSS_BACKWARD = """
 class Identity(torch.autograd.Function):
-    left = iter(range(8))
+    left = iter(range(1 + 8))
     @staticmethod
     def forward(ctx, x): return x.clone()
     @staticmethod

@@ -10,10 +10,12 @@ from xent_bench.data.decoding import MODES
 from xent_bench.data.grouped_split import number_of_groups
 from xent_bench.data.image_files import ImageFiles
 from xent_bench.data.image_set import ImageSet
+from xent_bench.data.odd_labels import odd_labels
 from xent_bench.data.split import Splits
 from xent_bench.runs.data_account import DataAccount, Pairs
 
-EXAMPLES = 3  # pairs of copies that are named
+EXAMPLES = 3  # pairs of copies, and classes, that are named
+OF_GROUP = 10  # images that a class has at least, where it is said to lie in one group
 
 
 def account(data: ImageSet, splits: Splits, most: int | None = EXAMPLES) -> DataAccount:
@@ -52,9 +54,26 @@ def account(data: ImageSet, splits: Splits, most: int | None = EXAMPLES) -> Data
         val_folder=None if listing is None else listing.val_folder,
         groups=None if data.groups is None else number_of_groups(data.groups),
         weights=_extremes(data, splits),
-        notes={} if listing is None else listing.notes,
+        notes=({} if listing is None else listing.notes) | _odd(data),
         **_seen(data),
     )
+
+
+def _odd(data: ImageSet) -> dict[str, str]:
+    """Notes on the classes; their images are counted where each has one class as its label."""
+    labels = _clean_labels(data)
+    is_hard = not labels.is_floating_point()
+    counts = np.bincount(labels.numpy(), minlength=len(data.classes)) if is_hard else None
+    notes = odd_labels(data.classes, counts)
+    if data.groups is None or counts is None:
+        return notes
+    pairs = np.unique(np.stack([labels.numpy(), data.groups.numpy()]), axis=1)
+    groups = np.bincount(pairs[0], minlength=len(counts))
+    whole = [data.classes[place] for place in np.flatnonzero((groups == 1) & (counts >= OF_GROUP))]
+    if not whole:
+        return notes
+    examples = ", ".join(whole[:EXAMPLES]) + ", ..." * (len(whole) > EXAMPLES)
+    return notes | {"classes of one group, so in one split alone": examples}
 
 
 def _extremes(data: ImageSet, splits: Splits) -> tuple[float, float] | None:

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from xent_bench.data.array_files import open_arrays, reading
+from xent_bench.data.guessed_votes import no_votes
 from xent_bench.data.image_files import shown
 from xent_bench.data.several_labels import hint_in_rows, hint_in_texts
 from xent_bench.failures import DataError
 
 LABELS = ("labels", "label", "targets", "target", "y", "class", "fine_label", "label_idx")
+DELIMITERS = ",;\t"
+SHOWN = 6  # names in a refusal
 TEXTS = (".csv", ".tsv", ".txt")
 
 
@@ -25,25 +28,33 @@ def read_labels(file: Path, n: int) -> np.ndarray:
         with reading(file):
             return _of_text(file, n)
     arrays = open_arrays(file)
-    name = next((name for name in LABELS if name in arrays.names), arrays.names[0])
-    return arrays.small(name)
+    by_name = {name.casefold(): name for name in reversed(arrays.names)}
+    usual = next((by_name[name] for name in LABELS if name in by_name), None)
+    if usual is None and len(arrays.names) > 1:
+        listed = ", ".join(map(shown, arrays.names[:SHOWN]))
+        raise DataError(
+            f"expected one array in {shown(file)}, or one called {' or '.join(LABELS[:3])}, got "
+            f"{listed}"
+        )
+    return arrays.small(usual or arrays.names[0])
 
 
 def _of_text(file: Path, n: int) -> np.ndarray:
     with file.open(newline="", encoding="utf-8-sig") as opened:
-        delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-        rows = [row for row in csv.reader(opened, delimiter=delimiter) if row]
+        lines = opened.readlines()
+    rows = [row for row in csv.reader(lines, delimiter=_delimiter(file, lines[:1])) if row]
     if file.suffix.lower() == ".txt":  # a name in it may hold a comma
         rows = [[",".join(row)] for row in rows]
-    heading = rows.pop(0) if len(rows) == n + 1 else None
+    heading = _heading(file, rows, n)
     widths = {len(row) for row in (*rows, *([heading] if heading else []))}
     if len(widths) != 1:
         raise DataError(f"expected lines of as many values each in {shown(file)}")
     cells = np.array(rows)
     if heading is not None and len(heading) > 1:
-        column = next((name for name in LABELS if name in heading), None)
+        places = {name.strip().casefold(): place for place, name in enumerate(heading)}
+        column = next((places[name] for name in LABELS if name in places), None)
         if column is not None:
-            cells = cells[:, [heading.index(column)]]
+            cells = cells[:, [column]]
     if cells.shape[1] == 1:
         return _numbers_if_all_are(cells[:, 0])
     values = _numbers_if_all_are(cells)
@@ -53,6 +64,36 @@ def _of_text(file: Path, n: int) -> np.ndarray:
             f"{shown(file)}, or one column alone"
         )
     return values
+
+
+def _delimiter(file: Path, first: list[str]) -> str:
+    """A tab in .tsv, else what the first line holds most often, a comma where it holds none."""
+    if file.suffix.lower() == ".tsv":
+        return "\t"
+    if file.suffix.lower() == ".txt":
+        return ","
+    return max(DELIMITERS, key="".join(first).count)
+
+
+def _heading(file: Path, rows: list[list[str]], n: int) -> list[str] | None:
+    """Take the first of n + 1 rows off, as the names of columns; None where there are n.
+
+    DataError if it is no heading but one label too many: its value, or each of its numbers, is one
+    of the labels below it.
+    """
+    if len(rows) != n + 1:
+        return None
+    heading = rows.pop(0)
+    below = [set(column) for column in zip(*rows, strict=False)]
+    if len(below) == len(heading) and all(
+        cell in column for cell, column in zip(heading, below, strict=True)
+    ):
+        raise DataError(
+            f"expected {n:,} labels in {shown(file)}, below a heading if there is one, got "
+            f"{n + 1:,} lines, and the first, {shown(','.join(heading))}, is no heading: it is "
+            "among the lines below; a heading such as label says that it is one"
+        )
+    return heading
 
 
 def _numbers_if_all_are(cells: np.ndarray) -> np.ndarray:
@@ -102,6 +143,9 @@ def _distributions(
         exact = values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
         return names, torch.from_numpy(np.array(exact, exact.dtype.newbyteorder("=")))
     votes = values.astype(np.int64)
+    columns = {f"column {place}": column for place, column in enumerate(votes.T)}
+    if (reason := no_votes(columns)) is not None:
+        raise DataError(f"expected votes for a class in each column of labels, but {reason}")
     sums = votes.sum(axis=1)
     if (votes < 0).any() or (sums == 0).any():
         row = int(np.flatnonzero((votes < 0).any(axis=1) | (sums == 0))[0])

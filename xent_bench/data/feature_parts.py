@@ -137,6 +137,12 @@ def _part(
         None if name is None else _one_each(arrays.small(name), len(rows))
         for name in (_chosen(arrays, usual) for usual in (NAMES, GROUPS, WEIGHTS))
     )
+    for kind, values in ((GROUPS, groups), (WEIGHTS, weights)):
+        if values is None and (name := _chosen(arrays, kind)) is not None:
+            raise DataError(
+                f"expected {shown(name)} with a value for each of {len(rows):,} rows of "
+                f"{shown(arrays.place)}, got shape {arrays.small(name).shape}"
+            )
     return Part(
         split,
         rows,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xent_bench.data.arrow_images import ArrowImages, image_column
 from xent_bench.data.dataset_library import splits_of
+from xent_bench.data.guessed_votes import no_votes
 from xent_bench.data.image_files import ImageFiles, shown
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.listing import Listing
@@ -221,6 +222,11 @@ def _soft(
     votes = np.array(values, float)
     if hint := hint_in_rows(votes):
         raise DataError(hint)
+    if reason := no_votes({f"number {place}": column for place, column in enumerate(votes.T)}):
+        raise DataError(
+            f"expected votes or shares, one for each class, in the lists of column {shown(label)}, "
+            f"but {reason}"
+        )
     classes = tuple(map(str, range(width)))
     if ((votes > 0).sum(axis=1) == 1).all():
         return torch.from_numpy(votes.argmax(axis=1)), classes

@@ -130,7 +130,7 @@ def _read_splits(
                 raise DataError(f"expected images in {shown(folder / place)}, found none")
             ids[split] = torch.arange(len(names), len(names) + len(more_names))
             names, labels = names + more_names, labels + more_labels
-    listing = replace(listing, left_out=dict(left_out), notes=_alike(tuple(classes)))
+    listing = replace(listing, left_out=dict(left_out))
     files = ImageFiles.of(folder, names, preparation)
     return prepared_set(files, torch.tensor(labels), tuple(classes), listing=listing, **ids)
 
@@ -142,18 +142,9 @@ def _read_classes(folder: Path, preparation: Preparation) -> ImageSet:
     _refuse_other_layouts(folder, entries)
     classes = class_folders(folder, entries, left_out)
     names, labels = listed("", classes, tuple(classes), left_out)
-    listing = Listing(shown(folder), None, dict(left_out), notes=_alike(tuple(classes)))
+    listing = Listing(shown(folder), None, dict(left_out))
     files = ImageFiles.of(folder, names, preparation)
     return prepared_set(files, torch.tensor(labels), tuple(classes), listing=listing)
-
-
-def _alike(classes: tuple[str, ...]) -> dict[str, str]:
-    """A note on classes whose names differ by case only, which may be meant as one."""
-    by_name: dict[str, list[str]] = {}
-    for name in classes:
-        by_name.setdefault(name.casefold(), []).append(name)
-    pairs = [" and ".join(names) for names in by_name.values() if len(names) > 1]
-    return {"classes that differ by case only": ", ".join(pairs)} if pairs else {}
 
 
 def _refuse_other_layouts(folder: Path, entries: list[Entry]) -> None:

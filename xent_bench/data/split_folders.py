@@ -12,6 +12,7 @@ NAMES = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 # a class of such a name has to lie in train/
 SPLITS = {name for names in NAMES.values() for name in names} | {"eval"}
 DEEPEST = 3  # folders that hold nothing but one folder, as archives unpack to

@@ -76,7 +76,7 @@ def table(
         "annotator": annotator,
     }
     columns = choose_columns(content, path, label, named)
-    notes = columns.notes()
+    notes = columns.notes(content)
     if annotator is not None:
         content, columns = counted(content, columns)
     folder = file.parent if images is None else root_folder(images)

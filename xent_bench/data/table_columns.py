@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from xent_bench.data.class_folders import is_image_name
+from xent_bench.data.guessed_votes import no_votes
 from xent_bench.data.image_files import shown
 from xent_bench.data.several_labels import QUESTION
+from xent_bench.data.split_folders import SPLIT_OF
 from xent_bench.data.table_file import TextTable
 from xent_bench.failures import DataError
 
@@ -46,8 +48,8 @@ class Columns(NamedTuple):
         column = next(names, None) if self.annotator is None else None
         return "" if column is None else f" (data.annotator={shown(column)} counts rows as votes)"
 
-    def notes(self) -> dict[str, str]:
-        """The columns that were read and their use, in words."""
+    def notes(self, table: TextTable) -> dict[str, str]:
+        """The columns that were read and their use, in words; and a split that was not read."""
         votes = ", ".join(map(shown, self.votes[:NAMED])) + ", ..." * (len(self.votes) > NAMED)
         of_labels = f"{len(self.votes)} columns: {votes}" if self.votes else f"column {self.label}"
         if self.annotator is not None:
@@ -57,11 +59,13 @@ class Columns(NamedTuple):
             for name in ("split", "group", "weight", "attribute")
             if (column := getattr(self, name)) is not None
         ]
-        return {
-            "read": ", ".join(
-                [f"paths from column {shown(self.path)}", f"labels from {of_labels}", *others]
-            )
-        }
+        read = [f"paths from column {shown(self.path)}", f"labels from {of_labels}", *others]
+        unread = [name for name in table.columns if name not in self and name not in self.votes]
+        splits = [name for name in unread if self.split is None and _says_splits(table, name)]
+        note = "".join(
+            f"column {shown(name)} (data.split={shown(name)} honours it)" for name in splits[:1]
+        )
+        return {"read": ", ".join(read)} | ({"unread splits": note} if note else {})
 
 
 def choose_columns(
@@ -102,7 +106,24 @@ def choose_columns(
             f"{_none_called(table, 'label', 'the labels')}, or data.label=[NAME,NAME] for columns "
             "of votes"
         )
+    _refuse_no_votes(table, votes)
     return Columns(path_column, None, votes, **chosen)
+
+
+def _refuse_no_votes(table: TextTable, votes: tuple[str, ...]) -> None:
+    """Refuse columns that were guessed to be votes and cannot be."""
+    numbers = {name: [number_of(text) or 0.0 for text in table.columns[name]] for name in votes}
+    if (reason := no_votes(numbers)) is not None:
+        raise DataError(
+            f"{shown(table.file)} has no column of labels, and its other columns of numbers are no "
+            f"votes for a class each: {shown(reason)}; data.label=[NAME,NAME] names those of votes"
+        )
+
+
+def _says_splits(table: TextTable, column: str) -> bool:
+    """Whether a column holds the names of splits alone, two of them at least, one being train."""
+    values = {SPLIT_OF.get(text.casefold()) for text in table.columns[column]}
+    return None not in values and "train" in values and len(values) > 1
 
 
 def _chosen(table: TextTable, key: str, name: str | None) -> str | None:

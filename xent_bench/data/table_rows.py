@@ -14,12 +14,10 @@ from xent_bench.data.decoding import ENDINGS
 from xent_bench.data.image_checks import can_be_written
 from xent_bench.data.image_files import shown
 from xent_bench.data.several_labels import QUESTION, hint_in_rows, hint_in_texts
-from xent_bench.data.split_folders import NAMES
+from xent_bench.data.split_folders import SPLIT_OF
 from xent_bench.data.table_columns import Columns, in_order, number_of
 from xent_bench.data.table_file import TextTable, refuse_rows
 from xent_bench.failures import DataError
-
-SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 
 
 class TableRows:

@@ -13,6 +13,7 @@ from xent_bench.failures import DataError
 from xent_bench.offered_weights import library_of
 from xent_bench.pretrained.fit import Fitted, bare, fitted
 from xent_bench.pretrained.head import draw_head, head_of
+from xent_bench.pretrained.images import remark_on_classes
 from xent_bench.pretrained.read import read_weights
 from xent_bench.randomness import derived_seed
 
@@ -34,6 +35,7 @@ def begin(
     *,
     options: NetOptions,
     weights: FirstWeights | None,
+    class_names: tuple[str, ...] = (),
 ) -> Begun:
     """Build a net and give it its first weights: from the seed alone, or from the file.
 
@@ -57,7 +59,8 @@ def begin(
         for name, tensor in fit.tensors.items():
             state[name].copy_(tensor)
     name = f"{weights.name} of {weights.file.name}" if weights.name else str(weights.file)
-    return Begun(net, f"{name}: {fit.line(len(net.state_dict()))}")
+    remark = "" if fit.head else remark_on_classes(weights, class_names)
+    return Begun(net, f"{name}: {fit.line(len(net.state_dict()))}{remark}")
 
 
 def _fit(

@@ -54,6 +54,7 @@ def fitted(
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(wanted[name].shape)} for {name}, got {tuple(tensor.shape)}"
             raise ConfigError(KEY, f"the file is of another net: expected {shapes}")
+        _refuse_no_weights(name, tensor, wanted[name])
     skipped = of_head if head_line else set()
     missing = [n for n in wanted if n not in placed | dict.fromkeys(skipped)]
     missing = [name for name in missing if not name.endswith(COUNTER)]
@@ -61,6 +62,21 @@ def fitted(
     if not placed:
         raise ConfigError(KEY, f"no tensor of the file is the net's: {_some(left_over)}")
     return Fitted(placed, head_line, tuple(remarks))
+
+
+def _refuse_no_weights(name: str, tensor: Tensor, wanted: Tensor) -> None:
+    """Raise a ConfigError for whole numbers in place of weights, and for NaN and infinity."""
+    if not wanted.is_floating_point():
+        return
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise ConfigError(
+            KEY,
+            f"expected floats for {name}, got {kind}: quantised weights need their scales, which "
+            "are not read",
+        )
+    if not bool(tensor.isfinite().all()):
+        raise ConfigError(KEY, f"expected finite weights, got NaN or infinity in {name}")
 
 
 def _placed(

@@ -11,7 +11,7 @@ from xent_bench.config.parts import Parts
 from xent_bench.failures import DataError
 from xent_bench.offered_weights import ImagesWanted, library_of
 from xent_bench.runs.files import NET, WEIGHTS
-from xent_bench.trained_net.record import load_record
+from xent_bench.trained_net.record import NetRecord, load_record
 
 OF_FILES = "shorter_side"  # a parameter of the data functions that read image files
 
@@ -59,12 +59,10 @@ def images_wanted(parts: Parts, weights: FirstWeights) -> ImagesWanted:
     library = library_of(parts.model.func)
     if library is not None and weights.name is not None:
         return library.images(weights.name, parts.model.keywords)
-    if weights.file.name != WEIGHTS or not (weights.file.parent / NET).is_file():
+    record = _record_beside(weights)
+    if record is None:
         return ImagesWanted()
-    try:
-        preprocessing = load_record(weights.file.parent).preprocessing
-    except DataError:  # the weights are read all the same
-        return ImagesWanted()
+    preprocessing = record.preprocessing
     mean, std = (
         tuple(value / 255 for value in moment) for moment in (preprocessing.mean, preprocessing.std)
     )
@@ -75,6 +73,33 @@ def images_wanted(parts: Parts, weights: FirstWeights) -> ImagesWanted:
     if shorter_side is None and preprocessing.crop_fraction:
         shorter_side = round(size / preprocessing.crop_fraction)
     return ImagesWanted(size, shorter_side, preprocessing.interpolation, mean, std)
+
+
+def remark_on_classes(weights: FirstWeights, classes: tuple[str, ...]) -> str:
+    """Say that the net.json beside the weights has as many classes, and others or in another order.
+
+    Such a head is taken, and gives the outputs of one class to another. Empty where nothing is
+    known.
+    """
+    record = _record_beside(weights)
+    if record is None or len(record.classes) != len(classes) or record.classes == classes:
+        return ""
+    order = ", in another order" if set(record.classes) == set(classes) else ""
+    place = next(k for k, name in enumerate(classes) if name != record.classes[k])
+    return (
+        f"; its head is of other classes{order}: output {place} was {record.classes[place]} and is "
+        f"{classes[place]} now"
+    )
+
+
+def _record_beside(weights: FirstWeights) -> NetRecord | None:
+    """The net.json beside a weights.pt of ours; None for other files, and if it cannot be read."""
+    if weights.file.name != WEIGHTS or not (weights.file.parent / NET).is_file():
+        return None
+    try:
+        return load_record(weights.file.parent)
+    except DataError:  # the weights are read all the same
+        return None
 
 
 def _filled(part: "partial[Any]", values: dict[str, Any]) -> "partial[Any]":

@@ -44,9 +44,20 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged or foreign pickle can raise anything
         if named(error) is not error or isinstance(error, OSError):  # memory is short, or the disk
             raise
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        reason = _other_kind(file) or str(error).partition("\n")[0][:200] or type(error).__name__
         raise DataError(f"cannot read {file}: {reason}; {WAY_OUT}") from error
     return tensors
+
+
+def _other_kind(file: Path) -> str:
+    """Name the kind of a file that stands in place of weights; empty where it is not known."""
+    with file.open("rb") as content:
+        first = content.read(200).lstrip()
+    if first.startswith(b"version https://git-lfs"):
+        return "it is a pointer of git-lfs and not the file itself, which git lfs pull fetches"
+    if first[:1] == b"<":
+        return "it is a page of HTML or XML, as a failed download leaves"
+    return ""
 
 
 def _load(file: Path) -> Any:

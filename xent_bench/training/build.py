@@ -204,6 +204,7 @@ def build_net(config: DictConfig, parts: Parts, data: ImageSet) -> Begun:
                 config.seed,
                 options=parts.net_options,
                 weights=parts.weights,
+                class_names=data.classes,
             )
         refuse_convolutions(begun.net, data, target)
         return begun._replace(net=begun.net.to(memory_format=torch.channels_last))

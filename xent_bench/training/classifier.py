@@ -91,6 +91,7 @@ class Classifier(LightningModule):
         self.block = LossBlock(groups.steps)
         self.val_outputs: list[tuple[Logits, Tensor, Index]] = []
         self.resumed: WithinEpoch | None = None
+        self.remarks: tuple[str, ...] = ()  # on parts that run and may be a mistake
         self.company = 1  # runs that are trained at the same time, and share it
         self.announce: Callable[[Tensor], None] = nothing
         self.train()
@@ -293,5 +294,7 @@ class Classifier(LightningModule):
 
 
 def _set_rate(optimizer: Optimizer, factor: float) -> None:
+    if factor < 0:  # each step would go uphill
+        raise ValueError(f"expected a factor of the learning rate of at least 0, got {factor}")
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

@@ -91,6 +91,9 @@ def recorded(
     if noise is not None:
         tags |= noise[0].tags()
     tags |= _trained_weights(built, begun, is_new=checkpoint is None)
+    if checkpoint is None:  # a run that goes on has printed them
+        for remark in built.classifier.remarks:
+            print(f"{begun.name}: {remark}", file=sys.stderr, flush=True)
     tags |= _ties_of_votes(config, built, begun, is_new=checkpoint is None)
     tags |= {name: begun.tags[name] for name in PRETRAINED if name in begun.tags}
     if built.weights:

@@ -12,6 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from xent_bench.config.configure import ConfigError
 from xent_bench.failures import raise_fault
 from xent_bench.training.classifier import Classifier
+from xent_bench.training.odd_parts import (
+    last_layers,
+    refuse_probabilities,
+    remark_on_direction,
+    remark_on_end,
+    remark_on_weights,
+)
 from xent_bench.training.user_code import at_line, blaming, complaint, exhausted
 from xent_bench.types import Pixels
 
@@ -23,14 +30,15 @@ def try_out(
 ) -> float:
     """Call each part on a few images of train; return the FLOPs of a forward pass for one image.
 
-    `way_out` is added to the line that says that the net cannot take the images.
+    What runs and is odd becomes a remark of the classifier. `way_out` is added to the line that
+    says that the net cannot take the images.
     """
     with blaming("model", "when it was copied"):
         # a forward pass changes the running statistics of batch normalisation
         net = deepcopy(classifier.net)
     counter = FlopCounterMode(display=False)
     try:
-        with torch.no_grad(), counter:
+        with torch.no_grad(), counter, last_layers(net) as ends:
             logits: Any = net(images.cpu())
     except StopIteration as stop:
         raise exhausted("model", stop, WHEN) from stop
@@ -49,7 +57,8 @@ def try_out(
     if logits.shape != expected:
         got = tuple(logits.shape)
         raise ConfigError("model", f"expected outputs of shape {expected}, got {got}")
-    _try_loss(classifier, torch.zeros_like(logits, device=target.device), target)
+    refuse_probabilities(logits, classifier.link)
+    direction = _try_loss(classifier, torch.zeros_like(logits, device=target.device), target)
     _try_link(classifier, classes)
     try:
         optimizer: Any = classifier.optimizer(net)
@@ -61,11 +70,18 @@ def try_out(
     if not isinstance(optimizer, Optimizer):
         kind = type(optimizer).__name__
         raise ConfigError("optimizer._target_", f"expected it to return an Optimizer, got {kind}")
+    end = remark_on_end(ends, logits, classifier.link)
+    remarks = (end, direction, remark_on_weights(optimizer, net))
+    classifier.remarks = tuple(remark for remark in remarks if remark)
     return counter.get_total_flops() / len(images)
 
 
-def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
-    """Check the loss at equal outputs: one finite value for each example, with a gradient."""
+def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> str:
+    """Check the loss at equal outputs: one finite value for each example, with a gradient.
+
+    Returns a remark on where that gradient leads, empty where it leads to the labels.
+    """
+    labels = target.clone()  # a loss may write into its target
     try:
         value: Any = classifier.loss(logits.requires_grad_(), target)
     except StopIteration as stop:
@@ -86,6 +102,7 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> None:
         raise ConfigError("loss", line)
     if not bool(value.isfinite().all()):
         raise ConfigError("loss", f"expected finite values at equal outputs, got {value[0].item()}")
+    return remark_on_direction(value, logits, labels)
 
 
 def _try_link(classifier: Classifier, classes: int) -> None:

@@ -1,0 +1,124 @@
+"""Parts of a user's own that run without an error and train something else than is meant."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import get_method
+from omegaconf import OmegaConf
+
+from xent_bench.config.configure import ConfigError, configured
+from xent_bench.config.identity import run_folder
+from xent_bench.config.own_code import with_own
+from xent_bench.config.schema import CONF
+from xent_bench.config.targets import encode, target_kind
+from xent_bench.offer import offer
+from xent_bench.training.odd_parts import remark_on_direction
+from xent_bench.training.run import run
+
+HEADER = """
+import copy
+import torch
+from torch import nn, optim
+from torch.nn import functional as F
+from xent_bench.types import Distribution, Index, Logits, PerExample
+
+def net(end):
+    def built(shape: tuple[int, int, int], classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64 * shape[0], classes), *end)
+    return built
+plain, probable = net([]), net([nn.Softmax(dim=1)])
+log_probable, bounded, positive = net([nn.LogSoftmax(1)]), net([nn.Sigmoid()]), net([nn.ReLU()])
+
+def of_copy(net: nn.Module, *, lr: float = 0.1) -> optim.Optimizer:
+    return optim.SGD(copy.deepcopy(net).parameters(), lr=lr)
+def of_bias(net: nn.Module, *, lr: float = 0.1) -> optim.Optimizer:
+    return optim.SGD([*net.parameters()][-1:], lr=lr)
+def uphill(step: int, steps: int) -> float: return 1.0 - 2 * (step > 1)
+
+def upside_down(logits: Logits, target: Index) -> PerExample:
+    return -F.cross_entropy(logits, target, reduction="none")
+def blind(logits: Logits, target: Index) -> PerExample:
+    return -torch.log_softmax(logits, 1).mean(1)
+def emptying(logits: Logits, target: Distribution) -> PerExample:
+    loss = -(torch.log_softmax(logits, 1) * target.clone()).sum(1)
+    target.zero_()
+    return loss
+"""
+BASE = ("data=synthetic", "data.n=200", "epochs=1", "batch_size=32", "machine.offline=true")
+FILES = sorted((CONF / "loss").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "odd_module.py").write_text(HEADER)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("loss", ["ce", "bce", "logit_norm"])
+def test_a_net_that_returns_probabilities_is_refused_where_a_softmax_follows(config, loss):
+    wanted = config(*with_own(["model._target_=odd_module.probable"]), f"loss={loss}", base=BASE)
+
+    with pytest.raises(ConfigError, match=r"^model: expected raw outputs, got probabilities"):
+        run(wanted)
+    assert not run_folder(wanted).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "remark"),
+    [
+        (["model._target_=odd_module.bounded"], "the net ends in Sigmoid, so that its outputs"),
+        (["model._target_=odd_module.positive"], "the net ends in ReLU, so that its outputs"),
+        (["optimizer._target_=odd_module.of_bias"], "the optimizer has 1 of the net's 2 tensors"),
+        (["loss._target_=odd_module.upside_down"], "is its sign the wrong way round?"),
+        (["loss._target_=odd_module.blind"], "the loss has the same gradient for every label"),
+    ],
+)
+def test_an_odd_part_is_remarked_on_where_the_run_starts(config, capsys, words, remark):
+    model = [] if "model" in words[0] else ["model=linear"]
+    run(config(*with_own(words), *model, base=BASE))
+
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if remark in line]
+    assert line.partition(": ")[0].endswith("-s0")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model._target_=odd_module.plain"],
+        ["model._target_=odd_module.log_probable"],
+        ["model._target_=odd_module.probable", "loss=square"],
+        ["model._target_=odd_module.bounded", "loss=hinge"],
+        ["loss._target_=odd_module.emptying"],
+        ["model=cnn", "model.trainable=head"],
+    ],
+)
+def test_what_is_in_order_has_no_remark(config, capsys, words):
+    run(config(*with_own(words), base=BASE))
+
+    remarks = ("the net ends", "the optimizer has", "the loss grows", "the loss has the same")
+    assert not [
+        line for line in capsys.readouterr().err.splitlines() if any(map(line.count, remarks))
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_no_loss_of_ours_has_a_remark(file: Path):
+    node = OmegaConf.create({"loss": OmegaConf.load(file)})
+    loss = offer(configured(node, "loss"), class_counts=torch.tensor([50, 20, 10, 5, 1]))
+    kind = target_kind(get_method(node.loss._target_))
+    logits = torch.zeros(3, 5, requires_grad=True)
+    target = encode(torch.tensor([0, 4, 2]), kind, 5)
+
+    assert remark_on_direction(loss(logits, target), logits, target) == ""
+
+
+def test_an_optimizer_of_a_copy_of_the_net_is_refused(config):
+    with pytest.raises(ConfigError, match=r"^optimizer: expected the weights of the net"):
+        run(config(*with_own(["optimizer._target_=odd_module.of_copy"]), base=BASE))
+
+
+def test_a_rate_below_0_is_refused_with_its_step(config):
+    complaint = r"^schedule: .*rate of at least 0, got -1.0 in epoch 1, step 3"
+    with pytest.raises(ConfigError, match=complaint):
+        run(config(*with_own(["schedule._target_=odd_module.uphill"]), base=BASE))
