@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -313,6 +314,17 @@ def test_a_place_without_runs_gives_an_empty_frame_with_columns(tmp_path):
     assert frame["seconds"].dtype == float
     with pytest.raises(ValueError, match="no such folder"):
         xb.read_runs(tmp_path / "nowhere")
+
+
+def test_a_run_that_is_in_two_places_is_no_row_twice(tmp_path):
+    write_run(tmp_path / "a", "ce", 0)
+    write_run(tmp_path / "b", "ce", 1)
+    shutil.copytree(tmp_path / "a", tmp_path / "c")
+
+    assert len(xb.read_runs(tmp_path / "a", tmp_path / "b")) == 2
+    for second in ("a", "c"):
+        with pytest.raises(ValueError, match="the same run twice, which would count twice: ce-s0"):
+            xb.read_runs(tmp_path / "a", tmp_path / second)
 
 
 def test_whole_numbers_stay_whole_where_a_run_lacks_them(tmp_path):
