@@ -164,7 +164,7 @@ def test_a_temperature_at_its_bound_is_said(tmp_path, capsys):
         write_run(tmp_path, "ce", seed, metrics={"test_ts/temperature_at_bound": float(seed)})
     show(tmp_path)
 
-    assert "the temperature for ce (1 of 2), which happens when no" in one_line(
+    assert "the temperature for ce (1 of 2): no answer on it is wrong," in one_line(
         capsys.readouterr().out
     )
 

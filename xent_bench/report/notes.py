@@ -232,19 +232,32 @@ def _holes(rows: Sequence[Row]) -> list[str]:
     bound = [f"{row.label} ({row.at_bound} of {row.n})" for row in rows if row.at_bound]
     if bound:
         notes.append(
-            f"Calib does not determine the temperature for {', '.join(bound)}, which happens when "
-            "no answer is wrong or images are few: it is fitted as if one more answer were wrong."
+            f"Calib does not determine the temperature for {', '.join(bound)}: no answer on it is "
+            "wrong, images are few, or answers are no better than chance. In the first two cases "
+            "it is fitted as if one more answer were wrong; in the last, scaled probabilities of "
+            "all classes are nearly equal."
         )
     return notes
 
 
 def _other_images(rows: Sequence[Row]) -> str:
-    """Say how much other test images would change top-1; empty if no run recorded that."""
+    """Say how much other test images would change top-1; empty if no run recorded that.
+
+    Where no image differs from another, as if all answers are right, the standard error is 0 and
+    tells nothing. What n images say then is how rare others are: 1 - 0.025^(1/n) at most, the end
+    of the exact 95 % interval (Clopper and Pearson) of 0 among n.
+    """
     errors = [row.estimates[ERROR].mean for row in rows if ERROR in row.estimates]
     if not errors:
         return ""
-    half = f"±{196 * max(errors):.1f}"
-    return f"All runs have the same test images: other images would change top-1 by about {half}."
+    same = "All runs have the same test images: other images would change top-1 by"
+    if max(errors) > 0:
+        return f"{same} about ±{196 * max(errors):.1f}."
+    n = min(run.n_test for row in rows for run in row.runs)
+    return (
+        f"{same} {100 * (1 - 0.025 ** (1 / n)):.1f} at most (95 %, exact; on these {n:,} every "
+        "answer counts alike)."
+    )
 
 
 def _maps(rows: Sequence[Row]) -> str:
