@@ -360,7 +360,10 @@ def test_seeds_needed_cannot_be_told_from_one_seed(tmp_path):
     write_loss(tmp_path, "ce", 0.90, seeds=(0,))
     write_loss(tmp_path, "gce", 0.91, seeds=(0,))
 
-    assert power(compared(tmp_path), 0.3).rows == [["gce", "1", "-", "-", "-", "-"]]
+    table = power(compared(tmp_path), 0.3)
+
+    assert table.rows == [["gce", "1", "-", "-", "-", "-"]]
+    assert "at 5 % over 1 loss and the secondary metrics (Bonferroni)" in table.notes[0]
 
 
 def test_a_run_that_failed_belongs_to_the_images_of_those_that_finished(tmp_path):

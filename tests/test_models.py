@@ -137,7 +137,11 @@ def test_equal_answers_on_every_example_are_no_interval_of_width_0(answers, at_c
     notes = " ".join(model_facts(report.comparisons[0]))
     bound = 100 * binomtest(0, N).proportion_ci(0.95, "exact").high
 
-    assert "+0.0±0.0" not in report._repr_html_()
+    shown = report._repr_html_()
+    assert "+0.0±0.0" not in shown
+    assert "100.0±0.0" not in shown
+    assert ">0.0±0.0" not in shown
+    assert "A mean without ±: all seeds have the same value" in shown
     assert f"other examples would change top-1 by {bound:.1f} at most (95 %, exact;" in notes
     assert "answers are no better than chance. In the first two cases" in notes
     assert min(run.metrics["test_ts/temperature"] for run in report.comparisons[0].runs) > (

@@ -150,7 +150,8 @@ def _seeds_and_images(rows: Sequence[Row]) -> list[str]:
         notes.append(images)
     if any(row.n == 1 for row in rows):
         notes.append(
-            "n = 1: no interval over seeds; xent-rescore RUN prints intervals over test images."
+            "n = 1: no interval over seeds; xent-rescore RUN prints standard errors over test "
+            "images."
         )
     return notes
 
