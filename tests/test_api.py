@@ -97,6 +97,25 @@ def test_a_loss_encodes_classes_and_takes_soft_labels_where_it_can(logits, targe
         xb.loss("focal")(logits, soft)
 
 
+@pytest.mark.parametrize(
+    ("name", "labels", "complaint"),
+    [
+        ("sparse_ce", [0, 1, -100], "target: expected classes from 0 to 5, got -100 to 1"),
+        ("ce", [0, 1, 6], "target: expected classes from 0 to 5, got 0 to 6"),
+        ("ce", [[1.0] * 6] * 3, "target: expected soft labels, rows of at least 0 that sum to 1"),
+        ("kl", [[2.0, -1, 0, 0, 0, 0]] * 3, "got sums from 1 to 1 and values from -1"),
+        ("ce", [[float("nan")] * 6] * 3, "target: expected soft labels"),
+        ("ldam", [0, 1, 2], "outputs: expected 2 classes, one for each of class_counts, got 6"),
+    ],
+)
+def test_labels_that_a_loss_cannot_have_are_refused_in_one_line(name, labels, complaint):
+    criterion = xb.loss(name, **({"class_counts": [3, 4]} if name == "ldam" else {}))
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as refusal:
+        criterion(torch.zeros(3, 6), torch.tensor(labels))
+
+    assert complaint in str(refusal.value)
+
+
 def test_losses_are_listed_and_say_what_they_are():
     loss = xb.loss("logit_norm", tau=0.1)
 
