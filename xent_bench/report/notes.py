@@ -15,6 +15,7 @@ from xent_bench.runs.result import Run
 
 ERROR = "test_se/top1"
 NOT_RANKED = "Rows by name: not ranked."
+NO_CHANGE_SHOWN = "No such change is shown: it may be chance."
 
 
 def explanations(comparison: Comparison) -> list[str]:
@@ -161,11 +162,11 @@ def _flips(comparison: Comparison) -> list[str]:
     if not comparison.flips:
         return []
     pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
+    meaning = "!: both orders are significant, p < 0.05 corrected over all pairs."
+    is_any_shown = any(flip.shown for flip in comparison.flips)
     return [
-        f"Pairs whose order by NLL changes, better as trained / better after scaling: "
-        f"{some(pairs)}."
-        + " !: both orders are significant, p < 0.05 corrected over all pairs."
-        * any(flip.shown for flip in comparison.flips)
+        "Pairs of which the mean NLL changes its order, lower as trained / lower after scaling: "
+        f"{some(pairs)}. {meaning if is_any_shown else NO_CHANGE_SHOWN}"
     ]
 
 
