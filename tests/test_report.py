@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,19 @@ def test_a_row_holds_mean_interval_and_n_over_seeds(tmp_path, capsys):
     assert (row["loss"], row["n"]) == ("ce", "3")
     assert float(row["test/nll"]) == pytest.approx(0.41)
     assert float(row["test/nll/half_width"]) == pytest.approx(4.302653 * 0.01 / 3**0.5, rel=1e-5)
+
+
+def test_latex_has_no_sign_that_its_fonts_print_as_another(tmp_path, capsys):
+    """In text '<' is printed as an exclamation mark upside down and '|' as a dash."""
+    for seed in range(3):
+        for loss in ("ce", "<a|b>"):
+            write_run(tmp_path, loss, seed, 0.01 * seed)
+    show(tmp_path, "--format", "latex")
+    shown = capsys.readouterr().out
+
+    assert "p $<$ 0.05" in shown
+    assert "$<$a$|$b$>$ & 3" in shown
+    assert not set("<>|") & set(re.sub(r"\$[^$]*\$", "", shown))
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex"])

@@ -17,7 +17,15 @@ LATEX = str.maketrans(
         "∞": r"$\infty$",
         "≈": r"$\approx$",
     }
-    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "↕": r"$\updownarrow$", "→": r"$\to$"}
+    | {symbol: f"${symbol}$" for symbol in "<>|"}  # in text the usual fonts print others for them
+    | {
+        "−": "$-$",
+        "×": r"$\times$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "↕": r"$\updownarrow$",
+        "→": r"$\to$",
+    }
 )
 
 
