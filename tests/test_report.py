@@ -41,6 +41,16 @@ def test_a_row_holds_mean_interval_and_n_over_seeds(tmp_path, capsys):
     assert float(row["test/nll/half_width"]) == pytest.approx(4.302653 * 0.01 / 3**0.5, rel=1e-5)
 
 
+def test_the_star_of_the_best_is_no_item_of_a_list_in_markdown(tmp_path, capsys):
+    for seed in range(3):
+        for loss, shift in (("ce", 0.1), ("focal", 0.0)):
+            write_run(tmp_path, loss, seed, shift + 0.01 * seed)
+    show(tmp_path, "--format", "markdown")
+    (line,) = [text for text in capsys.readouterr().out.splitlines() if "or bold" in text]
+
+    assert line.startswith(r"\* or bold: the best mean")
+
+
 def test_latex_has_no_sign_that_its_fonts_print_as_another(tmp_path, capsys):
     """In text '<' is printed as an exclamation mark upside down and '|' as a dash."""
     for seed in range(3):
