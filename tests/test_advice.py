@@ -318,6 +318,36 @@ def test_an_open_design_goes_on_as_it_was_declared(tmp_path):
     assert (sweep.least, sweep.runs, sweep.exceeds) == (0, 10, True)
 
 
+def test_a_design_that_has_decided_is_not_typed_again(tmp_path):
+    """Its command would train nothing. Over two tasks p is doubled, and what it decided is open."""
+    stated = {"until": "decided", "max_seeds": 8, "primary": "test_ts/nll", "baseline": "ce"}
+    tags = {"design": json.dumps(stated)}
+    for seed, delta in enumerate([-0.1, -0.116, -0.084]):
+        write_run(tmp_path, "ce", seed, tags=tags)
+        write_run(tmp_path, "gce", seed, delta, tags=tags)
+    for loss in ("ce", "gce"):
+        for seed, delta in enumerate(UNSURE if loss == "gce" else (0, 0, 0)):
+            write_run(tmp_path, loss, seed, delta, model="mlp")
+    advice = card(tmp_path)
+    designed = next(task for task in advice.deciding if task.design)
+
+    assert designed.comparison.sequential.decisions["gce"].verdict == "better"
+    assert {verdict.word for of_task in advice.verdicts for verdict in of_task} == {"inconclusive"}
+    assert not any("max_seeds" in sweep.command for sweep in advice.sweeps)
+
+
+def test_a_loss_that_is_worse_on_one_task_is_not_called_undecided_too(tmp_path):
+    write(tmp_path, "ce")
+    write(tmp_path, "mse", [0.1, 0.101, 0.099])
+    write(tmp_path, "hinge", UNSURE)
+    write(tmp_path, "ce", model="mlp")
+    write(tmp_path, "mse", UNSURE, model="mlp")
+    advice = card(tmp_path)
+
+    assert {v.label: v.word for v in advice.verdicts[1]} == {"mse": "inconclusive"}
+    assert "Worse: mse on task 1; undecided: hinge." in why(advice)
+
+
 def test_a_loss_without_probabilities_needs_a_calibrator_and_is_out_where_there_is_none(tmp_path):
     write(tmp_path, "ce")
     write(tmp_path, "hinge", SURE)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,25 @@ def test_a_loss_encodes_classes_and_takes_soft_labels_where_it_can(logits, targe
     )
     with pytest.raises(ValueError, match="focal takes the index of the true class"):
         xb.loss("focal")(logits, soft)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "complaint"),
+    [
+        ("sparse_ce", [0, 1, -100], "target: expected classes from 0 to 5, got -100 to 1"),
+        ("ce", [0, 1, 6], "target: expected classes from 0 to 5, got 0 to 6"),
+        ("ce", [[1.0] * 6] * 3, "target: expected soft labels, rows of at least 0 that sum to 1"),
+        ("kl", [[2.0, -1, 0, 0, 0, 0]] * 3, "got sums from 1 to 1 and values from -1"),
+        ("ce", [[float("nan")] * 6] * 3, "target: expected soft labels"),
+        ("ldam", [0, 1, 2], "outputs: expected 2 classes, one for each of class_counts, got 6"),
+    ],
+)
+def test_labels_that_a_loss_cannot_have_are_refused_in_one_line(name, labels, complaint):
+    criterion = xb.loss(name, **({"class_counts": [3, 4]} if name == "ldam" else {}))
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as refusal:
+        criterion(torch.zeros(3, 6), torch.tensor(labels))
+
+    assert complaint in str(refusal.value)
 
 
 def test_losses_are_listed_and_say_what_they_are():
@@ -313,6 +333,17 @@ def test_a_place_without_runs_gives_an_empty_frame_with_columns(tmp_path):
     assert frame["seconds"].dtype == float
     with pytest.raises(ValueError, match="no such folder"):
         xb.read_runs(tmp_path / "nowhere")
+
+
+def test_a_run_that_is_in_two_places_is_no_row_twice(tmp_path):
+    write_run(tmp_path / "a", "ce", 0)
+    write_run(tmp_path / "b", "ce", 1)
+    shutil.copytree(tmp_path / "a", tmp_path / "c")
+
+    assert len(xb.read_runs(tmp_path / "a", tmp_path / "b")) == 2
+    for second in ("a", "c"):
+        with pytest.raises(ValueError, match="the same run twice, which would count twice: ce-s0"):
+            xb.read_runs(tmp_path / "a", tmp_path / second)
 
 
 def test_whole_numbers_stay_whole_where_a_run_lacks_them(tmp_path):

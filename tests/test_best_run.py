@@ -1,6 +1,7 @@
 """The choice of the best run below a place: on val alone."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -111,3 +112,23 @@ def test_pytorch_is_not_needed():
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert answer.stdout == "False\n", answer.stderr
+
+
+def test_losses_and_seeds_that_are_equal_on_val_are_not_called_worse(tmp_path):
+    write_seeds(tmp_path, "ce", (0.9, 0.9, 0.8))
+    write_seeds(tmp_path, "gce", (0.9, 0.9, 0.8), nll=0.5)
+    write_seeds(tmp_path, "mae", (0.7, 0.7, 0.7))
+
+    assert best_of(tmp_path).reason.startswith(
+        "ce is one of the 2 best of 3 losses on val (mean val/top1 0.8667 over 3 seeds; gce has "
+        "the same, and comes after it by val/nll or by name), and seed 0 one of the 2 best of its "
+        "seeds (0.9); test chose nothing: "
+    )
+
+
+def test_a_run_that_lies_there_twice_is_refused_and_no_seed_counts_twice(tmp_path):
+    write_seeds(tmp_path / "a", "ce", (0.9, 0.8))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+
+    with pytest.raises(DataError, match="the same run twice, which would count twice"):
+        best_run(tmp_path)

@@ -9,6 +9,7 @@ from xent_bench.comparison.compare import compare
 from xent_bench.comparison.yardsticks import with_ties
 from xent_bench.report.comparison_tables import power
 from xent_bench.report.conclusion import conclusion
+from xent_bench.report.notes import facts
 from xent_bench.runs.result import load_runs
 from xent_bench.tables import Table, print_table
 
@@ -198,6 +199,7 @@ def test_an_infinite_score_shows_no_order(tmp_path):
     (flip,) = compared(tmp_path).flips
 
     assert not flip.shown
+    assert "No such change is shown: it may be chance." in " ".join(facts(compared(tmp_path)))
 
 
 def test_a_single_loss_has_nothing_to_decide(tmp_path):
@@ -328,6 +330,8 @@ def test_an_order_that_scaling_turns_is_listed(tmp_path):
     (flip,) = compared(tmp_path).flips
 
     assert (flip.as_trained, flip.scaled) == ("ce", "focal")
+    shown = compared(tmp_path)._replace(flips=[flip._replace(shown=True)])
+    assert "No such change is shown" not in " ".join(facts(shown))
 
 
 def test_the_conclusion_says_what_is_better_and_what_is_open(tmp_path):
@@ -360,7 +364,10 @@ def test_seeds_needed_cannot_be_told_from_one_seed(tmp_path):
     write_loss(tmp_path, "ce", 0.90, seeds=(0,))
     write_loss(tmp_path, "gce", 0.91, seeds=(0,))
 
-    assert power(compared(tmp_path), 0.3).rows == [["gce", "1", "-", "-", "-", "-"]]
+    table = power(compared(tmp_path), 0.3)
+
+    assert table.rows == [["gce", "1", "-", "-", "-", "-"]]
+    assert "at 5 % over 1 loss and the secondary metrics (Bonferroni)" in table.notes[0]
 
 
 def test_a_run_that_failed_belongs_to_the_images_of_those_that_finished(tmp_path):

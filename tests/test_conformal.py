@@ -1,5 +1,7 @@
 """Sets of classes and abstention: what is said of new images holds at the rate that is said."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import betabinom, binom
@@ -9,6 +11,7 @@ from xent_bench.config.identity import run_folder
 from xent_bench.prediction.abstention import abstention, abstention_lines
 from xent_bench.prediction.conformal import conformal_lines, fit_conformal
 from xent_bench.prediction.drawn_labels import draw_lines, one_class_each
+from xent_bench.prediction.rows import Row, Wanted, cells, columns
 from xent_bench.runs.predictions import load
 from xent_bench.training.run import run
 
@@ -106,6 +109,17 @@ def test_the_fewest_images_for_a_coverage_are_just_enough():
     assert not enough.is_too_small
     assert few.sets(np.array([[9.0, -9.0]])).all()
     assert "and 19 are the fewest" in conformal_lines(few)[0]
+
+
+def test_a_class_with_a_bar_in_its_name_is_one_class_of_a_set():
+    fitted = fit_conformal(np.eye(3)[[0, 1, 2] * 20], np.array([0, 1, 2] * 20), 0.9)
+    names = ["cat|dog", "back\\", "plain"]
+    row = Row("a.png", names[:1], [0.9], set=names)
+    wanted = Wanted(top=1, conformal=fitted)
+    column = dict(zip(columns(wanted), cells(row, wanted), strict=True))["set"]
+    parts = re.findall(r"(?:[^|\\]|\\.)+", column)
+
+    assert [re.sub(r"\\(.)", r"\1", part) for part in parts] == names
 
 
 def test_soft_labels_give_each_class_as_often_as_they_say():

@@ -211,6 +211,21 @@ def test_the_card_is_silent_on_what_is_not_known(trained, tmp_path):
     assert "| licence | not stated |" in card
 
 
+def test_the_card_claims_no_error_where_nothing_tells_one(trained, tmp_path):
+    """Where all answers are right the standard error is 0, and where calib leaves T open None."""
+    alone = tmp_path / "alone" / trained.name
+    shutil.copytree(trained, alone)
+    result = load_run(alone / RESULT)
+    lacking = {"test_ts_se/temperature"}
+    metrics = {key: value for key, value in result.metrics.items() if key not in lacking}
+    save_run(replace(result, metrics=metrics | {"test_ts_se/top1": 0.0}), alone)
+    card = exported(alone, "safetensors", tmp_path / "winner")
+
+    assert "(calib leaves it open) in softmax(z / T)" in card
+    (row,) = [line for line in card.splitlines() if line.startswith("| top1 %")]
+    assert row.endswith(" | - |")
+
+
 @pytest.mark.parametrize(
     ("precision", "largest", "tolerance"), [("fp32", 1e-5, "0.0001"), ("bf16", 0.1, "0.1")]
 )

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from conftest import answer
 from scipy.special import softmax
+from scipy.stats import binomtest
 
 import xent_bench as xb
 from xent_bench.commands.report import main
 from xent_bench.comparison.compare import Options, compare
 from xent_bench.comparison.models import compare_models
 from xent_bench.report.given_models import load_members
+from xent_bench.report.notes import model_facts
 from xent_bench.runs.result import load_runs
 
 N, CLASSES = 150, 4
@@ -123,6 +125,36 @@ def test_one_net_a_model_has_intervals_over_examples_and_no_verdict():
     assert "With one seed a difference between models cannot be told" in report.conclusion
     assert cell in report._repr_html_()
     assert "better" not in report.conclusion.replace("is shown to be better", "")
+
+
+@pytest.mark.parametrize(("answers", "at_chance"), [(TARGET, False), (TARGET + 1, True)])
+def test_equal_answers_on_every_example_are_no_interval_of_width_0(answers, at_chance):
+    """All right, or all wrong: other examples can differ, as rare ones of n = 150 may, in 2.4 %."""
+    rng = np.random.default_rng(0)
+    z = 5 * np.eye(CLASSES)[answers % CLASSES]
+    models = {name: [z + 0.1 * rng.normal(size=z.shape) for _ in range(3)] for name in "ab"}
+    report = xb.compare(models, TARGET, calib=models, calib_target=TARGET)
+    notes = " ".join(model_facts(report.comparisons[0]))
+    bound = 100 * binomtest(0, N).proportion_ci(0.95, "exact").high
+
+    shown = report._repr_html_()
+    assert "+0.0±0.0" not in shown
+    assert "100.0±0.0" not in shown
+    assert ">0.0±0.0" not in shown
+    assert "A mean without ±: all seeds have the same value" in shown
+    assert f"other examples would change top-1 by {bound:.1f} at most (95 %, exact;" in notes
+    assert "answers are no better than chance. In the first two cases" in notes
+    assert min(run.metrics["test_ts/temperature"] for run in report.comparisons[0].runs) > (
+        1000 if at_chance else 0
+    )
+
+
+def test_one_example_is_one_example():
+    one = {"a": [outputs(0)[:1], outputs(1)[:1]], "b": [outputs(2)[:1], outputs(3)[:1]]}
+    report = xb.compare(one, TARGET[:1])
+
+    assert report.conclusion.startswith(f"On 1 example of {CLASSES} classes")
+    assert "1 examples" not in report.conclusion
 
 
 def test_nets_are_paired_by_seed():

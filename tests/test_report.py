@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,29 @@ def test_a_row_holds_mean_interval_and_n_over_seeds(tmp_path, capsys):
     assert (row["loss"], row["n"]) == ("ce", "3")
     assert float(row["test/nll"]) == pytest.approx(0.41)
     assert float(row["test/nll/half_width"]) == pytest.approx(4.302653 * 0.01 / 3**0.5, rel=1e-5)
+
+
+def test_the_star_of_the_best_is_no_item_of_a_list_in_markdown(tmp_path, capsys):
+    for seed in range(3):
+        for loss, shift in (("ce", 0.1), ("focal", 0.0)):
+            write_run(tmp_path, loss, seed, shift + 0.01 * seed)
+    show(tmp_path, "--format", "markdown")
+    (line,) = [text for text in capsys.readouterr().out.splitlines() if "or bold" in text]
+
+    assert line.startswith(r"\* or bold: the best mean")
+
+
+def test_latex_has_no_sign_that_its_fonts_print_as_another(tmp_path, capsys):
+    """In text '<' is printed as an exclamation mark upside down and '|' as a dash."""
+    for seed in range(3):
+        for loss in ("ce", "<a|b>"):
+            write_run(tmp_path, loss, seed, 0.01 * seed)
+    show(tmp_path, "--format", "latex")
+    shown = capsys.readouterr().out
+
+    assert "p $<$ 0.05" in shown
+    assert "$<$a$|$b$>$ & 3" in shown
+    assert not set("<>|") & set(re.sub(r"\$[^$]*\$", "", shown))
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex"])
@@ -164,7 +188,7 @@ def test_a_temperature_at_its_bound_is_said(tmp_path, capsys):
         write_run(tmp_path, "ce", seed, metrics={"test_ts/temperature_at_bound": float(seed)})
     show(tmp_path)
 
-    assert "the temperature for ce (1 of 2), which happens when no" in one_line(
+    assert "the temperature for ce (1 of 2): no answer on it is wrong," in one_line(
         capsys.readouterr().out
     )
 

@@ -141,3 +141,11 @@ def test_an_example_that_is_none_is_refused_in_one_line(monkeypatch, capsys, wor
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_losses_that_depend_on_class_sizes_say_which_were_taken(typed):
+    shown = " ".join(typed("ce", "ldam", "weighted_ce", "--at", SCORES, "--true", "cat").split())
+    others = typed("ce", "--at", SCORES, "--true", "cat")
+
+    assert "one image of each class in train, on whose numbers it depends: ldam and" in shown
+    assert "in train" not in others

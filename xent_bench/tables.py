@@ -1,6 +1,7 @@
 """Tables and paragraphs, printed for a terminal, in Markdown, in LaTeX or in CSV."""
 
 import csv
+import re
 import sys
 from collections.abc import Callable, Sequence
 from shutil import get_terminal_size
@@ -17,7 +18,15 @@ LATEX = str.maketrans(
         "∞": r"$\infty$",
         "≈": r"$\approx$",
     }
-    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "↕": r"$\updownarrow$", "→": r"$\to$"}
+    | {symbol: f"${symbol}$" for symbol in "<>|"}  # in text the usual fonts print others for them
+    | {
+        "−": "$-$",
+        "×": r"$\times$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "↕": r"$\updownarrow$",
+        "→": r"$\to$",
+    }
 )
 
 
@@ -182,13 +191,13 @@ def print_latex(table: Table) -> None:
 
 
 def print_paragraphs(paragraphs: Sequence[str]) -> None:
-    """Print paragraphs in Markdown."""
-    print("\n\n".join(paragraphs) + "\n")
+    """Print paragraphs in Markdown, in which a star at the beginning would be a list's."""
+    print("\n\n".join(re.sub(r"^\* ", r"\\* ", text) for text in paragraphs) + "\n")
 
 
 def print_latex_text(paragraphs: Sequence[str]) -> None:
     """Print paragraphs in LaTeX."""
-    print_paragraphs([paragraph.translate(LATEX) for paragraph in paragraphs])
+    print("\n\n".join(paragraph.translate(LATEX) for paragraph in paragraphs) + "\n")
 
 
 def _latex_cell(cell: str) -> str:

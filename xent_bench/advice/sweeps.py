@@ -81,7 +81,7 @@ def more_seeds(
         size = _affordable(at_hand, trials, needs, _enough(task, losses, by))
         return size.sweep(why, command.sweep(*words, seeds_word(size.seeds)), task.seconds)
     if task.design is not None:
-        return _rest_of_design(why, command.sweep(*words), at_hand, task, needs)
+        return _rest_of_design(why, command.sweep(*words), losses, at_hand, task, needs)
     least = 0  # a look at the seeds at hand may decide
     if trials > 1:  # the seeds at hand choose the trials, and fresh ones of these decide
         words.append(f"seed={','.join(map(str, task.search_seeds))}")
@@ -94,15 +94,23 @@ def more_seeds(
 
 
 def _rest_of_design(
-    why: str, command: str, at_hand: Sequence[set[int]], task: Task, needs: Needs
+    why: str,
+    command: str,
+    losses: Sequence[str],
+    at_hand: Sequence[set[int]],
+    task: Task,
+    needs: Needs,
 ) -> Sweep | None:
     """The sweep that goes on with the design of a task, not cut to a budget.
 
-    With other looks it would be another design. None where its seeds are spent, or where a search
-    came before, whose seeds no run tells.
+    With other looks it would be another design. None where its seeds are spent, where it has
+    decided on all these losses, or where a search came before, whose seeds no run tells.
     """
-    design = task.design
-    assert design is not None
+    course = task.comparison.sequential
+    assert course is not None
+    design = course.design
+    if not any(course.decisions[loss].is_open for loss in losses if loss in course.decisions):
+        return None
     runs = sum(max(0, design.max_seeds - len(seeds)) for seeds in at_hand)
     if task.comparison.is_tuned or not runs or design.primary != task.contrasts[0].yardstick.key:
         return None

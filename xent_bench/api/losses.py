@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xent_bench.links import BoundLink
 
 COUNTS = "class_counts"
+OFF_ONE = 0.01  # soft labels in half precision may miss a sum of 1 by this
 
 
 class Loss:
@@ -41,12 +42,20 @@ class Loss:
         """Value of each example, (n,), not reduced: call `.mean()` on it to train.
 
         `outputs` are raw outputs (n, classes); `target` is the index of each true class in int64,
-        (n,), or soft labels (n, classes). ValueError for other shapes, and for soft labels where
-        the loss takes the index of a class.
+        (n,), or soft labels (n, classes). ValueError for other shapes, for soft labels where the
+        loss takes the index of a class, for class counts of another number of classes, and on a
+        CPU for labels that are no classes, as -100, and soft labels that are no distributions: on
+        a GPU each step would wait for that answer.
         """
         if outputs.ndim != 2 or not outputs.is_floating_point():
             got = f"{outputs.dtype} of shape {tuple(outputs.shape)}"
             raise ValueError(f"outputs: expected floats of shape (n, classes), got {got}")
+        counts = self._function.keywords.get(COUNTS)
+        if counts is not None and len(counts) != outputs.shape[1]:
+            raise ValueError(
+                f"outputs: expected {len(counts)} classes, one for each of {COUNTS}, got "
+                f"{outputs.shape[1]}"
+            )
         value: Tensor = self._on(outputs)(outputs, self._encoded(outputs, target))
         return value
 
@@ -81,10 +90,12 @@ class Loss:
                     f"target: {self.name} takes the index of the true class, int64 of shape "
                     f"({n},), got soft labels; ce takes these, for one"
                 )
+            _check_values(target, classes)
             return target.to(outputs.dtype)
         if tuple(target.shape) != (n,) or target.dtype != torch.int64:
             got = f"{target.dtype} of shape {tuple(target.shape)}"
             raise ValueError(f"target: expected int64 of shape ({n},), got {got}")
+        _check_values(target, classes)
         return encode(target, self._kind, classes)
 
     def _on(self, outputs: Tensor) -> "partial[Any]":
@@ -133,6 +144,29 @@ def loss_names() -> list[str]:
 def _plain(value: Any) -> Any:
     """Return a NumPy number or array, which a config cannot hold, as Python's own."""
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _check_values(target: Tensor, classes: int) -> None:
+    """Raise a ValueError for labels that are no classes, or no distributions; on a CPU alone.
+
+    PyTorch's cross-entropy gives label -100 the value 0 without a word.
+    """
+    if target.device.type != "cpu" or not len(target) or torch.compiler.is_compiling():
+        return
+    if not target.is_floating_point():
+        low, high = int(target.min()), int(target.max())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"target: expected classes from 0 to {classes - 1}, got {low} to {high}"
+            )
+        return
+    sums = target.detach().double().sum(dim=1)
+    if not bool((target >= 0).all() and ((sums - 1).abs() < OFF_ONE).all()):
+        least, most = float(sums.min()), float(sums.max())
+        raise ValueError(
+            "target: expected soft labels, rows of at least 0 that sum to 1, got sums from "
+            f"{least:.4g} to {most:.4g} and values from {float(target.min()):.4g}"
+        )
 
 
 def _checked(counts: Any) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xent_bench.failures import DataError
-from xent_bench.report.places import is_store
+from xent_bench.report.places import is_store, refuse_twins
 from xent_bench.runs.begun import (
     STILL_RUNNING,
     Unfinished,
@@ -59,17 +59,20 @@ def read_runs(*places: PathOrStore, experiment: str | None = None) -> "pd.DataFr
     Numbers are numbers, whole ones Int64 (which knows missing values) where some run lacks them; a
     metric that a run lacks is NaN. Runs of a sweep that were never begun are not among them. The
     frame of a place without runs is empty and has the columns above. DataError, a ValueError, for a
-    place that does not exist and for a damaged file.
+    place that does not exist and for a damaged file; a ValueError for a run that is in two of the
+    places, which would count twice.
     """
-    records = []
-    for place in places or ("runs",):
-        text = str(place)
-        runs = _stored(text, experiment) if is_store(text) else _of_folder(Path(text))
-        records += [
-            _record(run, is_text=is_store(text))
-            for run in runs
-            if experiment in (None, run.experiment)
-        ]
+    names = [str(place) for place in places or ("runs",)]
+    runs = [
+        _stored(name, experiment) if is_store(name) else _of_folder(Path(name)) for name in names
+    ]
+    refuse_twins(names, runs)
+    records = [
+        _record(run, is_text=is_store(name))
+        for name, of_place in zip(names, runs, strict=True)
+        for run in of_place
+        if experiment in (None, run.experiment)
+    ]
     return _frame(records)
 
 

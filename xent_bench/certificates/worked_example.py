@@ -16,7 +16,7 @@ from xent_bench.certificates.population import least_value
 from xent_bench.config.configure import ConfigError
 from xent_bench.config.targets import target_kind
 from xent_bench.offer import offer
-from xent_bench.tables import Table
+from xent_bench.tables import Table, joined
 
 OFF_ONE = 1e-6  # the shares of a target may miss a sum of 1 by this
 ROUNDING = 1e-12  # smaller values are rounding errors of a search, and shown as 0
@@ -40,12 +40,14 @@ class AtExample(NamedTuple):
     """A loss at an example: its value, and the gradient by the score of each class.
 
     least: the smallest value that the loss has with this label, over all scores.
+    by_class_size: whether it depends on the class counts of train, here taken as equal.
     """
 
     value: float
     least: float
     gradient: tuple[float, ...]
     in_nats: bool
+    by_class_size: bool
 
 
 def example(scores: str, true: str | None, label: str | None) -> Example:
@@ -99,7 +101,9 @@ def losses_at(losses: Mapping[str, "partial[Any]"], given: Example) -> dict[str,
 def _at(loss: "partial[Any]", given: Example) -> AtExample | None:
     scores = torch.tensor(list(given.scores.values()), dtype=torch.float64)
     classes = len(scores)
+    given_values = {*loss.keywords}
     loss = offer(loss, class_counts=torch.ones(classes, dtype=torch.long))
+    by_class_size = "class_counts" in {*loss.keywords} - given_values
     is_of_one_class = target_kind(loss.func) == "Index"
     if is_of_one_class and given.true_class is None:
         return None
@@ -114,7 +118,8 @@ def _at(loss: "partial[Any]", given: Example) -> AtExample | None:
     (gradient,) = torch.autograd.grad(value(at), at, materialize_grads=True)
     # a value that the search did not reach shows that it is not the least
     least = min(least_value(value, shares), float(value(scores)))
-    return AtExample(float(value(scores)), least, tuple(gradient.tolist()), in_nats(loss))
+    slopes = tuple(gradient.tolist())
+    return AtExample(float(value(scores)), least, slopes, in_nats(loss), by_class_size)
 
 
 def steps_table(given: Example) -> Table:
@@ -187,6 +192,12 @@ def losses_table(at: Mapping[str, AtExample | None], given: Example) -> Table:
         "least: the smallest value that any scores between -50 and 50 have with this label. By z "
         "of: the gradient; training moves each score against it."
     ]
+    by_class_size = [name for name, point in at.items() if point and point.by_class_size]
+    if by_class_size:
+        notes.append(
+            f"Value for one image of each class in train, on whose numbers it depends: "
+            f"{joined(by_class_size)}."
+        )
     if None in at.values():
         notes.append("-: the loss takes one true class, and several classes have a share.")
     return Table("Losses at these scores", headings, rows, notes)

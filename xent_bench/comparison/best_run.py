@@ -23,7 +23,7 @@ from xent_bench.comparison.tuning import choose, mean_cost, sign_of
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
 from xent_bench.runs.files import NET, RESULT, run_folders
-from xent_bench.runs.result import Run, load_run
+from xent_bench.runs.result import Run, load_run, load_runs
 
 SECOND = "val/nll"  # breaks a tie of the metric that chooses; after it the name of the loss
 NAMED = 3  # settings that a refusal names
@@ -39,6 +39,7 @@ class Best(NamedTuple):
     label: str  # of the loss with its hyper-parameters
     choose_by: str  # the metric on val that chose
     losses: int  # among which it was chosen, each with its best hyper-parameters
+    equals: Sequence[str] = ()  # of these those with the same mean of that metric
 
     @property
     def folder(self) -> Path:
@@ -55,11 +56,20 @@ class Best(NamedTuple):
             how = f"{self.choose_by} {mean:.4g}, one seed"
         else:
             how = f"mean {self.choose_by} {mean:.4g} over {seeds} seeds"
-        rank = f"best of {self.losses} losses" if self.losses > 1 else "only loss"
-        sentence = f"{self.label} is the {rank} on val ({how})"
+        rank = f"the best of {self.losses} losses" if self.losses > 1 else "the only loss"
+        if self.equals:
+            has, comes = ("has", "comes") if len(self.equals) == 1 else ("have", "come")
+            rank = f"one of the {len(self.equals) + 1} best of {self.losses} losses"
+            how += (
+                f"; {', '.join(self.equals)} {has} the same, and {comes} after it by {SECOND} or "
+            )
+            how += "by name"
+        sentence = f"{self.label} is {rank} on val ({how})"
         if seeds > 1:
             score = self.run.metrics[self.choose_by]
-            sentence += f", and seed {seed_of(self.run)} the best of its seeds ({score:.4g})"
+            equal = sum(run.metrics[self.choose_by] == score for run in self.members)
+            place = "the best" if equal == 1 else f"one of the {equal} best"
+            sentence += f", and seed {seed_of(self.run)} {place} of its seeds ({score:.4g})"
         return f"{sentence}; test chose nothing: {self.folder}"
 
 
@@ -116,9 +126,12 @@ def _but_for_seed(run: Run) -> tuple[object, ...]:
 def _of_one_setting(place: Path) -> list[Run]:
     if not place.is_dir():
         raise DataError(f"expected a run's folder or one above it, got {place}: no such folder")
-    runs = [load_run(folder / RESULT) for folder in run_folders(place, RESULT)]
-    if not runs:
+    if not run_folders(place, RESULT):
         raise DataError(f"expected a finished run at or below {place}, {_begun(place)}")
+    try:
+        runs = load_runs(place)  # refuses a run that is there twice: its seed would count twice
+    except ValueError as error:
+        raise DataError(str(error)) from None
     groups: dict[Setting, list[Run]] = {}
     for run in runs:
         groups.setdefault(setting_of(run), []).append(run)
@@ -164,7 +177,11 @@ def _best(runs: Sequence[Run]) -> Best:
     members = sorted([*trial.runs, *trial.fresh_runs], key=seed_of)
     # a run whose val/nll is not known is no better by it
     best = min(members, key=lambda run: (_cost(run, by), _cost(run, SECOND), seed_of(run)))
-    return Best(best, members, trial.label, by, len(chosen))
+    mean = _order(trial, by)[0]
+    equals = [
+        other.label for other in chosen if other is not trial and _order(other, by)[0] == mean
+    ]
+    return Best(best, members, trial.label, by, len(chosen), equals)
 
 
 def _order(trial: Trial, by: str) -> Order:

@@ -61,7 +61,8 @@ class Evidence:
         """Standard error over test images of the difference between a loss and the baseline.
 
         s / sqrt(n) of the differences image by image, in the metric's unit. None if a loss has no
-        values by image, if the two were tested on different images, or if a value is infinite.
+        values by image, if the two were tested on different images, if a value is infinite, or if
+        all images have one difference: no spread tells nothing of other images.
         """
         values, baseline_values = (
             self.by_image.get(loss, {}).get(key) for loss in (label, baseline)
@@ -71,7 +72,7 @@ class Evidence:
         if not np.array_equal(self.images[label], self.images[baseline]):
             return None
         deltas = values - baseline_values
-        if len(deltas) < 2 or not np.isfinite(deltas).all():
+        if len(deltas) < 2 or not np.isfinite(deltas).all() or not np.ptp(deltas):
             return None
         return float(deltas.std(ddof=1) / len(deltas) ** 0.5)
 

@@ -64,7 +64,7 @@ def compare_models(members: Sequence[Member], options: Options | None = None) ->
     (comparison,) = compare(runs, options=options)
     n, classes = members[0].predictions.test.outputs.shape
     comparison = comparison._replace(
-        setting=f"{n:,} examples of {classes} classes", noun="model", empty_cells=[]
+        setting=f"{n:,} example{'s' * (n > 1)} of {classes} classes", noun="model", empty_cells=[]
     )
     return ComparedModels(comparison, _evidence(members, evaluations))
 

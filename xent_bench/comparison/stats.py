@@ -18,7 +18,7 @@ from scipy.special import chdtri, nctdtr, stdtr, stdtrit
 LEVEL = 0.05  # significance level of a test, and of a family of tests
 POWER = 0.8  # probability of seeing a difference that is there, for `seeds_needed`
 MOST_SEEDS = 100_000  # largest answer of `seeds_needed`
-EQUAL = 1e-12  # relative spread below which differences differ only by rounding
+EQUAL = 1e-12  # relative spread below which values differ only by rounding
 SIMULATED = 2_000_000  # normal numbers drawn by `choice_widening`, for an error of 1 %
 
 Rivals: TypeAlias = tuple[int, int]  # trials that could be chosen at the end, and all that began
@@ -37,13 +37,17 @@ def estimate(
 ) -> Estimate:
     """Mean and Student's t interval: mean +- widening t_{n-1} s / sqrt(n).  Student, 1908.
 
-    There is no interval for a single run or if a value is infinite. `widening` is 1 for runs of
+    There is no interval for a single run, if a value is infinite, or if all values are equal, as if
+    few images are all answered rightly: one of width 0 would be wrong. `widening` is 1 for runs of
     one trial; for a tuned loss see `choice_widening`.
     """
     n, mean = len(values), fmean(values)
     if n == 1 or not math.isfinite(mean):
         return Estimate(mean, None, n)
-    return Estimate(mean, _half_width(stdev(values), n, confidence, widening), n)
+    spread = stdev(values)
+    if spread <= EQUAL * max(map(abs, values)):
+        return Estimate(mean, None, n)
+    return Estimate(mean, _half_width(spread, n, confidence, widening), n)
 
 
 def _half_width(spread: float, n: int, confidence: float, widening: float) -> float:

@@ -127,9 +127,9 @@ def _trust(card: Card) -> Iterator[str]:
         )
     yield text
     deviation = calibration["temperature_standard_error"]
-    spread = "calib leaves it open" if deviation is None else f"± {deviation:.2g}"
+    spread = "calib leaves it open" if deviation is None else f"± {deviation:.2g}; standard error"
     yield (
-        f"The temperature is T = {calibration['temperature']:.4g} ({spread}; standard error) in "
+        f"The temperature is T = {calibration['temperature']:.4g} ({spread}) in "
         f"{plain(str(calibration['map']))}, fitted on {card.n_calib:,} examples of calib, which "
         "neither trained the net nor scored it."
     )

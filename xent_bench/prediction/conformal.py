@@ -98,8 +98,9 @@ def conformal_lines(conformal: Conformal) -> list[str]:
     lines = [
         f"Sets hold the true class with probability {asked:g} at least, over calib and image "
         f"together (split conformal, calib n = {n:,}). Given one calib, the share of new images "
-        f"lies between {low:.3f} and {high:.3f} for {LEVEL:.0%} of calibs of this size. All this "
-        "holds for images and labels drawn as calib's were, and for no others."
+        f"whose set holds their class lies between {low:.3f} and {high:.3f} for {LEVEL:.0%} of "
+        "calibs of this size. All this holds for images and labels drawn as calib's were, and for "
+        "no others."
     ]
     if conformal.is_answers_alone:
         lines.append(

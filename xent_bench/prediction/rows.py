@@ -91,10 +91,15 @@ def cells(row: Row, wanted: Wanted) -> list[Any]:
     pairs += [""] * (2 * wanted.top - len(pairs))
     asked: list[Any] = []
     if wanted.conformal is not None:
-        asked.append("" if row.set is None else "|".join(row.set))
+        asked.append("" if row.set is None else "|".join(map(_between_bars, row.set)))
     if wanted.least_confidence is not None:
         asked.append("" if row.abstain is None else ("yes" if row.abstain else "no"))
     return [row.file, *pairs, *asked, row.error]
+
+
+def _between_bars(name: str) -> str:
+    """A class name for the column `set`: a bar or backslash of its own gets a backslash before."""
+    return name.replace("\\", "\\\\").replace("|", "\\|")
 
 
 def record(row: Row) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _why_the_baseline(card: Card) -> list[str]:
     ]
     words = {TIE: f"tied with {baseline}", WORSE: "worse", OPEN: "undecided", UNJUDGED: UNJUDGED}
     parts = [
-        f"{text}: {joined(labels)}" for word, text in words.items() if (labels := _with(card, word))
+        f"{text}: {joined(losses)}" for word, text in words.items() if (losses := _with(card, word))
     ]
     if parts:
         sentences.append(_sentence("; ".join(parts)))
@@ -111,10 +111,22 @@ def on_task(place: int, tasks: int) -> str:
 
 
 def _with(card: Card, word: str) -> list[str]:
-    """Losses with this verdict on a task that decides."""
-    of_tasks = card.verdicts[: len(card.deciding)]
-    labels = [verdict.label for of_task in of_tasks for verdict in of_task if verdict.word == word]
-    return list(dict.fromkeys(labels))
+    """Losses with this verdict on a task that decides, with these tasks where others say otherwise.
+
+    A loss that is judged on one task is not listed as undecided or not judged for another one.
+    """
+    places: dict[str, dict[str, list[int]]] = {}  # of tasks, by loss and verdict
+    for place, of_task in enumerate(card.verdicts[: len(card.deciding)], 1):
+        for verdict in of_task:
+            places.setdefault(verdict.label, {}).setdefault(verdict.word, []).append(place)
+    losses = []
+    for label, by_word in places.items():
+        is_judged = any(decided in by_word for decided in (BETTER, TIE, WORSE))
+        if word not in by_word or (is_judged and word in (OPEN, UNJUDGED)):
+            continue
+        where = f"task{'s' * (len(by_word[word]) > 1)} {joined([*map(str, by_word[word])])}"
+        losses.append(f"{label} on {where}" if len(by_word) > 1 and is_judged else label)
+    return losses
 
 
 def reading_in_words(card: Card) -> list[str]:

@@ -6,7 +6,14 @@ from math import isfinite
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.row import Row, most_rivals
-from xent_bench.comparison.stats import LEVEL, Rivals, largest_spread, seeds_needed, widest
+from xent_bench.comparison.stats import (
+    LEVEL,
+    Estimate,
+    Rivals,
+    largest_spread,
+    seeds_needed,
+    widest,
+)
 from xent_bench.comparison.trials import Trial
 from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.report.bounds import shown_within
@@ -20,6 +27,9 @@ MARKS = {
     "within noise": " ",
     "undecided": "?",
 }
+WITHOUT_SPREAD = (
+    "A mean without ±: all seeds have the same value, so there is no spread and no interval."
+)
 BRIEF = ("test/top1", "test/top5", "test/nll", "test_ts/nll", "test/ece", "test_ts/ece")
 VERDICT_WORDS = {  # any other verdict is a tie
     "better": "better",
@@ -47,8 +57,18 @@ def levels(
         [row.label, _seeds(row), *(_level(comparison, row, by, within_bounds) for by in shown)]
         for row in comparison.rows
     ]
-    brief = _marks_in(rows, comparison.nouns)
-    return Table(f"{comparison.experiment}: {comparison.setting}", headings, rows, [], 1, brief)
+    estimates = [row.estimates.get(by.key) for row in comparison.rows for by in shown]
+    alike = [WITHOUT_SPREAD] * any(map(_is_without_spread, estimates))
+    brief = [*_marks_in(rows, comparison.nouns), *alike]
+    title = f"{comparison.experiment}: {comparison.setting}"
+    return Table(title, headings, rows, alike, 1, brief)
+
+
+def _is_without_spread(estimate: Estimate | None) -> bool:
+    """Whether several runs have one finite value, and so no interval."""
+    if estimate is None or estimate.n < 2:
+        return False
+    return estimate.half_width is None and isfinite(estimate.mean)
 
 
 def _marks_in(rows: Sequence[Sequence[str]], nouns: str) -> list[str]:
@@ -254,10 +274,11 @@ def power(comparison: Comparison, points: float) -> Table:
         for contrast in contrasts
     ]
     headings = ["loss", "pairs", "spread\npoints", "seeds", "spread\nat most", "seeds\nat most"]
+    judged = "1 loss" if len(contrasts) == 1 else f"{len(contrasts)} losses"
     notes = [
         f"Seeds with which a difference of {points:g} points to {comparison.baseline} would be "
         "called better or worse in 80 % of sweeps: a two-sided paired t test at 5 % over "
-        f"{len(contrasts)} losses{' and the secondary metrics' * (family > 1)} (Bonferroni). "
+        f"{judged}{' and the secondary metrics' * (family > 1)} (Bonferroni). "
         "Spread: standard deviation of the differences in top-1 "
         "over these pairs; at most: the upper end of its one-sided 80 % interval. -: there is only "
         "one pair, or all pairs have the same difference, so the spread is unknown."

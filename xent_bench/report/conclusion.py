@@ -159,7 +159,7 @@ def _verdicts(comparison: Comparison, contrasts: Sequence[Contrast], baseline: s
         sentences.append(f"So no {noun} is shown to be better than {baseline}.")
     if undecided and comparison.sequential is None and noun == "loss":
         sentences.append(
-            "How many seeds would show 0.3 points of top-1: xent-report with --power 0.3."
+            "xent-report --power 0.3 says how many seeds would show 0.3 points of top-1."
         )
     if any(contrast.difference.n == 2 for contrast in contrasts):
         sentences.append("Two seeds show little: that is why their intervals are so wide.")
@@ -229,10 +229,10 @@ def _trust(comparison: Comparison) -> list[str]:
         miscalibrated = {label: word for label, word in verdicts.items() if word != CALIBRATED}
         if not miscalibrated:
             n = comparison.runs[0].n_test
-            images = "images" if comparison.noun == "loss" else "examples"
+            image = "image" if comparison.noun == "loss" else "example"
+            these = f"this one {image}" if n == 1 else f"these {n:,} {image}s"
             sentences.append(
-                f"{when}, no {comparison.noun} is shown to be miscalibrated by these {n:,} "
-                f"{images}."
+                f"{when}, no {comparison.noun} is shown to be miscalibrated by {these}."
             )
         else:
             calibrated = [label for label in verdicts if label not in miscalibrated]

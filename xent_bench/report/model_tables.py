@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xent_bench.arrays import Values
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.comparison.models import ComparedModels
@@ -54,14 +55,31 @@ def over_examples(comparison: Comparison, evidence: Evidence) -> Table | None:
         "± 95 % interval over test examples, for these very nets. Nets trained with other seeds "
         "would differ too, which it does not count: no verdict follows from it."
     ]
+    if any(cell != "-" and "±" not in cell for row in rows for cell in row[1:]):
+        notes.append(
+            "Without ±: the difference is the same on every test example, so there is no spread "
+            "and no interval; on other examples it may be another one."
+        )
     return Table(f"Against {baseline}, over the test examples", headings, rows, notes)
 
 
 def _cell(evidence: Evidence, label: str, baseline: str, by: Yardstick) -> str:
-    """Difference in one metric with its half-width, '-' where it is no mean over examples."""
-    half_width = evidence.image_half_width(label, baseline, by.key)
-    if half_width is None:
+    """Difference in one metric with its half-width, '-' where it is no finite mean over examples.
+
+    Without a half-width where it is the same on every example.
+    """
+    values, baseline_values = (
+        evidence.by_image.get(model, {}).get(by.key) for model in (label, baseline)
+    )
+    if values is None or baseline_values is None:
         return "-"
-    values, baseline_values = (evidence.by_image[model][by.key] for model in (label, baseline))
-    difference = float(np.mean(values - baseline_values))
-    return f"{by.shown(difference, '+')}±{by.shown(half_width)}"
+    difference = by.shown(float(np.mean(values - baseline_values)), "+")
+    half_width = evidence.image_half_width(label, baseline, by.key)
+    if half_width is not None:
+        return f"{difference}±{by.shown(half_width)}"
+    return difference if _is_one_value(values - baseline_values) else "-"
+
+
+def _is_one_value(deltas: Values) -> bool:
+    """Whether there are at least two differences, all of one finite value."""
+    return len(deltas) > 1 and bool(np.isfinite(deltas).all()) and not np.ptp(deltas)

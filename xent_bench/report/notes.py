@@ -15,6 +15,7 @@ from xent_bench.runs.result import Run
 
 ERROR = "test_se/top1"
 NOT_RANKED = "Rows by name: not ranked."
+NO_CHANGE_SHOWN = "No such change is shown: it may be chance."
 
 
 def explanations(comparison: Comparison) -> list[str]:
@@ -150,7 +151,8 @@ def _seeds_and_images(rows: Sequence[Row]) -> list[str]:
         notes.append(images)
     if any(row.n == 1 for row in rows):
         notes.append(
-            "n = 1: no interval over seeds; xent-rescore RUN prints intervals over test images."
+            "n = 1: no interval over seeds; xent-rescore RUN prints standard errors over test "
+            "images."
         )
     return notes
 
@@ -160,11 +162,11 @@ def _flips(comparison: Comparison) -> list[str]:
     if not comparison.flips:
         return []
     pairs = [f"{a} / {b}{'!' * shown}" for a, b, shown in comparison.flips]
+    meaning = "!: both orders are significant, p < 0.05 corrected over all pairs."
+    is_any_shown = any(flip.shown for flip in comparison.flips)
     return [
-        f"Pairs whose order by NLL changes, better as trained / better after scaling: "
-        f"{some(pairs)}."
-        + " !: both orders are significant, p < 0.05 corrected over all pairs."
-        * any(flip.shown for flip in comparison.flips)
+        "Pairs of which the mean NLL changes its order, lower as trained / lower after scaling: "
+        f"{some(pairs)}. {meaning if is_any_shown else NO_CHANGE_SHOWN}"
     ]
 
 
@@ -232,19 +234,32 @@ def _holes(rows: Sequence[Row]) -> list[str]:
     bound = [f"{row.label} ({row.at_bound} of {row.n})" for row in rows if row.at_bound]
     if bound:
         notes.append(
-            f"Calib does not determine the temperature for {', '.join(bound)}, which happens when "
-            "no answer is wrong or images are few: it is fitted as if one more answer were wrong."
+            f"Calib does not determine the temperature for {', '.join(bound)}: no answer on it is "
+            "wrong, images are few, or answers are no better than chance. In the first two cases "
+            "it is fitted as if one more answer were wrong; in the last, scaled probabilities of "
+            "all classes are nearly equal."
         )
     return notes
 
 
 def _other_images(rows: Sequence[Row]) -> str:
-    """Say how much other test images would change top-1; empty if no run recorded that."""
+    """Say how much other test images would change top-1; empty if no run recorded that.
+
+    Where no image differs from another, as if all answers are right, the standard error is 0 and
+    tells nothing. What n images say then is how rare others are: 1 - 0.025^(1/n) at most, the end
+    of the exact 95 % interval (Clopper and Pearson) of 0 among n.
+    """
     errors = [row.estimates[ERROR].mean for row in rows if ERROR in row.estimates]
     if not errors:
         return ""
-    half = f"±{196 * max(errors):.1f}"
-    return f"All runs have the same test images: other images would change top-1 by about {half}."
+    same = "All runs have the same test images: other images would change top-1 by"
+    if max(errors) > 0:
+        return f"{same} about ±{196 * max(errors):.1f}."
+    n = min(run.n_test for row in rows for run in row.runs)
+    return (
+        f"{same} {100 * (1 - 0.025 ** (1 / n)):.1f} at most (95 %, exact; on these {n:,} every "
+        "answer counts alike)."
+    )
 
 
 def _maps(rows: Sequence[Row]) -> str:

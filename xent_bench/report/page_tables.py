@@ -10,6 +10,7 @@ from xent_bench.comparison.evidence import Evidence
 from xent_bench.comparison.row import Row
 from xent_bench.comparison.yardsticks import Yardstick, by_key
 from xent_bench.report.design_words import decided_at
+from xent_bench.report.notes import NO_CHANGE_SHOWN
 from xent_bench.runs.data_account import account_rows
 from xent_bench.runs.mixtures import MUST_AGREE
 from xent_bench.tables import Table
@@ -87,9 +88,10 @@ def ranks(comparison: Comparison) -> Table | None:
     ]
     shown = " (both orders are significant, p < 0.05 corrected over all pairs)"
     flips = [f"{a} and {b}{shown * is_shown}" for a, b, is_shown in comparison.flips]
+    no_change = "" if any(flip.shown for flip in comparison.flips) else f" {NO_CHANGE_SHOWN}"
     notes = [
-        f"Pairs that change their order, the {comparison.noun} that is better as trained first: "
-        f"{'; '.join(flips)}."
+        f"Pairs that change their order, the {comparison.noun} with the lower mean as trained "
+        f"first: {'; '.join(flips)}.{no_change}"
         if flips
         else "No pair changes its order."
     ]

@@ -41,7 +41,7 @@ def load_places(places: Sequence[str], experiment: str | None) -> list[Place]:
     # a store is asked for the experiment alone; of several places, not every one need have it
     asked = experiment if len(places) == 1 else None
     loaded = [_load(place, asked) for place in places]
-    _refuse_twins(loaded)
+    refuse_twins([place.name for place in loaded], [place.runs for place in loaded])
     if experiment is not None:
         loaded = _of_experiment(loaded, experiment)
     return _without_finished(loaded) if len(loaded) > 1 else loaded
@@ -117,19 +117,22 @@ def _refuse_overlap(places: Sequence[str]) -> None:
                 )
 
 
-def _refuse_twins(places: Sequence[Place]) -> None:
-    """Raise a ValueError where two places have the same run: it would count twice."""
-    first: dict[tuple[str, str], str] = {}
-    for place in places:
-        for run in place.runs:
+def refuse_twins(names: Sequence[str], runs: Sequence[Sequence[Run | Unfinished]]) -> None:
+    """Raise a ValueError where two places have the same run: it would count twice.
+
+    `runs` has those of each place, whose names are `names`.
+    """
+    first: dict[tuple[str, str], int] = {}
+    for number, of_place in enumerate(runs):
+        for run in of_place:
             if "key" not in run.tags:
                 continue
-            other = first.setdefault((run.experiment, run.tags["key"]), place.name)
-            if other != place.name:
+            other = first.setdefault((run.experiment, run.tags["key"]), number)
+            if other != number:
                 raise ValueError(
                     f"the same run twice, which would count twice: {run.name} of experiment "
-                    f"{run.experiment} is in {masked_address(other)} and in "
-                    f"{masked_address(place.name)}; give one of them, or move one copy away"
+                    f"{run.experiment} is in {masked_address(names[other])} and in "
+                    f"{masked_address(names[number])}; give one of them, or move one copy away"
                 )
 
 

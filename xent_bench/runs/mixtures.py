@@ -23,7 +23,7 @@ def origin_line(runs: Sequence[Run]) -> str:
     sizes = sorted({run.n_test for run in runs})
     return (
         f"{len(runs)} run{'s' * (len(runs) > 1)}, "
-        f"{' and '.join(f'{size:,}' for size in sizes)} test images; "
+        f"{' and '.join(f'{size:,}' for size in sizes)} test image{'s' * (sizes != [1])}; "
         f"{_named(runs, 'hardware')}; torch {_named(runs, 'torch')}; "
         f"commit {' and '.join(sorted(commits))}{' with uncommitted changes' * dirty}."
     )
