@@ -11,18 +11,16 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from xent_bench.config.explain import USER_ERRORS, exit_code, explain
-from xent_bench.config.identity import run_folder
 from xent_bench.config.schema import Accelerator, Precision
-from xent_bench.data.image_files import shown
-from xent_bench.data.root_folder import root_folder
 from xent_bench.exit_codes import Exit
-from xent_bench.failures import DataError, Unavailable, Unreachable, worth_another_try
+from xent_bench.failures import Unavailable, Unreachable, worth_another_try
 from xent_bench.process.signals import ENDING_SIGNALS, Preempted, end_with_parent, raise_on_signal
 from xent_bench.process.streams import replace_what_cannot_be_shown
-from xent_bench.runs.files import LOG, has_result
+from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, missing_folders
 from xent_bench.sweeps.endings import Ended, Failure, failure_of
 from xent_bench.tracking.send import send_if_pending
+from xent_bench.training.missing_images import refuse_missing_images
 from xent_bench.training.run import run
 
 
@@ -69,7 +67,7 @@ def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) ->
             refuse_undefined(config, resolve(config).loss)
             if here:
                 _refuse_missing_devices(config, gpus)
-                _refuse_missing_root(config)
+                refuse_missing_images(config)
         reply: int | tuple[str, int] = gpus
     except USER_ERRORS as error:
         reply = explain(error, sys.argv[1:]), exit_code(error)
@@ -95,20 +93,6 @@ def _refuse_missing_devices(config: DictConfig, gpus: int) -> None:
         )
     if gpus and config.precision is Precision.bf16 and not torch.cuda.is_bf16_supported():
         raise Unavailable("precision=bf16: the GPU here has no bfloat16; precision=fp32 needs none")
-
-
-def _refuse_missing_root(config: DictConfig) -> None:
-    """Raise a DataError if the files of a run that is to be trained are not there.
-
-    Data of a function of the user's own, or of a hub, need no file of the name of their root.
-    """
-    root = config.data.get("root")
-    target = str(config.data["_target_"])
-    needs_none = target.endswith(".huggingface") or bool(config.data.get("download"))
-    if root is None or needs_none or not target.startswith("xent_bench."):
-        return
-    if not has_result(run_folder(config)) and not root_folder(str(root)).exists():
-        raise DataError(f"data.root={shown(str(root))}: no such file or folder")
 
 
 def _send(parent: Connection, message: object) -> None:
