@@ -78,9 +78,9 @@ def parts_table(judgement: Judgement) -> Table:
         for both in zip(*(judged.parts for judged in judgement.protocols), strict=True)
         for judged, tested in zip(judgement.protocols, both, strict=True)
     ]
-    said = (f"{tested.part.says} ({_expected(tested)})" for tested in judgement.fair.parts)
+    expectations = (f"{tested.part.says} ({_expected(tested)})" for tested in judgement.fair.parts)
     notes = [
-        f"{'; '.join(said)}.",
+        f"{'; '.join(expectations)}.",
         "Differences are of the first arm minus the second, paired by seed, ± 95 % over seeds, in "
         "points where the metric is a share. p values are corrected over the parts (Holm).",
     ]
