@@ -2,9 +2,12 @@
 
 The runs go through the code that users run, from their place in the design to the verdict. Every
 trial of an arm is equally good, and a run that is lucky on val is as lucky on test, so that the
-choice among trials is by nothing but luck: the worst case for a tuned comparison.
+choice among trials is by nothing but luck: the worst case for a tuned comparison. A claim of
+several parts is wrong most often where some of them are so sure that nothing but the others
+decides: these are SURELY better or worse.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +19,9 @@ from xent_bench.claims.sweep import Asked
 from xent_bench.runs.result import Run
 
 KEY, MARGIN = "test_ts/nll", 0.01  # the metric, and the largest difference of a tie
+SECOND = "test_ts/brier"  # the metric of the second part of a claim about one arm
 SPREAD = 0.005  # standard deviation of a run's score
+SURELY = 20 * MARGIN  # a difference that no five seeds miss
 CALIBRATED = {f"{prefix}_verdict": "within noise" for prefix in ("test", "test_ts_recipe")}
 CALIBRATED_P = {f"{prefix}_null/p": 1.0 for prefix in ("test", "test_ts_recipe")}
 
@@ -28,7 +33,7 @@ class Case(NamedTuple):
     protocol: str  # published, fair, or both together
     truth: str
     asked: Asked
-    worse_by: float = 0.0  # how much worse each arm but the first is; better if negative
+    worse_by: tuple[float, ...] = ()  # of the arm of each part, better if negative; empty: equal
 
     def said(self) -> str:
         """The verdict, and under which protocol it would be said."""
@@ -40,31 +45,99 @@ def cases() -> list[Case]:
     two, four = "2 equal arms, 3 equal trials each", "4 equal arms, 3 equal trials each"
     better, as_good = claim_of("better", 2, 5, 3), claim_of("as_good", 2, 5, 3)
     better_of_8, as_good_of_8 = claim_of("better", 2, 8, 3), claim_of("as_good", 2, 8, 3)
-    one_of_3 = claim_of("better", 4, 5, 3, "any")
+    better_of_3, one_of_3 = claim_of("better", 4, 5, 3), claim_of("better", 4, 5, 3, "any")
     yes, no, paper = "replicated", "not replicated", "only under the paper's protocol"
     worse = "`as good` claimed of an arm that is worse by the margin"
     true = "`better` claimed of an arm that is better by the margin"
     all_true = "`better` claimed of 3 arms that are all better by the margin"
+    mixed, most = mixed_claim(5), claim_of("better", 4, 5, 3, "most", "most")
+    both = "`better` claimed by one metric and `as good` by another, of an arm that is"
+    most_of_3 = "`better` claimed of most of 3 arms, of which"
     return [
         Case(yes, "published", f"`better` claimed, {two}, 5 seeds", better),
         Case(yes, "fair", f"`better` claimed, {two}, 5 seeds", better),
         Case(yes, "fair", f"`better` claimed, {two}, 8 seeds", better_of_8),
         Case(yes, "fair", f"`better` claimed of one of 3, {four}, 5 seeds", one_of_3),
-        Case(yes, "fair", f"{worse}, 5 seeds", as_good, MARGIN),
-        Case(yes, "fair", f"{worse}, 8 seeds", as_good_of_8, MARGIN),
+        Case(yes, "fair", f"{worse}, 5 seeds", as_good, (MARGIN,)),
+        Case(yes, "fair", f"{worse}, 8 seeds", as_good_of_8, (MARGIN,)),
+        Case(
+            yes,
+            "fair",
+            f"{both} surely better and worse by the margin, 5 seeds",
+            mixed,
+            (MARGIN, -SURELY),
+        ),
+        Case(
+            yes,
+            "fair",
+            f"{most_of_3} 1 is surely better and 2 are equal, 5 seeds",
+            most,
+            (-SURELY, 0.0, 0.0),
+        ),
         Case(no, "fair", f"`as good` claimed, {two}, 5 seeds", as_good),
-        Case(no, "fair", f"{worse}, 5 seeds", as_good, MARGIN),
-        Case(no, "fair", f"{true}, 5 seeds", better, -MARGIN),
-        Case(no, "fair", f"{all_true}, 5 seeds", claim_of("better", 4, 5, 3), -MARGIN),
+        Case(no, "fair", f"{worse}, 5 seeds", as_good, (MARGIN,)),
+        Case(no, "fair", f"{true}, 5 seeds", better, (-MARGIN,)),
+        Case(no, "fair", f"{all_true}, 5 seeds", better_of_3, (-MARGIN,) * 3),
+        Case(
+            no,
+            "fair",
+            f"{both} better and worse by the margin, 5 seeds",
+            mixed,
+            (MARGIN, -MARGIN),
+        ),
+        Case(
+            no,
+            "fair",
+            f"{most_of_3} 2 are better by the margin and 1 is surely worse, 5 seeds",
+            most,
+            (-MARGIN, -MARGIN, SURELY),
+        ),
         Case(paper, "together", f"`better` claimed, {two}, 5 seeds", better),
     ]
 
 
-def claim_of(expect: str, arms: int, seeds: int, trials: int, replicated: str = "all") -> Asked:
+def claim_of(
+    expect: str,
+    arms: int,
+    seeds: int,
+    trials: int,
+    replicated: str = "all",
+    not_replicated: str = "any",
+) -> Asked:
     """A claim that each other arm is to the first one as expected."""
     names = [f"arm{place}" for place in range(arms)]
+    parts = [_part(name, expect, KEY) for name in names[1:]]
+    return _asked(names, parts, seeds, trials, replicated, not_replicated)
+
+
+def mixed_claim(seeds: int, trials: int = 3) -> Asked:
+    """A claim that the second arm is as good by one metric, and better by another one."""
+    parts = [_part("arm1", "as_good", KEY), _part("arm1", "better", SECOND)]
+    return _asked(["arm0", "arm1"], parts, seeds, trials, "all", "any")
+
+
+def _part(arm: str, expect: str, key: str) -> dict[str, object]:
+    return {
+        "says": "-",
+        "arm": arm,
+        "against": "arm0",
+        "expect": expect,
+        "published": key,
+        "fair": key,
+        "margin": MARGIN,
+    }
+
+
+def _asked(
+    names: Sequence[str],
+    parts: Sequence[dict[str, object]],
+    seeds: int,
+    trials: int,
+    replicated: str,
+    not_replicated: str,
+) -> Asked:
+    """A claim with these parts, asked for at its one size."""
     rates = [0.1 * (1 + trial) for trial in range(trials)]
-    part = {"says": "-", "against": names[0], "expect": expect, "published": KEY, "fair": KEY}
     content = {
         "claim": "simulated",
         "sources": [{"authors": "nobody", "year": 2026, "title": "none"}],
@@ -79,10 +152,10 @@ def claim_of(expect: str, arms: int, seeds: int, trials: int, replicated: str = 
                 "choose_by": "val/nll",
             }
         },
-        "parts": [part | {"arm": name, "margin": MARGIN} for name in names[1:]],
+        "parts": list(parts),
         "rules": {
             "replicated": f"{replicated}_shown",
-            "not_replicated": "any_refuted",
+            "not_replicated": f"{not_replicated}_refuted",
             "only_as_published": "fair_not_replicated",
         },
         "mechanism": "none",
@@ -90,18 +163,28 @@ def claim_of(expect: str, arms: int, seeds: int, trials: int, replicated: str = 
     return Asked("simulated", Claim.model_validate(content), "cpu", "sha256-0")
 
 
-def judged(rng: np.random.Generator, asked: Asked, worse_by: float) -> Judgement:
-    """Judge the claim where each arm but the first is worse by so much, better if negative."""
-    first, *_ = asked.claim.arms
+def judged(rng: np.random.Generator, asked: Asked, worse_by: Sequence[float]) -> Judgement:
+    """Judge the claim where the arm of each part is worse by so much, by the metric of the part.
+
+    Each metric has luck of its own; that on val is the luck of KEY.
+    """
+    worse = worse_by or [0.0] * len(asked.parts)
+    shifts = {(part.arm, part.fair): by for part, by in zip(asked.parts, worse, strict=True)}
+    keys = dict.fromkeys([KEY, *(part.fair for part in asked.parts)])
     arms = {arm: _params(arm) for arm in asked.claim.arms}
     runs = []
     for cell in all_cells(asked):
-        score = 0.5 + SPREAD * rng.standard_normal() + worse_by * (cell.arm != first)
+        scores = {
+            key: 0.5 + SPREAD * rng.standard_normal() + shifts.get((cell.arm, key), 0.0)
+            for key in keys
+        }
         params = _params(cell.arm) | dict(cell.hyper) | {"seed": cell.seed}
         key = f"{cell.arm} {cell.hyper} {cell.seed}"
-        metrics = dict.fromkeys((KEY, "test/nll", "test/top1", "val/nll", "val/top1"), score)
+        metrics = dict.fromkeys(("test/nll", "test/top1", "val/nll", "val/top1"), scores[KEY])
         tags = {"key": key, "weights_sha256": key, **CALIBRATED}
-        runs.append(Run(key, "simulated", params, CALIBRATED_P | metrics, tags, "", 359, 1.0))
+        runs.append(
+            Run(key, "simulated", params, CALIBRATED_P | metrics | scores, tags, "", 359, 1.0)
+        )
     return judge(asked, cells_of(asked, arms, runs, []), arms)
 
 

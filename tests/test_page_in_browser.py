@@ -14,6 +14,7 @@ from compared_losses import compared, write_loss
 from playwright.sync_api import Page, expect, sync_playwright
 from plotly.offline import get_plotlyjs_version
 from searched_losses import RATES, write_paused, write_trial
+from test_claim_picture import claim_with_every_kind_of_part
 
 from xent_bench.commands.report import main
 from xent_bench.comparison.compare import compare
@@ -22,6 +23,7 @@ from xent_bench.comparison.yardsticks import by_key
 from xent_bench.palette import on_dark
 from xent_bench.report import chart_library
 from xent_bench.report.bounds import shown_within, within_bounds
+from xent_bench.report.claim_page import write_claim_page
 from xent_bench.report.page import write_page
 from xent_bench.report.page_runs import Surroundings
 from xent_bench.runs.files import RUN_ID
@@ -74,6 +76,7 @@ def files(swept, tmp_path_factory):
     write_loss(root / "tasks", HOSTILE, 0.95, experiment=HOSTILE, data=HOSTILE)
     write_loss(root / "tasks", "ce", 0.8, model="mlp")
     write_page(compare(load_runs(root / "tasks")), root / "tasks.html", over_tasks=True)
+    write_claim_page(claim_with_every_kind_of_part(), root / "claim.html")
     return {file.stem: file for file in root.glob("*.html")}
 
 
@@ -104,7 +107,7 @@ def test_charts_are_as_wide_as_their_column_on_a_phone_and_on_a_wide_screen(tab,
 
 
 @in_browser
-@pytest.mark.parametrize("kind", ["sweep", "many", "search", "tasks"])
+@pytest.mark.parametrize("kind", ["sweep", "many", "search", "tasks", "claim"])
 def test_nothing_keeps_a_reader_out(tab, files, kind):
     for width, scheme in ((1366, "light"), (400, "dark")):
         opened(tab, files[kind], width, scheme)
@@ -121,6 +124,25 @@ def test_nothing_keeps_a_reader_out(tab, files, kind):
         assert all(after - before <= 1 for before, after in pairwise(levels))
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert files[kind].stat().st_size < 2_000_000
+
+
+@in_browser
+@pytest.mark.parametrize("width", [400, 1366])
+def test_the_words_of_a_claims_picture_are_whole(tab, files, width):
+    opened(tab, files["claim"], width)
+    charts = tab.locator("section[aria-labelledby=preface] .chart")
+    texts = charts.locator(".ytick text, .annotation text")
+
+    assert charts.count() == 2
+    assert "third against ce by top-1; expected:" in " ".join(texts.all_text_contents())
+    outside = texts.evaluate_all(
+        """texts => texts.filter((text) => {
+            const inner = text.getBoundingClientRect();
+            const outer = text.closest(".chart").getBoundingClientRect();
+            return inner.left < outer.left || inner.right > outer.right || inner.top < outer.top;
+        }).map((text) => text.textContent)"""
+    )
+    assert outside == []
 
 
 @in_browser

@@ -172,7 +172,7 @@ def _say_what_is_missing(standing: "Standing", folder: Path, options: argparse.N
 
 
 def _print_json(standing: "Standing") -> None:
-    from xent_bench.report.claim_words import json_record
+    from xent_bench.report.claim_record import json_record
 
     print(json.dumps(json_record(standing), indent=2, ensure_ascii=False, allow_nan=False))
 

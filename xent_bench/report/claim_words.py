@@ -1,7 +1,6 @@
 """A published claim in words and tables: what it says, how it was tested, and what follows."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 from xent_bench.claims.judge import TITLES, Judgement, Tested
@@ -79,9 +78,9 @@ def parts_table(judgement: Judgement) -> Table:
         for both in zip(*(judged.parts for judged in judgement.protocols), strict=True)
         for judged, tested in zip(judgement.protocols, both, strict=True)
     ]
-    sayings = (f"{tested.part.says} ({_expected(tested)})" for tested in judgement.fair.parts)
+    expectations = (f"{tested.part.says} ({_expected(tested)})" for tested in judgement.fair.parts)
     notes = [
-        f"{'; '.join(sayings)}.",
+        f"{'; '.join(expectations)}.",
         "Differences are of the first arm minus the second, paired by seed, ± 95 % over seeds, in "
         "points where the metric is a share. p values are corrected over the parts (Holm).",
     ]
@@ -220,70 +219,32 @@ def _standing_cells(today: str, kept: Mapping[str, Any] | None) -> list[str]:
     return [f"{kept['verdict']}{edited}", *costs, margin]
 
 
-def json_record(standing: Standing) -> dict[str, Any]:
-    """Everything about a claim for a script, in full precision; its verdict is None without one."""
-    asked, judgement = standing.asked, standing.judgement
-    claim = asked.claim
-    about_claim = {
-        "name": asked.name,
-        "size": asked.size,
-        "claim": claim.claim,
-        "sources": [source.model_dump() for source in claim.sources],
-        "missing": len(standing.cells.open()),  # runs without a result
-    }
-    edited = {
-        "changes": standing.edits.changes,
-        "runs_of_other_rules": standing.edits.other_runs,
-    }
-    if judgement is None:
-        return (
-            about_claim | {"hash": asked.hash, "verdict": None, "runs": len(standing.runs)} | edited
-        )
-    parts = {
-        judged.protocol: [_part_record(tested) for tested in judged.parts]
-        for judged in judgement.protocols
-    }
-    return about_claim | record(standing) | edited | {"parts": parts}
-
-
-def _part_record(tested: Tested) -> dict[str, Any]:
-    part, delta = tested.part, tested.difference
-    numbers = {} if delta is None else {"difference": delta.mean, "half_width": delta.half_width}
-    numbers |= {"p": tested.p, "p_tie": tested.p_tie, "p_beyond": tested.p_beyond}
-    finite = {
-        key: value if value is None or isfinite(value) else str(value)
-        for key, value in numbers.items()
-    }
-    return {
-        "arm": part.arm,
-        "against": part.against,
-        "expect": part.expect,
-        "metric": tested.yardstick.key,
-        "margin": part.margin,
-        "pairs": _pairs(tested),
-        **finite,
-        "equal_pairs": tested.equal_pairs,
-        "verdict": tested.verdict,
-        "part": tested.outcome,
-    }
-
-
 def _expected(tested: Tested) -> str:
     part = tested.part
     return f"{part.arm} {SIGNS[part.expect]} {part.against}"
 
 
-def _cells(tested: Tested) -> list[str]:
+def difference_shown(tested: Tested) -> str:
+    """The measured difference, ± 95 % over seeds, without its unit: '-4.9±0.3'; '-' without a pair.
+
+    There is no ± for a single pair.
+    """
     by, delta = tested.yardstick, tested.difference
+    if delta is None:
+        return "-"
+    half = "" if delta.half_width is None else f"±{by.shown(delta.half_width)}"
+    return f"{by.shown(delta.mean, '+')}{half}"
+
+
+def _cells(tested: Tested) -> list[str]:
+    by = tested.yardstick
     margin = "-" if tested.part.margin is None else by.margin()
-    change = "-"
-    if delta is not None:
-        half = "" if delta.half_width is None else f"±{by.shown(delta.half_width)}"
-        change = f"{by.shown(delta.mean, '+')}{half}"
-    return [by.key, change, margin, str(_pairs(tested)), tested.verdict, tested.outcome]
+    number = str(pairs(tested))
+    return [by.key, difference_shown(tested), margin, number, tested.verdict, tested.outcome]
 
 
-def _pairs(tested: Tested) -> int:
+def pairs(tested: Tested) -> int:
+    """The number of pairs of runs by which a part was tested."""
     return 0 if tested.difference is None else tested.difference.n
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import plotly.graph_objects as go
 from jinja2 import Environment, StrictUndefined
@@ -58,6 +58,7 @@ from xent_bench.report.page_tables import (
     ranks,
 )
 from xent_bench.report.page_verdicts import verdict_class, verdicts
+from xent_bench.report.preface import Preface
 from xent_bench.report.search_tables import search_tables
 from xent_bench.report.shift_tables import foreign_in_full, shift_table
 from xent_bench.report.task_tables import task_parts
@@ -67,20 +68,7 @@ from xent_bench.report.worst_group_table import worst_group_table
 from xent_bench.runs.mixtures import separated
 from xent_bench.runs.result import Run
 from xent_bench.runs.whole_files import write_whole
-from xent_bench.tables import Best, Table, joined, print_csv
-
-
-class Preface(NamedTuple):
-    """A section above the comparisons of a page: a verdict, paragraphs, tables and notes."""
-
-    title: str  # of the page
-    heading: str
-    verdict: str
-    paragraphs: Sequence[str]
-    tables: Sequence[Table]
-    warnings: Sequence[str]
-    notes: Sequence[str]
-
+from xent_bench.tables import Best, joined, print_csv
 
 GREYS = (GREY, "#222222", "#787878")  # of charts, whatever the losses
 

@@ -9,6 +9,7 @@ const THEMES = {  // as in page.css
 };
 const PRINTED = 695; // px: A4 less its margins
 const GAP = { left: 62, right: 14, title: 30, below: 58, between: 62, shared: 16 };
+const TOOLBAR = 190; // px of Plotly's buttons, which stand above the first panel on the right
 const TOOLS = {
   displaylogo: false,
   responsive: false,
@@ -63,14 +64,21 @@ function wrapped(text, width) {
   return lines.join("<br>");
 }
 
+// A title that has no room, with a sign that it goes on.
+function cut(title, width) {
+  return title.length * 7 > width ? title.slice(0, Math.max(3, width / 7 - 1)) + "…" : title;
+}
+
 function axisName(place, letter) {
   return letter + "axis" + (place === 0 ? "" : place + 1);
 }
 
-// The width of the labels of a chart's categories, which stand left of the first panel.
+// The width of the labels of a chart's rows, which stand left of the panels.
 function leftOf(layout, width) {
-  const names = (layout.yaxis && layout.yaxis.categoryarray) || [];
-  const longest = Math.max(0, ...names.map((name) => name.length));
+  const axes = Object.entries(layout).filter(([name]) => /^yaxis\d*$/.test(name)).map(([, axis]) => axis);
+  const texts = axes.flatMap((axis) => axis.categoryarray || axis.ticktext || []);
+  const lines = texts.flatMap((text) => text.replace(/<\/?b>/g, "").split("<br>"));
+  const longest = Math.max(0, ...lines.map((line) => line.length));
   return longest ? Math.min(0.45 * width, 22 + 7.2 * longest) : GAP.left;
 }
 
@@ -85,17 +93,20 @@ function arrange(layout, width) {
   const wide = (room - columns * between) / columns;
   const lines = Math.ceil(cells / columns);
   const below = panels.below || (layout.xaxis && layout.xaxis.title ? GAP.below : 34);
-  const last = (panels.stack - 1) * (panels.height + GAP.title);
-  const tall = last + GAP.title + panels.height + below;
+  const titles = panels.titles.map((title) => panels.is_titled_across
+    ? wrapped(title, width - (width > 600 && !isPrinting ? TOOLBAR : GAP.right)) : cut(title, wide));
+  const above = GAP.title + 16 * (Math.max(...titles.map((title) => title.split("<br>").length)) - 1);
+  const last = (panels.stack - 1) * (panels.height + above);
+  const tall = last + above + panels.height + below;
   const height = lines * tall;
   const across = width - left - GAP.right;
   layout.margin = { l: left, r: GAP.right, t: 0, b: 0 };
   layout.annotations = [];
-  panels.titles.forEach((title, place) => {
+  titles.forEach((title, place) => {
     const cell = Math.floor(place / panels.stack), down = place % panels.stack;
     const column = cell % columns, line = Math.floor(cell / columns);
     const x0 = (column * (wide + between)) / across;
-    const top = line * tall + down * (panels.height + GAP.title) + GAP.title;
+    const top = line * tall + down * (panels.height + above) + above;
     const x = (layout[axisName(place, "x")] ||= {}), y = (layout[axisName(place, "y")] ||= {});
     x.domain = [x0, Math.min(1, x0 + wide / across)];
     y.domain = [1 - (top + panels.height) / height, 1 - top / height];
@@ -105,10 +116,12 @@ function arrange(layout, width) {
     x.showticklabels = down === panels.stack - 1;
     y.showticklabels = column === 0 || !panels.is_shared;
     if (column > 0 && panels.is_shared) delete y.title;
+    const placed = panels.is_titled_across
+      ? { x: 0, xshift: -left, xanchor: "left", align: "left" }
+      : { x: (x.domain[0] + x.domain[1]) / 2, xanchor: "center" };
     layout.annotations.push({
-      text: title.length * 7 > wide ? title.slice(0, Math.max(3, wide / 7 - 1)) + "…" : title,
-      xref: "paper", yref: "paper", x: (x.domain[0] + x.domain[1]) / 2, y: y.domain[1],
-      xanchor: "center", yanchor: "bottom", yshift: 4, showarrow: false, font: { size: 12.5 },
+      text: title, xref: "paper", yref: "paper", y: y.domain[1], yanchor: "bottom", yshift: 4,
+      showarrow: false, font: { size: 12.5 }, ...placed,
     });
   });
   return height;

@@ -1,14 +1,13 @@
 """Forest plot: differences to the baseline by several metrics."""
 
-from typing import Any
-
 import numpy as np
 import plotly.graph_objects as go
 
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.evidence import Evidence
 from xent_bench.comparison.yardsticks import Yardstick, by_key
-from xent_bench.report.charts.style import GREY, LIGHT, Colours, axis, in_panels, panel
+from xent_bench.report.charts.intervals import add_interval, add_tie
+from xent_bench.report.charts.style import LIGHT, Colours, axis, in_panels, panel
 
 
 def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.Figure | None:
@@ -35,37 +34,23 @@ def forest(comparison: Comparison, evidence: Evidence, colours: Colours) -> go.F
                 *images,
                 (2, colours[label], contrast.difference.half_width or 0),
             ]:
-                figure.add_scatter(
-                    x=[by.scale * contrast.difference.mean],
-                    y=[label],
-                    error_x={
-                        "array": [by.scale * half],
-                        "thickness": width,
-                        "width": 0,
-                        "color": colour,
-                    },
-                    marker={"size": 8, "color": colours[label]},
-                    mode="markers",
-                    showlegend=False,
-                    hovertemplate=f"{label}: %{{x:+.4g}} ± {by.scale * half:.3g}"
-                    f"<br>{contrast.verdict}<extra></extra>",
-                    **axes,
+                add_interval(
+                    figure,
+                    axes,
+                    (by.scale * contrast.difference.mean, label),
+                    by.scale * half,
+                    colour=colours[label],
+                    hover=f"{label}: %{{x:+.4g}} ± {by.scale * half:.3g}<br>{contrast.verdict}",
+                    thickness=width,
+                    line_colour=colour,
                 )
-        margin = by.scale * by.tie
-        span: dict[str, Any] = {
-            "xref": axes["xaxis"],
-            "yref": f"{axes['yaxis']} domain",
-            "layer": "below",
-        }
-        span |= {"type": "rect", "y0": 0, "y1": 1}
-        figure.add_shape(x0=-margin, x1=margin, fillcolor=LIGHT, line_width=0, **span)
-        figure.add_shape(x0=0, x1=0, line={"color": GREY, "width": 1}, **span)
+        span = add_tie(figure, axes, len(order), by.scale * by.tie)
         figure.layout[axis(place, "x")] = {"nticks": 4, "tickangle": 0, "zeroline": False}
         figure.layout[axis(place, "y")] = {
             "type": "category",
             "categoryorder": "array",
             "categoryarray": order[::-1],
-            "range": [-0.6, len(order) - 0.4],
+            "range": span,
         }
     return in_panels(figure, titles, 26 + 26 * len(order), least=170, is_shared=True)
 

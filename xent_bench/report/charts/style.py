@@ -35,7 +35,8 @@ def in_panels(
     holds `stack` panels, one below another, each of this height in pixels. `titles` has one for
     each panel, in the order of the axes: cell by cell, within it from above. `others` go to the
     script, too: `below` pixels for the labels of the x axis, `is_shared` if panels side by side
-    share their y axis.
+    share their y axis, `is_titled_across` if titles are sentences, which begin at the left edge of
+    the chart and take as many lines as they need.
     """
     figure.update_layout(
         template="none",
