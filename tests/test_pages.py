@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from xent_bench.claims.read import claim_files, read_claim
 from xent_bench.commands import (
     advise,
     claim,
@@ -369,6 +370,18 @@ def test_two_pages_show_the_same_table_of_the_quickstart():
 
     assert len(rows) == 5
     assert "".join(rows) in text("conf/experiment")
+
+
+def test_the_first_page_tells_the_verdicts_of_the_page_of_claims():
+    short = {"only under the paper's protocol": "as published only"}
+    told = table("conf/claims", "claim | verdict")
+    seeds = {name: read_claim(file).sizes["cpu"].seeds for name, file in claim_files(None).items()}
+
+    assert [row[0].strip("`") for row in told] == names("conf/claims", "claim | in words")
+    assert {row[0].strip("`"): int(row[4]) for row in told} == seeds
+    assert [row[1:2] + row[3:6] for row in table(".", "claim | verdict")] == [
+        [short.get(verdict, verdict), *counts] for _, verdict, _, _, *counts, _ in told
+    ]
 
 
 @pytest.fixture(scope="module")
