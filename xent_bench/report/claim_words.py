@@ -80,7 +80,7 @@ def parts_table(judgement: Judgement) -> Table:
     ]
     expectations = (f"{tested.part.says} ({_expected(tested)})" for tested in judgement.fair.parts)
     notes = [
-        f"{'; '.join(expectations)}.",
+        f"{'. '.join(expectations)}.",
         "Differences are of the first arm minus the second, paired by seed, ± 95 % over seeds, in "
         "points where the metric is a share. p values are corrected over the parts (Holm).",
     ]

@@ -9,7 +9,7 @@ const THEMES = {  // as in page.css
 };
 const PRINTED = 695; // px: A4 less its margins
 const GAP = { left: 62, right: 14, title: 30, below: 58, between: 62, shared: 16 };
-const TOOLBAR = 190; // px of Plotly's buttons, which stand above the first panel on the right
+const TOOLBAR = { wide: 190, tall: 28 }; // px of Plotly's buttons, above the first panel on the right
 const TOOLS = {
   displaylogo: false,
   responsive: false,
@@ -93,14 +93,17 @@ function arrange(layout, width) {
   const wide = (room - columns * between) / columns;
   const lines = Math.ceil(cells / columns);
   const below = panels.below || (layout.xaxis && layout.xaxis.title ? GAP.below : 34);
+  // buttons stand beside a title that is as wide as the chart, or above it where there is no room
+  const isBeside = width > 600 && !isPrinting;
   const titles = panels.titles.map((title) => panels.is_titled_across
-    ? wrapped(title, width - (width > 600 && !isPrinting ? TOOLBAR : GAP.right)) : cut(title, wide));
+    ? wrapped(title, width - (isBeside ? TOOLBAR.wide : GAP.right)) : cut(title, wide));
+  const buttons = panels.is_titled_across && !isBeside && !isPrinting ? TOOLBAR.tall : 0;
   const above = GAP.title + 16 * (Math.max(...titles.map((title) => title.split("<br>").length)) - 1);
   const last = (panels.stack - 1) * (panels.height + above);
   const tall = last + above + panels.height + below;
   const height = lines * tall;
   const across = width - left - GAP.right;
-  layout.margin = { l: left, r: GAP.right, t: 0, b: 0 };
+  layout.margin = { l: left, r: GAP.right, t: buttons, b: 0 };
   layout.annotations = [];
   titles.forEach((title, place) => {
     const cell = Math.floor(place / panels.stack), down = place % panels.stack;
@@ -124,7 +127,7 @@ function arrange(layout, width) {
       showarrow: false, font: { size: 12.5 }, ...placed,
     });
   });
-  return height;
+  return height + buttons;
 }
 
 function layoutOf(chart, width) {
