@@ -117,7 +117,7 @@ def test_the_page_has_the_verdict_and_both_protocols(trained):
     assert "mine, as published" in page
     assert "mine, fair" in page
     assert "sparse same as ce" in page
-    assert "One loss (sparse same as ce); Another (mixed worse than ce)." in page
+    assert "One loss (sparse same as ce). Another (mixed worse than ce)." in page
     assert "on ImageNet" in page
     assert "arXiv:2001.00001" in page
 
@@ -257,12 +257,14 @@ def test_a_sweep_that_is_refused_leaves_nothing_behind(tmp_path, monkeypatch, ca
 def test_show_names_the_commands_and_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["xent-claim"])
-    code, out, _ = type_claim(capsys, "mixup-calibrates", "--show", "size=gpu", "data.root=x")
+    code, out, _ = type_claim(
+        capsys, "mixup-calibrates", "--show", "size=gpu", "data.root=x", "data.download=true"
+    )
     commands = [line for line in out.splitlines() if line.startswith("xent-train -m ")]
 
     assert code == 0
     assert len(commands) == 2
-    assert all("data.root=x" in line for line in commands)
+    assert all("data.root=x data.download=true" in line for line in commands)
     assert ["augmentation.mixup=0.2" in line for line in commands] == [False, True]
     assert list(tmp_path.iterdir()) == []
 

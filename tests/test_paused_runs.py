@@ -138,6 +138,7 @@ def test_a_paused_run_needs_no_training_unless_the_last_sweep_asks_for_more(tmp_
     assert "3 runs: 2 paused, 1 stopped" in shown
     assert "To finish all of them: xent-train -m\n" in shown
     assert "To go on with a paused run: its command without machine.pause_after" in shown
+    assert "nothing is to be typed" not in shown
 
 
 def test_a_record_of_a_sweep_keeps_the_pause_and_one_of_before_has_none(tmp_path):

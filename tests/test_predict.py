@@ -157,6 +157,13 @@ def test_an_image_that_cannot_be_read_is_a_row_and_the_others_go_on(
     assert "file with another ending: 1" in err
 
 
+def test_words_that_name_nothing_are_refused_in_one_line(predicted, type_words):
+    code, out, err = type_words(predicted["ce"], "pictures", "gone.png")
+
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == "xent-predict: pictures, gone.png: no such file or folder"
+
+
 def test_colour_becomes_grey_for_a_grey_net_and_is_said_once(predicted, type_words, tmp_path):
     grey = Image.open(min(predicted["png"].iterdir()))
     grey.convert("RGB").save(tmp_path / "a.png")

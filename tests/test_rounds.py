@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from written_run import write_run
 
+from xent_bench.commands.status import main as status_main
 from xent_bench.comparison.sequential import decide, looks_until
 from xent_bench.comparison.yardsticks import by_key
 from xent_bench.config.configure import ConfigError
@@ -331,8 +333,17 @@ def test_the_better_half_of_each_loss_goes_on_and_its_best_gets_fresh_seeds(sear
         (winner,) = {lr for (name, lr, seed) in done if name == loss and seed > 0}
         assert {(loss, winner, 1), (loss, winner, 2)} < done
     assert len(ends) == 12
-    assert "ce: after epoch 2 of 4 2 of 4 trials go on, by val/top1" in searched[1]
+    assert "ce: after epoch 2 of 4, 2 of 4 trials go on, by val/top1" in searched[1]
     assert re.search(r"12 runs: 8 trained, 2 paused, 2 failed", searched[1])
+
+
+def test_the_status_of_a_search_asks_nothing_for_the_trials_that_it_left(searched, capsys):
+    with suppress(SystemExit):  # two have failed
+        status_main([str(searched[0] / "runs")])
+    shown = capsys.readouterr().out
+
+    assert "2 paused runs are trials that a search did not take further" in shown
+    assert "To go on with a paused run" not in shown
 
 
 def test_a_search_typed_again_trains_nothing_but_what_failed(searched):

@@ -71,7 +71,7 @@ def print_table(table: Table) -> None:
     print_heading(table.title)
     console = _console()
     is_whole = _has_whole_names(table, console.width)
-    for columns in _parts(table, console.width):
+    for columns in _parts(table, console.width) if table.rows else ():
         drawn = Drawn(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
         for place in columns:
             heading = table.headings[place]

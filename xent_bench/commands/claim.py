@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 FORMS = ("table", "markdown", "json")
 SIZES = ("cpu", "gpu")
-PASSED = ("machine.", "machine=", "hydra/launcher=", "hydra.launcher.", "data.root=")
+PASSED = (
+    *("machine.", "machine=", "hydra/launcher=", "hydra.launcher."),
+    *("data.root=", "data.download="),  # where the images are, and not which
+)
 PAGE = "claim.html"
-EXAMPLES = "machine.jobs=2, machine.runs=FOLDER, hydra/launcher=slurm or data.root=FOLDER"
+EXAMPLES = (
+    "machine.jobs=2, machine.runs=FOLDER, hydra/launcher=slurm, data.root=FOLDER or "
+    "data.download=true"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

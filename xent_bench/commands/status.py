@@ -151,6 +151,17 @@ def _show_design(experiment: Experiment, most: int | None) -> None:
         print(_line(f"To go on: {experiment.command}"))
 
 
+def _say_paused(experiment: Experiment) -> None:
+    """Print what can be done about paused runs, if there are any."""
+    paused = [run for run in experiment.runs if run.state is State.PAUSED]
+    by_search = sum(" rungs=" in run.command for run in paused)
+    if by_search:
+        were = "paused run is a trial" if by_search == 1 else "paused runs are trials"
+        print(f"{by_search} {were} that a search did not take further: nothing is to be typed")
+    if by_search < len(paused):
+        print("To go on with a paused run: its command without machine.pause_after")
+
+
 def _say_commands(experiment: Experiment, most: int | None) -> None:
     """Print what to type next; no line is broken, so that it can be copied."""
     to_type = [run for run in experiment.runs if run.command and run.state.needs_training]
@@ -166,8 +177,7 @@ def _say_commands(experiment: Experiment, most: int | None) -> None:
     if waiting:
         watch = f"; to watch: {experiment.command}" if experiment.command else ""
         print(_line(f"{n_runs(waiting)} in SLURM's queue: nothing is to be typed{watch}"))
-    if any(run.state is State.PAUSED for run in experiment.runs):
-        print("To go on with a paused run: its command without machine.pause_after")
+    _say_paused(experiment)
     if experiment.to_sync:
         folder = shlex.quote(str(experiment.folder))
         print(_line(f"{experiment.to_sync} not in MLflow yet: xent-sync {folder}"))

@@ -126,5 +126,5 @@ def _refuse_none(
             "imbalance.ratio",
             f"expected one at which every class keeps an image of train, got {ratio:g}, at which "
             f"class {data.classes[emptied]} keeps none of its {int(counts[emptied])} images; "
-            f"{int(counts.min())} is possible",
+            f"imbalance.ratio={int(counts.min())} is possible",
         )

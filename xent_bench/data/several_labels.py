@@ -37,7 +37,13 @@ def hint_in_rows(rows: np.ndarray) -> str | None:
 
 
 def hint_in_texts(labels: Collection[str]) -> str | None:
-    """Say why texts look like lists of labels, such as 'cat|dog'; None if they do not.
+    """Say why texts look like lists of labels; None if they do not."""
+    text = text_with_several(labels)
+    return None if text is None else f"{text!r} looks like several labels: {QUESTION}"
+
+
+def text_with_several(labels: Collection[str]) -> str | None:
+    """The first text that looks like a list of labels, such as 'cat|dog'; None without one.
 
     Each part of a text that holds a mark is a label by itself too. One such text is enough.
     """
@@ -46,5 +52,5 @@ def hint_in_texts(labels: Collection[str]) -> str | None:
         lists = [name for name in names if mark in name]
         parts = {part.strip() for name in lists for part in name.split(mark)} - {""}
         if lists and len(parts) > 1 and parts <= names:
-            return f"{min(lists)!r} looks like several labels: {QUESTION}"
+            return min(lists)
     return None

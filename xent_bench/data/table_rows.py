@@ -13,7 +13,7 @@ from xent_bench.data.class_folders import is_image_name
 from xent_bench.data.decoding import ENDINGS
 from xent_bench.data.image_checks import can_be_written
 from xent_bench.data.image_files import shown
-from xent_bench.data.several_labels import QUESTION, hint_in_rows, hint_in_texts
+from xent_bench.data.several_labels import QUESTION, hint_in_rows, hint_in_texts, text_with_several
 from xent_bench.data.split_folders import SPLIT_OF
 from xent_bench.data.table_columns import Columns, in_order, number_of
 from xent_bench.data.table_file import TextTable, refuse_rows
@@ -54,8 +54,9 @@ class TableRows:
         assert self.columns.label is not None
         texts = self.table.columns[self.columns.label]
         names = in_order(set(texts))
-        if hint := hint_in_texts(names):
-            raise DataError(f"{shown(self.table.file)}: {hint}")
+        if several := text_with_several(names):
+            place = f"{self.table.unit} {self.table.numbers[texts.index(several)]}"
+            raise DataError(f"{shown(self.table.file)}, {place}: {hint_in_texts(names)}")
         number = {name: place for place, name in enumerate(names)}
         return torch.tensor([number[text] for text in texts]), names
 

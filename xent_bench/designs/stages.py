@@ -40,8 +40,8 @@ def ask_for_search(ledger: Ledger, cell: Cell, design: Design, epochs: int) -> l
         scores = {trial.hyper: _score(ledger, trial, epoch, design.search_by) for trial in trials}
         going_on = survivors(scores, SIGNS[design.search_by])
         ledger.tell(
-            f"{cell.loss}: after epoch {epoch} of {epochs} {len(going_on)} of {len(trials)} trials "
-            f"go on, by {design.search_by}"
+            f"{cell.loss}: after epoch {epoch} of {epochs}, {len(going_on)} of {len(trials)} "
+            f"trials go on, by {design.search_by}"
         )
         trials = [trial for trial in trials if trial.hyper in going_on]
     for run in runs_of(trials):

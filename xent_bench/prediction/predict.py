@@ -1,5 +1,6 @@
 """The flow of a prediction: from a net and images to rows, scores and sentences about them."""
 
+import os
 import sys
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ import numpy as np
 from xent_bench.arrays import LogProbabilities, Outputs, Target
 from xent_bench.comparison.best_run import best_of, chosen_run, is_run, seeds_of
 from xent_bench.comparison.trials import seed_of
+from xent_bench.data.image_files import shown
 from xent_bench.failures import UsageError
 from xent_bench.prediction.abstention import Abstention, abstention, abstention_lines
 from xent_bench.prediction.conformal import conformal_lines, fit_conformal
@@ -160,6 +162,8 @@ def _source(options: Options, folder: Path, predictor: Predictor) -> Source:
     if record.preprocessing.vectors is not None:
         refuse_images_for_features(options.images)
         return Source(lambda: batches_of_features(options.images, record), None, list)
+    if not any(map(os.path.lexists, options.images)):
+        raise UsageError(f"{', '.join(map(shown, options.images))}: no such file or folder")
     left_out: Counter[str] = Counter()
     reader = Reader(record)
     listed = image_list(options.images, left_out)

@@ -78,8 +78,9 @@ def _marks_in(rows: Sequence[Sequence[str]], nouns: str) -> list[str]:
     parts = ["Mean ± 95 % interval over n seeds."] * ("±" in marks)
     if any(isinstance(cell, Best) for cell in cells):
         parts.append(
-            "*: the best; ≈: not shown to differ from it; neither: shown to be worse, or without "
-            f"the seeds that most {nouns} have."
+            "*: the best; ≈: not shown to differ from it; neither, in a column with a *: shown to "
+            f"be worse, by a test of this column alone, or without the seeds that most {nouns} "
+            "have."
         )
     words = [
         f"{mark} {verdict}" for verdict, mark in MARKS.items() if mark != " " and mark in marks

@@ -93,7 +93,9 @@ def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> str:
     if not isinstance(value, Tensor) or value.shape != expected or not value.requires_grad:
         kind = f"{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ConfigError(
-            "loss", f"expected one value an example, {expected}, with a gradient, got {kind}"
+            "loss",
+            f"expected one value for each image of a batch, here {expected}, with a gradient, got "
+            f"{kind}" + "; not their mean: reduction='none' in PyTorch" * (kind == "()"),
         )
     is_usual = value.is_floating_point() and value.layout is torch.strided
     if not is_usual or value.device != logits.device:
