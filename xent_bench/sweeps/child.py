@@ -20,7 +20,6 @@ from xent_bench.runs.files import LOG
 from xent_bench.runs.refusal import delete_alone, missing_folders
 from xent_bench.sweeps.endings import Ended, Failure, failure_of
 from xent_bench.tracking.send import send_if_pending
-from xent_bench.training.missing_images import refuse_missing_images
 from xent_bench.training.run import run
 
 
@@ -59,6 +58,7 @@ def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) ->
 
     from xent_bench.config.parts import resolve
     from xent_bench.sweeps.defined_scores import refuse_undefined
+    from xent_bench.training.missing_images import refuse_missing_images
 
     try:
         set_signals()
