@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 DEFAULT = "default"  # the name of the weights that a library recommends
+OTHERWISE = "model.weights=FILE begins with a file, without model.weights a net begins at random"
 
 
 class Refused(ValueError):

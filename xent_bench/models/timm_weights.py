@@ -10,7 +10,7 @@ from typing import Any
 from xent_bench.config.nearest import nearest
 from xent_bench.failures import DataError
 from xent_bench.models.torchvision_weights import file_of_address
-from xent_bench.offered_weights import ImagesWanted, OfferedFile, Refused
+from xent_bench.offered_weights import OTHERWISE, ImagesWanted, OfferedFile, Refused
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of a repository, the first that is there
 # Functions of timm's modules that give a file's tensors the names that the nets have today. timm
@@ -156,7 +156,10 @@ class _Download:
         """DataError if the Hub cannot be reached, or has none of the files."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.utils import logging
 
+        # each of its retries would print a line
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the library's
         reason = ""
         for name in self.names:
             try:
@@ -167,4 +170,6 @@ class _Download:
                 reason = str(error)
                 break
         line = " ".join(reason.split())[:300]
-        raise DataError(f"cannot download {self.names[0]} of {self.repository}: {line}")
+        raise DataError(
+            f"cannot download {self.names[0]} of {self.repository} ({OTHERWISE}): {line}"
+        )

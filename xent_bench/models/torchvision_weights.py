@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from xent_bench.config.nearest import nearest
 from xent_bench.failures import DataError
-from xent_bench.offered_weights import ImagesWanted, OfferedFile, Refused
+from xent_bench.offered_weights import OTHERWISE, ImagesWanted, OfferedFile, Refused
 
 HASH = re.compile(r"-([0-9a-f]{8,64})\.")  # as in resnet18-f37072fd.pth
 # the outputs from within googlenet and inception_v3, which the nets are built without
@@ -95,7 +95,9 @@ def file_of_address(address: str, folder: Path) -> OfferedFile:
             download_url_to_file(address, str(file), digest or None, progress=False)
         except (URLError, OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise DataError(f"cannot download {address} to {file}: {reason}") from error
+            raise DataError(
+                f"cannot download {address} to {file} ({OTHERWISE}): {reason}"
+            ) from error
         return file
 
     return OfferedFile(file, digest, address, download)
