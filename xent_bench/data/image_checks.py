@@ -179,7 +179,8 @@ def check_distributions(rows: Tensor, c: int) -> None:
         raise DataError(f"expected soft labels of shape ({len(rows)}, {c}), got {got}")
     if len(rows) and not (rows.min() >= 0 and (rows.sum(dim=1) - 1).abs().max() < 1e-4):
         expected = "expected soft labels of at least 0 that sum to 1 in each row"
-        raise DataError(hint_in_rows(rows.detach().numpy()) or expected)
+        hint = hint_in_rows(rows.detach().numpy())
+        raise DataError(expected if hint is None else f"{expected}; {hint}")
 
 
 def checked_posterior(posterior: Callable[[Index], Distribution], ids: Index, c: int) -> np.ndarray:
