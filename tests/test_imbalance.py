@@ -161,7 +161,8 @@ def test_a_ratio_at_which_a_class_would_vanish_is_refused_with_one_that_is_possi
     assert sizes(data, splits.train) == [56] * 6
 
     with pytest.raises(
-        ConfigError, match=r"got 57, at which class fox keeps none of its 56 images; 56 is"
+        ConfigError,
+        match=r"got 57, at which class fox keeps none of its 56 images; imbalance.ratio=56 is",
     ):
         imbalanced(data, splits, Imbalance(EXPONENTIAL, 57), seed=0)
     possible = imbalanced(data, splits, Imbalance(EXPONENTIAL, 56), seed=0)

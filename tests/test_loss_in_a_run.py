@@ -110,7 +110,7 @@ def test_soft_labels_are_refused_by_a_loss_that_takes_an_index(config, monkeypat
     [
         (
             "def mine(logits, target: Index) -> PerExample: return logits.mean()",
-            "one value an exam",
+            "one value for each image of a batch, here .*not their mean",
         ),
         ("def mine(logits, target): return logits.mean(1)", "annotated Index or Distribution"),
         ("def mine(logits, target: Index) -> PerExample: raise KeyError('x')", "KeyError: 'x'"),
