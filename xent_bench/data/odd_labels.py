@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 
+from xent_bench.data.table_columns import number_of
+
 EXAMPLES = 3  # that a note names
 SINGLE = 10  # classes of one image, below which a set is only a small one
 SCALE = 10  # more numbers than these, fractions among them, are a scale and no classes
@@ -31,7 +33,7 @@ def odd_labels(classes: Sequence[str], counts: np.ndarray | None) -> dict[str, s
     notes = {
         "classes that differ by case only": _pairs(classes, str.casefold),
         "classes spelt alike": _pairs(classes, _spelling, but=str.casefold),
-        "classes that are one number": _pairs(classes, _number, but=_spelling),
+        "classes that are one number": _pairs(classes, number_of, but=_spelling),
         "labels that may mean none": _missing(classes, counts),
         "classes called as parts of a set": _parts(classes),
         "labels on a scale": _scale(classes),
@@ -65,19 +67,10 @@ def _spelling(name: str) -> str:
     return re.sub(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])", " ", text.strip().strip("'\"")).strip()
 
 
-def _number(name: str) -> float | None:
-    """The number that a name is, None for other names and for infinity and NaN."""
-    try:
-        number = float(name)
-    except ValueError:
-        return None
-    return number if abs(number) < float("inf") else None
-
-
 def _missing(classes: Sequence[str], counts: np.ndarray | None) -> str:
     """Classes called as no label is; -1 and its like beside three classes that count from 0."""
     missing = {place for place, name in enumerate(classes) if _spelling(name) in MISSING}
-    numbers = [_number(name) for name in classes]
+    numbers = [number_of(name) for name in classes]
     whole = [number for number in numbers if number is not None and number.is_integer()]
     if len(whole) == len(classes) > 3 and len([number for number in whole if number < 0]) == 1:
         missing.add(whole.index(min(whole)))
@@ -98,7 +91,7 @@ def _scale(classes: Sequence[str]) -> str:
     """Say that the classes are many numbers, fractions among them, or many dates."""
     if len(classes) > SCALE and all(DATE.match(name) for name in classes):
         return f"{len(classes):,} dates, each a class by itself"
-    numbers = [number for name in classes if (number := _number(name)) is not None]
+    numbers = [number for name in classes if (number := number_of(name)) is not None]
     if len(numbers) < len(classes) or len(set(numbers)) <= SCALE:
         return ""
     if all(number.is_integer() for number in numbers):
