@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,6 +94,28 @@ def config(
         return wanted
 
     return make
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How each group of the test computes: notes it, and stacks wherever that keeps the bits."""
+    from xent_bench.together.choice import engine_of  # seconds of imports
+
+    noted: list[str] = []
+
+    def noting(learners: Any, batches: Any) -> Any:
+        make = engine_of(learners, batches)
+
+        def made(some: Any, shown: Any) -> Any:
+            engine = make(some, shown)
+            noted.append(engine.words)
+            return engine
+
+        return made
+
+    monkeypatch.setattr("xent_bench.together.group.engine_of", noting)
+    monkeypatch.setattr("xent_bench.together.choice._faster", lambda _engines, _batches: 0)
+    return noted
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from xent_bench.process.signals import Preempted
 from xent_bench.runs.curves import load_curves
 from xent_bench.runs.files import RESULT
 from xent_bench.runs.result import load_run
-from xent_bench.together.choice import engine_of
 from xent_bench.together.optimisation import Optimisation
 from xent_bench.together.stacked_nets import StackedNets
 from xent_bench.together.train_group import Member, NotTogether, train_group
@@ -91,26 +90,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.delitem(importlib.import_module("sys").modules, "own_parts", raising=False)
     monkeypatch.setattr("xent_bench.data.groups.SECONDS", 0)  # a group of minibatches each
     return importlib.import_module("own_parts")
-
-
-@pytest.fixture
-def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """How each group of the test computes: notes it, and stacks wherever that keeps the bits."""
-    noted: list[str] = []
-
-    def noting(learners: Any, batches: Any) -> Any:
-        make = engine_of(learners, batches)
-
-        def made(some: Any, shown: Any) -> Any:
-            engine = make(some, shown)
-            noted.append(engine.words)
-            return engine
-
-        return made
-
-    monkeypatch.setattr("xent_bench.together.group.engine_of", noting)
-    monkeypatch.setattr("xent_bench.together.choice._faster", lambda _engines, _batches: 0)
-    return noted
 
 
 def state(config: DictConfig) -> dict[str, Any]:

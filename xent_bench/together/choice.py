@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xent_bench.failures import raise_fault
 from xent_bench.randomness import generator_states, set_generator_states
@@ -24,10 +24,9 @@ from xent_bench.together.loss_slices import is_ours
 from xent_bench.together.seed_batches import SeedBatch
 from xent_bench.together.side_by_side import SideBySide
 from xent_bench.together.stacked import Stacked
-from xent_bench.together.stacked_linear import rounds_otherwise
-from xent_bench.together.stacked_nets import MaskShapes, StackedNets, first_linear
+from xent_bench.together.stacked_nets import MaskShapes, StackedNets
 from xent_bench.training.classifier import Classifier
-from xent_bench.types import Pixels
+from xent_bench.training.first_layer import training_pass
 
 Engine: TypeAlias = SideBySide | Stacked
 
@@ -49,14 +48,13 @@ def engine_of(
     def side_by_side(some: Sequence[Learner], _: Sequence[SeedBatch]) -> Engine:
         return SideBySide(some, draws=draws)
 
-    is_wide = _is_wide(first.classifier.net, images)
-    if not _can_be_stacked(first.classifier) or (len(learners) == 1 and not is_wide):
+    if len(learners) == 1 or not _can_be_stacked(first.classifier):
         return side_by_side
     try:
         masks = MaskShapes(first.classifier.net, images)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # vmap names layers for which it has no batched form
-            trial = _Trial(learners, batches, masks, exact=not is_wide)
+            trial = _Trial(learners, batches, masks)
             fits = trial.agrees()
     except Exception as error:  # whatever vmap says of a layer that it cannot stack
         raise_fault(error)
@@ -72,7 +70,7 @@ def engine_of(
     ways = (stacked, side_by_side)
     if not fits:
         return side_by_side
-    if is_wide or trial.on_gpu:
+    if trial.on_gpu:
         return stacked
     return ways[_faster([way(learners, batches) for way in ways], batches)]
 
@@ -85,12 +83,6 @@ def _can_be_stacked(classifier: Classifier) -> bool:
         and not classifier.at_rest
         and all(weight.requires_grad for weight in classifier.net.parameters())
     )
-
-
-def _is_wide(net: nn.Module, images: Pixels) -> bool:
-    """Whether the net's first layer rounds otherwise where it is stacked, which pays there."""
-    layer = first_linear(net, images[0].numel())
-    return layer is not None and rounds_otherwise(layer.out_features, layer.in_features)
 
 
 def _may_draw(learners: Sequence[Learner], batches: Sequence[SeedBatch]) -> bool:
@@ -159,13 +151,10 @@ class _Trial:
         learners: Sequence[Learner],
         batches: Sequence[SeedBatch],
         masks: MaskShapes,
-        *,
-        exact: bool,
     ) -> None:
-        """`exact`: on a CPU the bits must be equal."""
+        """Copy the nets; on a CPU their bits must be equal, on a GPU their values to rounding."""
         self.device = learners[0].classifier.device
         self.on_gpu = self.device.type != "cpu"
-        self.exact = exact and not self.on_gpu
         self.learners, self.masks = learners, masks
         self.images = [batches[learner.seed_place].images for learner in learners]
         self.nets = [deepcopy(learner.classifier.net).train() for learner in learners]
@@ -191,7 +180,7 @@ class _Trial:
         return all(self._equal(one, other) for one, other in pairs)
 
     def _equal(self, one: Tensor, other: Tensor) -> bool:
-        if self.exact or not one.is_floating_point():
+        if not self.on_gpu or not one.is_floating_point():
             return torch.equal(one, other)
         scale = float(other.abs().max()) or 1.0
         return float((one - other).abs().max()) <= CLOSE * scale
@@ -208,9 +197,9 @@ class _Trial:
         for number, (net, images) in enumerate(zip(self.nets, self.images, strict=True)):
             if self.masks.calls:
                 self._begin(self.learners[number])
-            z = net(images)
+            z = training_pass(net, images[0].numel())(images)
             gradient = self._gradient(z)[number]
-            z.backward(gradient)
+            z.backward(gradient)  # type: ignore[no-untyped-call]  # torch's
             outputs.append(z.detach())
         names = [name for name, _ in self.nets[0].named_parameters()]
         gradients = []

@@ -3,7 +3,8 @@
 The rows of a product do not depend on how many other nets are in the batch. Where all nets see the
 same inputs, their weights stand side by side in one matrix, which reads the inputs once. Products
 with fewer than `NARROW` columns are another routine of the matrix library, which rounds otherwise:
-there nets share a matrix only if their inputs are wide, where much is gained.
+there nets share a matrix only if their inputs are wide, where much is gained and where a net alone
+takes the routine of the wide ones too.
 """
 
 from typing import Any
@@ -13,8 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-NARROW = 12  # columns
-WIDE = 256  # inputs
+from xent_bench.training.first_layer import NARROW, WIDE, is_padded, padded_columns
 
 
 class StackedLinear(torch.autograd.Function):
@@ -58,7 +58,7 @@ class StackedLinear(torch.autograd.Function):
         if is_shared:
             outputs = shared_product(rows, weight, bias)
             return outputs.view(len(weight), *x.shape[:-1], -1), 0
-        is_wide = reads_images and rounds_otherwise(*weight.shape[1:])
+        is_wide = reads_images and is_padded(*weight.shape[1:])
         return batched_product(rows, weight, bias, wide=is_wide).view(*x.shape[:-1], -1), 0
 
 
@@ -84,11 +84,6 @@ def batched_product(
     return outputs
 
 
-def rounds_otherwise(outputs: int, inputs: int) -> bool:
-    """Whether the first layer of stacked nets rounds otherwise than that of a net alone."""
-    return outputs < NARROW and inputs >= WIDE
-
-
 def _shares_a_matrix(weight: Tensor) -> bool:
     _, outputs, inputs = weight.shape
     return outputs >= NARROW or inputs >= WIDE
@@ -101,8 +96,7 @@ class _SharedProduct(torch.autograd.Function):
         nets, k, d = weight.shape
         columns, offsets = weight.reshape(nets * k, d), bias.flatten()
         if len(columns) < NARROW:  # as wide as where other nets are beside this one
-            lacking = NARROW - len(columns)
-            columns, offsets = F.pad(columns, (0, 0, 0, lacking)), F.pad(offsets, (0, lacking))
+            columns, offsets = padded_columns(columns, offsets)
         product = torch.addmm(offsets, x, columns.t())[:, : nets * k]
         return product.view(len(x), nets, k).transpose(0, 1).contiguous()
 
@@ -122,8 +116,7 @@ class _BatchedProduct(torch.autograd.Function):
         columns = weight
         n_columns = weight.shape[1]
         if wide:
-            columns = F.pad(weight, (0, 0, 0, NARROW - n_columns))
-            bias = F.pad(bias, (0, NARROW - n_columns))
+            columns, bias = padded_columns(weight, bias)
         return torch.baddbmm(bias[:, None], x, columns.mT)[..., :n_columns]
 
     @staticmethod

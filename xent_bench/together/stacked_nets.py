@@ -12,9 +12,9 @@ from xent_bench.randomness import set_generator_states
 from xent_bench.together.stacked_linear import (
     StackedLinear,
     batched_product,
-    rounds_otherwise,
     shared_product,
 )
+from xent_bench.training.first_layer import first_linear, is_padded
 from xent_bench.types import Pixels
 
 # layers on vectors that are functions of each number alone, and those that are treated here
@@ -123,7 +123,7 @@ class StackedNets:
 
     def _first_layer(self, images: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
         if not self._share_images:
-            wide = rounds_otherwise(*weight.shape[1:])
+            wide = is_padded(*weight.shape[1:])
             return batched_product(self._of_nets(images), weight, bias, wide=wide)
         parts = zip(
             images,
@@ -243,13 +243,6 @@ class _MaskedDropout(nn.Module):
         if self.mask is None:
             return x
         return x * self.mask
-
-
-def first_linear(net: nn.Module, pixels: int) -> nn.Linear | None:
-    """The linear layer that reads all pixels of an image, if the net begins with one."""
-    linear = (module for module in net.modules() if isinstance(module, nn.Linear))
-    first = next(linear, None)
-    return first if first is not None and first.in_features == pixels else None
 
 
 def _layers(net: nn.Module) -> list[tuple[str, nn.Module]] | None:

@@ -243,6 +243,7 @@ def build_classifier(
         groups=loaders.train,
         encode=train.encode,
         batch_size=config.batch_size // train.share.of,
+        pixels=math.prod(data.shape),
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
         bf16=config.precision is Precision.bf16,

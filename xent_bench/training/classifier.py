@@ -25,15 +25,11 @@ from xent_bench.randomness import derived_seed
 from xent_bench.runs.curves import SECONDS
 from xent_bench.training.averaging import averaged_copy, averaging, copy_counters
 from xent_bench.training.best_epoch import BestEpoch
+from xent_bench.training.first_layer import training_pass
 from xent_bench.training.noise_curves import NoiseCurves
 from xent_bench.training.parts_of_batch import nothing, parts_of_batch
 from xent_bench.training.user_code import blame_part, blaming, exhausted, refuse_lost_steps
-from xent_bench.training.validation import (
-    Seen,
-    finite_losses,
-    refuse_infinite_outputs,
-    val_scores,
-)
+from xent_bench.training.validation import Seen, finite_losses, refuse_infinite_outputs, val_scores
 from xent_bench.training.within_epoch import LossBlock, WithinEpoch, keep, kept
 from xent_bench.types import Index, Logits, PerExample, Pixels
 
@@ -57,6 +53,7 @@ class Classifier(LightningModule):
         groups: Groups[ShuffledBatches],
         encode: Callable[[Tensor], Tensor],
         batch_size: int,
+        pixels: int = 0,
         accumulate: int = 1,
         clip_norm: float | None = None,
         bf16: bool = False,
@@ -68,8 +65,8 @@ class Classifier(LightningModule):
     ) -> None:
         """`factor` multiplies the learning rate at a step; `encode` makes targets of labels.
 
-        `ema` is the decay of the weights' moving average, None where there is none. Modules
-        `at_rest` stay in evaluation mode while others are trained.
+        `pixels` is the number of values of an image. `ema` is the decay of the weights' moving
+        average, None where there is none. Modules `at_rest` stay in evaluation mode.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -83,7 +80,7 @@ class Classifier(LightningModule):
             self.averaged = None if ema is None else averaged_copy(net)
         # the mean's gradient by each example's loss; to compute a mean would cost 30 us a step
         self.register_buffer("mean_weights", torch.ones(batch_size) / batch_size, persistent=False)
-        self.trained: Callable[[Pixels], Logits] = net.forward
+        self.trained = training_pass(net, pixels)
         if compile_mode:  # for training alone: other shapes of evaluation would be compiled too
             torch.compiler.reset()  # forget the graphs of an earlier run
             self.trained = torch.compile(net.forward, mode=compile_mode)
