@@ -29,7 +29,7 @@ from xent_bench.config.net_options import NAMES, NetOptions, complaint_of_traina
 from xent_bench.config.neutral_keys import without_neutral_keys
 from xent_bench.config.promises import broken_promise
 from xent_bench.config.rules import Rules, hyper_parameters, rules_for
-from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain
+from xent_bench.config.schema import GROUPS, Compile, Train, chosen_values, plain, typed_tags
 from xent_bench.config.shift_asked import complaint_of_shift
 from xent_bench.config.signatures import parameter_names, read_parameters
 from xent_bench.config.together_key import complaint_of_together
@@ -91,7 +91,7 @@ def _check_annotations(config: DictConfig) -> None:
     key = "experiment" if config.name == config.experiment else "name"
     if complaint := complaint_of_name(str(config.name)):
         raise ConfigError(key, complaint)
-    if complaint := complaint_of_tags(plain(config)["tags"]):
+    if complaint := complaint_of_tags(typed_tags(config)):
         raise ConfigError("tags", complaint)
     if (length := len(config.notes or "")) > LONGEST_TEXT:
         raise ConfigError("notes", f"expected at most {LONGEST_TEXT} characters, got {length}")

@@ -277,6 +277,12 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
+def typed_tags(config: DictConfig) -> Any:
+    """The tags in plain values, as they were typed: a dict once they are checked."""
+    tags = config.tags
+    return plain(tags) if OmegaConf.is_config(tags) else tags
+
+
 def chosen_values(config: DictConfig, group: str) -> dict[str, Any]:
     """The `_target_` of a group's choice and its hyper-parameters, as plain values.
 

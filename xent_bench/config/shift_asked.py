@@ -63,7 +63,7 @@ def complaint_of_shift(config: DictConfig) -> tuple[str, str] | None:
         if not set(shift.severities) & set(levels):
             listed = ", ".join(map(str, sorted(set(levels))))
             return "shift.severities", f"{name} of {shift.root} has severity {listed} alone"
-    return _complaint_of_foreign(config.foreign, plain(config)["data"])
+    return _complaint_of_foreign(config.foreign, plain(config.data))
 
 
 def refuse_other_images(asked: ShiftAsked, tags: Mapping[str, str]) -> None:

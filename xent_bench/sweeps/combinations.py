@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from hydra import compose
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
-from xent_bench.config.explain import CONFIG_ERRORS, composition_error
 from xent_bench.config.schema import Sampler
 from xent_bench.designs.dimensions import Space
 from xent_bench.designs.grid import grid, grid_size
+from xent_bench.sweeps.composer import Composer
 from xent_bench.sweeps.typed_sweep import typed_sweep
 
 
@@ -63,14 +62,9 @@ def check_number_of_runs(runs: int, config: DictConfig) -> None:
 
 def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[tuple[int, DictConfig]]:
     """Yield each combination's index and config, in an order that meets a mistake soon."""
+    composer = Composer(str(config.hydra.job.config_name))
     for index in _novel_first(combinations):
-        try:
-            run_config = compose(config.hydra.job.config_name, combinations[index])
-        except CONFIG_ERRORS:
-            raise
-        except Exception as error:  # Hydra raises anything
-            raise composition_error(error) or error from None
-        yield index, run_config
+        yield index, composer.config(combinations[index])
 
 
 def differing(combinations: list[list[str]]) -> set[str]:

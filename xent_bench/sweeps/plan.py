@@ -32,7 +32,7 @@ from xent_bench.tables import n_runs
 OURS = "hydra_plugins.xent_bench."  # launchers
 PAUSE = "machine.pause_after"
 PAUSED_COMMAND = re.compile(rf" {re.escape(PAUSE)}=\d+$")
-MANY = 50  # runs that take Hydra about 5 s to compose
+MANY = 50  # runs that may take Hydra seconds to compose
 
 
 PlannedRun: TypeAlias = tuple[Planned, DictConfig]

@@ -12,7 +12,7 @@ from hydra import compose, version
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from xent_bench.config.command_line import flags_first
 from xent_bench.config.configure import check_sources, check_top_level
@@ -27,6 +27,7 @@ from xent_bench.process.streams import replace_what_cannot_be_shown
 from xent_bench.runs.files import LOG
 from xent_bench.runs.lacking import has_ended
 from xent_bench.runs.outcome import outcome, pause_line
+from xent_bench.sweeps.composer import Composer
 from xent_bench.sweeps.endings import failure_of
 from xent_bench.sweeps.groups import grouped
 from xent_bench.sweeps.lines import LEGEND, result_line, say
@@ -170,15 +171,12 @@ def composed_commands(commands: Sequence[str]) -> list[PlannedRun]:
             anchor=SearchPathQuery(provider="schema"),
         )
     Hydra.create_main_hydra2(task_name="train", config_search_path=search_path)
-    return [
-        _composed(command, option.overrides)
-        for command, option in zip(commands, options, strict=True)
-    ]
-
-
-def _composed(command: str, overrides: list[str]) -> PlannedRun:
-    config: DictConfig = compose("train", overrides, return_hydra_config=True)
-    whole = config.copy()
-    with open_dict(config):
-        del config["hydra"]
-    return planned_run(whole, config, overrides, set())._replace(command=command), config
+    composer = Composer("train")
+    first = options[0].overrides
+    whole: DictConfig = compose("train", first, return_hydra_config=True)  # equal for all of them
+    planned = []
+    for command, option in zip(commands, options, strict=True):
+        config = composer.config(option.overrides)
+        run = planned_run(whole, config, option.overrides, set())._replace(command=command)
+        planned.append((run, config))
+    return planned

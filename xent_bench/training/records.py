@@ -16,7 +16,7 @@ from xent_bench.arrays import SoftLabels
 from xent_bench.conditions.noise_count import count_noise
 from xent_bench.config.annotations import NOTES, PRETRAINED, annotation_tags
 from xent_bench.config.design_keys import design_tag
-from xent_bench.config.schema import Noise, TrainingTarget, plain
+from xent_bench.config.schema import Noise, TrainingTarget, plain, typed_tags
 from xent_bench.data.account import account
 from xent_bench.process.provenance import code_tags, provenance
 from xent_bench.process.signals import Notice
@@ -86,7 +86,7 @@ def recorded(
     device, code = built.trainer.strategy.root_device, _code_tags(built.trainer)
     tags = provenance(device, built.share.of, code) | origin.tags()
     tags |= {"compile": config.machine.compile.value}
-    tags |= annotation_tags(config.notes, plain(config)["tags"]) | design_tag(config)
+    tags |= annotation_tags(config.notes, typed_tags(config)) | design_tag(config)
     tags |= _batch_statistics(config, built, begun, is_new=checkpoint is None)
     if noise is not None:
         tags |= noise[0].tags()

@@ -13,7 +13,7 @@ from xent_bench.config.configure import check_top_level
 from xent_bench.config.design_keys import design_tag
 from xent_bench.config.first_weights import FirstWeights
 from xent_bench.config.identity import run_folder, run_key, run_name, science
-from xent_bench.config.schema import pause_after, plain
+from xent_bench.config.schema import pause_after, typed_tags
 from xent_bench.config.shift_asked import refuse_other_images, shift_asked
 from xent_bench.evaluation.rescore import rescore
 from xent_bench.failures import DataError, Unavailable, named, reason
@@ -196,7 +196,7 @@ def _begin(
     config: DictConfig, folder: Path, command: str, weights: FirstWeights | None
 ) -> Unfinished:
     tags = {"key": run_key(config), "command": command}
-    tags |= annotation_tags(config.notes, plain(config)["tags"]) | design_tag(config)
+    tags |= annotation_tags(config.notes, typed_tags(config)) | design_tag(config)
     if weights is not None:
         tags |= {"pretrained": weights.typed, "pretrained_sha256": weights.sha256}
     begun = Unfinished(run_name(config), config.name, science(config), command, tags=tags)
