@@ -15,7 +15,7 @@ from xent_bench.config.parts import checked
 from xent_bench.data.split import split
 from xent_bench.runs.begun import Unfinished
 from xent_bench.runs.curves import SECONDS, load_curves
-from xent_bench.runs.files import is_pending
+from xent_bench.runs.files import RESULT, is_pending
 from xent_bench.runs.result import Run, save_run
 from xent_bench.tracking.logger import open_run
 from xent_bench.training.run import run
@@ -102,6 +102,28 @@ def test_weights_that_mlflow_could_not_be_sent_are_sent_the_next_time(config):
     assert not is_pending(folder)
     kept = [artifact.path for artifact in MlflowClient(store).list_artifacts(run_id)]
     assert "weights.pt" in kept
+
+
+def test_pictures_that_were_left_out_are_drawn_when_they_are_asked_for(config):
+    whole, wanted = config(folder="whole"), config("machine.pictures=false")
+    run(whole)
+    run(wanted)
+    folder, run_id = run_folder(wanted), mlflow_run(wanted).info.run_id
+    before = (folder / RESULT).read_bytes()
+    assert not (folder / "pictures").exists()
+    run(wanted)
+    assert not (folder / "pictures").exists()
+    wanted.machine.pictures = True
+    run(wanted)
+
+    drawn = {file.name: file.read_bytes() for file in (folder / "pictures").iterdir()}
+    assert drawn == {
+        file.name: file.read_bytes() for file in (run_folder(whole) / "pictures").iterdir()
+    }
+    assert len(drawn) == 3
+    assert (folder / RESULT).read_bytes() == before
+    client = MlflowClient(wanted.machine.tracking)
+    assert len(client.list_artifacts(run_id, "pictures")) == 3
 
 
 def test_weights_are_not_kept_unasked(config):

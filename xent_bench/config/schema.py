@@ -135,8 +135,8 @@ STRICT = {"extra": "forbid", "allow_inf_nan": False}
 class Machine:
     """Settings of where and how fast a run is computed, none of which can change what it learns.
 
-    The number of threads, `together`, `compile` and the machine can change how numbers round. What
-    a run had is among its tags and not in its name.
+    The number of threads, `compile`, the machine and, on a GPU, `together` can change how numbers
+    round. What a run had is among its tags and not in its name.
     """
 
     __pydantic_config__ = STRICT
@@ -152,6 +152,7 @@ class Machine:
     deterministic: bool = True  # gives the same numbers again on the same hardware
     compile: Compile = Compile.none  # makes first steps slow and later ones faster, perhaps
     cuda_graph: bool = False  # launches a step of runs that train as one as a whole, on a GPU
+    pictures: bool = True  # of each run, when it ends; else xent-rescore --pictures draws them
     save_weights: bool = False  # as a plain state dict, in the run's folder and in MLflow
     log_model: bool = False  # calibrated, as an MLflow model, in the run's folder and in MLflow
     checkpoint_minutes: Positive = 10.0  # at most, between two; also after epochs

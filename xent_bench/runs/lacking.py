@@ -12,6 +12,7 @@ from xent_bench.runs.begun import load_begun, paused_epoch
 from xent_bench.runs.files import (
     FOREIGN,
     MODEL,
+    PICTURES,
     RESULT,
     SHIFT,
     WEIGHTS,
@@ -30,6 +31,7 @@ class Asked(NamedTuple):
     shift: tuple[str, ...] = ()  # corruptions under which test is to be scored, as 'fog/3'
     foreign: tuple[str, ...] = ()  # names of foreign sets
     model: bool = False  # as an MLflow model
+    pictures: bool = False
     pause_after: int | None = None  # an epoch to pause after; the other requests then wait
 
 
@@ -42,6 +44,7 @@ class Lack(Flag):
     SHIFT = auto()  # scores under a corruption
     FOREIGN = auto()  # scores on a foreign set
     MODEL = auto()  # the MLflow model
+    PICTURES = auto()
     UPLOAD = auto()  # MLflow may lack something of the folder
 
 
@@ -93,4 +96,6 @@ def _files_lacking(folder: Path, asked: Asked) -> Lack:
         lacks |= Lack.WEIGHTS
     if asked.model and not (folder / MODEL).exists():
         lacks |= Lack.MODEL
+    if asked.pictures and not (folder / PICTURES).exists():
+        lacks |= Lack.PICTURES
     return lacks

@@ -33,6 +33,7 @@ class Planned(NamedTuple):
     foreign: tuple[str, ...] = ()  # names of foreign sets
     pause_after: int | None = None  # the epoch after which it pauses
     model: bool = False  # as an MLflow model
+    pictures: bool = False
 
     @property
     def asked(self) -> Asked:
@@ -40,6 +41,7 @@ class Planned(NamedTuple):
         return Asked(
             *(self.calibrator, self.weights, self.offline, self.shift, self.foreign),
             model=self.model,
+            pictures=self.pictures,
             pause_after=self.pause_after,
         )
 
@@ -166,6 +168,7 @@ def _read(
     foreign: Any = (),
     pause_after: Any = None,
     model: Any = False,
+    pictures: Any = False,
 ) -> Planned:
     PREFIXES[calibrator]  # a KeyError: it was edited
     if not isinstance(pause_after, int | None):
@@ -178,4 +181,5 @@ def _read(
         foreign=tuple(map(str, foreign)),
         pause_after=pause_after,
         model=bool(model),
+        pictures=bool(pictures),
     )

@@ -208,6 +208,7 @@ def planned_run(
         tuple(further.foreign),
         pause_after(run),
         bool(run.machine.log_model),
+        bool(run.machine.pictures),
     )
 
 

@@ -47,7 +47,8 @@ def finish(
     speed, seconds = curves.speed(len(built.splits.train)), round(record.seconds(), 2)
     if config.machine.save_weights:
         save_weights(folder)
-    draw_pictures(evaluation, data.classes, begun.params, folder / PICTURES)
+    if config.machine.pictures:
+        draw_pictures(evaluation, data.classes, begun.params, folder / PICTURES)
     write_classes(evaluation, data.classes, predictions.train_counts, folder)
     best = built.classifier.best_epoch
     val = curves.val(None if best is None else best.evaluated)

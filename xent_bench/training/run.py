@@ -152,6 +152,7 @@ def _complete(folder: Path, config: DictConfig, *, offline: bool) -> None:
         shift=further.conditions,
         foreign=tuple(further.foreign),
         model=config.machine.log_model,
+        pictures=config.machine.pictures,
     )
     refuse_other_images(further, load_run(folder / RESULT).tags)
     lacks = lacking(folder, asked)
@@ -160,9 +161,14 @@ def _complete(folder: Path, config: DictConfig, *, offline: bool) -> None:
 
         machine = config.machine
         keep_outputs(folder, further, machine.cache, machine.jobs * machine.devices)
-    if lacks & (Lack.CALIBRATOR | Lack.SHIFT | Lack.FOREIGN):
+    if lacks & (Lack.CALIBRATOR | Lack.SHIFT | Lack.FOREIGN | Lack.PICTURES):
         _declare_link(config)
-        rescored = rescore(folder, [asked.calibrator], offline=config.machine.offline)
+        rescored = rescore(
+            folder,
+            [asked.calibrator],
+            pictures=Lack.PICTURES in lacks,
+            offline=config.machine.offline,
+        )
         if rescored.changed:
             raise DataError(f"the result in {folder} does not follow from its predictions")
     _add_files(folder, lacks)
