@@ -15,6 +15,7 @@ from PIL import Image
 from xent_bench.config.code_hash import code_of
 from xent_bench.config.explain import exit_code
 from xent_bench.config.identity import run_folder
+from xent_bench.config.schema import CONF
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
 from xent_bench.training.checkpoint_files import LastingCheckpointIO, last_checkpoint
@@ -217,3 +218,35 @@ def test_the_code_behind_a_target_is_what_its_module_imports_but_no_library():
     assert list(code_of("mine.mine")) == ["helper", "mine", "xent_bench.types"]
     assert list(code_of("xent_bench.models.resnet.resnet18")) == ["xent_bench.models.resnet"]
     assert list(code_of("torchvision.models.resnet.resnet18")) == ["torchvision.models.resnet"]
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "loss").glob("*.yaml")))
+def test_the_code_behind_a_loss_is_that_of_losses_and_of_nothing_that_reads_results(name):
+    importlib.import_module(f"xent_bench.losses.{name}")
+    modules = {module.split(".")[1] for module in code_of(f"xent_bench.losses.{name}.{name}")}
+
+    assert modules <= {"losses", "types", "ranges", "links", "arrays", "offer", "true_scores"}
+
+
+def test_a_module_of_a_package_counts_by_itself_and_a_name_in_it_with_the_package(
+    tmp_path, monkeypatch
+):
+    package = tmp_path / "pieces"
+    package.mkdir()
+    (package / "__init__.py").write_text("from pieces import other\nscale = 2\n")
+    (package / "helper.py").write_text("")
+    (package / "other.py").write_text("")
+    (tmp_path / "by_module.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "from pieces import helper\n"
+        "if TYPE_CHECKING:\n    import pieces.other\n"
+        "def one(): ...\n"
+    )
+    (tmp_path / "by_name.py").write_text("from pieces import helper, scale\ndef one(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("by_module", "by_name"):
+        importlib.import_module(name)
+    alone, named = (set(code_of(f"{name}.one")) for name in ("by_module", "by_name"))
+
+    assert alone == {"by_module", "pieces.helper"}
+    assert named == {"by_name", "pieces", "pieces.helper", "pieces.other"}

@@ -102,12 +102,26 @@ def _read(file: Path, changed: int, size: int) -> tuple[str, tuple[ast.stmt, ...
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    statements = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    return sha256(ast.unparse(tree).encode()).hexdigest(), tuple(statements)
+    return sha256(ast.unparse(tree).encode()).hexdigest(), tuple(_import_statements(tree))
+
+
+def _import_statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """The import statements below a node, without those that only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            for statement in node.orelse:
+                yield from _import_statements(ast.Module([statement], []))
+        else:
+            yield from _import_statements(node)
 
 
 def _imported(statement: ast.stmt, module: str, file: Path) -> Iterator[str]:
-    """Names of the modules that an import statement in a module may load."""
+    """Names of the modules whose code an import statement in a module may use.
+
+    Of `from package import module` it is the module alone.
+    """
     if isinstance(statement, ast.Import):
         yield from (alias.name for alias in statement.names)
     elif isinstance(statement, ast.ImportFrom):
@@ -116,8 +130,10 @@ def _imported(statement: ast.stmt, module: str, file: Path) -> Iterator[str]:
             above = resolve_name("." * statement.level + (statement.module or ""), package)
         except ImportError:  # above the top package: such a statement cannot have been reached
             return
-        yield above
-        yield from (f"{above}.{alias.name}" for alias in statement.names)
+        names = [f"{above}.{alias.name}" for alias in statement.names]
+        if any(file_of(name) is None for name in names):
+            yield above
+        yield from names
 
 
 def is_library(file: str) -> bool:
