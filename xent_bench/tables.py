@@ -3,7 +3,7 @@
 import csv
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
 
@@ -140,6 +140,17 @@ def print_text(paragraphs: Sequence[str]) -> None:
     """Print paragraphs in a terminal, wrapped at the width of the tables."""
     for paragraph in paragraphs:
         _console().print(paragraph)
+
+
+def print_names(descriptions: Mapping[str, str], width: int) -> None:
+    """Print names in a column of this width, and a few words beside each, in a terminal."""
+    from rich.table import Table as Drawn
+
+    grid = Drawn.grid(padding=(0, 2))
+    grid.add_column(min_width=width, no_wrap=True)
+    for name, words in descriptions.items():
+        grid.add_row(f"  {name}", words)
+    _console().print(grid)
 
 
 def _console() -> Any:
