@@ -31,6 +31,7 @@ LATEX = str.maketrans(
 
 
 WIDTH = 100  # of a table that is written to a file
+COMMAND = "xent-"  # the beginning of a line that can be typed
 NARROWEST = 40  # columns of a terminal; a narrower one wraps the lines
 NAME_WIDTH = 9  # of a column of names at least; longer ones are folded
 
@@ -137,9 +138,12 @@ def print_heading(title: str) -> None:
 
 
 def print_text(paragraphs: Sequence[str]) -> None:
-    """Print paragraphs in a terminal, wrapped at the width of the tables."""
+    """Print paragraphs in a terminal, wrapped at the width of the tables.
+
+    A paragraph that is a command stays one line, so that it can be copied.
+    """
     for paragraph in paragraphs:
-        _console().print(paragraph)
+        _console().print(paragraph, soft_wrap=paragraph.startswith(COMMAND))
 
 
 def print_names(descriptions: Mapping[str, str], width: int) -> None:
