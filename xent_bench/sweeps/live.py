@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from xent_bench.runs.pace import Pace, duration, load_pace, silence
+from xent_bench.runs.pace import Pace, load_pace, silence
 from xent_bench.sweeps.lines import Tally, say
 
 LINE_EVERY = 60.0  # seconds between two lines where there is no terminal
@@ -89,11 +89,10 @@ def _line_a_minute() -> Show:
 def _summary(running: Sequence[ShownRun], waiting: int, tally: Tally) -> str:
     failed = f", {len(tally.codes)} failed" if tally.codes else ""
     queued = f", {waiting} waiting" if waiting else ""
-    seconds = _seconds_left(running, waiting, tally)
-    left = f", {duration(seconds)} left" if seconds is not None else ""
+    left = tally.words_of_left(_seconds_left(running, waiting, tally))
     done = tally.ended - len(tally.codes)
     runs = sum(len(run.folders) for run in running)
-    return f"{done}/{tally.total} done{failed}, {runs} running{queued}{left}"
+    return f"{done}/{tally.total}{tally.unit} done{failed}, {runs} running{queued}{left}"
 
 
 def _seconds_left(running: Sequence[ShownRun], waiting: int, tally: Tally) -> float | None:
