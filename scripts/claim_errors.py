@@ -46,7 +46,7 @@ def cases() -> list[Case]:
     better, as_good = claim_of("better", 2, 5, 3), claim_of("as_good", 2, 5, 3)
     better_of_8, as_good_of_8 = claim_of("better", 2, 8, 3), claim_of("as_good", 2, 8, 3)
     better_of_3, one_of_3 = claim_of("better", 4, 5, 3), claim_of("better", 4, 5, 3, "any")
-    yes, no, paper = "replicated", "not replicated", "only under the paper's protocol"
+    yes, no, paper = "replicated", "not replicated", "only as published"
     worse = "`as good` claimed of an arm that is worse by the margin"
     true = "`better` claimed of an arm that is better by the margin"
     all_true = "`better` claimed of 3 arms that are all better by the margin"

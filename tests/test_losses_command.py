@@ -15,13 +15,59 @@ from torch.nn import functional as F
 
 from xent_bench.certificates.catalogue import formulas
 from xent_bench.certificates.certify import certify
+from xent_bench.certificates.overview import described
 from xent_bench.certificates.remembered import certificate_of
-from xent_bench.commands.losses import load_losses, show
+from xent_bench.commands.losses import load_losses, main, show, show_overview
 from xent_bench.config.configure import ConfigError
 from xent_bench.tables import print_table
 from xent_bench.types import Index, Logits, PerExample
 
 LOSSES = load_losses([])
+
+
+def test_without_a_name_the_command_says_in_short_what_every_loss_is_for(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["xent-losses"])
+    main()
+    lines = capsys.readouterr().out.splitlines()
+
+    listed = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert sorted(name for name in listed if name in LOSSES) == sorted(LOSSES)
+    assert described() <= LOSSES.keys()
+    assert len(lines) <= 60  # one and a half screens of 40 lines
+    assert max(map(len, lines)) <= 100
+    assert any("xent-losses NAME" in line for line in lines[-4:])
+
+
+@pytest.mark.parametrize("words", [["--all"], ["--classes", "10"]])
+def test_the_tables_of_all_losses_are_printed_on_request(monkeypatch, capsys, words):
+    monkeypatch.setattr(sys, "argv", ["xent-losses", *words])
+    main()
+    shown = capsys.readouterr().out
+
+    assert "-sum_k q_k log p_k" in shown
+    assert "Certificates" in shown
+
+
+def test_what_scripts_read_has_every_loss_where_none_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["xent-losses", "--format", "csv"])
+    main()
+
+    records = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert {record["loss"] for record in records} == LOSSES.keys()
+
+
+def test_a_loss_of_ones_own_is_listed_with_its_formula(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_twice.py").write_text(
+        "from xent_bench.types import Index\n"
+        "def twice(logits, target: Index):\n"
+        "    '''2 (z_y)^2.'''\n"
+    )
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "twice.yaml").write_text("_target_: own_twice.twice\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    show_overview(tmp_path)
+
+    assert re.search(r"^Others\n  twice +2 \(z_y\)\^2 *$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_the_command_lists_changes_and_explains_a_loss(capsys):

@@ -17,6 +17,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from xent_bench.claims.judge import (
+    INCONCLUSIVE,
+    NOT_REPLICATED,
+    ONLY_AS_PUBLISHED,
+    REPLICATED,
+)
 from xent_bench.claims.read import claim_files, read_claim
 from xent_bench.commands import (
     advise,
@@ -373,15 +379,13 @@ def test_two_pages_show_the_same_table_of_the_quickstart():
 
 
 def test_the_first_page_tells_the_verdicts_of_the_page_of_claims():
-    short = {"only under the paper's protocol": "only as published"}
     told = table("conf/claims", "claim | verdict")
     seeds = {name: read_claim(file).sizes["cpu"].seeds for name, file in claim_files(None).items()}
 
     assert [row[0].strip("`") for row in told] == names("conf/claims", "claim | in words")
     assert {row[0].strip("`"): int(row[4]) for row in told} == seeds
     assert [row[:2] + row[3:] for row in table(".", "claim | verdict")] == [
-        [name, short.get(verdict, verdict), number, time]
-        for name, verdict, _, _, number, _, time, _ in told
+        [name, verdict, number, time] for name, verdict, _, _, number, _, time, _ in told
     ]
 
 
@@ -428,3 +432,14 @@ def test_the_table_of_exit_codes_has_each_of_them():
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
 
     assert codes == list(Exit)
+
+
+def test_the_verdict_of_a_claim_has_one_name_on_all_pages():
+    told = {row[1] for row in table("conf/claims", "claim | verdict")}
+    verdicts = {REPLICATED, NOT_REPLICATED, INCONCLUSIVE, ONLY_AS_PUBLISHED}
+
+    assert told <= verdicts
+    assert f"*{ONLY_AS_PUBLISHED}*" in text("conf/claims")
+    assert f"xent-claim: {ONLY_AS_PUBLISHED}" in text("xent_bench/comparison")
+    help_of_claim = " ".join(claim._parser().format_help().split())
+    assert all(verdict in help_of_claim for verdict in verdicts)

@@ -188,6 +188,22 @@ def test_a_pause_ends_a_run_of_a_sweep_like_a_result(tmp_path, capsys):
     assert tally.codes == []
 
 
+def test_a_search_with_rungs_says_that_it_counts_stages_and_not_runs(tmp_path, capsys):
+    tally = Tally(2, 2, has_stages=True, may_grow=True)
+    tally.start -= 60
+    content = outcome(begun(tmp_path / "a", pause(3, 20)))
+    tally.done("a", content, "temperature", trained=True)
+    tally.done("b", content, "temperature", trained=True)
+    tally.add_round(2, 1, 0, may_grow=False)
+    tally.done("a", content, "temperature", trained=True)
+    first, _, last = capsys.readouterr().out.splitlines()
+
+    assert first.startswith("[ 1/2 stages] a ")
+    assert first.endswith(", at least 60 s left")
+    assert last.startswith("[ 3/3 stages] a ")
+    assert tally.words_of_left(20) == ", 20 s left"  # nothing follows
+
+
 def test_a_job_that_ended_before_its_pause_has_failed(tmp_path, capsys):
     tally = Tally(1, 1)
     job = planned(begun(tmp_path / "b", pause(5, 20)), 13)

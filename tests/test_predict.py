@@ -157,6 +157,23 @@ def test_an_image_that_cannot_be_read_is_a_row_and_the_others_go_on(
     assert "file with another ending: 1" in err
 
 
+def test_a_table_shows_few_images_that_failed_alike_and_counts_the_others(
+    predicted, type_words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for place in range(50):  # of as many sizes, so that the messages differ in numbers
+        Image.new("L", (20 + place, 30)).save(f"a{place:02d}.png")
+    shutil.copy(min(predicted["png"].iterdir()), "b.png")
+    code, out, _ = type_words(predicted["ce"], ".")
+    table, _, sum_of_all = out.partition("51 could not be predicted")
+
+    assert code == 3
+    assert table.count("expected 8 x 8") == 3
+    assert "./b.png" in table
+    assert "and 47 more, of which 47 failed as ./a00.png did: --csv FILE has" in table
+    assert sum_of_all.count("a00.png") == 1
+
+
 def test_words_that_name_nothing_are_refused_in_one_line(predicted, type_words):
     code, out, err = type_words(predicted["ce"], "pictures", "gone.png")
 

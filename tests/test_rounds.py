@@ -337,6 +337,16 @@ def test_the_better_half_of_each_loss_goes_on_and_its_best_gets_fresh_seeds(sear
     assert re.search(r"12 runs: 8 trained, 2 paused, 2 failed", searched[1])
 
 
+def test_a_search_with_rungs_counts_stages_and_says_which_runs_go_on(searched):
+    counters = re.findall(r"^\[ *(\d+)/\d+(.*?)\] ", searched[1], re.MULTILINE)
+
+    assert [int(ended) for ended, _ in counters] == list(range(1, 17))  # of 12 runs
+    assert {unit for _, unit in counters} == {" stages"}
+    assert "Stages are counted: a stage is one run as far as its next rung" in searched[1]
+    assert "8 runs by now, 4 to go on\n" in searched[1]
+    assert "12 runs by now, 4 to train\n" in searched[1]
+
+
 def test_the_status_of_a_search_asks_nothing_for_the_trials_that_it_left(searched, capsys):
     with suppress(SystemExit):  # two have failed
         status_main([str(searched[0] / "runs")])

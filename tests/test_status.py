@@ -1,5 +1,6 @@
 """xent-status: what of a sweep is done, what is not, and what to type for it."""
 
+import io
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import rich.console
 from filelock import FileLock
 from written_run import write_run
 
@@ -18,7 +20,8 @@ from xent_bench.runs.pace import Pace, load_pace, save_pace
 from xent_bench.runs.result import Run, save_run
 from xent_bench.runs.status import State, experiments_in
 from xent_bench.runs.sweep_record import Planned, Sweep, load_sweep, save_sweep
-from xent_bench.sweeps.live import ShownRun
+from xent_bench.sweeps.lines import Tally
+from xent_bench.sweeps.live import ShownRun, _table
 
 SWEEP = "xent-train -m seed=0,1,2,3,4,5,6"
 
@@ -245,8 +248,29 @@ def test_a_running_run_that_notes_nothing_for_long_is_said_to_be_silent(runs):
 
     assert shown.runs[4].why == "epoch 3.5/20, 66 s left, silent for 5 min"
     assert in_a_sweep == [
-        "epoch 3.5/20, 66 s left, retry 1, silent for 5 min",
+        "epoch 3.5/20, retry 1, silent for 5 min",
         "starting, retry 1, silent for 90 s",
         "starting, retry 1",
-        "epoch 3.5/20, 66 s left, retry 1, silent for 5 min",
+        "epoch 3.5/20, retry 1, silent for 5 min",
     ]
+
+
+def test_a_running_sweep_shows_one_time_left_which_is_that_of_the_sweep(tmp_path):
+    running = []
+    for seed, (epoch, left) in enumerate(((5.0, 8.0), (4.0, 31.0))):
+        folder = tmp_path / f"ce-{seed}"
+        folder.mkdir()
+        save_pace(folder, Pace(epoch, 20, left, time.time()))
+        running.append(ShownRun(f"ce-s{seed}", (folder,), time.time() - 5, tries=1))
+    tally = Tally(total=10, missing=10)
+    tally.start -= 45  # 0.45 of a run is done in them, so the 9.55 others take 955 s
+
+    def displayed(waiting: int) -> str:
+        console = rich.console.Console(width=100, file=io.StringIO(), force_terminal=False)
+        console.print(_table(running, waiting, tally))
+        return console.file.getvalue()
+
+    assert re.findall(r"[\d.]+ \w+ left", displayed(waiting=0)) == ["31 s left"]  # the later one
+    assert re.findall(r"[\d.]+ \w+ left", displayed(waiting=8)) == ["16 min left"]
+    assert "ce-s0" in displayed(8)
+    assert "epoch 5.0/20\n" in re.sub(" +\n", "\n", displayed(8))

@@ -1,5 +1,6 @@
 """The report's numbers under shift: means, differences paired by seed, relative errors, tables."""
 
+import shlex
 from statistics import fmean
 
 import numpy as np
@@ -10,10 +11,11 @@ from scipy import stats
 from written_run import write_run
 
 from xent_bench.comparison.under_shift import foreign_rows, under_shift
-from xent_bench.metrics.shifts import on_other_images
+from xent_bench.metrics.shifts import FIFTEEN, on_other_images
 from xent_bench.report.charts.band import draw_band
 from xent_bench.report.charts.severity import severity_chart
 from xent_bench.report.shift_tables import foreign_in_full, foreign_table, shift_table
+from xent_bench.runs.sweep_record import Planned, Sweep, save_sweep
 
 ERRORS = {  # of each loss, seed, corruption and severity
     "ce": {0: {"fog": (0.2, 0.4), "snow": (0.1, 0.3)}, 1: {"fog": (0.3, 0.5), "snow": (0.2, 0.2)}},
@@ -82,6 +84,54 @@ def test_a_loss_with_a_run_that_was_not_scored_is_left_out_and_named(tmp_path):
 
     assert [row[0] for row in table.rows] == ["ce", "focal"] or len(table.rows) == 2
     assert "Not scored under shift, and so left out: mse." in table.notes[0]
+
+
+def test_a_part_without_scores_says_why_and_what_to_type(tmp_path):
+    one = {"fog": (0.5, 0.5)}
+    table = shift_table(write(tmp_path, {"ce": {0: one, 1: {}}, "focal": {0: {}, 1: {}}}))
+
+    assert sorted(table.rows) == [["ce", "2", "1"], ["focal", "2", "0"]]
+    assert "1 of 4 runs have such scores, and no loss has them for all" in table.notes[0]
+    assert table.in_brief().notes == table.notes  # a reader in a hurry sees it too
+    assert table.notes[1].startswith("To score the others")
+    commands = [shlex.split(command) for command in table.notes[2:]]
+    assert sorted(next(w for w in words if w.startswith("loss=")) for words in commands) == [
+        *("loss=ce", "loss=focal", "loss=focal"),
+    ]
+    assert all(words[-2:] == ["shift.names=[fog]", "shift.severities=[1,4]"] for words in commands)
+
+
+def test_scores_under_different_corruptions_are_a_reason_too(tmp_path):
+    fog, snow = {"fog": (0.5, 0.5)}, {"snow": (0.5, 0.5)}
+    table = shift_table(write(tmp_path, {"ce": {0: fog, 1: fog}, "focal": {0: snow, 1: snow}}))
+
+    assert "No corruption at the same severities is shared" in table.notes[0]
+    assert all("'shift.names=[fog,snow]'" in command for command in table.notes[2:5])
+    assert table.notes[5] == "and 1 run more, with the same words"
+
+
+def test_runs_of_a_sweep_are_scored_by_its_command(tmp_path):
+    comparison = write(tmp_path, {"ce": {0: {"fog": (0.5, 0.5)}, 1: {}}, "mse": {0: {}, 1: {}}})
+    folders = [run.folder for row in comparison.rows for run in row.runs]
+    planned = [
+        Planned("a", "xent-train", [], place, "temperature", False, True) for place in folders
+    ]
+    command = "xent-train -m loss=ce,mse seed=0,1 shift.names=[snow]"
+    save_sweep(folders[0].parent, Sweep(None, command, planned))
+    table = shift_table(comparison)
+
+    assert table.notes[2:] == [
+        "xent-train -m loss=ce,mse seed=0,1 'shift.names=[fog]' 'shift.severities=[1,4]'"
+    ]
+
+
+def test_all_corruptions_are_asked_for_by_one_word(tmp_path):
+    every = dict.fromkeys(FIFTEEN, (0.5, 0.5))
+    table = shift_table(write(tmp_path, {"ce": {0: every, 1: every}, "mse": {0: every, 1: {}}}))
+
+    assert "mse" in table.in_brief().notes[1]
+    assert table.in_brief().notes[-1] == table.notes[-1]
+    assert table.notes[-1].endswith(" shift=all 'shift.severities=[1,4]'")
 
 
 def test_without_a_shift_nothing_is_shown(tmp_path):

@@ -3,7 +3,7 @@
 import csv
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
 
@@ -31,6 +31,7 @@ LATEX = str.maketrans(
 
 
 WIDTH = 100  # of a table that is written to a file
+COMMAND = "xent-"  # the beginning of a line that can be typed
 NARROWEST = 40  # columns of a terminal; a narrower one wraps the lines
 NAME_WIDTH = 9  # of a column of names at least; longer ones are folded
 
@@ -137,9 +138,23 @@ def print_heading(title: str) -> None:
 
 
 def print_text(paragraphs: Sequence[str]) -> None:
-    """Print paragraphs in a terminal, wrapped at the width of the tables."""
+    """Print paragraphs in a terminal, wrapped at the width of the tables.
+
+    A paragraph that is a command stays one line, so that it can be copied.
+    """
     for paragraph in paragraphs:
-        _console().print(paragraph)
+        _console().print(paragraph, soft_wrap=paragraph.startswith(COMMAND))
+
+
+def print_names(descriptions: Mapping[str, str], width: int) -> None:
+    """Print names in a column of this width, and a few words beside each, in a terminal."""
+    from rich.table import Table as Drawn
+
+    grid = Drawn.grid(padding=(0, 2))
+    grid.add_column(min_width=width, no_wrap=True)
+    for name, words in descriptions.items():
+        grid.add_row(f"  {name}", words)
+    _console().print(grid)
 
 
 def _console() -> Any:

@@ -23,7 +23,7 @@ from xent_bench.runs.result import Run
 
 Outcome: TypeAlias = Literal["shown", "refuted", "open"]
 REPLICATED, NOT_REPLICATED, INCONCLUSIVE = "replicated", "not replicated", "inconclusive"
-ONLY_AS_PUBLISHED = "only under the paper's protocol"
+ONLY_AS_PUBLISHED = "only as published"
 TITLES: dict[Protocol, str] = {"published": "as published", "fair": "fair"}
 
 

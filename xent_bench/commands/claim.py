@@ -255,7 +255,7 @@ def _parser() -> Parser:
         prog="xent-claim",
         description="Does a published claim about losses hold here? Each claim has a design and "
         "rules that are fixed before its runs: replicated, not replicated, inconclusive, or only "
-        "under the paper's protocol. Without a name: all claims, with their verdicts so far.",
+        "as published. Without a name: all claims, with their verdicts so far.",
         epilog="xent-claim focal-calibrates machine.jobs=2: trains what is missing, judges, and "
         f"writes runs/claim-focal-calibrates/{PAGE}. "
         + exit_codes_help(

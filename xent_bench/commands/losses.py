@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any
 from xent_bench.arguments import Parser
 from xent_bench.exit_codes import Exit, exit_codes_help, quiet_ending
 from xent_bench.process.streams import replace_what_cannot_be_shown
-from xent_bench.tables import FORMS, print_csv
+from xent_bench.tables import FORMS, print_csv, print_heading, print_names, print_text
 
 if TYPE_CHECKING:
     from xent_bench.certificates.certify import Certificate
+
+CLASSES = 10  # for which properties are computed, if nothing is said
+NEXT = {
+    "xent-losses NAME": "formula, source and properties of a loss",
+    "xent-losses --all": "formulas and properties of all of them, in two tables",
+    "xent-train loss=NAME": "train with one",
+    "xent-advise --need accuracy": "which of them for what I need, by the runs at hand",
+}
 
 
 def main() -> None:
@@ -30,12 +38,44 @@ def main() -> None:
             if options.at is None:
                 if options.true is not None or options.target is not None:
                     raise ConfigError("--at", "expected scores, as in --at dog=-3.4,cat=1.2")
-                show(options.choice, options.config_dir, options.classes, options.format)
+                _show_as_asked(options)
             else:
                 show_at(options)
         except ConfigError as error:
             print(f"xent-losses: {' '.join(str(error).split())}", file=sys.stderr)
             sys.exit(Exit.USAGE)
+
+
+def _show_as_asked(options: argparse.Namespace) -> None:
+    """Print the overview where nothing was asked for, else tables."""
+    is_technical = options.all or options.classes is not None or options.format != "table"
+    if options.choice or is_technical:
+        show(options.choice, options.config_dir, options.classes or CLASSES, options.format)
+    else:
+        show_overview(options.config_dir)
+
+
+def show_overview(folder: Path | None) -> None:
+    """Print what each loss is for, in a few words, by groups; then what to type next.
+
+    Losses in `folder`/loss are among them; ConfigError if one of these is bad.
+    """
+    from xent_bench.certificates.overview import described, groups_with
+
+    files = _files(folder)
+    names = sorted(files.keys() - described())
+    others = {}
+    if names:  # reading a formula imports PyTorch, which takes seconds
+        from xent_bench.certificates.catalogue import formula
+
+        others = {name: formula(loss) for name, loss in load_losses(names, (), folder).items()}
+    width = max(map(len, files)) + 2
+    print_text([f"{len(files)} losses by what they were made for, in a few words."])
+    for group in groups_with(others):
+        print_heading(group.purpose)
+        print_names(group.losses, width)
+    print_heading("Next")
+    print_names(NEXT, max(map(len, NEXT)) + 2)
 
 
 def show(choice: Sequence[str], folder: Path | None, classes: int, form: str) -> None:
@@ -108,6 +148,25 @@ def load_losses(
     """
     from xent_bench.config.configure import ConfigError
     from xent_bench.config.nearest import nearest
+
+    files = _files(folder)
+    losses = {}
+    for name in names or sorted(files):
+        if name not in files:
+            raise ConfigError(name, f"no such loss; {nearest(name, files)}")
+        try:
+            losses[name] = _load(files[name], changes)
+        except Exception as error:  # a user's file or module may raise anything
+            raise ConfigError(name, str(error)) from error
+    return losses
+
+
+def _files(folder: Path | None) -> dict[str, Path]:
+    """The YAML files of our losses and of those in `folder`, by name; ConfigError for a name twice.
+
+    ConfigError too where a folder is given that has no losses.
+    """
+    from xent_bench.config.configure import ConfigError
     from xent_bench.config.schema import CONF
 
     ours = {file.stem: file for file in sorted((CONF / "loss").glob("*.yaml"))}
@@ -118,16 +177,7 @@ def load_losses(
         raise ConfigError("--config-dir", f"expected a folder with loss/NAME.yaml in it: {folder}")
     for name in sorted(ours.keys() & theirs.keys()):
         raise ConfigError(str(theirs[name]), f"{name} is one of ours; call yours otherwise")
-    files = ours | theirs
-    losses = {}
-    for name in names or sorted(files):
-        if name not in files:
-            raise ConfigError(name, f"no such loss; {nearest(name, files)}")
-        try:
-            losses[name] = _load(files[name], changes)
-        except Exception as error:  # a user's file or module may raise anything
-            raise ConfigError(name, str(error)) from error
-    return losses
+    return ours | theirs
 
 
 def _load(file: Path, changes: Sequence[str]) -> "partial[Any]":
@@ -187,14 +237,20 @@ def _classes(text: str) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="xent-losses",
-        description="Shows each loss: its formula, and properties computed from its function.",
+        description="Says what each loss is for; of the losses that are named, the formula, and "
+        "properties computed from the function.",
         epilog="xent-losses focal gamma=5 --classes 100: one loss, explained. "
         + exit_codes_help(Exit.USAGE),
     )
     parser.add_argument(
-        "choice", nargs="*", help="names of losses (all), and key=value settings for each of them"
+        "choice", nargs="*", help="names of losses, and key=value settings for each of them"
     )
-    parser.add_argument("--classes", type=_classes, default=10, help="number of classes (10)")
+    parser.add_argument(
+        "--all", action="store_true", help="formulas and properties of all losses, in two tables"
+    )
+    parser.add_argument(
+        "--classes", type=_classes, help=f"classes for which properties are computed ({CLASSES})"
+    )
     parser.add_argument(
         "--format", choices=[*FORMS, "csv"], default="table", help="table is for the terminal"
     )

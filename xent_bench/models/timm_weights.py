@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ CROPS = {
     "squash": "timm squeezes images to a square for these weights; here the central square is cut",
     "border": "timm fills images up to a square for these weights; here the central square is cut",
 }
+# errors of requests and httpx where no connection is made; that of a slow answer is another
+NO_CONNECTION = {"ConnectError", "ConnectTimeout", "ConnectionError"}
 BLOB = re.compile(r"[0-9a-f]{64}")  # the name of a file in the Hub's cache is its SHA-256
 
 
@@ -160,8 +163,8 @@ class _Download:
 
         # each of its retries would print a line
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the library's
-        reason = ""
-        for name in self.names:
+        reason = _without_connection(self.repository, self.names[0], self.revision)
+        for name in self.names if not reason else ():
             try:
                 return Path(hf_hub_download(self.repository, name, revision=self.revision))
             except EntryNotFoundError as error:
@@ -173,3 +176,26 @@ class _Download:
         raise DataError(
             f"cannot download {self.names[0]} of {self.repository} ({OTHERWISE}): {line}"
         )
+
+
+def _without_connection(repository: str, name: str, revision: str | None) -> str:
+    """The reason why the Hub cannot be connected to; empty if it can, however slow it answers.
+
+    The library itself tries for 100 s where every connection is refused at once, and no option of
+    it says otherwise (huggingface-hub 2.4.0). It goes on to do so where a connection exists.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    address = hf_hub_url(repository, name, revision=revision)
+    reason = ""
+    for pause in (1.0, 0.0):  # tried again once: a single failure may be chance
+        try:
+            get_hf_file_metadata(address)  # one request without retries, 10 s to connect
+        except Exception as error:  # the download that follows reports all others
+            if not {kind.__name__ for kind in type(error).__mro__} & NO_CONNECTION:
+                return ""
+            reason = f"no connection to {address}: {error}"
+            time.sleep(pause)
+        else:
+            return ""
+    return reason

@@ -2,17 +2,21 @@
 
 import csv
 import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from xent_bench.prediction.rows import Row, Wanted, cells, columns, record
-from xent_bench.tables import Table, print_table
+from xent_bench.tables import Table, joined, print_table
 
 SHOWN = 30  # rows of a terminal
+ALIKE = 3  # rows of a terminal that have the same error
 SHOWN_CLASSES = 5  # of a set in a terminal
+NUMBER = re.compile(r"\d+")  # errors that differ in numbers alone, as in sizes, are of one kind
 
 
 class Writer(Protocol):
@@ -76,25 +80,41 @@ class JsonWriter:
 
 
 class TableWriter:
-    """The first rows in a table, and how many there are in all."""
+    """The first rows in a table, few of those that failed alike, and how many there are in all."""
 
     def __init__(self, wanted: Wanted) -> None:
         """Prepare to keep the first rows."""
         self.wanted = wanted
         self.rows: list[Row] = []
         self.n = 0
+        self.alike: Counter[str] = Counter()  # rows with an error, by the kind of it
+        self.first: dict[str, str] = {}  # the first file with each kind
 
     def write(self, rows: Sequence[Row]) -> None:
         """Keep the rows that are shown, and count the others."""
         self.n += len(rows)
-        self.rows += rows[: SHOWN - len(self.rows)]
+        for row in rows:
+            if row.error:
+                kind = NUMBER.sub("0", row.error)
+                self.alike[kind] += 1
+                self.first.setdefault(kind, row.file)
+                if self.alike[kind] > ALIKE:
+                    continue
+            if len(self.rows) < SHOWN:
+                self.rows.append(row)
 
     def finish(self) -> None:
         """Print the table."""
         if not self.rows:
             return
         more = self.n - len(self.rows)
-        notes = [f"and {more:,} more: --csv FILE has them all"] if more else []
+        alike = [
+            f"{count - ALIKE:,} failed as {self.first[kind]} did"
+            for kind, count in self.alike.items()
+            if count > ALIKE
+        ]
+        which = f", of which {joined(alike)}" if alike else ""
+        notes = [f"and {more:,} more{which}: --csv FILE has them all"] if more else []
         print_table(table_of(self.rows, self.wanted, notes))
 
 

@@ -28,7 +28,7 @@ SHOWN_BY = {
 }
 RATES = (
     "Of claims that are false at most 5 of 100 are called replicated under a protocol, and so at "
-    "most 5 of 100 only under the paper's protocol. Of claims that are true, by the margin at "
+    "most 5 of 100 replicated only as published. Of claims that are true, by the margin at "
     "least, at most 5 of 100 are called not replicated."
 )
 SMALL = (
@@ -65,9 +65,7 @@ def rules_in_words(claim: Claim) -> list[str]:
         "Else inconclusive. The fair protocol decides."
     )
     if rules.only_as_published == "fair_not_replicated":
-        lines.append(
-            "Only under the paper's protocol: replicated as published, not replicated when fair."
-        )
+        lines.append("Only as published: replicated as published, not replicated when fair.")
     return lines
 
 

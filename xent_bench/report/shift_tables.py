@@ -12,7 +12,8 @@ from xent_bench.comparison.under_shift import (
     foreign_rows,
     under_shift,
 )
-from xent_bench.metrics.shifts import CERTAINTIES, DETECTION, FIFTEEN, SHIFT
+from xent_bench.metrics.shifts import CERTAINTIES, DETECTION, FIFTEEN
+from xent_bench.report.unscored_shift import how_to_score, table_of_unscored
 from xent_bench.tables import Table
 
 COLUMNS = {  # heading, factor and decimals by key
@@ -36,10 +37,13 @@ MEANINGS = (
 
 
 def shift_table(comparison: Comparison) -> Table | None:
-    """Table of the losses' means under the corruptions that all have; None if none was scored."""
+    """Table of the losses' means under the corruptions that all have; None if none was scored.
+
+    Where no loss can be compared it says why, and which command scores what is lacking.
+    """
     shift = under_shift(comparison)
     if shift is None:
-        return _none_whole(comparison)
+        return table_of_unscored(comparison)
     keys = [key for key in COLUMNS if any(key in row.means for row in shift.rows)]
     is_paired = any(row.difference is not None for row in shift.rows)
     base = comparison.baseline
@@ -66,22 +70,10 @@ def shift_table(comparison: Comparison) -> Table | None:
             "corruptions, as is the mCE of Hendrycks and Dietterich (2019), whose baseline is "
             "AlexNet. Differences are not judged."
         )
-    notes += _unscored(shift)
-    return Table("Under shift", headings, rows, [" ".join(notes)], 1, [brief])
-
-
-def _none_whole(comparison: Comparison) -> Table | None:
-    """A table without rows that says how many runs were scored; None where none was."""
-    runs = [run for row in comparison.rows for run in row.runs]
-    scored = sum(any(key.startswith(f"{SHIFT}/") for key in run.metrics) for run in runs)
-    if not scored:
-        return None
-    note = (
-        f"{scored} of {len(runs)} runs were scored under shift, no loss with all of its seeds or "
-        "under the same corruptions: their commands, typed again with the same shift, score the "
-        "others."
-    )
-    return Table("Under shift", ["loss"], [], [note], 1, [note])
+    unscored = _unscored(shift)
+    to_type = how_to_score(comparison) if unscored else []
+    whole = [" ".join([*notes, *unscored]), *to_type]
+    return Table("Under shift", headings, rows, whole, 1, [brief, *unscored, *to_type])
 
 
 def foreign_table(comparison: Comparison) -> Table | None:

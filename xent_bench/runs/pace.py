@@ -23,10 +23,14 @@ class Pace(NamedTuple):
 
     def __str__(self) -> str:
         """'epoch 2.5/20, 70 s left'."""
+        is_told = self.left is not None and self.epoch < self.epochs
+        return f"{self.position()}, {duration(self.left or 0)} left" if is_told else self.position()
+
+    def position(self) -> str:
+        """The epochs done, of how many, without a time: 'epoch 2.5/20'."""
         if self.epoch >= self.epochs:
             return f"epoch {self.epochs}/{self.epochs}, scoring"
-        left = "" if self.left is None else f", {duration(self.left)} left"
-        return f"epoch {self.epoch:.1f}/{self.epochs}{left}"
+        return f"epoch {self.epoch:.1f}/{self.epochs}"
 
 
 def save_pace(folder: Path, pace: Pace) -> None:

@@ -49,7 +49,11 @@ class Console(Callback):
             sys.exit(Exit.NOT_AS_EXPECTED)
         varied = differing([run.overrides for run in self.plan.runs])
         keys = {word.partition("=")[0] for word in varied}
-        self.tally = Tally(len(self.plan.runs), len(self.plan.missing), keys)
+        self.tally = Tally(
+            *(len(self.plan.runs), len(self.plan.missing), keys),
+            has_stages=self.planner.designed.design.rungs > 1,
+            may_grow=self.plan.may_grow,
+        )
         if not self.plan.missing:
             with suppress(OSError):  # a folder that may not be written keeps the old one
                 OmegaConf.save(config, Path(config.hydra.sweep.dir) / "multirun.yaml")

@@ -44,13 +44,26 @@ def result_line(result: dict[str, Any], calibrator: str) -> str:
 
 
 class Tally:
-    """Counts the runs of a sweep as they end, and prints a line for each."""
+    """Counts the runs of a sweep as they end, and prints a line for each.
 
-    def __init__(self, total: int, missing: int, varied: Collection[str] = ()) -> None:
+    Where runs pause at rungs, it counts stages: one run, as far as its next pause or its end.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        missing: int,
+        varied: Collection[str] = (),
+        *,
+        has_stages: bool = False,
+        may_grow: bool = False,
+    ) -> None:
         """`total`: runs of the sweep; `missing`: those that were not done when it began.
 
-        `varied` are the keys that have several values in the sweep.
+        `varied` are the keys that have several values in the sweep. `has_stages`: runs pause at
+        rungs. `may_grow`: more may be asked for when these have ended.
         """
+        self.unit, self.may_grow = " stages" if has_stages else "", may_grow
         self.runs, self.before, self.varied = total, total - missing, varied
         self.to_end = missing  # runs of this round and of those before that this command trains
         self.introduced: set[Path] = set()  # folders whose run has been introduced
@@ -79,9 +92,9 @@ class Tally:
         """Whether every run was refused at its start and left no folder."""
         return len(self.codes) == self.total and not self.kept
 
-    def add_round(self, total: int, missing: int, before: int) -> None:
+    def add_round(self, total: int, missing: int, before: int, *, may_grow: bool = False) -> None:
         """Add the next round of a sweep that now has `total` runs; `before`: done before it."""
-        self.runs, self.before = total, before
+        self.runs, self.before, self.may_grow = total, before, may_grow
         self.to_end += missing
 
     def introduce(self, folder: Path) -> None:
@@ -108,9 +121,7 @@ class Tally:
             self.trained += trained
             self.completed += not trained
             self.paused.discard(name)
-        left = self.time_left(self.underway())
-        ending = f", {duration(left)} left" if left else ""
-        self.line(name, f"{line}{ending}")
+        self.line(name, f"{line}{self.words_of_left(self.time_left(self.underway()))}")
 
     def failed(self, name: str, reason: str, code: int, *, kept: bool = True) -> None:
         """Count a run without a result; `kept`: it has a folder, since it was not refused."""
@@ -120,8 +131,14 @@ class Tally:
         self.line(name, f"FAILED: {reason}")
 
     def line(self, name: str, text: str) -> None:
-        """Print a line about one run, with how many runs have ended."""
-        say(f"[{self.ended:2}/{self.total}] {name:14} {text}")
+        """Print a line about one run, with how many runs or stages have ended."""
+        say(f"[{self.ended:2}/{self.total}{self.unit}] {name:14} {text}")
+
+    def words_of_left(self, seconds: float | None) -> str:
+        """', 70 s left', or 'at least' so many where more may follow; empty for None."""
+        if not seconds:
+            return ""
+        return f", {'at least ' * self.may_grow}{duration(seconds)} left"
 
     def time_left(self, underway: float = 0.0) -> float | None:
         """Seconds left, None while unknown. `underway`: what running runs have done, in runs."""

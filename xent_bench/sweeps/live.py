@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from xent_bench.runs.pace import Pace, duration, load_pace, silence
+from xent_bench.runs.pace import Pace, load_pace, silence
 from xent_bench.sweeps.lines import Tally, say
 
 LINE_EVERY = 60.0  # seconds between two lines where there is no terminal
@@ -36,12 +36,15 @@ class ShownRun(NamedTuple):
         return newest if newest is not None and newest.time >= self.start else None
 
     def words(self) -> str:
-        """How far the runs are, in words, which retry it is, and since when they are silent."""
+        """How far the runs are, in words, which retry it is, and since when they are silent.
+
+        The time left is not among them: one such number is displayed, that of the whole sweep.
+        """
         retry = f", retry {self.tries - 1}" if self.tries > 1 else ""
         pace = self.pace()
         # a SLURM job's start is not known
         silent = silence(pace.time if pace else self.start) if pace or self.start else ""
-        return f"{pace or 'starting'}{retry}{silent}"
+        return f"{pace.position() if pace else 'starting'}{retry}{silent}"
 
 
 Show: TypeAlias = Callable[[Sequence[ShownRun], int, Tally], None]
@@ -86,11 +89,23 @@ def _line_a_minute() -> Show:
 def _summary(running: Sequence[ShownRun], waiting: int, tally: Tally) -> str:
     failed = f", {len(tally.codes)} failed" if tally.codes else ""
     queued = f", {waiting} waiting" if waiting else ""
-    seconds = tally.time_left(underway(running))
-    left = f", {duration(seconds)} left" if seconds is not None else ""
+    left = tally.words_of_left(_seconds_left(running, waiting, tally))
     done = tally.ended - len(tally.codes)
     runs = sum(len(run.folders) for run in running)
-    return f"{done}/{tally.total} done{failed}, {runs} running{queued}{left}"
+    return f"{done}/{tally.total}{tally.unit} done{failed}, {runs} running{queued}{left}"
+
+
+def _seconds_left(running: Sequence[ShownRun], waiting: int, tally: Tally) -> float | None:
+    """Seconds until the sweep is done, None while unknown.
+
+    Where no run waits, the last of the running ones ends it, and each of these knows its own pace:
+    that of the tally has the start of the command in it, half of the time of a short sweep.
+    """
+    paces = [pace for run in running if (pace := run.pace()) is not None]
+    lefts = [pace.left for pace in paces if pace.left is not None]
+    if waiting or len(lefts) < len(running):
+        return tally.time_left(underway(running))
+    return max(lefts, default=0) or None  # 0 while they are scored, which has no measure
 
 
 def underway(running: Sequence[ShownRun]) -> float:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from omegaconf import DictConfig
@@ -20,6 +21,7 @@ from xent_bench.designs.requests import ask_for_runs
 from xent_bench.failures import Unavailable
 from xent_bench.runs.design import Design
 from xent_bench.runs.files import has_result
+from xent_bench.runs.lacking import has_ended
 from xent_bench.runs.sweep_record import Planned, Sweep
 from xent_bench.sweeps import fork_server
 from xent_bench.sweeps.choices_apart import naming_the_choice
@@ -48,6 +50,7 @@ class Plan(NamedTuple):
     missing: list[PlannedRun]
     done_before: int  # number of runs that were done when they were asked for
     gpus: int  # of this machine; 0 where nothing is missing
+    may_grow: bool = False  # whether more is asked for when these have ended
 
 
 class Planner:
@@ -92,7 +95,7 @@ class Planner:
             news, further = tuple(ledger.news), tuple(ledger.further)
             record = Sweep(None, "", runs, news, further, began=beginning_of(self.designed))
             remember(self.sweep, record)
-        return Plan(runs, missing, sum(self.was_done.values()), gpus)
+        return Plan(runs, missing, sum(self.was_done.values()), gpus, bool(ledger.further))
 
     def end_round(self, missing: list[PlannedRun]) -> None:
         """Note which of the runs that were launched have no result."""
@@ -141,10 +144,22 @@ class Planner:
         refuse_silent_stores([config for _, config in missing])
         work = f"{to_train} to train" if to_train else f"{len(missing)} to complete"
         if self.has_begun:
-            say(f"{n_runs(len(runs))} by now, {work}")
+            paused = sum(_is_paused(run.folder) for run, _ in missing)
+            counts = {"to train": to_train - paused, "to go on": paused}
+            parts = [f"{count} {what}" for what, count in counts.items() if count]
+            say(f"{n_runs(len(runs))} by now, {', '.join(parts) or work}")
         else:
             say(f"{n_runs(len(runs))}, {work}; loading PyTorch ...")
+            if self.designed.design.rungs > 1:
+                say(
+                    "Stages are counted: a stage is one run as far as its next rung, or to its end."
+                )
         return check_parts([config for _, config in missing], here=trains_here(self.sweep))
+
+
+def _is_paused(folder: Path) -> bool:
+    """Whether the run in this folder has no result and is paused after some epoch."""
+    return not has_result(folder) and has_ended(folder, pause_after=1)
 
 
 def planner_of(sweep: DictConfig) -> Planner | None:

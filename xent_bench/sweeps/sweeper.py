@@ -53,4 +53,6 @@ class MissingRuns(BasicSweeper):
             if not plan.missing:
                 self.launcher.finish(tally)
                 return []
-            tally.add_round(len(plan.runs), len(plan.missing), plan.done_before)
+            tally.add_round(
+                len(plan.runs), len(plan.missing), plan.done_before, may_grow=plan.may_grow
+            )
