@@ -255,6 +255,20 @@ def test_a_running_run_that_notes_nothing_for_long_is_said_to_be_silent(runs):
     ]
 
 
+def test_the_start_of_a_sweep_is_no_measure_of_the_time_left(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("xent_bench.sweeps.lines.time.monotonic", lambda: now)
+    tally = Tally(total=10, missing=10)
+    lefts = []
+    for seconds, underway, ended in ((9, 0.0, 0), (1, 0.1, 0), (2, 0.5, 0), (2, 0.9, 0), (6, 0, 2)):
+        now += seconds
+        tally.trained = ended
+        lefts.append(tally.time_left(underway))
+
+    # no steps yet; first seen; 9.5 runs at 0.4 in 2 s; 9.1 at 0.8 in 4 s; 8 at 2 in all 20 s
+    assert lefts == [None, None, pytest.approx(47.5), pytest.approx(45.5), pytest.approx(80)]
+
+
 def test_a_running_sweep_shows_one_time_left_which_is_that_of_the_sweep(tmp_path):
     running = []
     for seed, (epoch, left) in enumerate(((5.0, 8.0), (4.0, 31.0))):
@@ -263,7 +277,8 @@ def test_a_running_sweep_shows_one_time_left_which_is_that_of_the_sweep(tmp_path
         save_pace(folder, Pace(epoch, 20, left, time.time()))
         running.append(ShownRun(f"ce-s{seed}", (folder,), time.time() - 5, tries=1))
     tally = Tally(total=10, missing=10)
-    tally.start -= 45  # 0.45 of a run is done in them, so the 9.55 others take 955 s
+    tally.start -= 100  # most of them before the first steps
+    tally.first = time.monotonic() - 40, 0.05  # 0.4 of a run since then, so 9.55 more take 955 s
 
     def displayed(waiting: int) -> str:
         console = rich.console.Console(width=100, file=io.StringIO(), force_terminal=False)

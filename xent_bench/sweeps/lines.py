@@ -74,6 +74,7 @@ class Tally:
         self.codes: list[int] = []  # exit codes of the failed runs
         self.kept = 0  # failed runs with a folder, which says why
         self.start = time.monotonic()
+        self.first: tuple[float, float] | None = None  # when steps were first seen, and how many
         # what running runs have done, in runs: those of a group end together, after a long silence
         self.underway: Callable[[], float] = float
 
@@ -141,10 +142,17 @@ class Tally:
         return f", {'at least ' * self.may_grow}{duration(seconds)} left"
 
     def time_left(self, underway: float = 0.0) -> float | None:
-        """Seconds left, None while unknown. `underway`: what running runs have done, in runs."""
-        done = self.trained + self.pauses + underway
-        left = self.total - self.ended - underway
-        return left / done * (time.monotonic() - self.start) if done > 0 and left > 0 else None
+        """Seconds left, None while unknown. `underway`: what running runs have done, in runs.
+
+        Until a run has ended, the time before its first steps does not count: most of it is the
+        start of the command, which does not come again.
+        """
+        ended, now = self.trained + self.pauses, time.monotonic()
+        done, left = ended + underway, self.total - self.ended - underway
+        if self.first is None and done > 0:
+            self.first = now, done
+        start, before = self.first if self.first and not ended else (self.start, 0.0)
+        return left / (done - before) * (now - start) if done > before and left > 0 else None
 
     def say_sum(self, folder: Path, *, unfinished: int = 0) -> None:
         """Print how many runs ended in which way, and what to type next."""
