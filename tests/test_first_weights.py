@@ -252,7 +252,9 @@ def test_the_key_holds_the_content_and_not_the_path(composed, tmp_path, state):
 def test_a_file_that_is_not_there_is_refused(composed, tmp_path):
     with pytest.raises(DataError, match=r"model.weights: cannot read .*nope.pt: No such file"):
         run_folder(composed(f"model.weights={tmp_path}/nope.pt"))
-    with pytest.raises(DataError, match="a folder or a device"):
+    with pytest.raises(
+        DataError, match=r"which is a folder; that of a run has its weights in weights\.pt"
+    ):
         run_folder(composed(f"model.weights={tmp_path}/"))
     with pytest.raises(ConfigError, match="this net has no weights of a library"):
         run_folder(composed("model.weights=default"))

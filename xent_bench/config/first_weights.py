@@ -18,6 +18,7 @@ from xent_bench.offered_weights import DEFAULT, Library, Refused, library_of
 
 KEY = "model.weights"
 ENDINGS = (".pt", ".pth", ".safetensors", ".bin", ".ckpt", ".tar")
+OF_A_RUN = "; that of a run has its weights in weights.pt, with machine.save_weights=true"
 
 
 class FirstWeights(NamedTuple):
@@ -73,7 +74,8 @@ def sha256_of(file: Path, key: str = KEY) -> str:
     try:
         status = file.stat()
         if not file.is_file():
-            raise DataError(f"{key}: expected a file, got {file}, which is a folder or a device")
+            kind = f"a folder{OF_A_RUN * (key == KEY)}" if file.is_dir() else "a device"
+            raise DataError(f"{key}: expected a file, got {file}, which is {kind}")
         return _digest(str(file.resolve()), status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise DataError(f"{key}: cannot read {file}: {error.strerror or error}") from error
