@@ -261,4 +261,4 @@ def _miscalibrated(words: Mapping[str, str]) -> str:
 def _others(calibrated: Sequence[str]) -> str:
     if not calibrated:
         return ""
-    return f"; {briefly(calibrated)} {_is(calibrated)} calibrated within noise"
+    return f"; {briefly(calibrated)} {_is(calibrated)} not shown to be miscalibrated"
