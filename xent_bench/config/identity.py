@@ -35,7 +35,7 @@ NEUTRAL = {
     "cifar10.votes": None,
     "table.annotator": None,
     "table.attribute": None,
-    "features.attribute": None,
+    **dict.fromkeys(("features.attribute", "features.groups", "features.weights"), None),
     "train_fraction": 1.0,
     "target": "votes",
     "accumulate": 1,
