@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -87,6 +87,14 @@ def try_out(
     )
     classifier.remarks = tuple(remark for remark in remarks if remark)
     return counter.get_total_flops() / len(images)
+
+
+def forward_flops(net: nn.Module, images: Pixels) -> int:
+    """The FLOPs of a forward pass of a copy of the net for these images."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        deepcopy(net)(images)
+    return counter.get_total_flops()
 
 
 def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> str:
