@@ -210,6 +210,43 @@ def test_soft_labels_votes_and_one_hot_rows_are_read(tmp_path: Path):
     assert {data.classes for data in kinds.values()} == {tuple(NAMES)}
 
 
+def test_groups_and_weights_are_read_by_name_and_left_out_where_the_user_says_so(tmp_path: Path):
+    grams = np.arange(N, dtype=np.float64)
+    groups = pa.array(Y % 2)
+    parquet(
+        tmp_path / "f.parquet",
+        pa.list_(pa.float32()),
+        label=NAMES[Y],
+        group=groups,
+        weight=grams,
+        grams=grams * 2,
+    )
+    root = str(tmp_path / "f.parquet")
+    guessed = features(root=root)
+    without = features(root=root, groups="none", weights="none")
+    named = features(root=root, groups="none", weights="grams")
+
+    assert guessed.groups.tolist() == (Y % 2).tolist()
+    assert guessed.weights.tolist() == grams.tolist()
+    assert guessed.listing.notes == {
+        "read": "groups from group (data.groups=none leaves it out), "
+        "weights from weight (data.weights=none leaves it out)"
+    }
+    assert without.groups is without.weights is named.groups is None
+    assert without.listing.notes == named.listing.notes == {}
+    assert named.weights.tolist() == (grams * 2).tolist()
+    with pytest.raises(DataError, match=r"expected data.groups as an array .* got patient"):
+        features(root=root, groups="patient")
+
+
+def test_an_array_that_only_seems_to_hold_groups_is_refused_with_what_leaves_it_out(tmp_path: Path):
+    np.savez(tmp_path / "f.npz", features=X, labels=Y, groups=NAMES)
+
+    with pytest.raises(DataError, match=r"got shape \(3,\) \(data.groups=none leaves it out\)"):
+        features(root=str(tmp_path / "f.npz"))
+    assert features(root=str(tmp_path / "f.npz"), groups="none").groups is None
+
+
 BAD_ROWS = X.copy()
 BAD_ROWS[[3, 250, 7], 0] = np.nan, np.inf, -np.inf
 OBJECTS = np.empty(N, dtype=object)

@@ -39,9 +39,10 @@ def written(file: Path, content, **how) -> Path:
     return file
 
 
-def begun(file: Path, model=TINY, shape=SHAPE, classes=3, *, strict=True, seed=0):
+def begun(file: Path, model=TINY, shape=SHAPE, classes=3, *, strict=True, seed=0, entry=None):
     weights = FirstWeights(str(file), file, sha256(file.read_bytes()).hexdigest())
-    return begin(model, shape, classes, seed, options=NetOptions(strict=strict), weights=weights)
+    options = NetOptions(strict=strict, entry=entry)
+    return begin(model, shape, classes, seed, options=options, weights=weights)
 
 
 def begun_at_random(model=TINY, shape=SHAPE, classes=3, seed=0):
@@ -80,6 +81,61 @@ def test_a_state_dict_is_taken_however_it_was_saved(tmp_path, state, form, zippe
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, state[name])
     assert line == f"{file}: 4 of the net's 4 tensors"
+
+
+AVERAGED_BESIDE = {
+    "timm's": ("state_dict_ema", "state_dict"),
+    "DeiT's": ("model_ema", "model"),
+}
+
+
+@pytest.mark.parametrize("names", AVERAGED_BESIDE.values(), ids=AVERAGED_BESIDE)
+def test_averaged_weights_are_taken_before_the_others_which_a_key_takes(tmp_path, state, names):
+    averaged = {name: tensor / 2 for name, tensor in state.items()}
+    content = {names[1]: state, names[0]: averaged, "optimizer": {"state": {0: {"step": 1}}}}
+    file = written(tmp_path / "last.pth.tar", content)
+    net, line = begun(file)
+    others, other_line = begun(file, entry=names[1])
+
+    assert torch.equal(net[1].weight, averaged["1.weight"])
+    way_out = f"model.entry={names[1]} takes it"
+    assert line == f"{file}: {names[0]} of the file and not {names[1]} ({way_out}): " + (
+        "4 of the net's 4 tensors"
+    )
+    assert torch.equal(others[1].weight, state["1.weight"])
+    assert f"{names[1]} of the file and not {names[0]}" in other_line
+
+
+def test_averaged_weights_are_those_that_timm_takes(tmp_path, state):
+    timm_helpers = pytest.importorskip("timm.models")
+    content = {"state_dict": state, "state_dict_ema": {n: t / 2 for n, t in state.items()}}
+    file = written(tmp_path / "last.pth.tar", content)
+    theirs, ours = timm_helpers.load_state_dict(str(file)), read_weights(file).tensors
+
+    assert theirs.keys() == ours.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name])
+
+
+def test_weights_that_pytorch_averaged_are_taken_without_their_counter(tmp_path, state):
+    averaged = torch.optim.swa_utils.AveragedModel(TINY(SHAPE, 3))
+    file = written(tmp_path / "net.pt", {"model": state, "model_ema": averaged.state_dict()})
+
+    assert torch.equal(begun(file).net[1].weight, averaged.module[1].weight)
+
+
+def test_weights_under_any_name_are_taken_if_a_key_says_so(tmp_path, state):
+    half = {name: tensor / 2 for name, tensor in state.items()}
+    center = {"center": torch.ones(1)}
+    file = written(tmp_path / "d.pth", {"teacher": state, "student": half, "dino_loss": center})
+
+    net, line = begun(file, entry="teacher")
+    assert torch.equal(net[1].weight, state["1.weight"])
+    assert "teacher of the file and not student (" in line
+    with pytest.raises(DataError, match=r"model.entry=x: .* has teacher, student, dino_loss$"):
+        begun(file, entry="x")
+    with pytest.raises(DataError, match=r"has no weights under a name$"):
+        begun(written(tmp_path / "flat.pt", state), entry="model")
 
 
 def test_safetensors_are_taken_too(tmp_path, state):
@@ -244,6 +300,8 @@ def test_the_key_holds_the_content_and_not_the_path(composed, tmp_path, state):
 
     assert keys[0] == keys[1] != keys[2]
     assert run_key(composed(*base, "model.strict=false", "model.download=true")) == run_key(drawn)
+    assert run_key(composed(*base, "model.entry=state_dict")) == run_key(drawn)
+    assert run_key(composed(*base, f"model.weights={first}", "model.entry=model")) not in keys
     assert run_key(composed(*base, f"model.weights={first}", "model.strict=false")) not in keys
     digest = sha256(first.read_bytes()).hexdigest()
     assert science(composed(*base, f"model.weights={first}"))["model.weights"] == digest[:16]

@@ -19,10 +19,12 @@ from mlflow import MlflowClient
 from xent_bench.commands.train import main
 from xent_bench.config.identity import run_folder, run_key
 from xent_bench.exit_codes import Exit
+from xent_bench.failures import Unreachable
 from xent_bench.runs.begun import load_begun
 from xent_bench.runs.status import State, experiments_in
 from xent_bench.runs.sweep_record import Planned
 from xent_bench.sweeps.endings import Ended, Failure
+from xent_bench.sweeps.even_offline import train_even_offline
 from xent_bench.sweeps.group_child import Task
 from xent_bench.sweeps.group_child import _train as train_tasks
 from xent_bench.sweeps.groups import grouped, kind_of
@@ -372,6 +374,70 @@ def test_a_group_that_mlflow_no_longer_answers_goes_on_without(config, tmp_path,
     assert capfd.readouterr().out.count("; the runs go on without") == 1
     begun = [load_begun(task.folder).tags["together"] for task in tasks]
     assert begun == ["2 runs", "2 runs"]
+
+
+JOB_OF_A_GROUP = """
+import sys
+from pathlib import Path
+from xent_bench.sweeps.slurm_group import train_commands
+train_commands(sys.argv[1:], Path("logs"))
+"""
+
+
+def job_of_a_group(
+    folder: Path, *losses: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """What the process of a SLURM job does with the commands of these runs, without SLURM."""
+    words = " ".join([*SMALL, "epochs=1"])
+    commands = [f"xent-train loss={loss} {words}" for loss in losses]
+    return subprocess.run(
+        [sys.executable, "-c", JOB_OF_A_GROUP, *commands],
+        cwd=folder,
+        env=environment(folder) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("losses", [("ce", "mse"), ("ce",)])
+def test_the_runs_of_a_slurm_job_go_on_without_an_mlflow_that_does_not_answer(tmp_path, losses):
+    silent = "http://127.0.0.1:9"
+    done = job_of_a_group(tmp_path, *losses, MLFLOW_TRACKING_URI=silent)
+    waiting = [*tmp_path.glob("runs/default/*/not_in_mlflow")]
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("; the runs go on without") == 1
+    assert f"MLflow at {silent}: no answer" in done.stdout
+    assert results(tmp_path).keys() == {f"{loss} 0" for loss in losses}
+    assert len(waiting) == len(losses)  # and xent-sync sends them later
+    assert "FAILED" not in done.stdout
+
+
+def test_a_slurm_job_sends_to_an_mlflow_that_answers(tmp_path):
+    done = job_of_a_group(tmp_path, "ce", "mse")
+
+    assert done.returncode == 0, done.stderr
+    assert "go on without" not in done.stdout
+    assert in_mlflow(tmp_path) == [("ce-s0", "FINISHED"), ("mse-s0", "FINISHED")]
+
+
+def test_runs_whose_start_mlflow_did_not_answer_are_trained_offline_and_others_once(config):
+    configs = [config(f"seed={seed}") for seed in range(3)]
+    asked: list[tuple[int, bool]] = []
+    ends: dict[int, BaseException | None] = {}
+
+    def train(numbers, ended):
+        for number in numbers:
+            offline = configs[number].machine.offline
+            asked.append((number, offline))
+            errors = {1: None if offline else Unreachable("MLflow: no answer"), 2: ValueError("x")}
+            ended(number, errors.get(number))
+
+    train_even_offline(configs, train, ends.__setitem__)
+    assert asked == [(0, False), (1, False), (2, False), (1, True)]
+    assert ends[0] is ends[1] is None
+    assert isinstance(ends[2], ValueError)
 
 
 def test_each_member_keeps_its_own_command(hurt):

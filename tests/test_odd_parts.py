@@ -1,5 +1,6 @@
 """Parts of a user's own that run without an error and train something else than is meant."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from xent_bench.config.own_code import with_own
 from xent_bench.config.schema import CONF
 from xent_bench.config.targets import encode, target_kind
 from xent_bench.offer import offer
+from xent_bench.together.train_group import Member, train_group
 from xent_bench.training.odd_parts import remark_on_direction
+from xent_bench.training.rates import remark_on_schedule
 from xent_bench.training.run import run
 
 HEADER = """
@@ -34,6 +37,20 @@ def of_copy(net: nn.Module, *, lr: float = 0.1) -> optim.Optimizer:
     return optim.SGD(copy.deepcopy(net).parameters(), lr=lr)
 def of_bias(net: nn.Module, *, lr: float = 0.1) -> optim.Optimizer:
     return optim.SGD([*net.parameters()][-1:], lr=lr)
+def idle(step: int, steps: int) -> float: return step // 10_000
+def warming_up(step: int, steps: int) -> float: return min(1.0, step / 10_000)
+def nan(step: int, steps: int) -> float: return float("nan")
+def late(step: int, steps: int) -> float: return float(step == steps - 1)
+def of_nothing(net: nn.Module, *, lr: float = 0.1) -> optim.Optimizer: return optim.SGD([], lr=lr)
+class Frozen(nn.Linear):
+    def __init__(self, shape: tuple[int, int, int], classes: int):
+        super().__init__(64, classes)
+        self.requires_grad_(False)
+    def forward(self, x): return super().forward(x.flatten(1))
+class Coarse(nn.Sequential):
+    def __init__(self, shape: tuple[int, int, int], classes: int):
+        super().__init__(nn.Flatten(), nn.Linear(64, classes).bfloat16())
+    def forward(self, x): return super().forward(x.bfloat16()).float()
 def uphill(step: int, steps: int) -> float: return 1.0 - 2 * (step > 1)
 
 def upside_down(logits: Logits, target: Index) -> PerExample:
@@ -71,6 +88,15 @@ def test_a_net_that_returns_probabilities_is_refused_where_a_softmax_follows(con
         (["model._target_=odd_module.positive"], "the net ends in ReLU, so that its outputs"),
         (["optimizer._target_=odd_module.of_bias"], "the optimizer has 1 of the net's 2 tensors"),
         (["loss._target_=odd_module.upside_down"], "is its sign the wrong way round?"),
+        (
+            ["schedule._target_=odd_module.warming_up"],
+            "the schedule reaches 0.0002 of the learning",
+        ),
+        (["optimizer.lr=1e-12"], "rate, 1e-12, changes 0 % of the weights: for the others"),
+        (
+            ["model._target_=odd_module.Coarse", "optimizer.lr=1e-6"],
+            "less than the rounding of bfloat16",
+        ),
         (["loss._target_=odd_module.blind"], "the loss has the same gradient for every label"),
     ],
 )
@@ -91,12 +117,16 @@ def test_an_odd_part_is_remarked_on_where_the_run_starts(config, capsys, words, 
         ["model._target_=odd_module.bounded", "loss=hinge"],
         ["loss._target_=odd_module.emptying"],
         ["model=cnn", "model.trainable=head"],
+        ["schedule._target_=odd_module.late"],
+        ["optimizer.lr=1e-7"],
+        ["schedule.warmup=1", "optimizer=sgd", "optimizer.backbone_lr=1e-12"],
     ],
 )
 def test_what_is_in_order_has_no_remark(config, capsys, words):
     run(config(*with_own(words), base=BASE))
 
     remarks = ("the net ends", "the optimizer has", "the loss grows", "the loss has the same")
+    remarks += ("the schedule reaches", "a step of the size of the learning rate")
     assert not [
         line for line in capsys.readouterr().err.splitlines() if any(map(line.count, remarks))
     ]
@@ -118,7 +148,53 @@ def test_an_optimizer_of_a_copy_of_the_net_is_refused(config):
         run(config(*with_own(["optimizer._target_=odd_module.of_copy"]), base=BASE))
 
 
-def test_a_rate_below_0_is_refused_with_its_step(config):
-    complaint = r"^schedule: .*rate of at least 0, got -1.0 in epoch 1, step 3"
+@pytest.mark.parametrize(("name", "got"), [("uphill", "-1.0"), ("nan", "nan")])
+@pytest.mark.parametrize("in_group", [False, True])
+def test_a_rate_below_0_or_nan_is_refused_with_its_step(config, name, got, in_group):
+    wanted = [
+        config(*with_own([f"schedule._target_=odd_module.{name}"]), f"seed={seed}", base=BASE)
+        for seed in range(1 + in_group)
+    ]
+    step = 3 if name == "uphill" else 1
+    complaint = rf"^schedule: .*rate of at least 0, got {got} in epoch 1, step {step}"
+    errors: dict[int, BaseException | None] = {}
+    if in_group:
+        train_group([Member(one, "xent-train") for one in wanted], errors.__setitem__)
+    else:
+        with pytest.raises(ConfigError) as refused:
+            run(wanted[0])
+        errors[0] = refused.value
+
+    assert len(errors) == len(wanted)
+    for error in errors.values():
+        assert isinstance(error, ConfigError)
+        assert re.search(complaint, str(error))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["schedule._target_=odd_module.idle"], r"^schedule: .* of the 3 steps, got 0 at each"),
+        (["optimizer._target_=odd_module.of_nothing"], "^optimizer: .*empty parameter list"),
+        (["model._target_=odd_module.Frozen"], "^model: expected weights that require a gradient"),
+    ],
+)
+def test_a_training_that_would_change_nothing_is_refused_before_the_first_step(
+    config, words, complaint
+):
+    wanted = config(*with_own(words), base=BASE)
+
     with pytest.raises(ConfigError, match=complaint):
-        run(config(*with_own(["schedule._target_=odd_module.uphill"]), base=BASE))
+        run(wanted)
+    assert not run_folder(wanted).exists()
+
+
+def test_a_schedule_is_asked_until_it_trains_and_not_further():
+    asked: list[int] = []
+
+    def factor(step: int) -> float:
+        asked.append(step)
+        return step / 50_000
+
+    assert remark_on_schedule(factor, 100_000) == ""
+    assert asked == [*range(0, 501, 100)]

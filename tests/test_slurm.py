@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from mlflow import MlflowClient
+from mlflow_server import serve
 
 from xent_bench.failures import Unavailable
 from xent_bench.runs.result import load_runs
@@ -164,6 +165,28 @@ def test_a_group_is_one_job_and_goes_on_when_it_was_requeued_or_killed(cluster, 
     assert {run.info.status for run in stored} == {"FINISHED"}
     straight = run(config("loss=mse", "seed=1", "epochs=60", base=RUN))["metrics"]
     assert ended["mse-s1"].metrics == pytest.approx(straight, rel=1e-3, abs=1e-5)
+
+
+def test_jobs_go_on_where_mlflow_has_gone_away_since_they_were_submitted(cluster, tmp_path):
+    replaced = ("loss", "epochs", "data.n")
+    words = [word for word in GROUP if not word.startswith(replaced)]
+    words += ["loss=ce,mse,focal", "epochs=1", "data.n=600", "machine.together=2"]  # 2 jobs
+    typed = {"cwd": tmp_path, "env": cluster, "stdout": subprocess.PIPE, "text": True}
+    with serve(f"sqlite:///{tmp_path}/served.db", tmp_path) as server:
+        held = [f"machine.tracking={server.uri}", "+hydra.launcher.additional_parameters.hold=true"]
+        with subprocess.Popen([*words, *held], **typed) as watch:
+            until(lambda: len([*tmp_path.glob("runs/default/*/slurm_job")]) == 3)
+            server.kill()
+            jobs = {file.read_text() for file in tmp_path.glob("runs/default/*/slurm_job")}
+            for job in jobs:
+                subprocess.run(["scontrol", "release", job], env=cluster, check=True)
+            printed = watch.stdout.read()
+
+    assert watch.returncode == 0, printed
+    assert len(jobs) == 2
+    assert "3 runs: 3 trained" in printed
+    assert len(load_runs(tmp_path / "runs")) == 3
+    assert len([*tmp_path.glob("runs/default/*/not_in_mlflow")]) == 3
 
 
 @pytest.fixture

@@ -203,6 +203,56 @@ def test_paths_begin_at_the_table_or_at_a_folder_or_are_absolute(photos, tmp_pat
     assert ended.name_of(1) == "2.png"
 
 
+def test_a_column_of_a_usual_name_is_left_out_where_the_user_says_so(photos):
+    labels = [f"{'ab'[n % 2]},{n // 2},{n},{('train', 'test')[n > 3]}" for n in range(6)]
+    file = write(photos, rows(*labels, header="path,label,group,weight,split"))
+    guessed = read(file)
+    without = read(file, group="none", weight="none", split="none")
+
+    assert guessed.groups.tolist() == [0, 0, 1, 1, 2, 2]
+    assert guessed.weights.tolist() == [0, 1, 2, 3, 4, 5]
+    for key in ("group", "weight", "split"):
+        hint = f"{key} from column {key} (data.{key}=none leaves it out)"
+        assert hint in guessed.listing.notes["read"]
+        named = read(file, **{key: key}).listing.notes["read"]
+        assert f"{key} from column {key}" in named
+        assert hint not in named
+    assert without.groups is without.weights is without.test is None
+    assert without.listing.notes == {"read": "paths from column path, labels from column label"}
+
+
+def test_a_column_that_is_switched_off_is_no_vote_either(photos):
+    file = write(photos, rows("2,1,70", "1,1,60", header="path,cat,dog,weight"))
+
+    assert read(file, weight="none").classes == ("cat", "dog")
+    as_class = read(file, label=("cat", "dog", "weight"))
+    assert as_class.classes == ("cat", "dog", "weight")
+    assert as_class.weights is None
+
+
+def test_a_column_that_is_named_as_labels_is_not_guessed_to_be_groups(photos):
+    data = read(write(photos, rows("a", "b", header="path,group")), label="group")
+
+    assert data.classes == ("a", "b")
+    assert data.groups is None
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "keys", "complaint"),
+    [
+        ("weight", ("70 kg", "60 kg"), {}, r"got 70 kg \(data.weight=none leaves it out\)"),
+        ("weight", ("70 kg", "60 kg"), {"weight": "weight"}, r"got 70 kg; line 3"),
+        ("split", ("left", "right"), {}, r"got left \(data.split=none leaves it out\)"),
+        ("none", ("1", "2"), {"group": "none"}, "data.group=none means no column, and .* has a"),
+    ],
+)
+def test_a_refused_guess_says_how_to_switch_it_off(photos, header, values, keys, complaint):
+    text = rows(f"a,{values[0]}", f"b,{values[1]}", header=f"path,label,{header}")
+
+    with pytest.raises(DataError, match=complaint):
+        read(write(photos, text), **keys)
+
+
 def test_votes_become_soft_labels(photos):
     text = rows("2,1,1", "0,0,5", "0.25,0.5,0.25", header="path,cat,dog,emu")
     data = read(write(photos, text))

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from xent_bench.config.conditions import conditions
 from xent_bench.config.configure import defaults_in_source, net_options, values_in_use
 from xent_bench.config.first_weights import first_weights
-from xent_bench.config.net_options import UNHASHED, NetOptions
+from xent_bench.config.net_options import OF_FILE, UNHASHED, NetOptions
 from xent_bench.config.neutral_keys import RATES
 from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import GROUPS, plain
@@ -35,7 +35,7 @@ NEUTRAL = {
     "cifar10.votes": None,
     "table.annotator": None,
     "table.attribute": None,
-    "features.attribute": None,
+    **dict.fromkeys(("features.attribute", "features.groups", "features.weights"), None),
     "train_fraction": 1.0,
     "target": "votes",
     "accumulate": 1,
@@ -108,7 +108,8 @@ def _net_options(config: DictConfig) -> dict[str, Any]:
         if value != neutral[key] and key not in UNHASHED
     }
     if weights is None:
-        options.pop("strict", None)  # there is nothing to be strict about
+        for key in OF_FILE:
+            options.pop(key, None)
     else:
         options["weights"] = weights.sha256[:DIGITS]
     return {f"model.{key}": value for key, value in options.items()}

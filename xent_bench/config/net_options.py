@@ -22,11 +22,13 @@ class NetOptions:
     weights: NonEmpty | None = None  # a file, or a name of the library's own; null: drawn at random
     download: bool = False  # weights that the library offers and this machine lacks
     strict: bool = True  # refuse weights that lack a tensor of the net, or have one more
+    entry: NonEmpty | None = None  # of a file with several sets of weights; null: the averaged ones
     trainable: NonEmpty = "all"  # what is trained: all, head, norm or last:N
 
 
 NAMES = tuple(field.name for field in fields(NetOptions))
 LAST = re.compile(r"last:[1-9][0-9]{0,5}")
+OF_FILE = ("strict", "entry")  # without a file of weights they say nothing
 UNHASHED = ("download",)  # cannot change a number
 
 

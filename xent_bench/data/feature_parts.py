@@ -28,7 +28,8 @@ FEATURES = (
     "vectors",
 )
 NAMES = ("names", "ids", "id", "files", "filenames", "file_names", "paths", "path", "image_id")
-GROUPS, WEIGHTS = ("groups", "group"), ("weights", "weight")
+BESIDE = {"groups": ("groups", "group"), "weights": ("weights", "weight")}  # by the key of data
+OFF = "none"  # in place of a name: no array, not even one of a usual name
 SPLIT_COLUMNS = ("splits", "split")
 CLASSES = ("classes", "class_names", "classnames")
 SPLITS = {
@@ -45,6 +46,8 @@ class Keys(NamedTuple):
     labels: str | None
     splits: str | None
     classes: str | None
+    groups: str | None = None
+    weights: str | None = None
 
 
 class Part(NamedTuple):
@@ -60,6 +63,7 @@ class Part(NamedTuple):
     groups: np.ndarray | None  # of each row, as numbers or text; never in two splits
     weights: np.ndarray | None  # of each row in training
     attribute: np.ndarray | None  # of each row, by which scores are told apart, as text
+    guessed: dict[str, str]  # arrays of groups and weights that were taken for their usual name
 
 
 def parts_of(
@@ -133,16 +137,14 @@ def _part(
         )
     splits = keys.splits or _chosen(arrays, SPLIT_COLUMNS)
     classes = keys.classes or _chosen(arrays, CLASSES)
-    names, groups, weights = (
-        None if name is None else _one_each(arrays.small(name), len(rows))
-        for name in (_chosen(arrays, usual) for usual in (NAMES, GROUPS, WEIGHTS))
-    )
-    for kind, values in ((GROUPS, groups), (WEIGHTS, weights)):
-        if values is None and (name := _chosen(arrays, kind)) is not None:
-            raise DataError(
-                f"expected {shown(name)} with a value for each of {len(rows):,} rows of "
-                f"{shown(arrays.place)}, got shape {arrays.small(name).shape}"
-            )
+    names = _chosen(arrays, NAMES)
+    guessed = {
+        key: name
+        for key, usual in BESIDE.items()
+        if getattr(keys, key) is None
+        and (name := _chosen(arrays, usual)) is not None
+        and name not in keys
+    }
     return Part(
         split,
         rows,
@@ -150,11 +152,39 @@ def _part(
         _labels_of(arrays, keys, labels, len(rows)),
         None if splits is None else _texts(_read(arrays, splits, "splits")),
         _class_names(arrays, classes),
-        names,
-        groups,
-        weights,
+        None if names is None else _one_each(arrays.small(names), len(rows)),
+        _beside(arrays, "groups", keys.groups, guessed, len(rows)),
+        _beside(arrays, "weights", keys.weights, guessed, len(rows)),
         None if attribute is None else _attribute(arrays, attribute, split, len(rows)),
+        {} if arrays.about else guessed,  # in a file of xent-embed no name is a guess
     )
+
+
+def _beside(
+    arrays: Arrays, key: str, name: str | None, guessed: dict[str, str], n: int
+) -> np.ndarray | None:
+    """The group or the weight of each row, if there is an array of them; `name` is what was typed.
+
+    DataError where it has another shape, or is not there.
+    """
+    if name == OFF:
+        if OFF in arrays.names:
+            raise DataError(
+                f"data.{key}={OFF} means no array, and {shown(arrays.place)} has one of that name: "
+                "call it otherwise"
+            )
+        return None
+    chosen = name or guessed.get(key)
+    if chosen is None:
+        return None
+    values = _one_each(stored := _read(arrays, chosen, key), n)
+    if values is None:
+        way_out = f" (data.{key}={OFF} leaves it out)" if name is None else ""
+        raise DataError(
+            f"expected {shown(chosen)} with a value for each of {n:,} rows of "
+            f"{shown(arrays.place)}, got shape {stored.shape}{way_out}"
+        )
+    return values
 
 
 def _attribute(arrays: Arrays, name: str, split: str | None, n: int) -> np.ndarray:

@@ -30,6 +30,8 @@ def features(
     classes: str | None = None,
     normalise: Literal["none", "standard", "unit"] = "none",
     attribute: str | None = None,
+    groups: str | None = None,
+    weights: str | None = None,
 ) -> ImageSet:
     """Vectors of the file `root`, or of a folder with a file for each of train, val and test.
 
@@ -38,9 +40,12 @@ def features(
     the arrays or columns; `labels` may also be a file. An official validation split becomes val and
     calib. `normalise`: standard shifts and scales each feature by its moments on train, unit
     divides each vector by its length. `attribute` names an array by whose values scores on test are
-    told apart. DataError for rows with NaN, and for a file without labels.
+    told apart. `groups` and `weights` name the arrays that say which rows are never in two splits
+    and how a row counts in training; none: not even those of a usual name. DataError for rows with
+    NaN, and for a file without labels.
     """
-    place, keys = root_folder(root), Keys(features, labels, splits, classes)
+    place = root_folder(root)
+    keys = Keys(features, labels, splits, classes, groups, weights)
     sources = list(_sources(place))
     parts = [part for split, arrays in sources for part in parts_of(split, arrays, keys, attribute)]
     names, target = _labels(parts)
@@ -49,7 +54,7 @@ def features(
         tuple(part.rows for part in parts),
         _views(parts),
         tuple(file for _, arrays in sources for file in arrays.files),
-        json.dumps(keys),
+        json.dumps(keys[:4]),
         _joined([part.names for part in parts]),
         normalise,
     )
@@ -58,12 +63,22 @@ def features(
         target,
         names,
         test,
-        listing=Listing(shown(place)),
+        listing=Listing(shown(place), notes=_notes(parts)),
         val=val,
         groups=_groups(parts),
         weights=_weights(parts),
         attribute=_attribute(parts, attribute),
     )
+
+
+def _notes(parts: Sequence[Part]) -> dict[str, str]:
+    """The arrays that were taken for groups and weights by their name, and what leaves them out."""
+    words = [
+        f"{key} from {shown(name)} (data.{key}=none leaves it out)"
+        for key, name in parts[0].guessed.items()
+        if all(key in part.guessed for part in parts)
+    ]
+    return {"read": ", ".join(words)} if words else {}
 
 
 def _sources(place: Path) -> Iterator[tuple[str | None, Arrays]]:

@@ -42,14 +42,15 @@ def table(
     """Images that the table `root` lists (CSV, TSV or Parquet), with their labels.
 
     `path`, `label`, `split`, `group` and `weight` name its columns; those of a usual name need not
-    be named. `attribute` names a column by whose values scores on test are told apart; there is no
-    usual name. With `annotator`, a column too, each row is one vote, and the votes on an image are
-    counted. Paths begin at the folder `images`, else at the table's; `ending` (.jpg) is added to
-    them. Several columns as `label` hold a class's votes or probabilities each; a row is divided by
-    its sum, and where each row names one class alone, these are the labels. Splits are train, val
-    and test, as in `image_folder`. Images of one group are never in two splits. The loss of an
-    image in training is multiplied by its weight, divided by the mean weight of train; metrics are
-    not weighted. Pixels are as `image_folder` says. DataError names wrong rows by their numbers.
+    be named, and `none` as one of the last three leaves such a column out. `attribute` names a
+    column by whose values scores on test are told apart; there is no usual name. With `annotator`,
+    a column too, each row is one vote, and the votes on an image are counted. Paths begin at the
+    folder `images`, else at the table's; `ending` (.jpg) is added to them. Several columns as
+    `label` hold a class's votes or probabilities each; a row is divided by its sum, and where each
+    row names one class alone, these are the labels. Splits are train, val and test, as in
+    `image_folder`. Images of one group are never in two splits. The loss of an image in training is
+    multiplied by its weight, divided by the mean weight of train; metrics are not weighted. Pixels
+    are as `image_folder` says. DataError names wrong rows by their numbers.
     """
     preparation = Preparation.chosen(
         size=size,
@@ -77,7 +78,7 @@ def table(
     }
     columns = choose_columns(content, path, label, named)
     notes = columns.notes(content)
-    if annotator is not None:
+    if columns.annotator is not None:
         content, columns = counted(content, columns)
     folder = file.parent if images is None else root_folder(images)
     rows = TableRows(content, columns, Path(os.path.abspath(folder)), ending or "")

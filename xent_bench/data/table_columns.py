@@ -1,7 +1,7 @@
 """The columns of a table by what they say: the path of an image, its label, its split, ..."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from xent_bench.data.class_folders import is_image_name
@@ -28,6 +28,7 @@ USUAL = {
 }
 ANNOTATORS = ("annotator", "annotatorid", "worker", "workerid", "rater", "raterid", "voter")
 NAMED = 6  # columns that a refusal names
+OFF = "none"  # in place of a name: no column, not even one of a usual name
 
 
 class Columns(NamedTuple):
@@ -41,12 +42,18 @@ class Columns(NamedTuple):
     weight: str | None
     attribute: str | None
     annotator: str | None  # each row is a vote of theirs
+    guessed: tuple[str, ...] = ()  # keys whose column was taken for its usual name
+    left_out: tuple[str, ...] = ()  # columns of a usual name that were switched off
 
     def votes_hint(self, table: TextTable) -> str:
         """The key that counts rows as votes, where a column seems to name those who voted."""
         names = (column for column in table.columns if _plain(column) in ANNOTATORS)
         column = next(names, None) if self.annotator is None else None
         return "" if column is None else f" (data.annotator={shown(column)} counts rows as votes)"
+
+    def way_out(self, key: str) -> str:
+        """The key that leaves out a column that was taken for its usual name, in brackets."""
+        return f" (data.{key}={OFF} leaves it out)" if key in self.guessed else ""
 
     def notes(self, table: TextTable) -> dict[str, str]:
         """The columns that were read and their use, in words; and a split that was not read."""
@@ -55,12 +62,13 @@ class Columns(NamedTuple):
         if self.annotator is not None:
             of_labels += f", a row for each vote of column {shown(self.annotator)}"
         others = [
-            f"{name} from column {shown(column)}"
+            f"{name} from column {shown(column)}{self.way_out(name)}"
             for name in ("split", "group", "weight", "attribute")
             if (column := getattr(self, name)) is not None
         ]
         read = [f"paths from column {shown(self.path)}", f"labels from {of_labels}", *others]
-        unread = [name for name in table.columns if name not in self and name not in self.votes]
+        known = {*self, *self.votes, *self.left_out}
+        unread = [name for name in table.columns if name not in known]
         splits = [name for name in unread if self.split is None and _says_splits(table, name)]
         note = "".join(
             f"column {shown(name)} (data.split={shown(name)} honours it)" for name in splits[:1]
@@ -77,20 +85,22 @@ def choose_columns(
     """The columns that were asked for, else those of a usual name.
 
     Without a column of labels, all other columns are votes, if they hold numbers alone. A column is
-    never guessed to hold the weight or the group unless it has exactly such a name. DataError names
-    a column that is not there.
+    never guessed to hold the weight or the group unless it has exactly such a name; `none` as one
+    of `others` leaves a column of a usual name out, of the votes too, and so does its use as path
+    or label. DataError names a column that is not there.
     """
     path_column = _chosen(table, "path", path)
     if path_column is None:
         _refuse_missing_header(table)
         raise DataError(_none_called(table, "path", "the paths of images"))
-    chosen = {name: _chosen(table, name, column) for name, column in others.items()}
+    named = {path, *(label if isinstance(label, tuple) else (label,))}
+    columns = _beside_labels(table, path_column, named, others)
     if isinstance(label, tuple):
         for name in label:
             _chosen(table, "label", name)
         if len(label) < 2 or len(set(label)) < len(label):
             raise DataError(f"expected two or more different columns as data.label, got {label}")
-        return Columns(path_column, None, label, **chosen)
+        return columns._replace(votes=label)
     label_column = _chosen(table, "label", label)
     if label_column in table.lists:
         raise DataError(
@@ -98,8 +108,8 @@ def choose_columns(
             f"{shown(table.file)}, got lists: {QUESTION}"
         )
     if label_column is not None:
-        return Columns(path_column, label_column, (), **chosen)
-    taken = {path_column, *chosen.values()}
+        return columns._replace(label=label_column)
+    taken = {*columns, *columns.left_out}
     votes = tuple(name for name in table.columns if name not in taken and name)
     if len(votes) < 2 or not all(_is_numeric(table.columns[name]) for name in votes):
         raise DataError(
@@ -107,7 +117,27 @@ def choose_columns(
             "of votes"
         )
     _refuse_no_votes(table, votes)
-    return Columns(path_column, None, votes, **chosen)
+    return columns._replace(votes=votes)
+
+
+def _beside_labels(
+    table: TextTable, path: str, named: Collection[str | None], others: dict[str, str | None]
+) -> Columns:
+    """The columns without those of labels; a column that the user named as such is not guessed."""
+    guesses = {key: _chosen(table, key, None) for key in others}
+    usual = {key: column for key, column in guesses.items() if column and column not in named}
+    chosen = {
+        key: usual.get(key) if column is None else _named(table, key, column)
+        for key, column in others.items()
+    }
+    return Columns(
+        path,
+        None,
+        (),
+        **chosen,
+        guessed=tuple(key for key in usual if others[key] is None),
+        left_out=tuple(column for key, column in usual.items() if others[key] == OFF),
+    )
 
 
 def _refuse_no_votes(table: TextTable, votes: tuple[str, ...]) -> None:
@@ -136,6 +166,18 @@ def _chosen(table: TextTable, key: str, name: str | None) -> str | None:
     for column in table.columns:
         by_name.setdefault(_plain(column), column)
     return next((by_name[usual] for usual in USUAL[key] if usual in by_name), None)
+
+
+def _named(table: TextTable, key: str, name: str) -> str | None:
+    """The column that was asked for; None where `none` asks for no column."""
+    if name != OFF:
+        return _chosen(table, key, name)
+    if OFF in table.columns:
+        raise DataError(
+            f"data.{key}={OFF} means no column, and {shown(table.file)} has a column of that name: "
+            "call it otherwise"
+        )
+    return None
 
 
 def _plain(column: str) -> str:

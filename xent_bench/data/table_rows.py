@@ -145,11 +145,11 @@ class TableRows:
     def _splits(self) -> list[str]:
         if self.columns.split is None:
             return []
-        texts = self.table.columns[self.columns.split]
+        texts, hint = self.table.columns[self.columns.split], self.columns.way_out("split")
         for row, text in enumerate(texts):
             if text.casefold() not in SPLIT_OF:
                 got = shown(text) if text else "none"
-                self._complain(row, f"expected train, val or test as its split, got {got}")
+                self._complain(row, f"expected train, val or test as its split, got {got}{hint}")
         return [SPLIT_OF.get(text.casefold(), "") for text in texts]
 
     def _check_labels(self) -> None:
@@ -178,11 +178,12 @@ class TableRows:
     def _check_weights(self) -> None:
         if self.columns.weight is None:
             return
+        hint = self.columns.way_out("weight")
         for row, text in enumerate(self.table.columns[self.columns.weight]):
             number = number_of(text)
             if number is None or number < 0:
                 got = shown(text) if text else "none"
-                self._complain(row, f"expected a weight of at least 0, got {got}")
+                self._complain(row, f"expected a weight of at least 0, got {got}{hint}")
 
     def _check_groups(self) -> None:
         """Refuse a group that is in two official splits; it would let test be known from train."""
@@ -198,6 +199,7 @@ class TableRows:
             raise DataError(
                 f"expected every group of {shown(self.table.file)} in one split, got "
                 f"{len(crossing):,} in several: {shown(crossing[0])} has {counts}"
+                f"{self.columns.way_out('group')}"
             )
 
 

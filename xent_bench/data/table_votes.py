@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from xent_bench.data.image_checks import can_be_written
 from xent_bench.data.image_files import shown
@@ -40,7 +41,9 @@ def counted(table: TextTable, columns: Columns) -> tuple[TextTable, Columns]:
         if (column := getattr(columns, name)) is not None
     }
     by_class = {name: [str(votes[path, name]) for path in first] for name in classes}
-    renamed = {name: f"\0{name}" for name in ("path", *OF_IMAGE) if f"\0{name}" in by_image}
+    renamed: dict[str, Any] = {
+        name: f"\0{name}" for name in ("path", *OF_IMAGE) if f"\0{name}" in by_image
+    }
     images = replace(
         table,
         columns=by_image | by_class,

@@ -1,6 +1,7 @@
 """The building of a net, with weights drawn from the seed or read from a file."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from xent_bench.offered_weights import library_of
 from xent_bench.pretrained.fit import Fitted, bare, fitted
 from xent_bench.pretrained.head import draw_head, head_of
 from xent_bench.pretrained.images import remark_on_classes
-from xent_bench.pretrained.read import read_weights
+from xent_bench.pretrained.read import StoredWeights, read_weights
 from xent_bench.randomness import derived_seed
 
 PURPOSE = "initial weights"
@@ -51,7 +52,8 @@ def begin(
         raise ConfigError("model._target_", f"expected it to return an nn.Module, got {got}")
     if weights is None:
         return Begun(net, "")
-    fit = _fit(net, model, shape[0], classes, weights, strict=options.strict)
+    stored = _stored(weights, options.entry)
+    fit = _fit(net, model, shape[0], classes, weights.file, stored.tensors, strict=options.strict)
     if fit.head:
         draw_head(head_of(net, classes), derived_seed(seed, PURPOSE))
     with torch.no_grad():
@@ -60,7 +62,14 @@ def begin(
             state[name].copy_(tensor)
     name = f"{weights.name} of {weights.file.name}" if weights.name else str(weights.file)
     remark = "" if fit.head else remark_on_classes(weights, class_names)
-    return Begun(net, f"{name}: {fit.line(len(net.state_dict()))}{remark}")
+    taken = f"{stored.line()}{fit.line(len(net.state_dict()))}"
+    return Begun(net, f"{name}: {taken}{remark}")
+
+
+def _stored(weights: FirstWeights, entry: str | None) -> StoredWeights:
+    if sha256_of(weights.file) != weights.sha256:
+        raise DataError(f"{weights.file} has changed while the run began; type the command again")
+    return read_weights(weights.file, entry)
 
 
 def _fit(
@@ -68,17 +77,16 @@ def _fit(
     model: "partial[Any]",
     channels: int,
     classes: int,
-    weights: FirstWeights,
+    file: Path,
+    stored: dict[str, Tensor],
     *,
     strict: bool,
 ) -> Fitted:
-    if sha256_of(weights.file) != weights.sha256:
-        raise DataError(f"{weights.file} has changed while the run began; type the command again")
-    tensors = _translated(read_weights(weights.file), net, model)
+    tensors = _translated(stored, net, model)
     try:
         return fitted(net, tensors, head_of(net, classes), channels=channels, strict=strict)
     except ConfigError as error:
-        raise ConfigError(error.key, f"{weights.file}: {error.complaint}") from error
+        raise ConfigError(error.key, f"{file}: {error.complaint}") from error
 
 
 def _translated(

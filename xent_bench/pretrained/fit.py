@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from xent_bench.config.configure import ConfigError
+from xent_bench.pretrained.read import bare_name
 
 KEY = "model.weights"
-# what trainings, compilers and nets around a net put before the names of its tensors
-PREFIXES = ("module.", "net.", "model.", "backbone.", "_orig_mod.")
 COUNTER = "num_batches_tracked"  # which files of PyTorch before version 0.4.1 lack
 SHOWN = 4  # names in a message
 
@@ -83,13 +82,13 @@ def _placed(
     wanted: dict[str, Tensor], file: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The file's tensors by the net's names for them, and the names of those that are left over."""
-    by_bare_name = {_bare(name): name for name in wanted}
-    ambiguous = {name for name, n in Counter(map(_bare, wanted)).items() if n > 1}
+    by_bare_name = {bare_name(name): name for name in wanted}
+    ambiguous = {name for name, n in Counter(map(bare_name, wanted)).items() if n > 1}
     placed: dict[str, Tensor] = {}
     left_over = []
     for name, tensor in file.items():
-        place = name if name in wanted else by_bare_name.get(_bare(name))
-        if place is None or place in placed or (place != name and _bare(name) in ambiguous):
+        place = name if name in wanted else by_bare_name.get(bare_name(name))
+        if place is None or place in placed or (place != name and bare_name(name) in ambiguous):
             left_over.append(name)
         else:
             placed[place] = tensor
@@ -98,14 +97,7 @@ def _placed(
 
 def bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """A file's tensors without what others put before their names."""
-    return {_bare(name): tensor for name, tensor in tensors.items()}
-
-
-def _bare(name: str) -> str:
-    """The name of a tensor without what others put before it."""
-    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
-        name = name.removeprefix(prefix)
-    return name
+    return {bare_name(name): tensor for name, tensor in tensors.items()}
 
 
 def _head_line(given: dict[str, Tensor], wanted: dict[str, Tensor], of_head: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import argparse
 import pickletools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import is_zipfile
 
 import torch
@@ -16,37 +16,73 @@ from torch import Tensor
 from xent_bench.failures import DataError, named
 from xent_bench.trained_net.weights import check_entries
 
-# Names under which checkpoints keep a state dict, the first that is there is taken.
+# Names under which checkpoints keep a state dict, the first that is there is taken: averaged
+# weights before the others, as timm takes them, since they are those that a training is scored by.
 NESTED = (
+    "state_dict_ema",
+    "model_ema",
     "state_dict",
     "model",
     "model_state_dict",
     "net",
     "weights",
-    "state_dict_ema",
-    "model_ema",
 )
 WAY_OUT = "expected the tensors of a net, as torch.save(net.state_dict(), FILE) writes them"
 PICKLES = 5  # that a file of PyTorch before version 1.6 begins with
 TINY = 2**20  # sizes below this are no danger, whatever the file's size
+# what trainings, compilers and nets around a net put before the names of its tensors
+PREFIXES = ("module.", "net.", "model.", "backbone.", "_orig_mod.")
+COUNTER = "n_averaged"  # of PyTorch's AveragedModel, beside the averaged weights
 
 
-def read_weights(file: Path) -> dict[str, Tensor]:
+class StoredWeights(NamedTuple):
+    """Tensors of a file by their names, the entry that held them, and others with such names."""
+
+    tensors: dict[str, Tensor]
+    entry: str | None  # None: the file holds nothing but the tensors
+    others: tuple[str, ...]
+
+    def line(self) -> str:
+        """The entry that was taken, and the others that the file has; empty where it has none."""
+        if not self.others:
+            return ""
+        others = f"not {' or '.join(self.others)} (model.entry={self.others[0]} takes it)"
+        return f"{self.entry} of the file and {others}: "
+
+
+def read_weights(file: Path, entry: str | None = None) -> StoredWeights:
     """Read the tensors of a .pt, .pth or .safetensors file to the CPU, by their names.
 
-    DataError if it cannot be read, or holds anything but tensors and plain values.
+    Of a checkpoint that holds several sets of weights `entry` is taken, or, if it is None, the
+    averaged ones before the others. DataError if the file cannot be read, lacks the entry, or holds
+    anything but tensors and plain values.
     """
     try:
         content: Any = _load(file)
-        if isinstance(content, Mapping):
-            content = next((content[key] for key in NESTED if _is_nested(content, key)), content)
-        tensors = _tensors(content)
+        entries = _entries(content)
+        chosen = entry or next((key for key in NESTED if key in entries), None)
+        if chosen is None or chosen in entries:
+            tensors = _tensors(content if chosen is None else entries[chosen])
     except Exception as error:  # a damaged or foreign pickle can raise anything
         if named(error) is not error or isinstance(error, OSError):  # memory is short, or the disk
             raise
         reason = _other_kind(file) or str(error).partition("\n")[0][:200] or type(error).__name__
         raise DataError(f"cannot read {file}: {reason}; {WAY_OUT}") from error
-    return tensors
+    if chosen is not None and chosen not in entries:
+        held = ", ".join(entries) or "no weights under a name"
+        raise DataError(f"model.entry={chosen}: expected an entry of {file}, which has {held}")
+    names = {*map(bare_name, tensors)}
+    others = (key for key, held in entries.items() if key != chosen)
+    return StoredWeights(
+        tensors, chosen, tuple(key for key in others if names & {*map(bare_name, entries[key])})
+    )
+
+
+def bare_name(name: str) -> str:
+    """The name of a tensor without what others put before it."""
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def _other_kind(file: Path) -> str:
@@ -89,14 +125,25 @@ def _check_sizes(file: Path) -> None:
                     raise ValueError(f"it asks for {argument:,} numbers, more than it can hold")
 
 
-def _is_nested(content: Mapping[str, Any], key: str) -> bool:
-    return isinstance(content.get(key), Mapping) and bool(content[key])
+def _entries(content: Any) -> dict[str, Mapping[Any, Any]]:
+    """The parts of a checkpoint that hold tensors by name, by their own names."""
+    if not isinstance(content, Mapping):
+        return {}
+    return {
+        str(key): part
+        for key, part in content.items()
+        if isinstance(part, Mapping) and any(isinstance(value, Tensor) for value in part.values())
+    }
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
     """The content as dense tensors by name. ValueError if there is none, or another kind."""
     tensors = (
-        {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        {
+            str(key): value
+            for key, value in content.items()
+            if isinstance(value, Tensor) and key != COUNTER
+        }
         if isinstance(content, Mapping)
         else {}
     )

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +12,12 @@ from omegaconf import DictConfig
 
 from xent_bench.config.explain import exit_code, explain
 from xent_bench.exit_codes import Exit
-from xent_bench.failures import Unreachable, worth_another_try
+from xent_bench.failures import worth_another_try
 from xent_bench.process.signals import Preempted
 from xent_bench.runs.files import LOG
 from xent_bench.sweeps.child import ignore_signals, print_into, set_signals
 from xent_bench.sweeps.endings import Ended, Failure, Message, Refusal, failure_of, tell
+from xent_bench.sweeps.even_offline import train_even_offline
 from xent_bench.training.run import run
 
 
@@ -57,22 +59,12 @@ def _train(tasks: Sequence[Task], log: Path, parent: Connection) -> Message:
     """Train the runs; those that could not reach MLflow at their start go on without it."""
     from xent_bench.together.train_group import NotTogether  # slow imports
 
-    unreachable: dict[int, Unreachable] = {}
-
     def ended(number: int, error: BaseException | None) -> None:
-        if isinstance(error, Unreachable) and not tasks[number].config.machine.offline:
-            unreachable[number] = error
-        else:
-            failure = None if error is None else failure_of(error, tasks[number].folder / LOG)
-            tell(parent, Ended(number, failure))
+        failure = None if error is None else failure_of(error, tasks[number].folder / LOG)
+        tell(parent, Ended(number, failure))
 
     try:
-        _train_as_one(tasks, range(len(tasks)), ended)
-        for reason in {str(error): None for error in unreachable.values()}:
-            print(f"{reason}; the runs go on without", flush=True)
-        for number in unreachable:
-            tasks[number].config.machine.offline = True
-        _train_as_one(tasks, list(unreachable), ended)
+        train_even_offline([task.config for task in tasks], partial(_train_as_one, tasks), ended)
     except NotTogether as refusal:
         return Refusal(str(refusal))
     except BaseException as error:

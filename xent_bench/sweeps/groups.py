@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from xent_bench.config.identity import science
+from xent_bench.config.kept_state import keeps_state
 from xent_bench.config.schema import Compile, plain
 from xent_bench.config.together_key import most_together
 from xent_bench.runs.files import has_result
@@ -18,6 +19,7 @@ from xent_bench.sweeps.plan import PlannedRun
 # keys in which the runs of a group may differ; those of a choice begin with its name and a dot
 FREE = ("seed", "loss")
 FREE_VALUES = ("loss.", "optimizer.", "schedule.")  # of the same optimizer and schedule
+TRAINED = ("loss", "model", "optimizer", "schedule")  # parts that are called in each step
 STEPS = re.compile(r"step(\d+)-[0-9a-f]+\.ckpt")  # the name of a checkpoint
 
 
@@ -49,9 +51,15 @@ def grouped(
 
 
 def kind_of(config: DictConfig) -> str | None:
-    """A hash of all that the runs of a group have in common; None for a run that trains alone."""
+    """A hash of all that the runs of a group have in common; None for a run that trains alone.
+
+    So does one with code that keeps state: it would see the calls of the other runs.
+    """
     machine = config.machine
     if most_together(config) == 1 or machine.devices > 1 or machine.compile is not Compile.none:
+        return None
+    targets = {group: str(config[group]["_target_"]) for group in TRAINED}
+    if any(keeps_state(target, in_instances=name == "model") for name, target in targets.items()):
         return None
     common = {key: value for key, value in science(config).items() if not _may_differ(key)}
     common["clip_norm"] = config.clip_norm is not None  # its value may differ

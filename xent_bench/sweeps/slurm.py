@@ -136,7 +136,9 @@ class Slurm(SweepLauncher):
     def _job(self, group: Sequence[PlannedRun]) -> AnyJob:
         # a process trains all of a job, whatever machine.jobs was typed for a single machine
         commands = [f"{run.command} machine.jobs=1" for run, _ in group]
-        return Job(commands[0]) if len(group) == 1 else GroupJob(commands, self.folder.absolute())
+        if group[0][1].machine.devices > 1:  # the run's other processes are started as it was typed
+            return Job(commands[0])
+        return GroupJob(commands, self.folder.absolute())
 
     def _say_jobs(self, submitted: Sequence[Sequence[PlannedRun]], before: int, later: int) -> None:
         runs = sum(map(len, submitted))

@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -29,11 +29,10 @@ from xent_bench.runs.lacking import has_ended
 from xent_bench.runs.outcome import outcome, pause_line
 from xent_bench.sweeps.composer import Composer
 from xent_bench.sweeps.endings import failure_of
+from xent_bench.sweeps.even_offline import Ended, offline_if_silent, train_even_offline
 from xent_bench.sweeps.groups import grouped
 from xent_bench.sweeps.lines import LEGEND, result_line, say
 from xent_bench.sweeps.plan import PlannedRun, planned_run
-from xent_bench.tracking.reach import refuse_silent_stores
-from xent_bench.training.run import run as train_run
 
 WATCHED = ".watched"  # a lock in the folder of the jobs' logs, held by the command that watches
 NOT_TOGETHER = "Not trained together: "
@@ -67,7 +66,10 @@ class GroupOfCommands:
     """The runs of a job, and the exit codes of those that have failed."""
 
     def __init__(self, commands: Sequence[str], folder: Path) -> None:
-        """Compose the config of each command; the error of one that is wrong is for all."""
+        """Compose the config of each command; the error of one that is wrong is for all.
+
+        Where MLflow does not answer on this node, the runs log to their folders alone.
+        """
         sys.argv = shlex.split(commands[0])
         self.folder = folder
         self.runs = composed_commands(commands)
@@ -75,7 +77,7 @@ class GroupOfCommands:
         for _, config in self.runs:
             check_top_level(config)
             check_sources(config)
-        refuse_silent_stores([config for _, config in self.runs])
+        offline_if_silent([config for _, config in self.runs])
 
     def train(self) -> int:
         """Train what is not done; returns the exit code."""
@@ -100,23 +102,35 @@ class GroupOfCommands:
 
     def _train_as_one(self, group: Sequence[PlannedRun]) -> str:
         """Train a group; returns why that cannot be done, if so."""
-        from xent_bench.together.train_group import Member, NotTogether, train_group
+        from xent_bench.together.train_group import Member, NotTogether, train_alone, train_group
 
         members = [Member(config, run.command) for run, config in group]
+
+        def train(numbers: Sequence[int], ended: Ended) -> None:
+            if len(numbers) == 1:
+                train_alone(numbers[0], members[numbers[0]], ended)
+            else:
+                some = [members[number] for number in numbers]
+                train_group(some, lambda member, error: ended(numbers[member], error))
+
         try:
-            train_group(members, lambda number, error: self._end(group[number], error))
+            self._even_offline(group, train)
         except NotTogether as refusal:
             return str(refusal)
         return ""
 
-    def _train_alone(self, member: PlannedRun) -> None:
-        run, config = member
-        try:
-            train_run(config, run.command)
-        except Exception as error:
-            self._end(member, error)
-        else:
-            self._end(member, None)
+    def _train_alone(self, run: PlannedRun) -> None:
+        from xent_bench.together.train_group import Member, train_alone
+
+        member = Member(run[1], run[0].command)
+        self._even_offline([run], lambda _, ended: train_alone(0, member, ended))
+
+    def _even_offline(
+        self, runs: Sequence[PlannedRun], train: Callable[[Sequence[int], Ended], None]
+    ) -> None:
+        """Train runs by their places, and print how each has ended."""
+        configs = [config for _, config in runs]
+        train_even_offline(configs, train, lambda place, error: self._end(runs[place], error))
 
     def _end(self, member: PlannedRun, error: BaseException | None) -> None:
         run, config = member

@@ -57,7 +57,7 @@ class Job:
 
 
 class GroupJob:
-    """Trains a group of runs by their own commands; put back into the queue it goes on likewise."""
+    """Trains runs, one or a group, by their own commands; started again it goes on likewise."""
 
     def __init__(self, commands: Sequence[str], folder: Path) -> None:
         """`commands`: as they are typed in a shell; `folder`: that of the jobs' logs."""

@@ -1,13 +1,12 @@
 """The training of a group: what its runs share is read, then they are trained."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
-from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from xent_bench.config.identity import run_folder
-from xent_bench.config.parts import Parts, resolve, settled
+from xent_bench.config.parts import resolve, settled
 from xent_bench.data.image_set import ImageSet
 from xent_bench.data.resident import stored_bytes
 from xent_bench.data.vectors import Vectors
@@ -18,9 +17,10 @@ from xent_bench.together.building import SeedData, data_of_seeds
 from xent_bench.together.members import Ended, Member, NotTogether
 from xent_bench.together.memory import bytes_of_run, runs_at_once
 from xent_bench.together.one_training import OneTraining
-from xent_bench.training.build import build_classifier
+from xent_bench.training.build import build_net
 from xent_bench.training.run import completed
 from xent_bench.training.trainer import WORTH_THREADS, build_trainer
+from xent_bench.training.try_out import forward_flops
 
 # of a net on a CPU: with gradients and moments 2 MB. In a group of 40 an MLP of 265,000 took 1.15
 # times as long as alone, one of 85,000 took 0.93 times as long.
@@ -78,13 +78,14 @@ class GroupTraining:
         seeds = data_of_seeds([config for config, _ in resolved], parts, device)
         if not isinstance(seeds[config.seed].data.images, Tensor | Vectors):
             raise NotTogether("images are decoded while a net is trained on them")
-        net, flops = _first_net(resolved, seeds)
+        few = next(iter(seeds[config.seed].loaders(parts.target).val))[0][:FEW].cpu()
+        net = build_net(config, parts, seeds[config.seed].data).net
         if device.type == "cpu":
             weights = sum(weight.numel() for weight in net.parameters())
+            flops = forward_flops(net, few) / len(few)
             _refuse_long_steps(3 * flops * config.batch_size, weights)
         else:
             self.device = device
-            few = next(iter(seeds[config.seed].loaders(parts.target).val))[0][:FEW].cpu()
             self.bytes_of_run = bytes_of_run(net, few, config.batch_size)
         return seeds
 
@@ -97,29 +98,6 @@ class GroupTraining:
             except Exception as late:
                 error = late
         self.ended(number, error)
-
-
-def _first_net(
-    resolved: Sequence[tuple[DictConfig, Parts]], seeds: Mapping[int, SeedData]
-) -> tuple[nn.Module, float]:
-    """Build a net of the group; also returns the FLOPs of a forward pass for one image.
-
-    The first run may be refused, for its loss for example: then the net is that of another one.
-    Raises the error of the last if all are refused.
-    """
-    refusal: Exception | None = None
-    for config, parts in resolved:
-        seed = seeds[config.seed]
-        loaders = seed.loaders(parts.target)
-        try:
-            classifier, flops, _ = build_classifier(config, parts, seed.data, seed.splits, loaders)
-        except Exception as error:
-            raise_fault(error)
-            refusal = error
-        else:
-            return classifier.net, flops
-    assert refusal is not None
-    raise refusal
 
 
 def _refuse_long_steps(flops: float, weights: int) -> None:

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from xent_bench.together.learner import Learner
 from xent_bench.training.averaging import averaged_pairs, decay_at
+from xent_bench.training.rates import set_rate
 
 JOINED = (AdamW, SGD)  # whose steps, where they are fused, are those of each tensor alone
 
@@ -46,9 +47,7 @@ class Optimisation:
         for learner in self.alone:
             part = "schedule"
             try:
-                factor = learner.classifier.factor(step)
-                for group in learner.optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * factor
+                set_rate(learner.optimizer, learner.classifier.factor(step))
                 part = "optimizer"
                 learner.optimizer.step()
             except (Exception, SystemExit) as error:
@@ -102,9 +101,7 @@ class _Joined:
                     self.optimizer.state[weight] = optimizer.state[weight]
 
     def step(self, step: int) -> None:
-        factor = self.learners[0].classifier.factor(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+        set_rate(self.optimizer, self.learners[0].classifier.factor(step))
         self.optimizer.step()
 
     def hand_back(self) -> None:

@@ -259,7 +259,8 @@ def build_classifier(
     rows = next(iter(source.batches(torch.arange(len(few)), len(few))))
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
-    flops = try_out(classifier, images, target, len(data.classes), _way_out(parts))
+    steps = config.epochs * len(train)
+    flops = try_out(classifier, images, target, len(data.classes), steps, _way_out(parts))
     if config.machine.log_model:
         refuse_unfit_link(classifier.link, len(data.classes))
     if classifier.best_epoch is not None:

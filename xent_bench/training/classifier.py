@@ -28,6 +28,7 @@ from xent_bench.training.best_epoch import BestEpoch
 from xent_bench.training.first_layer import training_pass
 from xent_bench.training.noise_curves import NoiseCurves
 from xent_bench.training.parts_of_batch import nothing, parts_of_batch
+from xent_bench.training.rates import set_rate
 from xent_bench.training.user_code import blame_part, blaming, exhausted, refuse_lost_steps
 from xent_bench.training.validation import Seen, finite_losses, refuse_infinite_outputs, val_scores
 from xent_bench.training.within_epoch import LossBlock, WithinEpoch, keep, kept
@@ -125,7 +126,7 @@ class Classifier(LightningModule):
         for images, target, *importance in minibatches:
             step, part = len(losses), "schedule"
             try:  # a try costs nothing where nothing is raised
-                _set_rate(optimizer, self.factor(epoch + step))
+                set_rate(optimizer, self.factor(epoch + step))
                 part = "loss"
                 self.compute_gradient(images, target, *importance)
                 if self.clip_norm is not None:
@@ -288,10 +289,3 @@ class Classifier(LightningModule):
         mean = finite_losses(self.train_losses, self.current_epoch).double().mean().item()
         self.train_losses.clear()
         return mean
-
-
-def _set_rate(optimizer: Optimizer, factor: float) -> None:
-    if factor < 0:  # each step would go uphill
-        raise ValueError(f"expected a factor of the learning rate of at least 0, got {factor}")
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor

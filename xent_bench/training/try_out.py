@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -19,6 +19,7 @@ from xent_bench.training.odd_parts import (
     remark_on_end,
     remark_on_weights,
 )
+from xent_bench.training.rates import remark_on_rate, remark_on_schedule
 from xent_bench.training.user_code import at_line, blaming, complaint, exhausted
 from xent_bench.types import Pixels
 
@@ -26,11 +27,17 @@ WHEN = "when it was tried out"
 
 
 def try_out(
-    classifier: Classifier, images: Pixels, target: Tensor, classes: int, way_out: str = ""
+    classifier: Classifier,
+    images: Pixels,
+    target: Tensor,
+    classes: int,
+    steps: int,
+    way_out: str = "",
 ) -> float:
     """Call each part on a few images of train; return the FLOPs of a forward pass for one image.
 
-    What runs and is odd becomes a remark of the classifier. `way_out` is added to the line that
+    What runs and is odd becomes a remark of the classifier, and so does a schedule of so many
+    `steps`, or a rate, by which nothing is trained. `way_out` is added to the line that
     says that the net cannot take the images.
     """
     with blaming("model", "when it was copied"):
@@ -71,9 +78,23 @@ def try_out(
         kind = type(optimizer).__name__
         raise ConfigError("optimizer._target_", f"expected it to return an Optimizer, got {kind}")
     end = remark_on_end(ends, logits, classifier.link)
-    remarks = (end, direction, remark_on_weights(optimizer, net))
+    remarks = (
+        end,
+        direction,
+        remark_on_weights(optimizer, net),
+        remark_on_rate(optimizer),
+        remark_on_schedule(classifier.factor, steps),
+    )
     classifier.remarks = tuple(remark for remark in remarks if remark)
     return counter.get_total_flops() / len(images)
+
+
+def forward_flops(net: nn.Module, images: Pixels) -> int:
+    """The FLOPs of a forward pass of a copy of the net for these images."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        deepcopy(net)(images)
+    return counter.get_total_flops()
 
 
 def _try_loss(classifier: Classifier, logits: Tensor, target: Tensor) -> str:
