@@ -60,9 +60,8 @@ def check_number_of_runs(runs: int, config: DictConfig) -> None:
         )
 
 
-def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[tuple[int, DictConfig]]:
+def composed(composer: Composer, combinations: list[list[str]]) -> Iterator[tuple[int, DictConfig]]:
     """Yield each combination's index and config, in an order that meets a mistake soon."""
-    composer = Composer(str(config.hydra.job.config_name))
     for index in _novel_first(combinations):
         yield index, composer.config(combinations[index])
 

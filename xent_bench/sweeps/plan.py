@@ -26,6 +26,7 @@ from xent_bench.runs.sweep_record import Planned, Sweep
 from xent_bench.sweeps import fork_server
 from xent_bench.sweeps.choices_apart import naming_the_choice
 from xent_bench.sweeps.combinations import combinations_of, composed, differing, spaces_of
+from xent_bench.sweeps.composer import Composer
 from xent_bench.sweeps.lines import say
 from xent_bench.sweeps.recall import recall, remember
 from xent_bench.sweeps.typed_sweep import added_folders
@@ -59,6 +60,7 @@ class Planner:
     def __init__(self, sweep: DictConfig, designed: Designed, recalled: list[Planned]) -> None:
         """`recalled`: runs of the sweep that need not be composed to be known."""
         self.sweep, self.designed = sweep, designed
+        self.composer = Composer(str(sweep.hydra.job.config_name))  # one for all rounds
         self.planned = {tuple(run.overrides): _whole(run) for run in recalled}
         self.recalled = recalled
         self.configs: dict[Overrides, DictConfig] = {}  # of runs that were not done
@@ -127,7 +129,7 @@ class Planner:
         everything = [*self.planned, *runs]
         varied = differing([list(run) for run in everything])
         with naming_the_choice(combinations, sys.argv[1:], added_folders(self.sweep)):
-            for index, config in composed(self.sweep, combinations):
+            for index, config in composed(self.composer, combinations):
                 check_top_level(config)
                 run = runs[index]
                 self.planned[run] = planned_run(self.sweep, config, combinations[index], varied)
