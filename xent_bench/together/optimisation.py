@@ -1,7 +1,10 @@
 """The steps of the optimizers of a group: one call for all runs with the same settings.
 
 PyTorch's optimizers treat each tensor by itself, so that a run's weights do not depend on the
-others whose weights are in the same call.
+others whose weights are in the same call. They are tensors of their own also where nets are
+stacked: the fused steps compute the last numbers of a tensor, those beyond its last full vector,
+with other instructions, so that one tensor for all runs would end with other bits (a bias of 10,
+after 50 steps: 3e-8 with AdamW, 3e-5 with SGD and momentum).
 """
 
 from collections.abc import Callable, Sequence
