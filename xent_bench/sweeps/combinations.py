@@ -6,7 +6,7 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
-from xent_bench.config.explain import CONFIG_ERRORS, composition_error
+from xent_bench.config.explain import CONFIG_ERRORS, composition_error, run_at_fault
 from xent_bench.config.schema import Sampler
 from xent_bench.designs.dimensions import Space
 from xent_bench.designs.grid import grid, grid_size
@@ -65,7 +65,8 @@ def composed(config: DictConfig, combinations: list[list[str]]) -> Iterator[tupl
     """Yield each combination's index and config, in an order that meets a mistake soon."""
     for index in _novel_first(combinations):
         try:
-            run_config = compose(config.hydra.job.config_name, combinations[index])
+            with run_at_fault(combinations[index]):
+                run_config = compose(config.hydra.job.config_name, combinations[index])
         except CONFIG_ERRORS:
             raise
         except Exception as error:  # Hydra raises anything
