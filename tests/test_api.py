@@ -117,6 +117,12 @@ def test_labels_that_a_loss_cannot_have_are_refused_in_one_line(name, labels, co
     assert complaint in str(refusal.value)
 
 
+def test_a_loss_takes_tensors_alone_and_says_so():
+    for outputs, labels in (([[1.0, 2.0]], torch.tensor([0])), (torch.zeros(1, 2), np.array([0]))):
+        with pytest.raises(ValueError, match="expected a tensor of PyTorch, got"):
+            xb.loss("ce")(outputs, labels)
+
+
 def test_losses_are_listed_and_say_what_they_are():
     loss = xb.loss("logit_norm", tau=0.1)
 
@@ -434,6 +440,15 @@ def test_the_report_of_a_folder_is_that_of_the_command(swept, capsys):
     assert [*frame] == lines[0].split(",")
     assert len(frame) == len(lines) - 1
     assert report[0].conclusion == next(iter(report)).conclusion == report.conclusion
+
+
+def test_a_place_that_is_no_folder_of_runs_is_refused_for_what_it_is(tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    for read in (xb.compare, xb.read_runs, xb.load, xb.predictions):
+        with pytest.raises(ValueError, match=r"mlflow\.db: a file; a store is sqlite:///FILE"):
+            read(tmp_path / "mlflow.db")
+    with pytest.raises(ValueError, match="got an empty list"):
+        xb.compare([])
 
 
 def test_a_report_is_drawn_and_written(swept, tmp_path):
