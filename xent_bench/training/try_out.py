@@ -17,6 +17,7 @@ from xent_bench.training.odd_parts import (
     refuse_probabilities,
     remark_on_direction,
     remark_on_end,
+    remark_on_evaluation,
     remark_on_weights,
 )
 from xent_bench.training.user_code import at_line, blaming, complaint, exhausted
@@ -71,7 +72,8 @@ def try_out(
         kind = type(optimizer).__name__
         raise ConfigError("optimizer._target_", f"expected it to return an Optimizer, got {kind}")
     end = remark_on_end(ends, logits, classifier.link)
-    remarks = (end, direction, remark_on_weights(optimizer, net))
+    weights = remark_on_weights(optimizer, net)
+    remarks = (end, direction, weights, remark_on_evaluation(net, images.cpu()))
     classifier.remarks = tuple(remark for remark in remarks if remark)
     return counter.get_total_flops() / len(images)
 
