@@ -17,7 +17,7 @@ from xent_bench.advice.shift_means import with_shift_means
 from xent_bench.advice.tasks import Conditions, gaps
 from xent_bench.advice.typed import typed
 from xent_bench.comparison.stats import holm
-from xent_bench.report.advice_card import record
+from xent_bench.report.advice_card import record, show
 from xent_bench.runs.begun import load_unfinished
 from xent_bench.runs.result import Run, load_runs
 
@@ -234,6 +234,23 @@ def test_runs_that_show_nothing_recommend_nothing_and_say_why(tmp_path, prepare,
     assert advice.pick is None
     assert record(advice)["loss"] is None
     assert reason in why(advice)
+
+
+def test_runs_that_match_and_decide_nothing_are_named_beside_those_that_decide(tmp_path, capsys):
+    """They measured another net and another loss, which is then not called never measured."""
+    for loss in ("ce", "gce"):
+        write(tmp_path, loss)
+        write(tmp_path, loss, (0,), model="mlp")
+    write(tmp_path, "mse", (0,), model="mlp")
+    show(card(tmp_path), "table")
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Other runs match these needs too, and decide nothing: digits with mlp (one seed, which "
+        "cannot tell losses from seeds)."
+    ) in shown
+    assert "Not measured by the runs that decide" in shown
+    assert "other nets than cnn" in shown
 
 
 def test_another_baseline_can_be_beaten_too(tmp_path):

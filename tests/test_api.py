@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
@@ -114,6 +115,12 @@ def test_labels_that_a_loss_cannot_have_are_refused_in_one_line(name, labels, co
         criterion(torch.zeros(3, 6), torch.tensor(labels))
 
     assert complaint in str(refusal.value)
+
+
+def test_a_loss_takes_tensors_alone_and_says_so():
+    for outputs, labels in (([[1.0, 2.0]], torch.tensor([0])), (torch.zeros(1, 2), np.array([0]))):
+        with pytest.raises(ValueError, match="expected a tensor of PyTorch, got"):
+            xb.loss("ce")(outputs, labels)
 
 
 def test_losses_are_listed_and_say_what_they_are():
@@ -243,6 +250,51 @@ def test_what_does_not_fit_is_refused_in_one_line(outputs, labels, link, complai
         xb.score(outputs, labels, link=link)
 
     assert complaint in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("read_as", "link", "complaint"),
+    [
+        (lambda p: 0.99 * p, "softmax", "look like rounded probabilities"),
+        (lambda p: p.round(1), "softmax", "look like rounded probabilities"),
+        (lambda p: 100 * p, "softmax", "look like rounded percentages"),
+        (lambda p: (100 * p).round(), "softmax", "look like rounded percentages"),
+        (lambda p: 0.99 * p, "probabilities", "got sums from 0.99 to 0.99"),
+        (lambda p: 1.5 * p - 0.5 / p.shape[1], "probabilities", "and values from -0."),
+        (lambda p: np.where(p == p.max(), np.nan, p), "probabilities", "got NaN in row "),
+        (lambda p: np.ma.masked_less(p, p.mean()), "softmax", "expected no masked value, got "),
+    ],
+)
+def test_probabilities_of_another_form_are_no_logits(logits, target, read_as, link, complaint):
+    p = np.asarray(logits.double().softmax(dim=1))
+
+    with pytest.raises(ValueError, match=complaint):
+        xb.score(read_as(p), target, link=link)
+
+
+def test_logits_between_0_and_1_are_logits_where_their_sums_are_not_1(rng):
+    few_and_uneven = torch.rand(200, 6, generator=rng)
+
+    assert xb.score(few_and_uneven, torch.arange(200) % 6)["nll"] == pytest.approx(1.8, abs=0.2)
+
+
+def test_rows_of_frames_in_two_orders_are_not_paired_by_place(logits, target):
+    frame, labels = pd.DataFrame(logits.numpy()), pd.Series(target.numpy())
+    turned = labels[::-1]
+
+    for refused in (xb.score, xb.fit_temperature, xb.reliability):
+        with pytest.raises(ValueError, match="outputs and target: expected one index"):
+            refused(frame, turned)
+    assert xb.score(frame, labels) == xb.score(logits, target)
+    elsewhere = labels.set_axis(labels.index + 1000)  # a part of another table: places count
+    assert xb.score(frame, elsewhere) == xb.score(logits, target)
+
+
+def test_columns_of_models_in_two_orders_are_refused(logits, target):
+    frame = pd.DataFrame(logits.numpy(), columns=[*"abcdef"])
+
+    with pytest.raises(ValueError, match=r"theirs, seed 0.*columns of the classes in one order"):
+        xb.compare({"mine": frame, "theirs": frame[[*"bacdef"]]}, target)
 
 
 def test_a_temperature_is_the_best_one_and_calibrates(logits, target):
@@ -388,6 +440,15 @@ def test_the_report_of_a_folder_is_that_of_the_command(swept, capsys):
     assert [*frame] == lines[0].split(",")
     assert len(frame) == len(lines) - 1
     assert report[0].conclusion == next(iter(report)).conclusion == report.conclusion
+
+
+def test_a_place_that_is_no_folder_of_runs_is_refused_for_what_it_is(tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    for read in (xb.compare, xb.read_runs, xb.load, xb.predictions):
+        with pytest.raises(ValueError, match=r"mlflow\.db: a file; a store is sqlite:///FILE"):
+            read(tmp_path / "mlflow.db")
+    with pytest.raises(ValueError, match="got an empty list"):
+        xb.compare([])
 
 
 def test_a_report_is_drawn_and_written(swept, tmp_path):

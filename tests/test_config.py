@@ -190,6 +190,28 @@ def test_a_mistake_in_an_experiment_names_its_file(tmp_path, content, complaint)
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]
 
 
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("_target_: xent_bench.losses.focal.focal\ngamma: much", "loss.gamma: should be a valid"),
+        ("_target_: xent_bench.losses.focal.focal\ndelta: 1", "loss.delta: no such key; there is"),
+        ("gamma: 1", "loss._target_: expected a dotted name, got None"),
+        ("_target_: torch.nn.functional.nll_loss", "loss._target_: expected nll_loss's target"),
+    ],
+)
+def test_a_mistake_in_one_of_several_losses_of_a_sweep_names_its_file(tmp_path, content, complaint):
+    """The first loss of the sweep has a file with the same key, which is right."""
+    file = tmp_path / "conf" / "loss" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{content}\n")
+    refused = xent_train("--config-dir", "conf", "-m", "loss=focal,mine", cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert complaint in refused.stderr
+    assert "(in conf/loss/mine.yaml)" in refused.stderr
+    assert "not of loss=focal" not in refused.stderr
+
+
 @pytest.mark.parametrize("last", ["epochs=1,0", "loss=ce,focl", "optimizer.lr=0.1,-1"])
 def test_a_mistake_in_the_last_run_of_a_sweep_is_refused_before_the_first(tmp_path, last):
     refused = xent_train("-m", *SMALL, last, cwd=tmp_path)

@@ -133,7 +133,8 @@ def test_equal_answers_on_every_example_are_no_interval_of_width_0(answers, at_c
     rng = np.random.default_rng(0)
     z = 5 * np.eye(CLASSES)[answers % CLASSES]
     models = {name: [z + 0.1 * rng.normal(size=z.shape) for _ in range(3)] for name in "ab"}
-    report = xb.compare(models, TARGET, calib=models, calib_target=TARGET)
+    calib = {name: [net[::-1] for net in nets] for name, nets in models.items()}
+    report = xb.compare(models, TARGET, calib=calib, calib_target=TARGET[::-1])
     notes = " ".join(model_facts(report.comparisons[0]))
     bound = 100 * binomtest(0, N).proportion_ci(0.95, "exact").high
 
@@ -272,7 +273,7 @@ def test_a_file_without_a_name_or_a_seed_is_a_model_by_itself(tmp_path, capsys):
         ),
         (
             {"logits": outputs(0), "target": np.array([{}] * N, dtype=object)},
-            "target.npy: its header asks for",
+            "target.npy: expected numbers or text, got objects",
         ),
         ({"logits": outputs(0), "target": (TARGET + 1) % 4}, "label of test example 0 is another"),
         (
@@ -295,10 +296,31 @@ def test_a_file_without_a_name_or_a_seed_is_a_model_by_itself(tmp_path, capsys):
             {
                 "logits": outputs(0),
                 "target": TARGET,
+                "calib_logits": outputs(0, target=CALIB_TARGET),
+                "calib_target": CALIB_TARGET,
+            },
+            "expected outputs on calib for every net or for none",
+        ),
+        (
+            {
+                "logits": outputs(0),
+                "target": TARGET,
                 "calib_logits": outputs(0),
                 "calib_target": TARGET,
             },
-            "expected outputs on calib for every net or for none",
+            "expected examples held out from test, got the test examples themselves",
+        ),
+        (
+            {"logits": outputs(0), "probabilities": softmax(outputs(0), 1), "target": TARGET},
+            "expected logits or probabilities, got both",
+        ),
+        (
+            {"logits": outputs(0), "target": TARGET, "classes": [*"abca"]},
+            "classes: expected each name once, got 'a' twice",
+        ),
+        (
+            {"logits": softmax(outputs(0), 1).round(2), "target": TARGET},
+            "which look like rounded probabilities",
         ),
     ],
 )
@@ -320,7 +342,8 @@ def test_damaged_and_missing_files_are_one_line(two_files, tmp_path, capsys):
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
     (tmp_path / "folder.npz").mkdir()
     np.savez_compressed(tmp_path / "compressed.npz", logits=outputs(0), target=TARGET)
-    for name in ("cut.npz", "folder.npz", "compressed.npz", "none.npz"):
+    (tmp_path / "table.csv").write_text("logits,target\n")
+    for name in ("cut.npz", "folder.npz", "compressed.npz", "none.npz", "table.csv"):
         file = str(tmp_path / name)
         code = answer(lambda file=file: main(["--predictions", two_files[0], file]))
         shown = capsys.readouterr().err
@@ -328,6 +351,24 @@ def test_damaged_and_missing_files_are_one_line(two_files, tmp_path, capsys):
         assert code == 3
         assert name in shown
         assert len(shown.splitlines()) == 1
+    assert "expected an .npz, as np.savez writes it" in shown
+
+
+def test_one_file_given_twice_is_not_two_seeds(two_files, capsys):
+    code = answer(lambda: main(["--predictions", f"x={two_files[0]},{two_files[0]}", *two_files]))
+
+    assert code == 2
+    assert "twice: one net is not two seeds" in capsys.readouterr().err
+
+
+def test_a_name_of_two_lines_is_shown_in_one(tmp_path, capsys):
+    files = [
+        save(tmp_path / f"{seed}.npz", logits=outputs(seed), target=TARGET, name=name)
+        for seed, name in enumerate(("my\nnet", "other"))
+    ]
+    main(["--predictions", *map(str, files)])
+
+    assert "Against my net, over the test examples" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,16 @@ def net(end):
 plain, probable = net([]), net([nn.Softmax(dim=1)])
 log_probable, bounded, positive = net([nn.LogSoftmax(1)]), net([nn.Sigmoid()]), net([nn.ReLU()])
 
+class Noisy(nn.Linear):
+    def forward(self, x): return super().forward(x) + torch.randn(len(x), 1)
+class Together(nn.Linear):
+    def forward(self, x): return super().forward(x - x.mean(0))
+def noisy(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), Noisy(64 * shape[0], classes))
+def together(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), Together(64 * shape[0], classes))
+dropping = net([nn.BatchNorm1d(10), nn.Dropout(0.5)])
+
 def of_copy(net: nn.Module, *, lr: float = 0.1) -> optim.Optimizer:
     return optim.SGD(copy.deepcopy(net).parameters(), lr=lr)
 def of_bias(net: nn.Module, *, lr: float = 0.1) -> optim.Optimizer:
@@ -86,6 +96,8 @@ def test_a_net_that_returns_probabilities_is_refused_where_a_softmax_follows(con
     [
         (["model._target_=odd_module.bounded"], "the net ends in Sigmoid, so that its outputs"),
         (["model._target_=odd_module.positive"], "the net ends in ReLU, so that its outputs"),
+        (["model._target_=odd_module.noisy"], "gives other outputs for the same images each time"),
+        (["model._target_=odd_module.together"], "depend on the others of its batch"),
         (["optimizer._target_=odd_module.of_bias"], "the optimizer has 1 of the net's 2 tensors"),
         (["loss._target_=odd_module.upside_down"], "is its sign the wrong way round?"),
         (
@@ -113,6 +125,7 @@ def test_an_odd_part_is_remarked_on_where_the_run_starts(config, capsys, words, 
     [
         ["model._target_=odd_module.plain"],
         ["model._target_=odd_module.log_probable"],
+        ["model._target_=odd_module.dropping"],
         ["model._target_=odd_module.probable", "loss=square"],
         ["model._target_=odd_module.bounded", "loss=hinge"],
         ["loss._target_=odd_module.emptying"],
@@ -126,7 +139,7 @@ def test_what_is_in_order_has_no_remark(config, capsys, words):
     run(config(*with_own(words), base=BASE))
 
     remarks = ("the net ends", "the optimizer has", "the loss grows", "the loss has the same")
-    remarks += ("the schedule reaches", "a step of the size of the learning rate")
+    remarks += ("the schedule reaches", "a step of the size of the learning rate", "in evaluation")
     assert not [
         line for line in capsys.readouterr().err.splitlines() if any(map(line.count, remarks))
     ]

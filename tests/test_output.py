@@ -16,6 +16,7 @@ from conftest import SMALL
 from written_run import write_run
 
 from xent_bench.commands import report, status
+from xent_bench.exit_codes import Exit
 from xent_bench.runs.files import set_pending
 
 COMMANDS = Path(sys.executable).parent
@@ -100,6 +101,20 @@ def test_a_run_whose_lines_nobody_can_read_is_trained(tmp_path, redirection):
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=False)
 
     assert len(list(tmp_path.rglob("result.json"))) == 1
+
+
+@pytest.mark.parametrize("words", ["xent-losses ce", "xent-data data=digits", "xent-report ."])
+def test_a_page_that_a_full_disk_cannot_take_is_one_line(tmp_path, words):
+    write_run(tmp_path, "ce", 0)
+    program, *rest = words.split()
+    command = f"{shlex.join([str(COMMANDS / program), *rest])} > /dev/full"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == Exit.UNAVAILABLE
+    assert done.stderr.splitlines()[-1] == f"{program}: [Errno 28] No space left on device"
+    assert "Traceback" not in done.stderr
 
 
 def test_a_printed_command_can_be_pasted_where_a_folder_has_a_space(tmp_path, capsys):

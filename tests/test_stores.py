@@ -94,6 +94,14 @@ def test_a_store_that_mlflow_cannot_use_is_refused_before_a_run_and_left_as_it_i
     assert (sorted(copied.parent.iterdir()), copied.is_file() and copied.read_bytes()) == before
 
 
+def test_a_store_that_another_program_writes_to_is_not_said_to_be_missing(copied):
+    with closing(sqlite3.connect(copied, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        with pytest.raises(Unavailable, match=r"^MLflow at .*locked; another program writes to it"):
+            existing_store(f"sqlite:///{copied}")
+
+
 def test_the_revision_of_a_new_store_is_that_of_the_installed_mlflow(empty_store):
     with closing(sqlite3.connect(empty_store)) as base:
         stored = base.execute("SELECT version_num FROM alembic_version").fetchall()

@@ -2,7 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -217,6 +220,77 @@ def test_using_a_net_leaves_the_process_as_it_was(trained):
         torch.get_float32_matmul_precision(),
         torch.backends.cudnn.benchmark,
     )
+
+
+@contextmanager
+def doubles() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        doubles,
+        lambda: torch.device("meta"),
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        torch.inference_mode,
+    ],
+    ids=["float64", "another device", "autocast", "inference mode"],
+)
+def test_settings_of_the_program_change_no_net(trained, settings):
+    images = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8)
+    expected = load(trained)(images)
+    net = load(trained)
+    with settings():
+        before = torch.get_default_dtype(), torch.get_default_device()
+        given = net(images)
+        given_by_another = load(trained)(images)
+
+        assert before == (torch.get_default_dtype(), torch.get_default_device())
+    assert torch.equal(given, expected)
+    assert torch.equal(given_by_another, expected)
+
+
+@pytest.fixture
+def trained_elsewhere(trained) -> Iterator[Path]:
+    """A run, in a process that has PyTorch's own settings, which a training changes."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    yield trained
+    torch.use_deterministic_algorithms(before)
+
+
+def test_two_threads_leave_the_process_as_it_was(trained_elsewhere):
+    """The first computes until the second has begun, if it can, and the second until it ended."""
+    net, images = load(trained_elsewhere), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    assert net.record.deterministic
+    began, ended = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        if threading.current_thread() is second:
+            began.set()
+            ended.wait(5)
+        else:
+            began.wait(0.5)
+
+    def compute_first() -> None:
+        net(images)
+        ended.set()
+
+    net.net.register_forward_pre_hook(wait)
+    first = threading.Thread(target=compute_first)
+    second = threading.Thread(target=net, args=(images,))
+    first.start()
+    time.sleep(0.1)  # the first is within the net
+    second.start()
+    first.join()
+    second.join()
+
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.parametrize(

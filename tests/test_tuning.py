@@ -252,3 +252,27 @@ def test_the_first_sentence_says_that_nothing_was_tuned(tmp_path):
         "On digits with cnn, 4 seeds, every loss at one setting, optimizer.lr=0.1, not tuned. At "
         "this setting, in NLL after temperature scaling, the primary metric,"
     )
+
+
+def test_two_runs_of_a_seed_that_record_the_same_parameters_are_no_two_seeds(tmp_path):
+    """A default in a user's code changed: it counts in the key, and no parameter records it."""
+    write_loss(tmp_path, "ce", 0.9)
+    for version in ("before", "after"):
+        write_run(tmp_path / version, "mine.mine", 0, tags={"key": version})
+
+    with pytest.raises(
+        ValueError, match=r"each seed once.*2 runs of seed 0 .*after.* and .*before.*keep one"
+    ):
+        compared(tmp_path)
+
+
+def test_a_chosen_trial_that_records_no_hyper_parameter_is_named_so(tmp_path, capsys):
+    """A key that was renamed, or left to the code, is a parameter of some trials alone."""
+    for loss in ("ce", "mine.mine"):
+        write_loss(tmp_path, loss, 0.9)
+        write_loss(tmp_path, loss, 0.8, **{f"loss.{'gamma' if loss != 'ce' else 'smoothing'}": 1.0})
+    main([str(tmp_path)])
+
+    assert "from 2 trials of each loss: the code's own defaults for" in " ".join(
+        capsys.readouterr().out.split()
+    )

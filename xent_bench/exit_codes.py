@@ -65,11 +65,17 @@ def _shortened(text: str, most: int) -> str:
 
 @contextmanager
 def quiet_ending() -> Iterator[None]:
-    """Exit without a traceback at Ctrl-C, and go on where the reader of a pipe has left."""
+    """Exit without a traceback at Ctrl-C and on a full disk, and go on where a pipe's reader left.
+
+    stdout may be a file on that disk.
+    """
     try:
         yield
     except BrokenPipeError:  # xent-status | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"{os.path.basename(sys.argv[0])}: {one_line(str(error))}", file=sys.stderr)
+        sys.exit(Exit.UNAVAILABLE)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(Exit.INTERRUPTED)

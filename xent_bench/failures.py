@@ -51,7 +51,7 @@ def named(error: BaseException) -> BaseException:
     """Translate a library's error into one that says what to do; return other errors unchanged."""
     reason = str(error).partition("\n")[0]
     kind = type(error)
-    if kind.__module__.startswith(("torch._dynamo", "torch._inductor")):
+    if is_of_compiler(error):
         return Unavailable(f"machine.compile: {kind.__name__}: {reason}")
     if isinstance(error, MemoryError):  # often has no message
         return OutOfMemory(f"not enough memory: {reason or 'none is left'}")
@@ -70,6 +70,11 @@ def _named_by_text(error: BaseException) -> Unavailable | None:
     if "does not have a deterministic implementation" in str(error):
         return Unavailable(f"machine.deterministic=false may help: {reason}")
     return None
+
+
+def is_of_compiler(error: BaseException) -> bool:
+    """Whether the error is of torch.compile, or of torch.export, which records with the same."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 def raise_fault(error: BaseException) -> None:

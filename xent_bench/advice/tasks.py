@@ -11,6 +11,7 @@ from xent_bench.comparison.across import NO_CONDITION, parts_of
 from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.trials import number, seed_of, shared_seeds
+from xent_bench.comparison.untrained import untrained
 from xent_bench.comparison.yardsticks import Yardstick
 from xent_bench.runs.design import Design, design_of
 from xent_bench.runs.result import Run
@@ -109,6 +110,8 @@ class Task(NamedTuple):
         if self.comparison.falling:
             losses = ", ".join(self.comparison.falling)
             remarks.append(f"not trained to the end: {losses}")
+        for sentence in untrained(self.comparison.rows):
+            remarks.append(sentence[:1].lower() + sentence[1:])
         return remarks
 
     def differs_from(self, needs: Needs) -> list[str]:

@@ -197,6 +197,8 @@ def compare(
             'list, and outputs are given by model: xb.compare({"mine": z, "theirs": w}, target)'
         )
     names = [what] if isinstance(what, str | PathLike) else list(what)
+    if not names:
+        raise ValueError("expected a folder of runs or an MLflow store, got an empty list")
     places = load_places([str(name) for name in names], experiment)
     runs = [run for place in places for run in place.runs]
     unfinished = [run for place in places for run in place.unfinished]

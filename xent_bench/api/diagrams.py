@@ -13,7 +13,12 @@ from xent_bench.metrics.reliability import reliability as bins_of
 from xent_bench.metrics.reported import TITLES
 from xent_bench.metrics.uncertainty import null_band, verdict
 from xent_bench.palette import TABLE
-from xent_bench.runs.given_outputs import LinkLike, read_outputs, read_target
+from xent_bench.runs.given_outputs import (
+    LinkLike,
+    read_outputs,
+    read_target,
+    refuse_other_order,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +54,7 @@ def reliability(
     else:
         if target is None:
             raise ValueError("target: expected the labels of the outputs, got none")
+        refuse_other_order(outputs_or_run, target, "outputs and target")
         outputs, reading = read_outputs(outputs_or_run, link, "outputs")
         labels = read_target(target, outputs, "target")
         by_reading = {"test": examine(outputs, labels, reading)}

@@ -47,6 +47,9 @@ class Loss:
         CPU for labels that are no classes, as -100, and soft labels that are no distributions: on
         a GPU each step would wait for that answer.
         """
+        for name, given in (("outputs", outputs), ("target", target)):
+            if not isinstance(given, Tensor):
+                raise ValueError(f"{name}: expected a tensor of PyTorch, got {type(given)}")
         if outputs.ndim != 2 or not outputs.is_floating_point():
             got = f"{outputs.dtype} of shape {tuple(outputs.shape)}"
             raise ValueError(f"outputs: expected floats of shape (n, classes), got {got}")

@@ -5,7 +5,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, TypeAlias
 
 from xent_bench.comparison.models import Member
-from xent_bench.runs.given_outputs import LinkLike
+from xent_bench.runs.given_outputs import LinkLike, refuse_other_columns
 from xent_bench.runs.given_predictions import given
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def members_of(
     members = []
     if calib is not None and calib.keys() != models.keys():
         raise ValueError(f"calib: expected the models {', '.join(models)}, got {', '.join(calib)}")
+    first: Outputs | None = None
     for model, nets in models.items():
         if isinstance(link, Mapping) and model not in link:
             raise ValueError(f"link: expected one for each model, got none for {model}")
@@ -42,6 +43,8 @@ def members_of(
             raise ValueError(f"calib: expected seeds {seeds} of {model}, got {list(calib_by_seed)}")
         for seed, outputs in by_seed.items():
             source = f"{model}, seed {seed}"
+            first = outputs if first is None else first
+            refuse_other_columns(first, outputs, f"{source}, beside the first net")
             pair = None if calib_by_seed is None else (calib_by_seed[seed], calib_target)
             try:
                 held = given(outputs, target, pair, reading, ("outputs", "target", "calib "))

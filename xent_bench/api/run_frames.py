@@ -14,7 +14,7 @@ from xent_bench.runs.begun import (
     load_unfinished,
     was_stopped,
 )
-from xent_bench.runs.files import RESULT, RUN_ID, run_folders
+from xent_bench.runs.files import RESULT, RUN_ID, no_folder, run_folders
 from xent_bench.runs.result import Run, load_runs
 from xent_bench.runs.status import State
 
@@ -78,7 +78,7 @@ def read_runs(*places: PathOrStore, experiment: str | None = None) -> "pd.DataFr
 
 def _of_folder(folder: Path) -> list[Run | Unfinished]:
     if not folder.is_dir():
-        raise DataError(f"expected a folder of runs, got {folder}: no such folder")
+        raise DataError(f"expected a folder of runs, got {folder}: {no_folder(folder)}")
     finished = load_runs(folder) if run_folders(folder, RESULT) else []
     return [*finished, *load_unfinished(folder)]
 

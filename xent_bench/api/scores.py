@@ -4,7 +4,12 @@ from typing import TYPE_CHECKING
 
 from xent_bench.metrics.reported import METRICS
 from xent_bench.metrics.score import score as score_split
-from xent_bench.runs.given_outputs import LinkLike, read_outputs, read_target
+from xent_bench.runs.given_outputs import (
+    LinkLike,
+    read_outputs,
+    read_target,
+    refuse_other_order,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -32,6 +37,7 @@ def score(
 
     ValueError for shapes and labels that do not fit, NaN, and probabilities given as logits.
     """
+    refuse_other_order(outputs, target, "outputs and target")
     logits, reading = read_outputs(outputs, link, "outputs")
     labels = read_target(target, logits, "target")
     values = score_split(logits, labels, reading)

@@ -8,7 +8,13 @@ from jaxtyping import Float
 
 from xent_bench.calibrators import temperature
 from xent_bench.links import BoundLink
-from xent_bench.runs.given_outputs import LinkLike, read_outputs, read_target, without_zeros
+from xent_bench.runs.given_outputs import (
+    LinkLike,
+    read_outputs,
+    read_target,
+    refuse_other_order,
+    without_zeros,
+)
 from xent_bench.runs.predictions import Predicted
 
 if TYPE_CHECKING:
@@ -57,6 +63,7 @@ def fit_temperature(
     Arguments are those of `xb.score`. Where the link keeps the order of the outputs but is no
     softmax, T divides the log-probabilities, as it does for probabilities. Guo et al., 2017.
     """
+    refuse_other_order(outputs, target, "outputs and target")
     logits, reading = _read(outputs, link, "outputs")
     labels = read_target(target, logits, "target")
     calib = Predicted("calib", logits, labels, np.arange(len(logits)))

@@ -183,7 +183,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="xent-advise",
         description="Which loss, and which calibrator, for what you need? Reads the runs at hand "
-        "and recommends what they show, with the evidence, what was never measured, and what to "
+        "and recommends what they show, with the evidence, what was not measured, and what to "
         "type to know more. Another loss than the baseline is recommended only if it is shown to "
         "be better, corrected over all losses.",
         epilog="xent-advise --need accuracy --noise 0.2: for labels of which a fifth is wrong. "

@@ -22,7 +22,7 @@ from xent_bench.comparison.trials import Trial, seed_of, trials_of
 from xent_bench.comparison.tuning import choose, mean_cost, sign_of
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
-from xent_bench.runs.files import NET, RESULT, run_folders
+from xent_bench.runs.files import NET, RESULT, no_folder, run_folders
 from xent_bench.runs.result import Run, load_run, load_runs
 
 SECOND = "val/nll"  # breaks a tie of the metric that chooses; after it the name of the loss
@@ -125,7 +125,7 @@ def _but_for_seed(run: Run) -> tuple[object, ...]:
 
 def _of_one_setting(place: Path) -> list[Run]:
     if not place.is_dir():
-        raise DataError(f"expected a run's folder or one above it, got {place}: no such folder")
+        raise DataError(f"expected a run's folder or one above it, got {place}: {no_folder(place)}")
     if not run_folders(place, RESULT):
         raise DataError(f"expected a finished run at or below {place}, {_begun(place)}")
     try:

@@ -134,7 +134,8 @@ def is_hyper(key: str) -> bool:
 def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: str) -> list[Trial]:
     """Group the runs of one setting, finished or not, into trials: runs that differ only in seed.
 
-    `choose_by` is the metric on val that becomes `Trial.score`.
+    `choose_by` is the metric on val that becomes `Trial.score`. ValueError where two finished runs
+    of a trial have one seed: they would count as two seeds.
     """
     everything: list[Run | Unfinished] = [*runs, *unfinished]
     varying = _varying(everything)
@@ -148,10 +149,25 @@ def trials_of(runs: Sequence[Run], unfinished: Sequence[Unfinished], choose_by: 
             group[1].append(run)
     trials = []
     for finished, others in groups.values():
+        _refuse_seed_twice(finished)
         first: Run | Unfinished = finished[0] if finished else others[0]
         score = mean_score(finished, choose_by)
         trials.append(Trial(first.params["loss"], _varied(first, varying), finished, others, score))
     return trials
+
+
+def _refuse_seed_twice(runs: Sequence[Run]) -> None:
+    """Raise a ValueError where two finished runs of a trial have one seed.
+
+    A default in their code differs: it counts in a run's key, and is no parameter that it records.
+    """
+    for seed, count in Counter(map(seed_of, runs)).most_common(1):
+        if count > 1:
+            twins = [str(r.folder or r.tags.get("key")) for r in runs if seed_of(r) == seed]
+            raise ValueError(
+                f"expected each seed once, got {count} runs of seed {seed} with equal parameters: "
+                f"{' and '.join(twins)}; a default in the code differs, so keep one of them there"
+            )
 
 
 def by_loss(trials: Iterable[Trial]) -> dict[str, list[Trial]]:

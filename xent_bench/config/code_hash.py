@@ -27,7 +27,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def code_of(target: str) -> dict[str, str]:
     """SHA-256 of each module behind a target, `module.name`, by the name of the module.
 
-    The target must have been imported.
+    A module that was not imported is read from its source. StopIteration where there is none.
     """
     hashes: dict[str, str] = {}
     waiting = [_module_of(target)]
@@ -83,7 +83,11 @@ def _module_of(target: str) -> str:
     """The module part of a target such as `package.module.Class.method`."""
     parts = target.split(".")
     names = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
-    return next(name for name in names if isinstance(sys.modules.get(name), ModuleType))
+    return next(
+        name
+        for name in names
+        if isinstance(sys.modules.get(name), ModuleType) or file_of(name) is not None
+    )
 
 
 @cache

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any, NoReturn
@@ -32,6 +33,7 @@ CONFIG_ERRORS: tuple[type[Exception], ...] = (
     YAMLError,
 )
 USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *CODES)
+OVERRIDES = "xent_bench_overrides"  # attribute of an error: those of the run of a sweep that has it
 
 
 def refuse(error: Exception, program: str = "xent-train") -> NoReturn:
@@ -93,7 +95,23 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
         return one_line(complaint)
     if "no such key" in complaint and (names := owners(word, added_folders(argv))):
         complaint += f"; {word} is a key of {listed(names)}"
-    return f"{one_line(complaint)} ({_origin(word, argv)})"
+    return f"{one_line(complaint)} ({_origin(word, argv, overrides_of(error))})"
+
+
+@contextmanager
+def run_at_fault(overrides: Sequence[str]) -> Iterator[None]:
+    """Note on an error in the configuration the overrides of the run, of a sweep, that has it."""
+    try:
+        yield
+    except CONFIG_ERRORS as error:
+        setattr(error, OVERRIDES, tuple(overrides))
+        raise
+
+
+def overrides_of(error: Exception) -> tuple[str, ...]:
+    """The overrides of the run that has the error; none where this is not known."""
+    overrides: tuple[str, ...] = getattr(error, OVERRIDES, ())
+    return overrides
 
 
 def missing_key(error: Exception) -> str:
@@ -204,15 +222,20 @@ def _names(node: Any) -> list[str]:
     return [name for name in names if name != "hydra" and not name.startswith("_")]
 
 
-def _origin(word: str, argv: Sequence[str]) -> str:
-    """The place where the user wrote the word: the command line, or the first file that has it."""
+def _origin(word: str, argv: Sequence[str], overrides: Sequence[str]) -> str:
+    """The place where the user wrote the word: the command line, or the first file that has it.
+
+    `overrides` are those of the run at fault: of loss=ce,mine in `argv` it has one alone.
+    """
     if any(word in (argument, *re.split(r"[=,+~\[\]]", argument)) for argument in argv if word):
         return "on the command line"
     keys = [argument.partition("=")[0] for argument in argv]
     if word and word in [one.key.lstrip("+") for key in keys if (one := of_one_loss(key))]:
         return "on the command line"  # as loss.focal.gamma
     last = re.escape(word.rpartition(".")[2])
-    for file in _files(argv):
+    chosen = {override.partition("=")[0] for override in overrides}
+    others = [argument for argument in argv if argument.partition("=")[0] not in chosen]
+    for file in _files([*others, *overrides]):
         if word == f"{file.parent.name}._target_":  # which may be what the file lacks
             return f"in {file}"
         if last and re.search(rf"\b{last}\b", file.read_text(errors="replace")):

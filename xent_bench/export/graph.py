@@ -10,8 +10,12 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from xent_bench.export.calibrated_net import CalibratedNet
-from xent_bench.failures import Unavailable, raise_fault
+from xent_bench.failures import Unavailable, is_of_compiler, raise_fault
 
+FIXED_SIZE = (  # of a net
+    "its code fixes the number of images or their size, as a Python loop over images does, or "
+    "len() where x.shape[0] is meant"
+)
 MOST_REASON = 300  # characters of a library's reason
 # of the images by which a graph of any size is recorded; no size is treated as a special case
 EXAMPLE_SIDES = (3, 5)  # added to the net's own height and width
@@ -34,11 +38,11 @@ def recorded(net: CalibratedNet) -> ExportedProgram:
         with quiet(), torch.no_grad():
             program = torch.export.export(net, (example,), dynamic_shapes=(sizes,))
     except Exception as error:  # whatever torch, or the code of a user's net, raises
-        raise_fault(error)
-        raise Unavailable(
-            f"torch.export cannot record the net {net.record.model.get('_target_')}: "
-            f"{reason(error)}"
-        ) from error
+        if not is_of_compiler(error):  # whose name would be machine.compile, which is not used here
+            raise_fault(error)
+        target = net.record.model.get("_target_")
+        way = FIXED_SIZE if "Constraints violated" in str(error) else reason(error)
+        raise Unavailable(f"torch.export cannot record the net {target}: {way}") from error
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # paths of the source code

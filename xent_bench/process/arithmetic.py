@@ -1,11 +1,15 @@
 """Settings of torch that hold for the whole process and decide how numbers are rounded."""
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch.utils import deterministic as new_memory
+
+# Of two threads in `arithmetic` at once the second would restore what the first had set.
+ONE_AT_A_TIME = threading.RLock()
 
 
 def use_tf32(wanted: bool) -> None:
@@ -19,7 +23,34 @@ def use_tf32(wanted: bool) -> None:
 
 @contextmanager
 def arithmetic(*, tf32: bool, deterministic: bool, threads: int) -> Iterator[None]:
-    """Compute as a run did while the context lasts, then restore the settings of before."""
+    """Compute as a run did while the context lasts, then restore the settings of before.
+
+    Threads enter it one after another, since the settings are those of the whole process.
+    """
+    with ONE_AT_A_TIME, _arithmetic(tf32, deterministic, threads):
+        yield
+
+
+@contextmanager
+def plain_torch(device: str) -> Iterator[None]:
+    """Compute by PyTorch's own defaults, whatever the caller has set; then restore his.
+
+    They are float32 for new tensors, on the CPU, without autocast on `device`, which is 'cpu' or
+    'cuda'. A program may have set others, in which a net has other weights and other outputs.
+    """
+    with ONE_AT_A_TIME, ExitStack() as settings:
+        if (dtype := torch.get_default_dtype()) != torch.float32:
+            settings.callback(torch.set_default_dtype, dtype)
+            torch.set_default_dtype(torch.float32)
+        if torch.get_default_device().type != "cpu":
+            settings.enter_context(torch.device("cpu"))
+        if torch.is_autocast_enabled(device):
+            settings.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+@contextmanager
+def _arithmetic(tf32: bool, deterministic: bool, threads: int) -> Iterator[None]:
     allowed, precision = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()

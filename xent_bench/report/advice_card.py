@@ -30,12 +30,14 @@ def show(card: Card, form: str) -> None:
         if card.calibration and card.calibration.steps:
             FORMS[form](calibration_table(card))
     if not_measured := words.never_measured(card):
-        _paragraphs(form, "Never measured here", [f"- {line}" for line in not_measured])
+        heading = words.not_measured_heading(card)
+        _paragraphs(form, heading, [f"- {line}" for line in not_measured])
     _show_sweeps(card, form)
 
 
 def _asides(card: Card) -> list[str]:
-    return [*words.reading_in_words(card), *words.farness_in_words(card)]
+    asides = [*words.reading_in_words(card), *words.farness_in_words(card)]
+    return [*asides, *words.left_out_in_words(card)]
 
 
 def evidence(card: Card) -> Table:

@@ -16,6 +16,7 @@ from xent_bench.runs.pace import duration
 from xent_bench.tables import joined, n_runs
 
 NAMED = 12  # losses that a sentence names; the others are counted
+TASKS_NAMED = 4  # tasks that a sentence names, with a reason each
 
 
 def needs_in_words(needs: Needs, by: Yardstick) -> str:
@@ -150,6 +151,22 @@ def farness_in_words(card: Card) -> list[str]:
         return []
     words = card.deciding[0].differs_from(card.needs)
     return [f"The runs that show it are {joined(words)}."] if words else []
+
+
+def left_out_in_words(card: Card) -> list[str]:
+    """The tasks that match the needs beside those that decide, and why they decide nothing."""
+    if not card.deciding or not card.unusable:
+        return []
+    # what differs between losses that are not ranked is on their own report, at length
+    reasons = [f"{task.name} ({task.unusable.partition(' (')[0]})" for task in card.unusable]
+    more = [f"{len(reasons) - TASKS_NAMED} more"] * (len(reasons) > TASKS_NAMED)
+    listed = "; ".join([*reasons[:TASKS_NAMED], *more])
+    return [f"Other runs match these needs too, and decide nothing: {listed}."]
+
+
+def not_measured_heading(card: Card) -> str:
+    """The heading of `never_measured`: other runs at hand may have measured it."""
+    return "Not measured by the runs that decide" if card.deciding else "Not measured so far"
 
 
 def never_measured(card: Card) -> list[str]:

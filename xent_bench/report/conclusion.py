@@ -6,6 +6,7 @@ from xent_bench.comparison.compare import Comparison
 from xent_bench.comparison.contrasts import Contrast
 from xent_bench.comparison.row import Row
 from xent_bench.comparison.trust import CALIBRATED, UNDECIDED
+from xent_bench.comparison.untrained import untrained
 from xent_bench.comparison.yardsticks import by_key
 from xent_bench.report.design_words import decided_at, design_sentences, first_words, still_open
 from xent_bench.report.tuned import briefly, tuning
@@ -36,6 +37,7 @@ def conclusion(comparison: Comparison) -> str:
             f"one at least: {briefly(falls)}."
         )
     sentences += _single_epoch(comparison)
+    sentences += [f"{sentence}." for sentence in untrained(comparison.rows)]
     sentences += _trust(comparison)
     sentences += _as_trained(comparison)
     left_out = [trial for row in comparison.rows for trial in row.choice.left_out]

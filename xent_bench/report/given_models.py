@@ -35,12 +35,16 @@ def load_members(words: Sequence[str]) -> list[Member]:
     The model is the name that is typed, else the file's `name`, else the loss of the run whose
     result lies beside the file, else the name of the file. The seed, by which nets of models are
     paired, is the file's `seed`, else that of the run, else the number of the model's files before
-    it. UsageError for a bad word, DataError for a bad file.
+    it. UsageError for a bad word, or a file that a model has twice, DataError for a bad file.
     """
     members: list[Member] = []
+    read: set[tuple[str, Path]] = set()
     for typed, file in _named_files(words):
         given = load_given(file)
         model = typed or given.name or file.stem
+        if (model, file.resolve()) in read:
+            raise UsageError(f"--predictions: {model} has {file} twice: one net is not two seeds")
+        read.add((model, file.resolve()))
         place = sum(member.model == model for member in members)
         members.append(
             Member(model, place if given.seed is None else given.seed, given.predictions, str(file))

@@ -9,6 +9,7 @@ from xent_bench.comparison.tuning import in_order
 from xent_bench.tables import joined
 
 MOST_NAMED = 3  # losses that a sentence names; further ones are only counted
+UNNAMED = "the code's own defaults"  # of a chosen trial whose config has no key that varies
 MOST_LISTED = 8  # items of a list in a note; further ones are only counted
 
 
@@ -96,7 +97,7 @@ def chosen_notes(comparison: Comparison) -> list[str]:
     by_choice: dict[str, list[str]] = {}
     for row in comparison.rows:
         if row.trials > 1:
-            by_choice.setdefault(row.trial.hyper, []).append(row.label)
+            by_choice.setdefault(row.trial.hyper or UNNAMED, []).append(row.label)
     if not by_choice:
         return []
     counts = sorted({row.trials for row in comparison.rows})

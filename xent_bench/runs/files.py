@@ -75,3 +75,8 @@ def clear_pending(folder: Path) -> None:
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Write a JSON file with its checksum; it appears whole and is flushed to the disk."""
     write_lasting(file, sealed(content, indent=2))
+
+
+def no_folder(place: Path) -> str:
+    """Say why a place is no folder of runs: there is none of this name, or it is a file."""
+    return "a file; a store is sqlite:///FILE" if place.is_file() else "no such folder"

@@ -23,6 +23,9 @@ PROBABILITIES, LOG_PROBABILITIES = "probabilities", "log_probabilities"
 GIVEN = (PROBABILITIES, LOG_PROBABILITIES)
 BOUND = ("projection", "normalised_softmax")  # links that need a hyper-parameter of their loss
 FEWEST_CLASSES = 2
+# What no logits look like: from ENOUGH rows on, sums that all lie within ROUNDED of 1, or of 100 %.
+# 1,000 probabilities with three decimals each sum to 0.86, for one.
+ENOUGH, ROUNDED = 10, 0.2
 
 
 def read_outputs(outputs: Any, link: LinkLike, name: str) -> tuple[Outputs, BoundLink]:
@@ -30,7 +33,7 @@ def read_outputs(outputs: Any, link: LinkLike, name: str) -> tuple[Outputs, Boun
 
     Probabilities become their logarithms, which softmax reads; 0 becomes -inf. `name` is what an
     error calls the outputs. ValueError for another shape, NaN, infinite logits, and probabilities
-    that are given as logits, or logits as probabilities.
+    that are given as logits, rounded or in per cent too, or logits as probabilities.
     """
     array = as_matrix(outputs, name)
     if link == PROBABILITIES:
@@ -43,11 +46,8 @@ def read_outputs(outputs: Any, link: LinkLike, name: str) -> tuple[Outputs, Boun
     if not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise ValueError(f"{name}: expected finite outputs, got NaN or infinity in row {row}")
-    if link == softmax.__name__ and _are_probabilities(array):
-        raise ValueError(
-            f"{name}: expected logits, got rows in [0, 1] that sum to 1, which are probabilities; "
-            f'to read them so: link="{PROBABILITIES}"'
-        )
+    if link == softmax.__name__:
+        _refuse_probabilities(array, name)
     return array, bound_link(link)
 
 
@@ -93,8 +93,11 @@ def as_matrix(outputs: Any, name: str) -> Matrix:
 def as_array(values: Any, name: str) -> np.ndarray:
     """Return values as a NumPy array; a tensor is detached and copied to the CPU.
 
-    ValueError for what is no array, such as rows of different lengths.
+    ValueError for what is no array, such as rows of different lengths, and for masked values.
     """
+    if np.ma.is_masked(values):
+        masked = int(np.ma.getmaskarray(values).sum())
+        raise ValueError(f"{name}: expected no masked value, got {masked} of {values.size}")
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         if str(values.dtype) == "torch.bfloat16":  # which NumPy lacks
@@ -137,6 +140,51 @@ def without_zeros(log_p: Outputs) -> Outputs:
     return finite if np.isneginf(log_p).any() else log_p
 
 
+def refuse_other_order(one: Any, other: Any, names: str) -> None:
+    """Raise a ValueError where two pandas objects have one index in two orders.
+
+    As arrays their rows pair by place, and labels would be those of other examples.
+    """
+    if not (hasattr(one, "iloc") and hasattr(other, "iloc")) or one.index.equals(other.index):
+        return
+    if len(one) == len(other) and set(one.index) == set(other.index):
+        raise ValueError(
+            f"{names}: expected one index, got its rows in two orders; rows pair by their place: "
+            "reorder one, or give .to_numpy() of both where their places are right"
+        )
+
+
+def refuse_other_columns(one: Any, other: Any, names: str) -> None:
+    """Raise a ValueError where two frames of pandas have the same columns in two orders."""
+    if not (hasattr(one, "columns") and hasattr(other, "columns")):
+        return
+    columns, others = list(one.columns), list(other.columns)
+    if columns != others and set(columns) == set(others):
+        raise ValueError(
+            f"{names}: expected the columns of the classes in one order, got {columns[:4]} and "
+            f"{others[:4]}, the first ones"
+        )
+
+
+def _refuse_probabilities(array: Matrix, name: str) -> None:
+    """Raise a ValueError where logits look like probabilities, rounded ones or percentages."""
+    to_read = f'link="{PROBABILITIES}"'
+    if _are_probabilities(array):
+        raise ValueError(
+            f"{name}: expected logits, got rows in [0, 1] that sum to 1, which are probabilities; "
+            f"to read them so: {to_read}"
+        )
+    sums = array.astype(np.float64).sum(axis=1)
+    for whole, kind in ((1, "probabilities"), (100, "percentages")):
+        near = np.abs(sums / whole - 1).max() <= ROUNDED
+        if len(array) >= ENOUGH and array.min() >= 0 and array.max() <= whole and near:
+            raise ValueError(
+                f"{name}: expected logits, got rows in [0, {whole}] of sums from {sums.min():.4g} "
+                f"to {sums.max():.4g}, which look like rounded {kind}; to read them so: divide "
+                f"each row by its sum, {to_read}"
+            )
+
+
 def _are_probabilities(array: Matrix) -> bool:
     return bool(
         array.min() >= 0
@@ -146,9 +194,16 @@ def _are_probabilities(array: Matrix) -> bool:
 
 
 def _check_probabilities(array: np.ndarray, name: str) -> None:
-    if array.dtype.kind not in "fiu" or not _are_probabilities(array):
-        sums = array.astype(np.float64).sum(axis=1) if array.dtype.kind in "fiu" else "no numbers"
-        got = sums if isinstance(sums, str) else f"sums from {sums.min():.4g} to {sums.max():.4g}"
+    expected = f"{name}: expected probabilities, rows of at least 0 that sum to 1"
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{expected}, got no numbers")
+    if np.isnan(array).any():
+        row = int(np.flatnonzero(np.isnan(array).any(axis=1))[0])
+        raise ValueError(f"{expected}, got NaN in row {row}")
+    if not _are_probabilities(array):
+        sums = array.astype(np.float64).sum(axis=1)
         raise ValueError(
-            f"{name}: expected probabilities, rows of at least 0 that sum to 1, got {got}"
+            f"{expected} within {SUM_TOLERANCE:g}, got sums from {sums.min():.6g} to "
+            f"{sums.max():.6g} and values from {array.min():.4g}; rounded ones: divide each row "
+            "by its sum"
         )

@@ -6,9 +6,11 @@ to be fitted, also `calib_logits` and `calib_target`. Optional are `probabilitie
 (of the model) and `seed` (a whole number).
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,7 +19,15 @@ from xent_bench.failures import DataError
 from xent_bench.links import BoundLink, softmax
 from xent_bench.printable import printable
 from xent_bench.runs.files import RESULT
-from xent_bench.runs.given_outputs import PROBABILITIES, read_outputs, read_target, without_zeros
+from xent_bench.runs.given_outputs import (
+    ENOUGH,
+    PROBABILITIES,
+    read_outputs,
+    read_target,
+    refuse_other_columns,
+    refuse_other_order,
+    without_zeros,
+)
 from xent_bench.runs.predictions import Predicted, Predictions, load, opened_archive
 from xent_bench.runs.result import load_run
 
@@ -47,6 +57,11 @@ def load_given(file: Path) -> GivenPredictions:
             return _simple(entries)
     except FileNotFoundError:
         raise DataError(f"expected a file of predictions: no {file}") from None
+    except BadZipFile:
+        raise DataError(
+            f"cannot read {file}: expected an .npz, as np.savez writes it, whole and of no other "
+            "format"
+        ) from None
     except Exception as error:  # NumPy and zipfile raise many kinds of error for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot read {file}: {reason}") from error
@@ -64,26 +79,37 @@ def given(
     """Check outputs and labels of test, and of calib if given, and hold them as a run's are held.
 
     `names` are those of the outputs, the labels and a prefix for those of calib, for errors.
+    ValueError for what does not fit, and for a calib that is test itself.
     """
     of_outputs, of_target, prefix = names
+    refuse_other_order(outputs, target, f"{of_outputs} and {of_target}")
     logits, reading = read_outputs(outputs, link, of_outputs)
     labels = read_target(target, logits, of_target)
     classes = logits.shape[1]
     test = _predicted("test", logits, labels)
     if calib is None:
         return _held(_predicted("calib", logits[:0], labels[:0]), test, reading)
+    refuse_other_order(*calib, f"{prefix}{of_outputs} and {prefix}{of_target}")
+    refuse_other_columns(outputs, calib[0], f"{of_outputs} and {prefix}{of_outputs}")
     calib_logits, _ = read_outputs(calib[0], link, f"{prefix}{of_outputs}")
     if calib_logits.shape[1] != classes:
         got = calib_logits.shape[1]
         raise ValueError(f"{prefix}{of_outputs}: expected {classes} classes, got {got}")
     calib_labels = read_target(calib[1], calib_logits, f"{prefix}{of_target}")
+    if len(logits) >= ENOUGH and np.array_equal(calib_logits, logits):
+        raise ValueError(
+            f"{prefix}{of_outputs}: expected examples held out from test, got the test examples "
+            "themselves: a temperature that is fitted on them has seen the answers"
+        )
     if reading.func is softmax:  # a temperature divides no log of 0
         calib_logits = without_zeros(calib_logits)
     return _held(_predicted("calib", calib_logits, calib_labels), test, reading)
 
 
 def _simple(entries: Mapping[str, np.ndarray]) -> GivenPredictions:
-    kind = PROBABILITIES if PROBABILITIES in entries and LOGITS not in entries else LOGITS
+    if PROBABILITIES in entries and LOGITS in entries:
+        raise ValueError(f"expected {LOGITS} or {PROBABILITIES}, got both")
+    kind = PROBABILITIES if PROBABILITIES in entries else LOGITS
     for key in (kind, TARGET):
         if key not in entries:
             has = ", ".join(printable(name) for name in entries) or "nothing"
@@ -110,13 +136,13 @@ def _held(calib: Predicted, test: Predicted, link: BoundLink) -> Predictions:
 
 
 def _text(entries: Mapping[str, np.ndarray], key: str) -> str | None:
-    """The text of an entry; None if there is none. ValueError for an entry that is no text."""
+    """The text of an entry in one line; None if there is none. ValueError if it is no text."""
     if key not in entries:
         return None
     value = entries[key]
     if value.ndim or value.dtype.kind != "U" or not str(value).strip():
         raise ValueError(f"{key}: expected a text, got {value.dtype} of shape {value.shape}")
-    return printable(str(value))
+    return printable(" ".join(str(value).split()))  # one line: it heads a row of a table
 
 
 def _seed(entries: Mapping[str, np.ndarray]) -> int | None:
@@ -133,4 +159,7 @@ def _classes(names: np.ndarray, predictions: Predictions) -> tuple[str, ...]:
     if names.dtype.kind != "U" or names.shape != (expected,):
         got = f"{names.dtype} of shape {names.shape}"
         raise ValueError(f"{CLASSES}: expected the names of {expected} classes, got {got}")
-    return tuple(printable(str(name)) for name in names)
+    classes = tuple(printable(" ".join(str(name).split())) for name in names)
+    if twice := [name for name, count in Counter(classes).items() if count > 1]:
+        raise ValueError(f"{CLASSES}: expected each name once, got {twice[0]!r} twice")
+    return classes

@@ -133,6 +133,7 @@ def _digest(content: dict[str, Any]) -> str:
 def check_archive(opened: BinaryIO) -> None:
     """Raise a ValueError unless an .npz holds arrays as NumPy writes them, of the sizes they name.
 
+    Arrays of Python objects are refused by their kind: they are pickles, which could run code.
     NumPy reserves what a header asks for before it reads: a file of 1 kB could ask for 10 TB, and
     compressed entries can stand for a thousand times their size.
     """
@@ -149,6 +150,8 @@ def check_archive(opened: BinaryIO) -> None:
                     raise ValueError(f"{entry.filename}: expected format 1.0 or 2.0, got {version}")
                 read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
                 shape, _, dtype = read(member)
+                if dtype.hasobject:
+                    raise ValueError(f"{entry.filename}: expected numbers or text, got objects")
                 size = member.tell() + math.prod(shape) * dtype.itemsize
             if size != entry.file_size:
                 got = f"{entry.file_size:,}"

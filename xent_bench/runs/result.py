@@ -9,7 +9,7 @@ from typing import Any
 
 from xent_bench.failures import DataError
 from xent_bench.runs.begun import load_unfinished
-from xent_bench.runs.files import DAMAGED, RESULT, RUN_ID, run_folders, write_json
+from xent_bench.runs.files import DAMAGED, RESULT, RUN_ID, no_folder, run_folders, write_json
 from xent_bench.runs.reading import read_sealed, read_text
 
 RUN_IDS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")  # MLflow's rule
@@ -53,7 +53,7 @@ def load_runs(folder: Path) -> list[Run]:
     that nobody mentions is worse than none.
     """
     if not folder.is_dir():
-        raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
+        raise ValueError(f"expected a folder of runs, got {folder}: {no_folder(folder)}")
     files = [run_folder / RESULT for run_folder in run_folders(folder, RESULT)]
     if not files:
         begun = load_unfinished(folder)

@@ -14,7 +14,7 @@ from xent_bench.runs.begun import (
     load_unfinished_run,
     was_stopped,
 )
-from xent_bench.runs.files import BEGUN, JOB, RESULT, has_result, is_pending
+from xent_bench.runs.files import BEGUN, JOB, RESULT, has_result, is_pending, no_folder
 from xent_bench.runs.lacking import Asked, Lack, has_ended, lacking
 from xent_bench.runs.mixtures import mixed_code, mixed_data
 from xent_bench.runs.pace import load_pace, silence
@@ -93,7 +93,7 @@ def experiments_in(
     the record of a sweep by a design up to date.
     """
     if not folder.is_dir():
-        raise ValueError(f"expected a folder of runs, got {folder}: no such folder")
+        raise ValueError(f"expected a folder of runs, got {folder}: {no_folder(folder)}")
     below = sorted(place for place in folder.iterdir() if place.is_dir() and place.name[0] != ".")
     experiments = [_experiment(place, jobs, progress) for place in (folder, *below)]
     with_runs = [e for e in experiments if e.runs or e.removed]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from xent_bench.config.explain import USER_ERRORS, exit_code, explain
+from xent_bench.config.explain import USER_ERRORS, exit_code, explain, run_at_fault
 from xent_bench.config.schema import Accelerator, Precision
 from xent_bench.exit_codes import Exit
 from xent_bench.failures import Unavailable, Unreachable, worth_another_try
@@ -49,9 +49,12 @@ def train_in_child(
     _send(outcome, Ended(0, failure))
 
 
-def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) -> None:
+def check_in_child(
+    runs: list[tuple[list[str], DictConfig]], here: bool, answer: Connection
+) -> None:
     """Check each run's parts and, if they train `here`, that their devices and images are there.
 
+    `runs` are the overrides and the config of each.
     Sends the number of GPUs, or a refusal's line and exit code.
     """
     import torch  # the fork server has imported it
@@ -63,8 +66,9 @@ def check_in_child(configs: list[DictConfig], here: bool, answer: Connection) ->
     try:
         set_signals()
         gpus = torch.cuda.device_count()
-        for config in configs:
-            refuse_undefined(config, resolve(config).loss)
+        for overrides, config in runs:
+            with run_at_fault(overrides):
+                refuse_undefined(config, resolve(config).loss)
             if here:
                 _refuse_missing_devices(config, gpus)
                 refuse_missing_images(config)

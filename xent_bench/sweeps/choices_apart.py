@@ -12,7 +12,7 @@ from pathlib import Path
 from xent_bench.config.choices import choices_of, key_of
 from xent_bench.config.command_line import as_typed
 from xent_bench.config.configure import ConfigError
-from xent_bench.config.explain import CONFIG_ERRORS, missing_key
+from xent_bench.config.explain import CONFIG_ERRORS, missing_key, overrides_of
 
 
 @contextmanager
@@ -33,7 +33,8 @@ def naming_the_choice(
         keys = choices_of(group, folders) if len(choices) > 1 else {}
         having = [word for word in choices if name in keys.get(word.partition("=")[2], ())]
         lacking = [word for word in choices if word not in having]
-        if not having or not lacking:
+        # a choice whose own file has the key is refused for what its function takes
+        if not having or not lacking or set(having) & set(overrides_of(error)):
             raise
         if group == "loss":
             way_out = _in_one_command(key, typed, [word.partition("=")[2] for word in having])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from omegaconf import DictConfig
 
 from xent_bench.config.configure import ConfigError
+from xent_bench.config.explain import run_at_fault
 from xent_bench.config.schema import Sampler
 from xent_bench.designs.dimensions import Space
 from xent_bench.designs.grid import grid, grid_size
@@ -63,7 +64,9 @@ def check_number_of_runs(runs: int, config: DictConfig) -> None:
 def composed(composer: Composer, combinations: list[list[str]]) -> Iterator[tuple[int, DictConfig]]:
     """Yield each combination's index and config, in an order that meets a mistake soon."""
     for index in _novel_first(combinations):
-        yield index, composer.config(combinations[index])
+        with run_at_fault(combinations[index]):
+            run_config = composer.config(combinations[index])
+        yield index, run_config
 
 
 def differing(combinations: list[list[str]]) -> set[str]:

@@ -18,6 +18,7 @@ from xent_bench.failures import release
 from xent_bench.metrics.shifts import on_other_images
 from xent_bench.runs.files import has_result
 from xent_bench.runs.outcome import pause_line
+from xent_bench.sweeps.changed_code import changed_since
 from xent_bench.sweeps.combinations import differing
 from xent_bench.sweeps.lines import LEGEND, Tally, result_line, say
 from xent_bench.sweeps.plan import Plan, Planner, planner_of
@@ -49,6 +50,9 @@ class Console(Callback):
             sys.exit(Exit.NOT_AS_EXPECTED)
         varied = differing([run.overrides for run in self.plan.runs])
         keys = {word.partition("=")[0] for word in varied}
+        missing = {run.folder for run, _ in self.plan.missing}
+        for line in changed_since(r.folder for r in self.plan.runs if r.folder not in missing):
+            say(line)
         self.tally = Tally(
             *(len(self.plan.runs), len(self.plan.missing), keys),
             has_stages=self.planner.designed.design.rungs > 1,
@@ -102,6 +106,8 @@ class Console(Callback):
         for line in on_other_images(job_return.return_value["metrics"]):
             say(line)
         folder = run_folder(config)
+        for line in changed_since([folder] if self.had_result else []):
+            say(line)
         say(f"Folder: {folder}{' (done before: nothing was trained)' * self.had_result}")
         say(f"Compare: xent-report {shlex.quote(str(folder.parent))}")
 

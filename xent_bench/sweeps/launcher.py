@@ -70,8 +70,7 @@ class SweepLauncher(Launcher):
                 del config["hydra"]
             check_top_level(config)
             runs.append((planned_run(self.config, config, overrides, varied), config))
-        configs = [config for _, config in runs]
-        gpus = check_parts(configs, here=trains_here(self.config))
+        gpus = check_parts(runs, here=trains_here(self.config))
         return Plan([run for run, _ in runs], runs, 0, gpus)
 
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from xent_bench.config.choices import key_of
 from xent_bench.config.configure import ConfigError, check_sources, check_top_level
 from xent_bench.config.design_keys import complaint_of_design, design_values
+from xent_bench.config.explain import run_at_fault
 from xent_bench.config.identity import choice, command_of, run_folder, run_name
 from xent_bench.config.own_code import without_own
 from xent_bench.config.schema import pause_after
@@ -130,13 +131,14 @@ class Planner:
         varied = differing([list(run) for run in everything])
         with naming_the_choice(combinations, sys.argv[1:], added_folders(self.sweep)):
             for index, config in composed(self.composer, combinations):
-                check_top_level(config)
-                run = runs[index]
-                self.planned[run] = planned_run(self.sweep, config, combinations[index], varied)
-                if not self.planned[run].is_done():
-                    check_sources(config)
-                    self.configs[run] = config
-                    fork_server.start(config)  # it imports while the other runs are composed
+                with run_at_fault(runs[index]):
+                    check_top_level(config)
+                    planned = planned_run(self.sweep, config, combinations[index], varied)
+                    self.planned[runs[index]] = planned
+                    if not planned.is_done():
+                        check_sources(config)
+                        self.configs[runs[index]] = config
+                        fork_server.start(config)  # it imports while the others are composed
 
     def _checked(self, runs: list[Planned], missing: list[PlannedRun]) -> int:
         """Check the stores and the parts of missing runs; returns the number of GPUs."""
@@ -156,7 +158,7 @@ class Planner:
                 say(
                     "Stages are counted: a stage is one run as far as its next rung, or to its end."
                 )
-        return check_parts([config for _, config in missing], here=trains_here(self.sweep))
+        return check_parts(missing, here=trains_here(self.sweep))
 
 
 def _is_paused(folder: Path) -> bool:
@@ -234,7 +236,7 @@ def trains_here(sweep: DictConfig) -> bool:
     return str(sweep.hydra.launcher._target_).endswith(".Processes")
 
 
-def check_parts(configs: list[DictConfig], *, here: bool) -> int:
+def check_parts(runs: list[PlannedRun], *, here: bool) -> int:
     """Check each run's parts in a process that has PyTorch; returns the number of GPUs.
 
     `here`: this machine trains the runs, and must have the devices that they ask for. Exits with
@@ -242,7 +244,8 @@ def check_parts(configs: list[DictConfig], *, here: bool) -> int:
     """
     from xent_bench.sweeps.child import check_in_child  # what a run needs: 20 ms of --help
 
-    process, connection = fork_server.fork(check_in_child, configs, here)
+    checked = [(run.overrides, config) for run, config in runs]
+    process, connection = fork_server.fork(check_in_child, checked, here)
     try:
         answer = connection.recv()
     except EOFError:

@@ -29,6 +29,7 @@ from xent_bench.tracking.steady_client import SteadyClient
 NOTE = "mlflow.note.content"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # not one of language models
 REQUEST_TIMEOUT = 8  # seconds that a run waits for a server; a reader may ask for more at a time
+LOCKED = "database is locked"  # as SQLite says it
 LOCK_TIMEOUT = 120  # seconds: MLflow's migrations on a slow disk
 _attempts = count()
 
@@ -102,6 +103,9 @@ def existing_store(uri: str) -> MlflowClient:
         raise
     except Exception as error:  # MLflow's or SQLAlchemy's: no such scheme, no database
         reason = masked(str(error).partition("\n")[0])
+        if LOCKED in reason:  # it is there, and SQLite has waited 5 s for it
+            reason += "; another program writes to it: try again when that has ended"
+            raise Unavailable(f"MLflow at {shown}: {reason}") from error
         raise Unavailable(f"no store at {shown}: {reason}") from error
 
 

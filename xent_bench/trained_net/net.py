@@ -27,7 +27,7 @@ from xent_bench.data.resident import Resident
 from xent_bench.data.vectors import DTYPES, Vectors
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink
-from xent_bench.process.arithmetic import arithmetic
+from xent_bench.process.arithmetic import arithmetic, plain_torch
 from xent_bench.runs.files import NET
 from xent_bench.trained_net.code import build_link, build_model
 from xent_bench.trained_net.record import NetRecord, load_record
@@ -80,7 +80,7 @@ class TrainedNet:
         as_tested = arithmetic(
             tf32=tf32, deterministic=record.deterministic, threads=record.threads
         )
-        with as_tested, torch.no_grad():
+        with plain_torch(self.device.type), as_tested, torch.no_grad():
             parts = [part for part in images.tensor_split(record.processes) if len(part)]
             return torch.cat([outputs for part in parts for outputs in self._batches(part)]).cpu()
 
@@ -166,7 +166,8 @@ def assembled(
     `read_weights` is called when the net is built, and returns the weights with their file. Errors
     and device are as for `load`; no code is taken from the folder of `source`.
     """
-    net = _build(record, source)
+    with plain_torch("cpu"):
+        net = _build(record, source)
     weights, file = read_weights()
     try:
         net.load_state_dict(weights)

@@ -20,6 +20,7 @@ OF_SCORES = (softmax, sigmoid, normalised_softmax)
 # layers that are seldom meant to be the last
 ENDS = (nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.ReLU, nn.ReLU6, nn.Softplus, nn.Tanh)
 ROUNDING = 1e-4  # of the sum of a row of probabilities
+AGREEMENT = 1e-3  # of an output with itself, computed in another batch; rounding is 1e-6
 NOTHING = 1e-7  # gradients below this are rounding: those of a loss of one example are near 1
 
 
@@ -94,6 +95,36 @@ def remark_on_direction(values: Tensor, logits: Logits, target: Tensor) -> str:
             "outputs: is its sign the wrong way round?"
         )
     return ""
+
+
+def remark_on_evaluation(net: nn.Module, images: Tensor) -> str:
+    """Say that outputs in evaluation depend on more than the image; empty where they do not.
+
+    The `net` is put into evaluation mode. Its scores would not be those of its predictions.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            net.eval()
+            first, again, alone = net(images), net(images), net(images[:1])
+    except Exception:  # evaluation raises it too, and names the split
+        return ""
+    if not _are_equal(first, again):
+        return (
+            "in evaluation the net gives other outputs for the same images each time, as one that "
+            "draws random numbers does: its scores hold for one draw"
+        )
+    if not _are_equal(first[:1], alone):
+        return (
+            "in evaluation the outputs for an image depend on the others of its batch: scores hold "
+            "for these batches, and predictions of other images differ"
+        )
+    return ""
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether outputs agree but for rounding, which differs with the size of a batch."""
+    scale = max(1.0, float(one.abs().max()))
+    return bool(torch.allclose(one, other, rtol=0, atol=AGREEMENT * scale, equal_nan=True))
 
 
 def remark_on_weights(optimizer: Optimizer, net: nn.Module) -> str:

@@ -17,6 +17,7 @@ from xent_bench.training.odd_parts import (
     refuse_probabilities,
     remark_on_direction,
     remark_on_end,
+    remark_on_evaluation,
     remark_on_weights,
 )
 from xent_bench.training.rates import remark_on_rate, remark_on_schedule
@@ -84,6 +85,7 @@ def try_out(
         remark_on_weights(optimizer, net),
         remark_on_rate(optimizer),
         remark_on_schedule(classifier.factor, steps),
+        remark_on_evaluation(net, images.cpu()),
     )
     classifier.remarks = tuple(remark for remark in remarks if remark)
     return counter.get_total_flops() / len(images)
