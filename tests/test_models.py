@@ -16,6 +16,7 @@ from xent_bench.comparison.compare import Options, compare
 from xent_bench.comparison.models import compare_models
 from xent_bench.report.given_models import load_members
 from xent_bench.report.notes import model_facts
+from xent_bench.runs.given_predictions import load_given
 from xent_bench.runs.result import load_runs
 
 N, CLASSES = 150, 4
@@ -254,6 +255,15 @@ def test_a_file_without_a_name_or_a_seed_is_a_model_by_itself(tmp_path, capsys):
     assert "scaled" not in shown.replace("Scaled:", "")
 
 
+def test_entries_for_other_readers_are_left_alone(tmp_path):
+    file = save(
+        tmp_path / "a.npz", logits=outputs(0), target=TARGET, ids=np.arange(len(TARGET)),
+        logits_raw=outputs(1), target_names=np.array([*"abcd"]), split="test",
+    )  # fmt: skip
+
+    assert load_given(file).predictions.test.outputs.shape == outputs(0).shape
+
+
 @pytest.mark.parametrize(
     ("entries", "complaint"),
     [
@@ -321,6 +331,10 @@ def test_a_file_without_a_name_or_a_seed_is_a_model_by_itself(tmp_path, capsys):
         (
             {"logits": softmax(outputs(0), 1).round(2), "target": TARGET},
             "which look like rounded probabilities",
+        ),
+        (
+            {"logits": outputs(0), "target": TARGET, "links": "sigmoid"},
+            "links: no entry that is read; did you mean link?",
         ),
     ],
 )

@@ -3,7 +3,8 @@
 A simple file holds `logits` (n, classes) and `target` (n,) or (n, classes); where a temperature is
 to be fitted, also `calib_logits` and `calib_target`. Optional are `probabilities` in place of
 `logits` (and `calib_probabilities`), `link` (a name, such as sigmoid), `classes` (names), `name`
-(of the model) and `seed` (a whole number).
+(of the model) and `seed` (a whole number). Other entries are left alone, unless they seem to be one
+of these with a slip.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from xent_bench.arrays import Labels, Outputs, Target
+from xent_bench.config.nearest import hint
 from xent_bench.failures import DataError
 from xent_bench.links import BoundLink, softmax
 from xent_bench.printable import printable
@@ -33,6 +35,10 @@ from xent_bench.runs.result import load_run
 
 LOGITS, TARGET, CALIB = "logits", "target", "calib_"
 NAME, SEED, CLASSES, LINK = "name", "seed", "classes", "link"
+ENTRIES = (
+    *(LOGITS, PROBABILITIES, TARGET, f"{CALIB}{LOGITS}", f"{CALIB}{PROBABILITIES}"),
+    *(f"{CALIB}{TARGET}", NAME, SEED, CLASSES, LINK),
+)
 OF_A_RUN = "test_logits"  # an entry of the predictions of a run, and of no simple file
 
 
@@ -107,6 +113,10 @@ def given(
 
 
 def _simple(entries: Mapping[str, np.ndarray]) -> GivenPredictions:
+    lacking = [name for name in ENTRIES if name not in entries]
+    for name in sorted(entries.keys() - set(ENTRIES)):  # others, such as ids, are for other readers
+        if suggestion := hint(name, lacking):
+            raise ValueError(f"{printable(name)}: no entry that is read{suggestion}"[:300])
     if PROBABILITIES in entries and LOGITS in entries:
         raise ValueError(f"expected {LOGITS} or {PROBABILITIES}, got both")
     kind = PROBABILITIES if PROBABILITIES in entries else LOGITS
