@@ -27,10 +27,11 @@ Owner: TypeAlias = Literal["call", "run", "process"]
 def keeps_state(target: str, *, in_instances: bool = False) -> bool:
     """Whether a function or class with this dotted name keeps state from one call to the next.
 
-    Counted is what outlives the function: variables of its module, attributes of functions and
-    classes, defaults that can be changed, names of an outer function; with `in_instances` also what
-    a method writes into its object. Functions and classes of the user's that it uses count too.
-    False for this package and for installed ones, and where no source is found.
+    State is what outlives the call: variables of its module, attributes of functions and classes,
+    defaults that can be changed, names of an outer function, and objects that all calls share; with
+    `in_instances` also what a method writes into its object. Functions and classes of the user's
+    that it uses count too. False for this package and for installed ones, whose source is not read,
+    and where no source is found.
     """
     if target.startswith("xent_bench."):  # of most runs: nothing is looked for on the disk
         return False

@@ -1,4 +1,4 @@
-"""Where a function of a user's own writes into what outlives it, as its source says.
+"""The places where a function of a user's own writes into what outlives it, by its source.
 
 Names are followed through assignments: in `m = MEANS["a"]; m.mul_(0.9)` the table is written into.
 """
@@ -33,7 +33,7 @@ class Scope(NamedTuple):
 
 
 class _Names(NamedTuple):
-    """What the names in a function stand for."""
+    """The names in a function, and the values that they stand for."""
 
     module: OwnModule
     held: set[str]  # values that outlive the function
@@ -104,7 +104,7 @@ def _bindings(function: Function) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _targets(node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
-    """What a statement binds, each with its expression."""
+    """The names that a statement binds, each with its expression."""
     if isinstance(node, ast.Assign):
         return [(target, node.value) for target in node.targets]
     if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):

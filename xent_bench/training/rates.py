@@ -57,7 +57,7 @@ def remark_on_rate(optimizer: Optimizer) -> str:
     """Say that steps of the size of the learning rate are lost in rounding; empty if they are not.
 
     The gradients of a usual loss are below 1, and the steps of Adam have about the size of the
-    rate. Counted are the weights, apart from zeros, that change where the rate is added to them.
+    rate. The weights that change when the rate is added to them are counted; zeros are left out.
     """
     moved = counted = 0
     rates = set()
