@@ -100,6 +100,9 @@ KEEPS = {
     "a buffer of an instance": "f = buffered",
     "random numbers": "def f(x, y):\n    return x * rng.normal()",
     "an iterator in a loop": "def f(x, y):\n    return [a * b for a, b in zip(x, steps)]",
+    "an argument by place": (
+        "def g(x, state, /, y):\n    state['a'] = y\ndef f(x, y):\n    g(x, TABLE, y)\n    return x"
+    ),
     "a list in an if": "def f(x, y):\n    conditional.append(1)\n    return x",
     "an attribute of a class": (
         "class A:\n    def step(self): type(self).n = 1\ndef f(x, y):\n    A().step()\n    return x"
@@ -112,6 +115,7 @@ KEEPS_NOTHING = {
     "its own tensor": "def f(x, y):\n    x.mul_(2).clamp_(0)\n    return torch.relu_(x)",
     "a function of a helper": "def f(x, y):\n    return renamed(kept_helper.pure(x))",
     "another that counts": "def g():\n    seen.append(1)\ndef f(x, y):\n    return x",
+    "a long sum": "def f(x, y):\n    return x" + " + 1" * 900,
     "a partial": "f = functools.partial(renamed)",
     "a table's row": "def f(x, y):\n    row = running.to(x.device)[y]\n    return row * x",
     "a cached mask": "def f(x, y):\n    return (x * cached(x.shape[1])).sum(1)",

@@ -73,11 +73,13 @@ def _parts(
 
 def _functions(node: ast.AST, outer: frozenset[str]) -> Iterator[tuple[ast.AST, frozenset[str]]]:
     """The functions below a node, each with the names that the functions around it bind."""
-    if isinstance(node, FUNCTIONS):
-        yield node, outer
-        outer |= bound_names(node) - {SELF}
-    for child in ast.iter_child_nodes(node):
-        yield from _functions(child, outer)
+    waiting = [(node, outer)]
+    while waiting:
+        node, outer = waiting.pop()
+        if isinstance(node, FUNCTIONS):
+            yield node, outer
+            outer |= bound_names(node) - {SELF}
+        waiting += [(child, outer) for child in ast.iter_child_nodes(node)]
 
 
 def _function_writes(

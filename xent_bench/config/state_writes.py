@@ -80,10 +80,12 @@ def writes(scope: Scope) -> bool:
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes below a function, without those inside the functions in it."""
-    for child in ast.iter_child_nodes(node):
+    waiting = [*ast.iter_child_nodes(node)]
+    while waiting:  # not by recursion: sums of a thousand terms are as deep
+        child = waiting.pop()
         yield child
         if not isinstance(child, FUNCTIONS):
-            yield from _own_nodes(child)
+            waiting += ast.iter_child_nodes(child)
 
 
 def _follow(function: Function, names: _Names) -> None:
@@ -154,7 +156,8 @@ def _argument_is_changed(call: ast.Call, name: str, names: _Names) -> bool:
     function = names.module.definitions.get(name)
     if not isinstance(function, FUNCTIONS):
         return False
-    given = dict(zip((one.arg for one in function.args.args), call.args, strict=False))
+    by_place = [*function.args.posonlyargs, *function.args.args]
+    given = dict(zip((one.arg for one in by_place), call.args, strict=False))
     given |= {key.arg: key.value for key in call.keywords if key.arg is not None}
     held = {argument for argument, value in given.items() if _is_written(value, names)}
     if not held:
