@@ -52,6 +52,23 @@ def test_code_that_was_edited_is_named_and_its_comments_do_not_count(
     assert module.stem not in sys.modules
 
 
+def test_a_count_of_the_first_runs_is_said_to_be_one(tmp_path, monkeypatch):
+    (tmp_path / "counted_loss.py").write_text(LOSS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("xent_bench.sweeps.changed_code.MOST", 2)
+    tags = {"loss_sha256": "of other code"}
+    folders = [write_run(tmp_path, "counted_loss.mine", seed, tags=tags) for seed in range(3)]
+
+    assert changed_since(folders[:2])[0].startswith("2 runs done before")
+    assert changed_since(folders)[0].startswith("at least 2 runs done before")
+
+
+def test_code_that_is_not_there_is_not_called_other_code(tmp_path):
+    tags = {"loss_sha256": "of other code"}
+
+    assert changed_since([write_run(tmp_path, "removed_module.mine", 0, tags=tags)]) == []
+
+
 def test_a_command_typed_again_after_its_loss_was_edited_says_so(tmp_path):
     module = tmp_path / "loss_of_a_user.py"
     module.write_text(LOSS)

@@ -11,7 +11,8 @@ from xent_bench.together.train_group import Member, train_group
 from xent_bench.training.run import run
 
 HEADER = """
-import functools, math, torch
+import functools, itertools, math, torch
+import numpy as np
 from torch import nn
 from torch.nn import functional as F
 import kept_helper
@@ -27,10 +28,36 @@ class Mean:
         self.value = 0.9 * self.value + 0.1
         return logits.sum(1) * self.value
 shared = Mean()
+
+class Buffered(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.ones(1))
+    def forward(self, logits, target):
+        self.mean.mul_(0.9)
+        return logits.sum(1) / self.mean
+buffered = Buffered()
+
+def counting(function):
+    @functools.wraps(function)
+    def wrapper(*arguments):
+        wrapper.calls += 1
+        return function(*arguments)
+    wrapper.calls = 0
+    return wrapper
+
+@functools.cache
+def cached(n): return torch.zeros(n)
+@functools.cache
+def cached_mean(): return Mean()
+def count_in(table): table["a"] += 1
+rng, steps = np.random.default_rng(0), itertools.cycle([1, 2])
+if True:
+    conditional = []
 fixed = functools.partial(math.log, 2)
 """
 HELPER = """
-calls = 0
+calls, items = 0, []
 def counted():
     global calls
     calls += 1
@@ -54,6 +81,33 @@ KEEPS = {
     "a function of a helper": "def f(x, y):\n    counted()\n    return x",
     "a helper": "def f(x, y):\n    kept_helper.counted()\n    return x",
     "an attribute of a helper": "def f(x, y):\n    kept_helper.calls += 1\n    return x",
+    "a list of a helper": "def f(x, y):\n    kept_helper.items.append(1)\n    return x",
+    "an imported list": (
+        "from kept_helper import items\ndef f(x, y):\n    items.append(1)\n    return x"
+    ),
+    "another name": "def f(x, y):\n    table = TABLE\n    table['a'] += 1\n    return x",
+    "a part": "def f(x, y):\n    mean = TABLE.get('a')\n    mean.mul_(0.9)\n    return x",
+    "each part": "def f(x, y):\n    for mean in TABLE.values(): mean.mul_(0.9)\n    return x",
+    "an argument": "def f(x, y):\n    count_in(TABLE)\n    return x",
+    "an output": "def f(x, y):\n    torch.add(running, 1, out=running)\n    return x",
+    "a list of an outer function": (
+        "def made():\n    n = [0]\n    def g(x, y):\n        n[0] += 1\n        return x\n"
+        "    return g\nf = made()"
+    ),
+    "a decorator": "@counting\ndef f(x, y):\n    return x",
+    "a cached tensor": "def f(x, y):\n    cached(3).mul_(0.9)\n    return x",
+    "a cached instance": "def f(x, y):\n    return cached_mean()(x, y)",
+    "a buffer of an instance": "f = buffered",
+    "random numbers": "def f(x, y):\n    return x * rng.normal()",
+    "an iterator in a loop": "def f(x, y):\n    return [a * b for a, b in zip(x, steps)]",
+    "an argument by place": (
+        "def g(x, state, /, y):\n    state['a'] = y\ndef f(x, y):\n    g(x, TABLE, y)\n    return x"
+    ),
+    "a list in an if": "def f(x, y):\n    conditional.append(1)\n    return x",
+    "an attribute of a class": (
+        "class A:\n    def step(self): type(self).n = 1\ndef f(x, y):\n    A().step()\n    return x"
+    ),
+    "a list in a partial": "def g(x, y, seen): return x\nf = functools.partial(g, seen=[])",
 }
 KEEPS_NOTHING = {
     "reading": "def f(x, y):\n    return x * TABLE['a'] + running + len(seen)",
@@ -61,7 +115,15 @@ KEEPS_NOTHING = {
     "its own tensor": "def f(x, y):\n    x.mul_(2).clamp_(0)\n    return torch.relu_(x)",
     "a function of a helper": "def f(x, y):\n    return renamed(kept_helper.pure(x))",
     "another that counts": "def g():\n    seen.append(1)\ndef f(x, y):\n    return x",
+    "a long sum": "def f(x, y):\n    return x" + " + 1" * 900,
     "a partial": "f = functools.partial(renamed)",
+    "a table's row": "def f(x, y):\n    row = running.to(x.device)[y]\n    return row * x",
+    "a cached mask": "def f(x, y):\n    return (x * cached(x.shape[1])).sum(1)",
+    "a helper's own tensor": (
+        "def g(y): return torch.zeros(len(y), 10)\n"
+        "def f(x, y):\n    t = g(y)\n    t.scatter_(1, y[:, None], 1)\n    return t * x"
+    ),
+    "an instance of each call": "def f(x, y):\n    return Mean()(x, y)",
     "a tuple": "def f(x, y, *, weights=(1, 2)):\n    return next(iter(weights)) * x",
 }
 NET = """
@@ -70,6 +132,7 @@ class Net(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
         self.register_buffer("mean", torch.zeros(1))
+        self.plain, self.rounds = torch.zeros(1), []
         self._init_weights()
     def _init_weights(self):
         self.calls = 0
@@ -116,6 +179,11 @@ def test_code_of_others_is_not_looked_at(target):
         ("type(self).calls = 1; Net.calls = 2", True),
         ("self.mean.mul_(0.9).add_(0.1)", False),  # a buffer is copied and saved
         ("h = self.layers", False),
+        ("self.plain.mul_(0.9)", True),
+        ("h = self.layers[1]; h.seen = x", True),
+        ("setattr(self, 'seen', x)", True),
+        ("h = self.layers(x); h.relu_(); h += 1", False),
+        ("for layer in self.layers: x = layer(x)", False),
     ],
 )
 def test_a_net_keeps_what_it_writes_into_itself_in_training(module, line, keeps):

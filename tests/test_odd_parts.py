@@ -16,7 +16,7 @@ from xent_bench.config.targets import encode, target_kind
 from xent_bench.offer import offer
 from xent_bench.together.train_group import Member, train_group
 from xent_bench.training.odd_parts import remark_on_direction
-from xent_bench.training.rates import remark_on_schedule
+from xent_bench.training.rates import remark_on_rate, remark_on_schedule
 from xent_bench.training.run import run
 
 HEADER = """
@@ -211,3 +211,22 @@ def test_a_schedule_is_asked_until_it_trains_and_not_further():
 
     assert remark_on_schedule(factor, 100_000) == ""
     assert asked == [*range(0, 501, 100)]
+
+
+def test_a_schedule_with_a_short_peak_is_not_said_to_stay_low():
+    assert remark_on_schedule(lambda step: 1.0 if step == 2501 else 1e-5, 5000) == ""
+    assert "reaches 0.002 of" in remark_on_schedule(
+        lambda step: 2e-3 if step == 2501 else 1e-5, 5000
+    )
+
+
+def test_a_rate_of_0_is_said_in_its_own_words():
+    net = torch.nn.Linear(3, 2)
+
+    assert remark_on_rate(torch.optim.SGD(net.parameters(), lr=0.0)).startswith("the learning rate")
+    assert (
+        remark_on_rate(
+            torch.optim.SGD([{"params": [net.weight]}, {"params": [net.bias], "lr": 1e-3}], lr=0.0)
+        )
+        == ""
+    )

@@ -23,6 +23,7 @@ from xent_bench.data.digits import digits
 from xent_bench.data.split import split
 from xent_bench.prediction import written
 from xent_bench.prediction.pictures import AHEAD, CHUNK, Reader, decoded
+from xent_bench.prediction.rows import Row, Wanted
 from xent_bench.runs.predictions import load as load_predictions
 from xent_bench.runs.result import Run, load_run
 from xent_bench.trained_net import load
@@ -172,6 +173,23 @@ def test_a_table_shows_few_images_that_failed_alike_and_counts_the_others(
     assert "./b.png" in table
     assert "and 47 more, of which 47 failed as ./a00.png did: --csv FILE has" in table
     assert sum_of_all.count("a00.png") == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (0, "and 2 more, of which 2 failed as bad0 did"),
+        (28, "and 3 more, of which 3 failed as bad0 did"),  # two of five are in the table
+        (30, "and 5 more, of which 5 failed, as bad0"),  # none is
+    ],
+)
+def test_those_that_failed_and_are_not_in_the_table_are_counted(capsys, answers, said):
+    writer = written.TableWriter(Wanted(top=1))
+    writer.write([Row(f"good{place}", ["cat"], [1.0]) for place in range(answers)])
+    writer.write([Row(f"bad{place}", error=f"got {place} x 9 pixels") for place in range(5)])
+    writer.finish()
+
+    assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_words_that_name_nothing_are_refused_in_one_line(predicted, type_words):

@@ -27,6 +27,7 @@ from xent_bench.runs.predictions import load as load_predictions
 from xent_bench.runs.result import load_run
 from xent_bench.trained_net import TrainedNet, load
 from xent_bench.trained_net.record import load_record
+from xent_bench.trained_net.weights import weights_sha256
 from xent_bench.training.run import run
 
 SYNTHETIC = ("data=synthetic", "data.n=400", "epochs=2")
@@ -410,3 +411,15 @@ def test_somebodys_model_and_link_are_found_where_theirs_are(config, tmp_path, m
 
     assert net.record.link.function == "theirs.halved"
     assert net.record.link.values == {"by": 3.0}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.bool, torch.int64])
+def test_the_hash_of_weights_does_not_depend_on_their_strides(dtype):
+    strided, dense = torch.nn.Module(), torch.nn.Module()
+    values = torch.arange(10).to(dtype)
+    strided.register_buffer("values", values[::2])
+    dense.register_buffer("values", values[::2].clone())
+
+    assert weights_sha256(strided) == weights_sha256(dense)
+    dense.values[0] = 1
+    assert weights_sha256(strided) != weights_sha256(dense)

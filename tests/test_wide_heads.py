@@ -92,6 +92,15 @@ def test_the_pass_of_training_is_the_net_to_rounding(bias):
     assert "forward" not in vars(net[1])
 
 
+@pytest.mark.parametrize("outputs", [4, 20])  # padded, and not
+def test_the_hooks_of_a_net_are_called_in_training_as_in_evaluation(outputs):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(300, outputs))
+    net.register_forward_hook(lambda *given: 2 * given[-1])
+    images = torch.randn(20, 300)
+
+    torch.testing.assert_close(training_pass(net, 300)(images), net(images))
+
+
 def test_a_layer_whose_forward_its_user_has_replaced_is_called_as_it_is():
     net = nn.Sequential(nn.Flatten(), nn.Linear(300, 4))
     net[1].forward = lambda x: x[:, :4] * 2

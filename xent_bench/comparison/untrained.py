@@ -1,6 +1,6 @@
 """Losses of which some nets learnt nothing: runs that diverged, or answer no better than chance.
 
-A comparison with them is right, and tells little of the loss: at another learning rate they learn.
+A comparison with them is right, and says little about the loss: it may learn at another rate.
 """
 
 import math

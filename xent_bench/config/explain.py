@@ -33,7 +33,7 @@ CONFIG_ERRORS: tuple[type[Exception], ...] = (
     YAMLError,
 )
 USER_ERRORS: tuple[type[Exception], ...] = (*CONFIG_ERRORS, *CODES)
-OVERRIDES = "xent_bench_overrides"  # attribute of an error: those of the run of a sweep that has it
+OVERRIDES = "xent_bench_overrides"  # the attribute of an error that holds those of the run at fault
 
 
 def refuse(error: Exception, program: str = "xent-train") -> NoReturn:
@@ -100,7 +100,7 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
 
 @contextmanager
 def run_at_fault(overrides: Sequence[str]) -> Iterator[None]:
-    """Note on an error in the configuration the overrides of the run, of a sweep, that has it."""
+    """Add the overrides of a sweep's run to an error that its configuration raises here."""
     try:
         yield
     except CONFIG_ERRORS as error:
@@ -225,7 +225,7 @@ def _names(node: Any) -> list[str]:
 def _origin(word: str, argv: Sequence[str], overrides: Sequence[str]) -> str:
     """The place where the user wrote the word: the command line, or the first file that has it.
 
-    `overrides` are those of the run at fault: of loss=ce,mine in `argv` it has one alone.
+    `overrides` are those of the run at fault: it has one value where `argv` has loss=ce,mine.
     """
     if any(word in (argument, *re.split(r"[=,+~\[\]]", argument)) for argument in argv if word):
         return "on the command line"

@@ -54,7 +54,7 @@ def features(
         tuple(part.rows for part in parts),
         _views(parts),
         tuple(file for _, arrays in sources for file in arrays.files),
-        json.dumps(keys[:4]),
+        json.dumps(keys[:4]),  # groups and weights change neither vectors nor labels
         _joined([part.names for part in parts]),
         normalise,
     )

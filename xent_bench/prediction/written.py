@@ -87,21 +87,22 @@ class TableWriter:
         self.wanted = wanted
         self.rows: list[Row] = []
         self.n = 0
-        self.alike: Counter[str] = Counter()  # rows with an error, by the kind of it
+        # rows with an error that are not shown, by the kind of it, and all of that kind
+        self.hidden: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
         self.first: dict[str, str] = {}  # the first file with each kind
 
     def write(self, rows: Sequence[Row]) -> None:
         """Keep the rows that are shown, and count the others."""
         self.n += len(rows)
         for row in rows:
-            if row.error:
-                kind = NUMBER.sub("0", row.error)
-                self.alike[kind] += 1
-                self.first.setdefault(kind, row.file)
-                if self.alike[kind] > ALIKE:
-                    continue
-            if len(self.rows) < SHOWN:
+            kind = NUMBER.sub("0", row.error or "")
+            self.failed[kind] += bool(kind)
+            if len(self.rows) < SHOWN and self.failed[kind] <= ALIKE:
                 self.rows.append(row)
+            elif kind:
+                self.hidden[kind] += 1
+            self.first.setdefault(kind, row.file)
 
     def finish(self) -> None:
         """Print the table."""
@@ -109,9 +110,11 @@ class TableWriter:
             return
         more = self.n - len(self.rows)
         alike = [
-            f"{count - ALIKE:,} failed as {self.first[kind]} did"
-            for kind, count in self.alike.items()
-            if count > ALIKE
+            f"{count:,} failed as {self.first[kind]} did"
+            if count < self.failed[kind]
+            else f"{count:,} failed, as {self.first[kind]}"
+            for kind, count in self.hidden.items()
+            if self.failed[kind] > ALIKE
         ]
         which = f", of which {joined(alike)}" if alike else ""
         notes = [f"and {more:,} more{which}: --csv FILE has them all"] if more else []

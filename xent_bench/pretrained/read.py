@@ -36,11 +36,11 @@ COUNTER = "n_averaged"  # of PyTorch's AveragedModel, beside the averaged weight
 
 
 class StoredWeights(NamedTuple):
-    """Tensors of a file by their names, the entry that held them, and others with such names."""
+    """Tensors of a file by their names, the entry that holds them, and other entries like it."""
 
     tensors: dict[str, Tensor]
     entry: str | None  # None: the file holds nothing but the tensors
-    others: tuple[str, ...]
+    others: tuple[str, ...]  # entries with tensors of the same names
 
     def line(self) -> str:
         """The entry that was taken, and the others that the file has; empty where it has none."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch.utils import deterministic as new_memory
 
-# Of two threads in `arithmetic` at once the second would restore what the first had set.
+# with two threads in `arithmetic` at once the second would restore what the first had set
 ONE_AT_A_TIME = threading.RLock()
 
 
@@ -33,10 +33,10 @@ def arithmetic(*, tf32: bool, deterministic: bool, threads: int) -> Iterator[Non
 
 @contextmanager
 def plain_torch(device: str) -> Iterator[None]:
-    """Compute by PyTorch's own defaults, whatever the caller has set; then restore his.
+    """Compute by PyTorch's own defaults, then restore the settings of the program.
 
-    They are float32 for new tensors, on the CPU, without autocast on `device`, which is 'cpu' or
-    'cuda'. A program may have set others, in which a net has other weights and other outputs.
+    The defaults are float32 for new tensors, on the CPU, without autocast on `device`, which is
+    'cpu' or 'cuda'. With other settings a net has other weights and other outputs.
     """
     with ONE_AT_A_TIME, ExitStack() as settings:
         if (dtype := torch.get_default_dtype()) != torch.float32:

@@ -21,21 +21,24 @@ MOST = 100  # results that are read: 60 ms
 def changed_since(folders: Iterable[Path]) -> list[str]:
     """Say of the runs in these folders whose code of the user's own is another one by now.
 
-    Of more than MOST folders the first ones count. Nothing is imported: sources are read.
+    Of more than MOST folders the first ones are read, and a count is then 'at least' so many.
+    Nothing is imported: sources are read.
     """
     changed: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for folder in islice(folders, MOST):
+    rest = iter(folders)
+    for folder in islice(rest, MOST):
         with suppress(ValueError):  # a damaged result is for a report to refuse
             run = load_run(folder / RESULT)
             for group, word in CODE.items():
                 target = str(run.params.get(group))
                 then = run.tags.get(f"{group}_sha256")
-                if then and _is_own(target) and then != _hash_now(target):
+                if then and _is_own(target) and _hash_now(target) not in (None, then):
                     changed[word, target].append(run.name)
+    least = "at least " if next(rest, None) is not None else ""
     return [
-        f"{n_runs(len(names))} done before with other code of {word} {target}, or of a module that "
-        f"it imports ({names[0]}{', for one' * (len(names) > 1)}): nothing is trained again; to do "
-        "so: xent-status --remove FOLDER, then this command"
+        f"{least}{n_runs(len(names))} done before with other code of {word} {target}, or of a "
+        f"module that it imports ({names[0]}{', for one' * (len(names) > 1)}): nothing is trained "
+        "again; to do so: xent-status --remove FOLDER, then this command"
         for (word, target), names in changed.items()
     ]
 

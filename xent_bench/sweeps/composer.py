@@ -22,7 +22,7 @@ COLLECT = 50  # compositions of Hydra, after which their garbage is freed
 
 
 class _Words(NamedTuple):
-    """The overrides of a run, divided."""
+    """The overrides of a run: choices of files, and values that are set in what these say."""
 
     choices: tuple[str, ...]
     values: list[Override]

@@ -4,14 +4,12 @@ The command of the sweep has asked it before: that it is silent now is no mistak
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
 
 from omegaconf import DictConfig
 
 from xent_bench.failures import Unreachable
+from xent_bench.together.members import Ended
 from xent_bench.tracking.reach import refuse_silent_stores
-
-Ended: TypeAlias = Callable[[int, BaseException | None], None]  # a run's number, and its error
 
 
 def train_even_offline(
@@ -19,7 +17,8 @@ def train_even_offline(
 ) -> None:
     """Train runs; those that could not reach MLflow at their start are trained again, offline.
 
-    `train` trains the runs with some numbers, and tells how each of them ended.
+    `train` trains the runs at some places of `configs`, and tells how each of them ended. `ended`
+    is called once for each run, with the error that ended it, or None.
     """
     unreachable: dict[int, Unreachable] = {}
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,8 +38,9 @@ def grouped(
     together: dict[tuple[str, int], list[PlannedRun]] = {}
     singles: list[list[PlannedRun]] = []
     folders: set[Path] = set()
+    keeps = cache(keeps_state)  # of hundreds of runs with one loss of the user's: 10 ms for each
     for run, config in runs:
-        kind = kind_of(config)
+        kind = kind_of(config, keeps)
         if kind is None or kind in alone or has_result(run.folder) or run.folder in folders:
             singles.append([(run, config)])
         else:
@@ -50,16 +52,17 @@ def grouped(
     return sorted(groups, key=lambda group: min(places[id(run)] for run, _ in group))
 
 
-def kind_of(config: DictConfig) -> str | None:
+def kind_of(config: DictConfig, keeps: Callable[..., bool] = keeps_state) -> str | None:
     """A hash of all that the runs of a group have in common; None for a run that trains alone.
 
-    So does one with code that keeps state: it would see the calls of the other runs.
+    A run with code that keeps state trains alone: it would see the calls of the other runs. `keeps`
+    tells whether the code behind a target does.
     """
     machine = config.machine
     if most_together(config) == 1 or machine.devices > 1 or machine.compile is not Compile.none:
         return None
     targets = {group: str(config[group]["_target_"]) for group in TRAINED}
-    if any(keeps_state(target, in_instances=name == "model") for name, target in targets.items()):
+    if any(keeps(target, in_instances=group == "model") for group, target in targets.items()):
         return None
     common = {key: value for key, value in science(config).items() if not _may_differ(key)}
     common["clip_norm"] = config.clip_norm is not None  # its value may differ

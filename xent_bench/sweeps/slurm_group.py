@@ -29,10 +29,11 @@ from xent_bench.runs.lacking import has_ended
 from xent_bench.runs.outcome import outcome, pause_line
 from xent_bench.sweeps.composer import Composer
 from xent_bench.sweeps.endings import failure_of
-from xent_bench.sweeps.even_offline import Ended, offline_if_silent, train_even_offline
+from xent_bench.sweeps.even_offline import offline_if_silent, train_even_offline
 from xent_bench.sweeps.groups import grouped
 from xent_bench.sweeps.lines import LEGEND, result_line, say
 from xent_bench.sweeps.plan import PlannedRun, planned_run
+from xent_bench.together.members import Ended
 
 WATCHED = ".watched"  # a lock in the folder of the jobs' logs, held by the command that watches
 NOT_TOGETHER = "Not trained together: "

@@ -152,7 +152,7 @@ def _nothing_kept(learners: Sequence[Learner]) -> Iterator[None]:
 
 @contextmanager
 def _stand_ins(learners: Sequence[Learner]) -> Iterator[None]:
-    """A context in which cross-entropy, of either kind of target, is called for users' losses."""
+    """A context in which cross-entropy replaces users' losses: it takes either kind of target."""
     losses = [
         (learner.classifier, learner.classifier.loss)
         for learner in learners

@@ -59,7 +59,8 @@ def weights_sha256(net: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(net.state_dict().items()):
         digest.update(name.encode())
-        flat = tensor.detach().cpu().reshape(-1)  # as bytes, since NumPy has no bfloat16
+        # as bytes, since NumPy has no bfloat16; a tensor with strides has no view as bytes
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 

@@ -45,7 +45,7 @@ def training_pass(net: nn.Module, pixels: int) -> Callable[[Pixels], Logits]:
     """
     layer = first_linear(net, pixels)
     if layer is None or not _is_plain(layer) or not is_padded(*layer.weight.shape):
-        return net.forward
+        return net.__call__  # not net.forward, which leaves out the hooks of the net
 
     def padded(x: Tensor) -> Tensor:
         bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from xent_bench.config.configure import ConfigError
 
 ENOUGH = 0.01  # of the learning rate: a schedule that reaches it trains
-PLACES = 1000  # steps at which a schedule below that is looked at
+PLACES = 1000  # steps at which a schedule is looked at first
 MOVED = 0.1  # of the weights: a step that moves fewer of them is lost in rounding
 
 
@@ -29,12 +29,13 @@ def set_rate(optimizer: Optimizer, factor: float) -> None:
 def remark_on_schedule(factor: Callable[[int], float], steps: int) -> str:
     """Say that a schedule stays below a hundredth of the rate; empty for one that reaches it.
 
-    It is asked in the order of steps until it reaches that: one that begins at 1 is asked once.
-    ConfigError if it is 0 at each of the `steps`. What it raises, the step raises too and names.
+    It is asked in the order of steps until it reaches that: one that begins at 1 is asked once, and
+    one that seems to stay below it is asked at each of the `steps`. ConfigError if it is 0 at each.
+    What it raises, the step raises too and names.
     """
     try:
         largest = _largest(factor, range(0, steps, -(-steps // PLACES)))
-        if largest == 0:
+        if largest < ENOUGH:  # a short peak may lie between two places
             largest = _largest(factor, range(steps))
     except Exception:
         return ""
@@ -56,7 +57,7 @@ def remark_on_rate(optimizer: Optimizer) -> str:
     """Say that steps of the size of the learning rate are lost in rounding; empty if they are not.
 
     The gradients of a usual loss are below 1, and the steps of Adam have about the size of the
-    rate. Counted are the weights, apart from zeros, that change where the rate is added to them.
+    rate. The weights that change when the rate is added to them are counted; zeros are left out.
     """
     moved = counted = 0
     rates = set()
@@ -73,6 +74,8 @@ def remark_on_rate(optimizer: Optimizer) -> str:
     if not counted or moved >= MOVED * counted:
         return ""
     rate, kind = max(rates)
+    if rate == 0:
+        return "the learning rate is 0, so that no weight changes"
     return (
         f"a step of the size of the learning rate, {rate:g}, changes {100 * moved // counted} % of "
         f"the weights: for the others it is less than the rounding of {kind}"
