@@ -16,7 +16,7 @@ SoftLabels: TypeAlias = Float[np.ndarray, "n c"]  # the probability of each clas
 Target: TypeAlias = Labels | SoftLabels  # hard labels, or soft ones
 Values: TypeAlias = Float[np.ndarray, " n"]  # one number for each example
 
-AT_A_TIME = 2**16
+AT_A_TIME = 2**17
 
 
 def row_blocks(outputs: Outputs) -> list[Outputs]:

@@ -172,10 +172,11 @@ def probability_blocks(u: Outputs, sharpness: float) -> Iterator[tuple[Outputs, 
     for memory again for each block takes longer than to compute p.
     """
     blocks = row_blocks(u)
-    memory = np.empty(blocks[0].shape)
+    memory, powers = np.empty(blocks[0].shape), np.empty(blocks[0].shape)
     for rows in blocks:
         p = np.multiply(sharpness, rows, out=memory[: len(rows)], dtype=np.float64)
         p -= p.max(axis=1, keepdims=True)
+        sums = np.exp(p, out=powers[: len(rows)]).sum(axis=1, keepdims=True)
+        p -= np.log(sums)  # and not p = powers / sums: p has the bits of `scale`
         np.exp(p, out=p)
-        p /= p.sum(axis=1, keepdims=True)
         yield rows, p
