@@ -1,5 +1,6 @@
 """Calibrators: fitted on calib alone, to what they say, at the edges too."""
 
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy.optimize import check_grad, minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
+from xent_bench import arrays
 from xent_bench.calibrators import isotonic, temperature, vector_scaling
 from xent_bench.calibrators.temperature import fit_temperature, scale
 from xent_bench.config.calibrators import Calibrator
@@ -57,6 +59,20 @@ def test_the_temperature_minimises_nll(calib, link):
 
 def test_the_temperature_is_the_one_that_was_drawn(calib):
     assert fit_temperature(calib, softmax).value == pytest.approx(2, rel=0.1)
+
+
+def test_many_outputs_are_read_in_blocks_and_give_the_same_temperature(monkeypatch):
+    calib = split("calib", *drawn(1500, classes=200))
+    tracemalloc.start()
+    in_blocks = fit_temperature(calib, softmax)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    monkeypatch.setattr(arrays, "AT_A_TIME", calib.outputs.size)
+    at_once = fit_temperature(calib, softmax)
+
+    assert most < 3 * calib.outputs.nbytes  # with intermediate results of all rows it is six times
+    assert in_blocks.value == pytest.approx(at_once.value, rel=1e-10)
+    assert in_blocks.error == pytest.approx(at_once.error, rel=1e-9)
 
 
 @pytest.mark.parametrize("factor", [1e-4, 0.5, 1e5])

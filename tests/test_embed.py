@@ -220,6 +220,11 @@ def test_the_command_says_where_the_features_are_and_what_to_type_next(place: Pa
         (("--config-dir", "nowhere"), 2, "no folder nowhere here"),
         (("data=image_folder",), 2, "data.root: has to be given"),
         (("data=image_folder", "data.root=nowhere"), 3, "nowhere"),
+        (
+            ("data=digits", "model=timm", "model.name=test_convnext"),
+            2,
+            "model: cannot take a batch of shape (2, 1, 8, 8): ",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(place: Path, capsys, words, code, line):

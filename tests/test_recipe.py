@@ -1,5 +1,6 @@
 """Temperature scaling as a recipe: what chance makes of it, against fitting again and again."""
 
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -78,3 +79,13 @@ def test_soft_labels_make_it_a_bound():
     )
 
     assert draws.band().ece_low == 0
+
+
+def test_the_draws_take_little_memory_beside_the_outputs():
+    wide = 2 * np.random.default_rng(5).standard_normal((2000, 1000))
+    tracemalloc.start()
+    recipe_draws(wide, wide[:300], Temperature(TRUE, 0.01))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 1.5 * wide.nbytes  # with intermediate results of all rows it is four times

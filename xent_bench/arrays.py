@@ -16,6 +16,15 @@ SoftLabels: TypeAlias = Float[np.ndarray, "n c"]  # the probability of each clas
 Target: TypeAlias = Labels | SoftLabels  # hard labels, or soft ones
 Values: TypeAlias = Float[np.ndarray, " n"]  # one number for each example
 
+AT_A_TIME = 2**17
+
+
+def row_blocks(outputs: Outputs) -> list[Outputs]:
+    """Views of successive rows, of AT_A_TIME outputs at most, or of one row where that has more."""
+    n, c = outputs.shape
+    rows = max(1, AT_A_TIME // c)
+    return [outputs[first : first + rows] for first in range(0, n, rows)]
+
 
 def is_soft(target: Target) -> TypeGuard[SoftLabels]:
     """Whether the target is a distribution over the classes for each example, (n, c)."""

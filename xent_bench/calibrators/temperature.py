@@ -1,6 +1,7 @@
 """Temperature scaling.  Guo et al., 2017, arXiv:1706.04599."""
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -8,7 +9,15 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax
 
-from xent_bench.arrays import LogProbabilities, Outputs, Target, Values, is_soft, normalised
+from xent_bench.arrays import (
+    LogProbabilities,
+    Outputs,
+    Target,
+    Values,
+    is_soft,
+    normalised,
+    row_blocks,
+)
 from xent_bench.links import Link, softmax
 from xent_bench.runs.predictions import Predicted, required
 
@@ -120,8 +129,10 @@ def _median(values: Values) -> float:
 def _slope(log_sharpness: float, u: Outputs, margin: float = 0.0) -> float:
     """Slope of the NLL in the sharpness; a `margin` above 0 adds an example that is wrong by it."""
     sharpness = math.exp(log_sharpness)
-    p = np.exp(log_softmax(sharpness * u, axis=1))
-    return float(np.einsum("ij,ij->", p, u)) + margin * float(expit(sharpness * margin))
+    slope = sum(
+        float(np.einsum("ij,ij->", p, rows)) for rows, p in probability_blocks(u, sharpness)
+    )
+    return slope + margin * float(expit(sharpness * margin))
 
 
 def _relative_error(log_sharpness: float, u: Outputs, *, is_drawn: bool) -> float:
@@ -132,11 +143,40 @@ def _relative_error(log_sharpness: float, u: Outputs, *, is_drawn: bool) -> floa
     is the slope of example i (Huber, 1967).
     """
     sharpness = math.exp(log_sharpness)
-    p = np.exp(log_softmax(sharpness * u, axis=1))
-    mean = np.einsum("ij,ij->i", p, u)
-    curvature = np.einsum("ij,ij->", p, np.square(u - mean[:, None])) * sharpness**2
+    mean, variance = moments(u, sharpness)
+    curvature = variance * sharpness**2
     if curvature <= 0:
         return math.inf
     if is_drawn:
         return 1 / math.sqrt(curvature)
-    return float(np.linalg.norm(sharpness * mean)) / float(curvature)
+    return float(np.linalg.norm(sharpness * mean)) / curvature
+
+
+def moments(u: Outputs, sharpness: float) -> tuple[Values, float]:
+    """The mean of each row of u under softmax(sharpness u), and the sum of their variances."""
+    means, variance = [], 0.0
+    memory = np.empty(row_blocks(u)[0].shape)
+    for rows, p in probability_blocks(u, sharpness):
+        mean = np.einsum("ij,ij->i", p, rows)
+        squares = np.subtract(rows, mean[:, None], out=memory[: len(rows)])
+        np.square(squares, out=squares)
+        variance += float(np.einsum("ij,ij->", p, squares))
+        means.append(mean)
+    return np.concatenate(means), variance
+
+
+def probability_blocks(u: Outputs, sharpness: float) -> Iterator[tuple[Outputs, Outputs]]:
+    """Blocks of rows of u, each with p = softmax(sharpness u) in float64; the next overwrites p.
+
+    Intermediate results of all rows at once take four times the memory of u, and to ask the system
+    for memory again for each block takes longer than to compute p.
+    """
+    blocks = row_blocks(u)
+    memory, powers = np.empty(blocks[0].shape), np.empty(blocks[0].shape)
+    for rows in blocks:
+        p = np.multiply(sharpness, rows, out=memory[: len(rows)], dtype=np.float64)
+        p -= p.max(axis=1, keepdims=True)
+        sums = np.exp(p, out=powers[: len(rows)]).sum(axis=1, keepdims=True)
+        p -= np.log(sums)  # and not p = powers / sums: p has the bits of `scale`
+        np.exp(p, out=p)
+        yield rows, p

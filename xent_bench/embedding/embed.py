@@ -33,7 +33,7 @@ from xent_bench.process.processors import processors
 from xent_bench.process.provenance import provenance
 from xent_bench.randomness import generator
 from xent_bench.trained_net.weights import weights_sha256
-from xent_bench.training.build import build_net, evaluation_batch, load
+from xent_bench.training.build import build_net, evaluation_batch, load, way_out
 from xent_bench.training.trainer import build_trainer
 
 PLAIN = "plain"  # the name of the view that is not varied
@@ -95,7 +95,7 @@ def embed(config: DictConfig, wanted: Wanted, command: str, report: Report) -> E
     )
     with exact, torch.no_grad():
         normalise = data.normalisation(splits.train)
-        headless = Headless(net, _few(data, normalise, device))
+        headless = Headless(net, _few(data, normalise, device), way_out(parts))
         embedding = Embedding(
             headless, data, normalise, device, _batch_size(config, data), config, wanted
         )

@@ -6,16 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from xent_bench.config.configure import ConfigError
+from xent_bench.failures import raise_fault
+from xent_bench.training.user_code import at_line
 from xent_bench.types import Pixels
 
 
 class Headless:
     """A net in evaluation mode that returns the input of its head."""
 
-    def __init__(self, net: nn.Module, pixels: Pixels) -> None:
-        """Find the head by a pass over a few images. ConfigError if the net has none."""
+    def __init__(self, net: nn.Module, pixels: Pixels, way_out: str = "") -> None:
+        """Find the head by a pass over a few images.
+
+        ConfigError if the net has none or cannot take the images; `way_out` is added to the latter.
+        """
         self.net = net.eval()
-        self.head = find_head(net, pixels)
+        self.head = find_head(net, pixels, way_out)
         self.width = self.head.in_features
         self.inputs: list[Tensor] = []
         self.head.register_forward_pre_hook(self._keep)
@@ -31,8 +36,11 @@ class Headless:
         self.inputs.append(inputs[0].detach())
 
 
-def find_head(net: nn.Module, pixels: Pixels) -> nn.Linear:
-    """The last linear layer that takes rows (n, d) and whose outputs leave the net unchanged."""
+def find_head(net: nn.Module, pixels: Pixels, way_out: str = "") -> nn.Linear:
+    """The last linear layer that takes rows (n, d) and whose outputs leave the net unchanged.
+
+    ConfigError as `Headless` says.
+    """
     outputs: list[tuple[nn.Linear, Tensor]] = []
 
     def keep(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -45,6 +53,11 @@ def find_head(net: nn.Module, pixels: Pixels) -> nn.Linear:
     try:
         with torch.no_grad():
             final = net(pixels)
+    except (AssertionError, RuntimeError, ValueError) as error:  # the images are too small
+        raise_fault(error)
+        shape = tuple(pixels.shape)
+        line = f"cannot take a batch of shape {shape}: {error}{way_out}{at_line(error)}"
+        raise ConfigError("model", line) from error
     finally:
         for hook in hooks:
             hook.remove()

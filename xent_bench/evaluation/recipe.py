@@ -14,7 +14,13 @@ from jaxtyping import Float
 from scipy.special import expit, log_softmax
 
 from xent_bench.arrays import Outputs, Values
-from xent_bench.calibrators.temperature import UNKNOWN, Temperature, typical_margin
+from xent_bench.calibrators.temperature import (
+    UNKNOWN,
+    Temperature,
+    moments,
+    probability_blocks,
+    typical_margin,
+)
 from xent_bench.metrics.calibration import BINS
 from xent_bench.metrics.random_draws import Request, draws
 from xent_bench.metrics.uncertainty import BLOCK, DRAWS, Draws, NullDraws, rounded_up
@@ -110,10 +116,8 @@ def _slope(u: Outputs, nodes: Nodes) -> Slope:
 
 def _moments(u: Outputs, sharpness: float) -> tuple[float, float]:
     """Sums over images of the mean and of the variance of u under softmax(sharpness u)."""
-    p = np.exp(log_softmax(sharpness * u, axis=1))
-    mean = np.einsum("ij,ij->i", p, u)
-    variance = np.einsum("ij,ij->", p, np.square(u - mean[:, None]))
-    return float(mean.sum()), float(variance)
+    mean, variance = moments(u, sharpness)
+    return float(mean.sum()), variance
 
 
 def _sums_of_true(u: Outputs, sharpness: float, random: Iterator[np.ndarray]) -> Draws:
@@ -146,12 +150,8 @@ def _drawn(u: Outputs, cumulated: Outputs, uniform: Float[np.ndarray, "m n"]) ->
 
 
 def _confidence(u: Outputs, sharpness: float) -> Values:
-    """The largest probability of each image; a block of rows at a time, converted to float64."""
-    rows = max(1, FEW // u.shape[1])
-    blocks = (u[start : start + rows].astype(np.float64) for start in range(0, len(u), rows))
-    return np.concatenate(
-        [np.exp(log_softmax(sharpness * block, axis=1)).max(axis=1) for block in blocks]
-    )
+    """The largest probability of each image, in float64."""
+    return np.concatenate([p.max(axis=1) for _, p in probability_blocks(u, sharpness)])
 
 
 def _between(grid: Nodes, values: np.ndarray, place: float) -> Values:

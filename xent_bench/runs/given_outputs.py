@@ -136,8 +136,7 @@ def without_zeros(log_p: Outputs) -> Outputs:
     A temperature cannot divide -inf. Probabilities of other tools are 0 where float32 ends.
     """
     tiny = np.finfo(np.float32).smallest_subnormal
-    finite: Outputs = np.maximum(log_p, np.log(tiny))
-    return finite if np.isneginf(log_p).any() else log_p
+    return np.maximum(log_p, np.log(tiny)) if log_p.min() == -np.inf else log_p
 
 
 def refuse_other_order(one: Any, other: Any, names: str) -> None:

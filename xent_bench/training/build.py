@@ -260,7 +260,7 @@ def build_classifier(
     images = pixels(train.normalise(rows), data.shape)
     target = train.encode(data.labels[few].to(images.device))
     steps = config.epochs * len(train)
-    flops = try_out(classifier, images, target, len(data.classes), steps, _way_out(parts))
+    flops = try_out(classifier, images, target, len(data.classes), steps, way_out(parts))
     if config.machine.log_model:
         refuse_unfit_link(classifier.link, len(data.classes))
     if classifier.best_epoch is not None:
@@ -269,7 +269,7 @@ def build_classifier(
     return classifier, flops, begun.line
 
 
-def _way_out(parts: Parts) -> str:
+def way_out(parts: Parts) -> str:
     """The advice for images of a size that the net cannot take; empty if it resizes none."""
     if "size" not in signature(parts.model.func).parameters:
         return ""
