@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from xent_bench.training.first_layer import NARROW, WIDE, is_padded, padded_columns
+from xent_bench.training.first_layer import NARROW, WIDE, is_turned
 
 
 class StackedLinear(torch.autograd.Function):
@@ -58,7 +58,7 @@ class StackedLinear(torch.autograd.Function):
         if is_shared:
             outputs = shared_product(rows, weight, bias)
             return outputs.view(len(weight), *x.shape[:-1], -1), 0
-        is_wide = reads_images and is_padded(*weight.shape[1:])
+        is_wide = reads_images and is_turned(*weight.shape[1:])
         return batched_product(rows, weight, bias, wide=is_wide).view(*x.shape[:-1], -1), 0
 
 
@@ -84,6 +84,12 @@ def batched_product(
     return outputs
 
 
+def _padded(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (k, d) or (nets, k, d) and biases with zeros after their k outputs, up to NARROW."""
+    lacking = max(0, NARROW - weight.shape[-2])
+    return F.pad(weight, (0, 0, 0, lacking)), F.pad(bias, (0, lacking))
+
+
 def _shares_a_matrix(weight: Tensor) -> bool:
     _, outputs, inputs = weight.shape
     return outputs >= NARROW or inputs >= WIDE
@@ -96,7 +102,7 @@ class _SharedProduct(torch.autograd.Function):
         nets, k, d = weight.shape
         columns, offsets = weight.reshape(nets * k, d), bias.flatten()
         if len(columns) < NARROW:  # as wide as where other nets are beside this one
-            columns, offsets = padded_columns(columns, offsets)
+            columns, offsets = _padded(columns, offsets)
         product = torch.addmm(offsets, x, columns.t())[:, : nets * k]
         return product.view(len(x), nets, k).transpose(0, 1).contiguous()
 
@@ -116,7 +122,7 @@ class _BatchedProduct(torch.autograd.Function):
         columns = weight
         n_columns = weight.shape[1]
         if wide:
-            columns, bias = padded_columns(weight, bias)
+            columns, bias = _padded(weight, bias)
         return torch.baddbmm(bias[:, None], x, columns.mT)[..., :n_columns]
 
     @staticmethod

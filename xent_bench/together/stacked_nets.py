@@ -14,7 +14,7 @@ from xent_bench.together.stacked_linear import (
     batched_product,
     shared_product,
 )
-from xent_bench.training.first_layer import first_linear, is_padded
+from xent_bench.training.first_layer import first_linear, is_turned
 from xent_bench.types import Pixels
 
 # layers on vectors that are functions of each number alone, and those that are treated here
@@ -123,7 +123,7 @@ class StackedNets:
 
     def _first_layer(self, images: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
         if not self._share_images:
-            wide = is_padded(*weight.shape[1:])
+            wide = is_turned(*weight.shape[1:])
             return batched_product(self._of_nets(images), weight, bias, wide=wide)
         parts = zip(
             images,
