@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
-from test_together import LOSSES, differing, pairs, state, trained_together
+from test_together import LOSSES, assert_as_alone, differing, pairs, state, trained_together
 from torch import nn
 
 from xent_bench.training.first_layer import training_pass
@@ -50,13 +50,7 @@ def heads(config, tmp_path: Path) -> Callable[..., DictConfig]:
 )
 def test_a_head_of_a_group_has_the_bits_of_one_alone(heads, ways, losses, way, words):
     alone, group = pairs(heads, losses, *PAUSED, *words)
-    for one in alone:
-        run(one)
-    ends = trained_together(*group)
-
-    assert set(ends.values()) == {None}
-    for one, other in zip(group, alone, strict=True):
-        assert differing(state(one), state(other)) == []
+    assert_as_alone(group, alone)
     assert set(ways) == {way}
 
 
